@@ -1,0 +1,161 @@
+"""The checks of arguments and the only wording of their errors.
+
+Every message reads ``function: argument must <rule>, got <value>. <How to fix>.`` Checks look at metadata only
+(type, dtype, shape, device), because looking at values would stall a GPU; `phaseret.operators.validate` looks at
+values on request. ``where`` is the name of the public function or class that was called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+
+def fail(where: str, what: str, fix: str = "", error: type[Exception] = ValueError) -> NoReturn:
+    """Raise `error` with the project's wording: ``where: what. fix.``."""
+    raise error(f"{where}: {what}." + (f" {fix}." if fix else ""))
+
+
+def tensor(where: str, **tensors: Any) -> None:
+    """Every argument is a tensor that holds at least one element."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            fail(where, f"{name} must be a torch.Tensor, got {type(value).__name__}", "Use torch.as_tensor", TypeError)
+        if value.numel() == 0:
+            fail(where, f"{name} must hold at least one element, got shape {tuple(value.shape)}")
+
+
+def floating(where: str, **tensors: Any) -> None:
+    """Every argument is a tensor of a real or complex floating dtype."""
+    tensor(where, **tensors)
+    for name, value in tensors.items():
+        if not (value.is_floating_point() or value.is_complex()):
+            fail(where, f"{name} must be real or complex floating, got {value.dtype}", f"Use {name}.float()", TypeError)
+
+
+def real(where: str, **tensors: Any) -> None:
+    """Every argument is a tensor of a real floating dtype."""
+    tensor(where, **tensors)
+    for name, value in tensors.items():
+        if not value.is_floating_point():
+            fix = f"Use {name}.abs() or {name}.real" if value.is_complex() else f"Use {name}.float()"
+            fail(where, f"{name} must be real floating, got {value.dtype}", fix, TypeError)
+
+
+def boolean(where: str, **tensors: Any) -> None:
+    """Every argument is a boolean tensor."""
+    tensor(where, **tensors)
+    for name, value in tensors.items():
+        if value.dtype != torch.bool:
+            fail(where, f"{name} must be a boolean tensor, got {value.dtype}", f"Use {name}.bool()", TypeError)
+
+
+def same_device(where: str, **tensors: Tensor | None) -> None:
+    """All arguments lie on one device."""
+    found = {name: value.device for name, value in tensors.items() if value is not None}
+    if len(set(found.values())) > 1:
+        listing = ", ".join(f"{name} on {device}" for name, device in found.items())
+        fail(where, f"all tensors must lie on one device, got {listing}", "Move them with .to(device)")
+
+
+def rank(where: str, at_least: int, **tensors: Tensor) -> None:
+    """Every argument has at least `at_least` axes."""
+    for name, value in tensors.items():
+        if value.ndim < at_least:
+            fail(where, f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}")
+
+
+def same_shape(where: str, **tensors: Tensor) -> None:
+    """All arguments have one shape."""
+    if len({tuple(value.shape) for value in tensors.values()}) > 1:
+        listing = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
+        fail(where, f"shapes must be equal, got {listing}")
+
+
+def same_batch(where: str, first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> None:
+    """Two (name, tensor, number of item axes) have equal batch shapes: the axes before their item axes."""
+    (name_a, a, axes_a), (name_b, b, axes_b) = first, second
+    batch_a, batch_b = tuple(a.shape[: a.ndim - axes_a]), tuple(b.shape[: b.ndim - axes_b])
+    if batch_a != batch_b:
+        fail(
+            where,
+            f"{name_a} and {name_b} must have equal batch shapes, got {batch_a} from {name_a} {tuple(a.shape)} "
+            f"and {batch_b} from {name_b} {tuple(b.shape)}",
+            "Expand or index one of them",
+        )
+
+
+def choice(where: str, name: str, value: Any, options: Iterable[Any]) -> None:
+    """The value is one of the options."""
+    options = tuple(options)
+    if value not in options:
+        fail(where, f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+
+
+def number(
+    where: str,
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """The value is a finite real number within the bounds; returns it as a float."""
+    rules = [f"above {above}"] * (above is not None) + [f"at least {at_least}"] * (at_least is not None)
+    rules += [f"at most {at_most}"] * (at_most is not None)
+    rule = "a finite number" + (" " + " and ".join(rules) if rules else "")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        fail(where, f"{name} must be {rule}, got {value!r}", error=TypeError)
+    result = float(value)
+    inside = (
+        math.isfinite(result)
+        and (above is None or result > above)
+        and (at_least is None or result >= at_least)
+        and (at_most is None or result <= at_most)
+    )
+    if not inside:
+        fail(where, f"{name} must be {rule}, got {value!r}")
+    return result
+
+
+def integer(where: str, name: str, value: Any, *, at_least: int = 1) -> int:
+    """The value is an integer of at least `at_least`; returns it as an int."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}", error=TypeError)
+    if value < at_least:
+        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}")
+    return int(value)
+
+
+def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
+    """The value is a shape of one to three positive integers; returns it as a tuple."""
+    given = value
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        fail(where, f"{name} must be a sequence of sizes, got {given!r}", f"Use ({given}, {given})", TypeError)
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        fail(where, f"{name} must be a sequence of sizes, got {given!r}", error=TypeError)
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in value):
+        fail(where, f"{name} must hold integers, got {given!r}", error=TypeError)
+    if not 1 <= len(value) <= 3:
+        fail(where, f"{name} must have one to three sizes, got {given!r}")
+    if any(size < 1 for size in value):
+        fail(where, f"{name} must hold positive sizes, got {given!r}")
+    return tuple(int(size) for size in value)
+
+
+def fourier_shape(where: str, value: Sequence[int], object_shape: Sequence[int]) -> None:
+    """Every Fourier size is at least 2n - 1 (Hayes 1982: below it the object is not determined)."""
+    smallest = tuple(2 * n - 1 for n in object_shape)
+    if len(value) != len(smallest) or any(m < least for m, least in zip(value, smallest, strict=True)):
+        fail(
+            where,
+            f"fourier_shape must be at least {smallest} = 2n-1 for an object of shape {tuple(object_shape)}, "
+            f"got {tuple(value)}",
+            f"Use min_fourier_shape({tuple(object_shape)})",
+        )

@@ -1,0 +1,250 @@
+"""The oversampled Fourier measurement of far-field diffraction, in one, two and three dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.operators._base import Operator
+
+
+def min_fourier_shape(object_shape: Sequence[int]) -> tuple[int, ...]:
+    """The smallest Fourier shape that determines an object up to the symmetries: 2n - 1 along each axis.
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd).
+
+    Returns:
+        (2 n1 - 1, ..., 2 nd - 1): the size of the object's autocorrelation.
+
+    Raises:
+        TypeError: if object_shape is not a sequence of integers.
+        ValueError: if it does not hold one to three positive sizes.
+
+    Example:
+        >>> min_fourier_shape((28, 28))
+        (55, 55)
+
+    Source:
+        Hayes (1982), The reconstruction of a multidimensional sequence from the phase or magnitude of its Fourier
+        transform, doi:10.1109/TASSP.1982.1163863.
+    """
+    return tuple(2 * n - 1 for n in _checks.shape("min_fourier_shape", "object_shape", object_shape))
+
+
+def fast_fourier_shape(object_shape: Sequence[int], oversampling: float = 2.0) -> tuple[int, ...]:
+    """A Fourier shape of at least 2n - 1 and `oversampling` times n whose transform is fast.
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd).
+        oversampling: Least ratio m / n of each axis. Below 2 - 1/n the rule m >= 2n - 1 decides.
+
+    Returns:
+        Sizes whose prime factors are 2, 3, 5 and 7.
+
+    Raises:
+        TypeError: if object_shape is not a sequence of integers or oversampling is not a number.
+        ValueError: if a size or the oversampling is not positive.
+
+    Example:
+        >>> fast_fourier_shape((28, 28)), fast_fourier_shape((67,), oversampling=3)
+        ((56, 56), (210,))
+    """
+    sizes = _checks.shape("fast_fourier_shape", "object_shape", object_shape)
+    ratio = _checks.number("fast_fourier_shape", "oversampling", oversampling, above=0)
+    return tuple(_next_smooth(max(2 * n - 1, math.ceil(ratio * n))) for n in sizes)
+
+
+def _next_smooth(size: int) -> int:
+    while True:
+        rest = size
+        for prime in (2, 3, 5, 7):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 1
+
+
+class _Fourier(Operator):
+    """The oversampled Fourier transform; the two public Modules differ in the modulus they take."""
+
+    def __init__(
+        self,
+        fourier_shape: Sequence[int],
+        *,
+        norm: str = "ortho",
+        centered: bool = False,
+        onesided: bool = False,
+        chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
+        _checks.choice(where, "norm", norm, _fft.NORMS)
+        self.chunk = None if chunk is None else _checks.integer(where, "chunk", chunk)
+        self.norm, self.centered, self.onesided = norm, bool(centered), bool(onesided)
+        self.object_ndim = self.data_ndim = len(self.fourier_shape)
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one measurement: `fourier_shape`, its last size halved (m//2 + 1) if onesided."""
+        *rest, last = self.fourier_shape
+        return (*rest, _fft.half_size(last) if self.onesided else last)
+
+    def _centered_axes(self) -> range:
+        return range(-len(self.fourier_shape), -1 if self.onesided else 0) if self.centered else range(0)
+
+    def _arrange(self, computed: Tensor, real: bool) -> Tensor:
+        """From the plane as computed (the half for a real object) to the plane the caller asked for."""
+        if real and not self.onesided:
+            computed = _fft.full_from_half(computed, self.fourier_shape)
+        return _fft.center(computed, self._centered_axes())
+
+    def _check(self, obj: Tensor) -> None:
+        where = type(self).__name__
+        _checks.floating(where, obj=obj)
+        _checks.rank(where, self.object_ndim, obj=obj)
+        _checks.fourier_shape(where, self.fourier_shape, obj.shape[-self.object_ndim :])
+        if self.onesided and obj.is_complex():
+            fix = "A complex object has no half spectrum: use onesided=False"
+            _checks.fail(where, f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
+
+    def linear(self, obj: Tensor) -> Tensor:
+        """The spectrum of the zero-padded object: (*, n1..nd) -> (*, m1..md), complex."""
+        self._check(obj)
+        return self._arrange(_fft.spectrum(obj, self.fourier_shape, self.norm), not obj.is_complex())
+
+    def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
+        """The adjoint of `linear`: (*, m1..md) -> (*, n1..nd).
+
+        Complex for a full field; real for a onesided one, since only real objects have one.
+        """
+        where = f"{type(self).__name__}.adjoint"
+        if object_shape is None:
+            _checks.fail(where, "object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
+        shape = _checks.shape(where, "object_shape", object_shape)
+        _checks.floating(where, field=field)
+        _checks.fourier_shape(where, self.fourier_shape, shape)
+        if tuple(field.shape[-self.data_ndim :]) != self.data_shape:
+            _checks.fail(where, f"field must have the shape (*, {self.data_shape}), got {tuple(field.shape)}")
+        field = _fft.promote(field)
+        field = _fft.uncenter(field, self._centered_axes()) + 0j
+        if not self.onesided:
+            return _fft.adjoint(field, self.fourier_shape, shape, self.norm)
+        once = field / _fft.pair_weights(self.fourier_shape[-1], field)
+        return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm)
+
+    def _measure(self, obj: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The measurement: (*, n1..nd) -> (*, m1..md), real."""
+        self._check(obj)
+        measured = _fft.in_chunks(self._measure, obj, self.object_ndim, self.chunk)
+        return self._arrange(measured, not obj.is_complex())
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.fourier_shape}, norm={self.norm!r}, centered={self.centered}, "
+            f"onesided={self.onesided}, chunk={self.chunk}"
+        )
+
+
+def fourier_intensity(
+    obj: Tensor,
+    fourier_shape: Sequence[int],
+    *,
+    norm: str = "ortho",
+    centered: bool = False,
+    onesided: bool = False,
+    chunk: int | None = None,
+) -> Tensor:
+    r"""What a far-field detector records: the squared modulus of the zero-padded object's Fourier transform.
+
+    .. math:: Y_k = \Big| s \sum_{x} X_x \exp(-2 \pi i \, k \cdot x / m) \Big|^2
+
+    with s = 1 / sqrt(m1...md) for ``norm="ortho"``, 1 for "backward" and 1 / (m1...md) for "forward". It does not
+    change under shift (on the padded grid), conj_flip and global_phase of the object. Its gradient is 0 where the
+    spectrum is 0.
+
+    Args:
+        obj: Object, real or complex floating.
+        fourier_shape: Sizes (m1, ..., md); their number says how many axes are transformed (1, 2 or 3).
+        norm: "ortho", "backward" or "forward", as in `torch.fft`.
+        centered: Put the zero frequency at index m // 2 instead of 0 (with `onesided`, of all axes but the last).
+        onesided: For a real object keep the non-negative frequencies of the last axis only.
+        chunk: Items computed at a time. Results do not depend on it; peak memory does.
+
+    Shape:
+        - obj: (*, n1..nd) with m >= 2n - 1
+        - output: (*, m1..md), or (*, m1.., md//2 + 1) if onesided
+
+    Returns:
+        Real tensor, squared object units; float16 and bfloat16 objects give float32.
+
+    Raises:
+        TypeError: if obj is not a floating tensor, or is complex while onesided.
+        ValueError: if m < 2n - 1, or an option is unknown.
+
+    Example:
+        >>> fourier_intensity(torch.ones(4, 28, 28), (64, 64)).shape
+        torch.Size([4, 64, 64])
+        >>> fourier_intensity(torch.ones(2), (4,), norm="backward")
+        tensor([4., 2., 0., 2.])
+
+    Source:
+        Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, section 1.
+    """
+    options = {"norm": norm, "centered": centered, "onesided": onesided, "chunk": chunk}
+    return FourierIntensity(fourier_shape, **options)(obj)
+
+
+class FourierIntensity(_Fourier):
+    """Module of :func:`fourier_intensity`, with the same options; also `linear` and `adjoint`.
+
+    Example:
+        >>> op = FourierIntensity((64, 64))
+        >>> spectrum = op.linear(torch.ones(28, 28))
+        >>> op.adjoint(spectrum, (28, 28)).shape
+        torch.Size([28, 28])
+    """
+
+    def _measure(self, obj: Tensor) -> Tensor:
+        return _fft.power(_fft.spectrum(obj, self.fourier_shape, self.norm))
+
+
+def fourier_magnitude(
+    obj: Tensor,
+    fourier_shape: Sequence[int],
+    *,
+    norm: str = "ortho",
+    centered: bool = False,
+    onesided: bool = False,
+    chunk: int | None = None,
+) -> Tensor:
+    """The modulus of the zero-padded object's Fourier transform: the square root of :func:`fourier_intensity`.
+
+    It neither overflows nor underflows for any magnitude the dtype can hold, and its gradient is 0 where it is 0.
+    Arguments, shapes and errors are those of :func:`fourier_intensity`.
+
+    Returns:
+        Real tensor, object units.
+
+    Example:
+        >>> fourier_magnitude(torch.ones(2), (4,), norm="backward")
+        tensor([2.0000, 1.4142, 0.0000, 1.4142])
+    """
+    options = {"norm": norm, "centered": centered, "onesided": onesided, "chunk": chunk}
+    return FourierMagnitude(fourier_shape, **options)(obj)
+
+
+class FourierMagnitude(_Fourier):
+    """Module of :func:`fourier_magnitude`, with the same options; also `linear` and `adjoint`."""
+
+    def _measure(self, obj: Tensor) -> Tensor:
+        return _fft.spectrum(obj, self.fourier_shape, self.norm).abs()

@@ -1,0 +1,35 @@
+"""Fixtures shared by all tests: devices, seeds, and the folder of real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("phaseret", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("phaseret")
+torch.set_num_threads(1)
+
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data; the test is skipped where PHASERET_DATA_DIR does not name it."""
+    folder = os.environ.get("PHASERET_DATA_DIR")
+    if not folder:
+        pytest.skip("PHASERET_DATA_DIR is not set: no real data")
+    return Path(folder)
