@@ -1,0 +1,44 @@
+# Everything a developer runs. Needs Python (3.10 or later), git and make; the rest is installed into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+RUN := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check docs bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; table and picture in runs/demo
+	$(RUN) examples/end_to_end.py --preset demo --variant flip_shift --out runs/demo
+
+test: check ## check, then all tests with doctests, README snippets and the docs build
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+
+check: $(VENV)/.installed-test ## formatting, lint and types
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/.installed-bench ## run benchmarks/speed_*.py one after the other, on one thread
+	@set -e; for script in benchmarks/speed_*.py; do echo "$$script"; OMP_NUM_THREADS=1 $(RUN) "$$script"; done
+
+clean: ## remove .venv, caches, builds and runs
+	rm -rf $(VENV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per extra of pyproject.toml, so that a second call starts at once.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
