@@ -7,6 +7,7 @@ values on request. ``where`` is the name of the public function or class that wa
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -19,6 +20,15 @@ from torch import Tensor
 def fail(where: str, what: str, fix: str = "", error: type[Exception] = ValueError) -> NoReturn:
     """Raise `error` with the project's wording: ``where: what. fix.``."""
     raise error(f"{where}: {what}." + (f" {fix}." if fix else ""))
+
+
+def extra(where: str, module: str, package: str, name: str) -> Any:
+    """The imported optional `module` of the distribution `package`, which phaseret's extra `name` installs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        fix = f'Install it with pip install "phaseret[{name}]"'
+        fail(where, f"the package {package} must be installed", fix, ImportError)
 
 
 def tensor(where: str, **tensors: Any) -> None:
