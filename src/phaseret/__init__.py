@@ -1,7 +1,17 @@
-"""Differentiable phase retrieval for PyTorch: operators, losses, symmetries, solvers and models."""
+"""Differentiable phase retrieval for PyTorch: operators, losses, symmetries, solvers and models.
 
-from phaseret import operators
+The floor plan: a module imports only from the lines below its own::
+
+    5  cli
+    4  plotting
+    3  losses  metrics  solvers  models  datasets  io
+    2  symmetry  projections  noise
+    1  operators
+    0  _fft  _checks
+"""
+
+from phaseret import operators, symmetry
 
 __version__ = "0.1.0"
 
-__all__ = ["operators"]
+__all__ = ["operators", "symmetry"]

@@ -1,0 +1,519 @@
+"""The elements of the group that a Fourier magnitude cannot see: shift, conjugate flip and global phase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def item_axes(where: str, ndim: int, **tensors: Tensor) -> int:
+    """Check the number of axes of one item, and that the tensors have that many."""
+    if _checks.integer(where, "ndim", ndim) > 3:
+        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}")
+    _checks.rank(where, ndim, **tensors)
+    return ndim
+
+
+def grid(where: str, fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tuple[int, ...]:
+    """The padded grid: `fourier_shape`, which must hold the object; without one the object's own grid."""
+    if fourier_shape is None:
+        return tuple(object_shape)
+    shape = _checks.shape(where, "fourier_shape", fourier_shape)
+    if len(shape) != len(object_shape) or any(m < n for m, n in zip(shape, object_shape, strict=True)):
+        _checks.fail(where, f"fourier_shape must be at least the object's {tuple(object_shape)}, got {shape}")
+    return shape
+
+
+def integer_shifts(where: str, shifts: Tensor | Sequence[int]) -> Tensor | tuple[int, ...]:
+    """Check the shifts: one to three integers, or an integer tensor (*, d)."""
+    if isinstance(shifts, Tensor):
+        if shifts.dtype not in _INTEGERS:
+            fix = "Use subpixel_shift for fractions of a pixel"
+            _checks.fail(where, f"shifts must be integers, got {shifts.dtype}", fix, TypeError)
+        if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
+            _checks.fail(where, f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}")
+        return shifts
+    if isinstance(shifts, str) or not isinstance(shifts, Sequence):
+        _checks.fail(where, f"shifts must be a sequence of integers or a tensor, got {shifts!r}", error=TypeError)
+    if not all(isinstance(s, Integral) and not isinstance(s, bool) for s in shifts):
+        fix = "Use subpixel_shift for fractions of a pixel"
+        _checks.fail(where, f"shifts must be integers, got {tuple(shifts)}", fix, TypeError)
+    if not 1 <= len(shifts) <= 3:
+        _checks.fail(where, f"shifts must have one to three entries, got {tuple(shifts)}")
+    return tuple(int(s) for s in shifts)
+
+
+def per_item(where: str, name: str, value: Tensor, batch: Sequence[int], rest: int = 0) -> Tensor:
+    """Expand a tensor (*, rest axes) to the batch: one value per item, or one for all."""
+    leading = value.shape[: value.ndim - rest]
+    if len(leading) and tuple(leading) != tuple(batch):
+        _checks.fail(where, f"{name} must have the batch shape {tuple(batch)} or none, got {tuple(leading)}")
+    return value.expand((*batch, *value.shape[value.ndim - rest :]))
+
+
+def transform(
+    obj: Tensor,
+    shifts: Tensor,
+    flipped: Tensor,
+    object_shape: Sequence[int],
+    fourier_shape: Sequence[int],
+    shape: Sequence[int],
+) -> Tensor:
+    """The corner of size `shape` of the shifted, if `flipped` first conjugate-flipped, object on the padded grid.
+
+    A flip turns the box of `object_shape` around its centre: index k to n - 1 - k. `shifts` (*, d) and `flipped` (*)
+    have one entry per item. Whole rows are fetched, axis by axis.
+    """
+    d = len(object_shape)
+    batch = obj.shape[: obj.ndim - d]
+    if obj.is_complex():
+        obj = torch.where(flipped.reshape(*batch, *[1] * d), obj.conj(), obj)
+    for i in range(d):
+        source = torch.arange(shape[i], device=obj.device) - shifts[..., i, None]
+        source = torch.where(flipped[..., None], object_shape[i] - 1 - source, source) % fourier_shape[i]
+        axis, size = i - d, obj.shape[i - d]
+        source = source.reshape(*batch, *[1] * i, shape[i], *[1] * (d - 1 - i))
+        index = source.clamp(max=size - 1).expand(
+            *[shape[i] if k == i - d else obj.shape[k] for k in range(-obj.ndim, 0)]
+        )
+        obj = obj.gather(axis, index)
+        if size < fourier_shape[i]:
+            obj = obj.masked_fill(source >= size, 0)
+    return obj
+
+
+def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> Tensor:
+    """Move the object by whole pixels, circularly; the Fourier magnitude does not change.
+
+    .. math:: (T_s x)_k = x_{(k - s) \\bmod m}
+
+    Exact on the padded grid. Without `fourier_shape` the tensor's own grid is rolled, so give a data-shaped
+    tensor or one with an empty margin: what leaves an object's box on one side enters it on the other, and this is a
+    symmetry of its oversampled magnitude only while nothing does. With `fourier_shape` the object is padded first.
+
+    Args:
+        obj: Object, real or complex, of any dtype.
+        shifts: Pixels along each of the last d axes, positive towards larger indices: d integers for all items, or an
+            integer tensor with one row per item. Their number d says how many axes an item has (1, 2 or 3).
+        fourier_shape: Pad to these sizes (m1, ..., md) first. Default: no padding.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - shifts: (d,) or (*, d)
+        - output: (*, n1..nd), or (*, m1..md) with fourier_shape
+
+    Returns:
+        Tensor of the dtype of obj.
+
+    Raises:
+        TypeError: if shifts are no integers.
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> shift(torch.tensor([1.0, 2.0, 3.0]), (1,))
+        tensor([3., 1., 2.])
+        >>> shift(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0], [1]]), fourier_shape=(3,))
+        tensor([[1., 2., 0.],
+                [0., 3., 4.]])
+    """
+    where = "shift"
+    _checks.tensor(where, obj=obj)
+    shifts = integer_shifts(where, shifts)
+    d = shifts.shape[-1] if isinstance(shifts, Tensor) else len(shifts)
+    _checks.rank(where, d, obj=obj)
+    object_shape = obj.shape[-d:]
+    shape = grid(where, fourier_shape, object_shape)
+    if not isinstance(shifts, Tensor):
+        return _fft.pad(obj, shape).roll(shifts, tuple(range(-d, 0)))
+    _checks.same_device(where, obj=obj, shifts=shifts)
+    batch = obj.shape[:-d]
+    shifts = per_item(where, "shifts", shifts.long(), batch, 1)
+    flipped = torch.zeros(batch, dtype=torch.bool, device=obj.device)
+    return transform(obj, shifts, flipped, object_shape, shape, shape)
+
+
+class Shift(nn.Module):
+    """Module of :func:`shift`, with the same options.
+
+    Example:
+        >>> roll = Shift((1, 2))
+        >>> image = torch.rand(8, 8)
+        >>> torch.equal(torch.nn.Sequential(roll, roll.inverse())(image), image)
+        True
+    """
+
+    def __init__(self, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> None:
+        super().__init__()
+        shifts = integer_shifts("Shift", shifts)
+        self.fourier_shape = None if fourier_shape is None else _checks.shape("Shift", "fourier_shape", fourier_shape)
+        self.shifts: Tensor | tuple[int, ...]
+        if isinstance(shifts, Tensor):
+            self.register_buffer("shifts", shifts)
+        else:
+            self.shifts = shifts
+
+    def inverse(self) -> Shift:
+        """The Module that moves back, on the grid that this one gives."""
+        negative = -self.shifts if isinstance(self.shifts, Tensor) else tuple(-s for s in self.shifts)
+        return Shift(negative, fourier_shape=self.fourier_shape)
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The moved object."""
+        return shift(obj, self.shifts, fourier_shape=self.fourier_shape)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        shown = tuple(self.shifts.shape) if isinstance(self.shifts, Tensor) else self.shifts
+        return f"{shown}, fourier_shape={self.fourier_shape}"
+
+
+def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
+    r"""Turn the object around the centre of its box and conjugate it: its twin, with the same Fourier magnitude.
+
+    .. math:: (C x)_k = \overline{x_{n - 1 - k}}
+
+    This is the reflection at the origin followed by a shift that puts the object back into its box, so it needs
+    no padding and is exact on every grid. For a complex object the flip without the conjugate is no symmetry.
+
+    Args:
+        obj: Object, real or complex, of any dtype.
+        ndim: Number of axes of one object (1, 2 or 3).
+
+    Shape:
+        - obj: (*, n1..nd)
+        - output: (*, n1..nd)
+
+    Returns:
+        Tensor of the dtype of obj.
+
+    Raises:
+        TypeError: if obj is not a tensor.
+        ValueError: if obj has fewer than ndim axes.
+
+    Example:
+        >>> conj_flip(torch.tensor([1, 2j]), ndim=1)
+        tensor([0.-2.j, 1.-0.j])
+    """
+    where = "conj_flip"
+    _checks.tensor(where, obj=obj)
+    item_axes(where, ndim, obj=obj)
+    flipped = obj.flip(tuple(range(-ndim, 0)))
+    return flipped.conj().resolve_conj() if flipped.is_complex() else flipped
+
+
+class ConjFlip(nn.Module):
+    """Module of :func:`conj_flip`, with the same options. It is its own inverse."""
+
+    def __init__(self, *, ndim: int = 2) -> None:
+        super().__init__()
+        self.ndim = item_axes("ConjFlip", ndim)
+
+    def inverse(self) -> ConjFlip:
+        """The Module that undoes this one: the same."""
+        return ConjFlip(ndim=self.ndim)
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The twin of the object."""
+        return conj_flip(obj, ndim=self.ndim)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"ndim={self.ndim}"
+
+
+def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
+    r"""Multiply the object by a constant phase factor; the Fourier magnitude does not change.
+
+    .. math:: x \, e^{i \theta}
+
+    The result is complex. The only phases a real object keeps its kind under are 0 and pi, its sign: write ``-obj``.
+
+    Args:
+        obj: Object, real or complex floating.
+        theta: Phase in radians: a number for all items, or a real tensor with one entry per leading index of obj.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - theta: () or (*)
+        - output: (*, n1..nd)
+
+    Returns:
+        Complex tensor; half precision is promoted to single.
+
+    Raises:
+        TypeError: if obj is not floating or theta is not real.
+        ValueError: if the shape of theta is not that of obj's leading axes.
+
+    Example:
+        >>> global_phase(torch.ones(2, 1, 1), torch.tensor([0.0, torch.pi / 2])).real.round().flatten()
+        tensor([1., -0.])
+    """
+    where = "global_phase"
+    _checks.floating(where, obj=obj)
+    obj = _fft.promote(obj)
+    if isinstance(theta, Tensor):
+        _checks.real(where, theta=theta)
+        _checks.same_device(where, obj=obj, theta=theta)
+        if theta.ndim > obj.ndim or theta.shape != obj.shape[: theta.ndim]:
+            rule = f"theta must have the shape of leading axes of obj {tuple(obj.shape)}"
+            _checks.fail(where, f"{rule}, got {tuple(theta.shape)}")
+    else:
+        theta = torch.tensor(_checks.number(where, "theta", theta), dtype=torch.float64, device=obj.device)
+    return obj * phase_factor(theta, obj).reshape(*theta.shape, *[1] * (obj.ndim - theta.ndim))
+
+
+def phase_factor(theta: Tensor, like: Tensor) -> Tensor:
+    """exp(i theta) in the complex dtype that belongs to `like`."""
+    return torch.polar(torch.ones_like(theta), theta).to(like.dtype.to_complex())
+
+
+class GlobalPhase(nn.Module):
+    """Module of :func:`global_phase`, with the same options."""
+
+    def __init__(self, theta: Tensor | float) -> None:
+        super().__init__()
+        self.theta: Tensor | float
+        if isinstance(theta, Tensor):
+            _checks.real("GlobalPhase", theta=theta)
+            self.register_buffer("theta", theta)
+        else:
+            self.theta = _checks.number("GlobalPhase", "theta", theta)
+
+    def inverse(self) -> GlobalPhase:
+        """The Module with the opposite phase."""
+        return GlobalPhase(-self.theta)
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The object times the phase factor."""
+        return global_phase(obj, self.theta)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"tensor of shape {tuple(self.theta.shape)}" if isinstance(self.theta, Tensor) else f"{self.theta}"
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    r"""An element of the group, one per item: flip, then shift, then global phase on the padded grid.
+
+    .. math:: g\,x = e^{i \theta} \, T_s \, C^f x
+
+    Called with an object-shaped or data-shaped tensor it gives the transformed data-shaped one. ``g.inverse()(g(x))``
+    is the padded x, and ``(g @ h)(x)`` is ``g(h(x))``, both exact but for the rounding of the phase factor.
+
+    Attributes:
+        shifts: (*, d) integers, pixels modulo the padded grid.
+        flipped: (*) boolean, whether the object is conjugate-flipped (around the centre of its box) first.
+        phase: (*) real, radians; for a real object exactly 0 or pi, which keep it real.
+        object_shape: Sizes (n1, ..., nd) of the box.
+        fourier_shape: Sizes (m1, ..., md) of the padded grid.
+
+    Example:
+        >>> g = Symmetry(torch.tensor([1]), torch.tensor(True), torch.tensor(0.0), (2,), (4,))
+        >>> x = torch.tensor([1.0, 2.0])
+        >>> g(x), g.inverse()(g(x)), (g @ g)(x)
+        (tensor([0., 2., 1., 0.]), tensor([1., 2., 0., 0.]), tensor([1., 2., 0., 0.]))
+    """
+
+    shifts: Tensor
+    flipped: Tensor
+    phase: Tensor
+    object_shape: tuple[int, ...]
+    fourier_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        where = "Symmetry"
+        _checks.boolean(where, flipped=self.flipped)
+        _checks.real(where, phase=self.phase)
+        integer_shifts(where, self.shifts)
+        _checks.same_device(where, shifts=self.shifts, flipped=self.flipped, phase=self.phase)
+        object.__setattr__(self, "object_shape", _checks.shape(where, "object_shape", self.object_shape))
+        object.__setattr__(self, "fourier_shape", grid(where, self.fourier_shape, self.object_shape))
+        expected = (*self.flipped.shape, len(self.object_shape))
+        if tuple(self.shifts.shape) != expected:
+            _checks.fail(where, f"shifts must have the shape (*, d) = {expected}, got {tuple(self.shifts.shape)}")
+        _checks.same_shape(where, flipped=self.flipped, phase=self.phase)
+
+    def __call__(self, obj: Tensor) -> Tensor:
+        """The transformed object: (*, n1..nd) or (*, m1..md) -> (*, m1..md)."""
+        where, d = "Symmetry", len(self.object_shape)
+        _checks.tensor(where, obj=obj)
+        if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
+            rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
+            _checks.fail(where, f"{rule}, got {tuple(obj.shape)}")
+        return self.cropped(obj, self.fourier_shape)
+
+    def cropped(self, obj: Tensor, shape: Sequence[int]) -> Tensor:
+        """The corner of size `shape` of the transformed object."""
+        d = len(self.object_shape)
+        batch = obj.shape[:-d]
+        shifts = per_item("Symmetry", "shifts", self.shifts, batch, 1)
+        flipped = per_item("Symmetry", "flipped", self.flipped, batch)
+        phase = per_item("Symmetry", "phase", self.phase, batch)
+        moved = transform(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
+        if obj.is_complex():
+            return global_phase(moved, phase)
+        return moved * phase.cos().round().to(moved.dtype).reshape(*batch, *[1] * d)
+
+    def inverse(self) -> Symmetry:
+        """The element that undoes this one."""
+        sign = torch.where(self.flipped, 1, -1)
+        return Symmetry(
+            self._wrap(sign[..., None] * self.shifts),
+            self.flipped,
+            sign * self.phase,
+            self.object_shape,
+            self.fourier_shape,
+        )
+
+    def __matmul__(self, first: Symmetry) -> Symmetry:
+        """The element that acts as `first`, then as this one."""
+        if (self.object_shape, self.fourier_shape) != (first.object_shape, first.fourier_shape):
+            _checks.fail(
+                "Symmetry",
+                "both elements must have equal object_shape and fourier_shape, got "
+                f"{self.object_shape}, {self.fourier_shape} and {first.object_shape}, {first.fourier_shape}",
+            )
+        sign = torch.where(self.flipped, -1, 1)
+        return Symmetry(
+            self._wrap(self.shifts + sign[..., None] * first.shifts),
+            self.flipped ^ first.flipped,
+            self.phase + sign * first.phase,
+            self.object_shape,
+            self.fourier_shape,
+        )
+
+    def _wrap(self, shifts: Tensor) -> Tensor:
+        return wrap(shifts, self.fourier_shape)
+
+
+def wrap(shifts: Tensor, shape: Sequence[int]) -> Tensor:
+    """The representative of the shifts modulo the sizes that is smallest in absolute value: in [-(m-1)//2, m//2]."""
+    size = torch.tensor(tuple(shape), device=shifts.device)
+    least = (size - 1) // 2
+    return (shifts + least) % size - least
+
+
+class RandomSymmetry(nn.Module):
+    """A random element of the group for each item: a transform for training data.
+
+    Without `fourier_shape` the shifts are drawn from those that keep every non-zero pixel inside the object's box,
+    so each draw is an exact symmetry of the oversampled magnitude; an object that fills its box does not move. With
+    `fourier_shape` the object is padded and may go anywhere on the padded grid, circularly.
+
+    Args:
+        shift: True draws from all allowed shifts, an integer (or one per axis) from those of at most that many pixels,
+            False does not shift.
+        flip: Conjugate-flip half of the items.
+        phase: Draw a global phase from [0, 2 pi), of a real object a sign. Default: only for complex objects.
+        ndim: Number of axes of one object (1, 2 or 3).
+        fourier_shape: Pad to these sizes first. Default: no padding.
+        generator: Source of the random numbers. Default: torch's.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - output: (*, n1..nd), or (*, m1..md) with fourier_shape
+
+    Raises:
+        TypeError: if obj is not floating, or an option is of the wrong kind.
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> digit = torch.zeros(28, 28)
+        >>> digit[4:24, 8:20] = torch.rand(20, 12)
+        >>> moved = RandomSymmetry()(digit)
+        >>> digit.sum().allclose(moved.sum()), moved.shape
+        (True, torch.Size([28, 28]))
+    """
+
+    def __init__(
+        self,
+        shift: bool | int | Sequence[int] = True,
+        flip: bool = True,
+        phase: bool | None = None,
+        *,
+        ndim: int = 2,
+        fourier_shape: Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        where = "RandomSymmetry"
+        self.ndim = item_axes(where, ndim)
+        self.shift: bool | tuple[int, ...]
+        if isinstance(shift, bool):
+            self.shift = shift
+        else:
+            most = (shift,) * ndim if isinstance(shift, int) else tuple(shift)
+            if len(most) != ndim:
+                _checks.fail(where, f"shift must be a bool, an integer or {ndim} integers, got {shift!r}")
+            self.shift = tuple(_checks.integer(where, "shift", s, at_least=0) for s in most)
+        self.flip, self.phase, self.generator = bool(flip), phase, generator
+        self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
+
+    def draw(self, obj: Tensor) -> Symmetry:
+        """Draw one element per item of `obj`."""
+        where, d = "RandomSymmetry", self.ndim
+        _checks.floating(where, obj=obj)
+        _checks.rank(where, d, obj=obj)
+        object_shape, batch = obj.shape[-d:], obj.shape[:-d]
+        shape = grid(where, self.fourier_shape, object_shape)
+        source = obj.device if self.generator is None else self.generator.device
+        # One uniform number for each axis, the flip and the phase of each item; the same draws for all options.
+        dtype = _fft.promote(obj).real.dtype
+        uniform = torch.rand(*batch, d + 2, dtype=dtype, device=source, generator=self.generator).to(obj.device)
+        flipped = (uniform[..., d] < 0.5) & self.flip
+        phase = torch.zeros(batch, dtype=dtype, device=obj.device)
+        if self.phase or (self.phase is None and obj.is_complex()):
+            turn = uniform[..., d + 1]
+            phase = torch.pi * (2 * turn if obj.is_complex() else (turn < 0.5).to(dtype))
+        low, high = self._allowed(obj, flipped, object_shape, shape)
+        shifts = (low + (uniform[..., :d] * (high - low + 1)).long()).minimum(high)
+        return Symmetry(shifts, flipped, phase, tuple(object_shape), shape)
+
+    def _allowed(
+        self, obj: Tensor, flipped: Tensor, object_shape: Sequence[int], shape: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Least and largest allowed shift of each item along each axis."""
+        d, batch = self.ndim, obj.shape[: -self.ndim]
+        low = torch.zeros(*batch, d, dtype=torch.long, device=obj.device)
+        high = low.clone()
+        if self.shift is False:
+            return low, high
+        for i in range(d):
+            if self.fourier_shape is None:
+                others = [k for k in range(-d, 0) if k != i - d]
+                content = _any(obj != 0, others)
+                before = content.int().argmax(-1)
+                after = content.flip(-1).int().argmax(-1)
+                low[..., i] = -torch.where(flipped, after, before)
+                high[..., i] = torch.where(flipped, before, after)
+            else:
+                low[..., i], high[..., i] = -((shape[i] - 1) // 2), shape[i] // 2
+        if self.shift is not True:
+            most = torch.tensor(self.shift, device=obj.device)
+            low, high = low.maximum(-most), high.minimum(most)
+        return low, high
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The randomly transformed objects."""
+        return self.draw(obj)(obj)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"shift={self.shift}, flip={self.flip}, phase={self.phase}, ndim={self.ndim}, "
+            f"fourier_shape={self.fourier_shape}"
+        )
+
+
+def _any(x: Tensor, axes: Sequence[int]) -> Tensor:
+    return x.any(dim=tuple(axes)) if axes else x
