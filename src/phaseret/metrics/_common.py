@@ -1,0 +1,34 @@
+"""What all metrics share: the checks of a pair of objects and the reduction over the items."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from phaseret import _checks, _fft
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def pair(where: str, estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Check two objects; give them in at least single precision, and their item axes."""
+    if _checks.integer(where, "ndim", ndim) > 3:
+        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}")
+    _checks.floating(where, estimate=estimate, obj=obj)
+    _checks.rank(where, ndim, estimate=estimate, obj=obj)
+    _checks.same_device(where, estimate=estimate, obj=obj)
+    _checks.same_shape(where, estimate=estimate, obj=obj)
+    return _fft.promote(estimate), _fft.promote(obj), tuple(range(-ndim, 0))
+
+
+def reduce(where: str, values: Tensor, reduction: str) -> Tensor:
+    """One value per item, their mean or their sum."""
+    _checks.choice(where, "reduction", reduction, REDUCTIONS)
+    if reduction == "none":
+        return values
+    return values.mean() if reduction == "mean" else values.sum()
+
+
+def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The largest absolute value of each item, kept as axes of size 1, to divide by; 1 for an item of zeros."""
+    peak = x.abs().amax(axes, keepdim=True)
+    return peak.where(peak > 0, 1)
