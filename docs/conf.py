@@ -1,0 +1,179 @@
+"""Sphinx configuration. Nothing is listed by hand and nothing is fetched.
+
+- One page per public module, written from the module's `__all__` in the order of the floor plan.
+- One table per file of benchmarks/results, one section per file of examples/.
+- Formulas become MathML with docutils' own converter, so that pages need no script from elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+import phaseret
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+API = HERE / "api"
+
+project = "phaseret"
+author = "The phaseret developers"
+project_copyright = f"2026, {author}"
+release = version = phaseret.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+default_role = "py:obj"
+
+html_theme = "furo"
+html_title = f"phaseret {release}"
+html_math_renderer = "mathml"
+html_show_sphinx = False
+
+autodoc_inherit_docstrings = False
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Shape", "Source"]
+
+
+# --- pages of modules ------------------------------------------------------------------------------------------------
+
+
+def public_modules() -> list[ModuleType]:
+    """Public modules in the order of the floor plan in the package's docstring, from the bottom up."""
+    rows = re.findall(r"^ {4}\d  (.+)$", phaseret.__doc__ or "", re.MULTILINE)
+    names = [name for row in reversed(rows) for name in row.split()]
+    modules = [getattr(phaseret, name, None) for name in names if name in phaseret.__all__]
+    return [module for module in modules if isinstance(module, ModuleType)]
+
+
+def first_sentence(documented: object) -> str:
+    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
+
+
+def heading(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n\n"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A reStructuredText table of one-line cells."""
+    lines = ["   * - " + "\n     - ".join(cell or "\\" for cell in row) for row in [header, *rows]]
+    return ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(lines) + "\n\n"
+
+
+def module_page(module: ModuleType) -> str:
+    """The module's docstring, a table of its names, then every name in full; a function stands before its Module."""
+    members = {name: getattr(module, name) for name in module.__all__}
+    order = sorted(members, key=lambda name: (name.replace("_", "").lower(), name[0].isupper()))
+    entries = [[f"`{name}`", first_sentence(members[name])] for name in order if callable(members[name])]
+    page = heading(module.__name__, "=") + f".. automodule:: {module.__name__}\n   :no-members:\n\n"
+    page += f".. currentmodule:: {module.__name__}\n\n" + table(["name", "in one line"], entries)
+    for name in order:
+        if inspect.isclass(members[name]):
+            page += f".. autoclass:: {name}\n   :members:\n   :inherited-members: Module,tuple,object\n\n"
+        else:
+            kind = "function" if callable(members[name]) else "data"
+            page += f".. auto{kind}:: {name}\n\n"
+    return page
+
+
+# --- results and examples --------------------------------------------------------------------------------------------
+
+
+def cell(value: Any) -> str:
+    """One value for the reader: four digits of a float, literals for text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return " x ".join(cell(inner) for inner in value)
+    return "" if value is None else str(value).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+
+
+def results_section(path: Path) -> str:
+    """Command, hardware and rows of one file of benchmarks/results."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
+    rows = [[cell(row.get(key)) for key in columns] for row in result["rows"]]
+    about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
+    return heading(path.stem, "-") + about + table([cell(column) for column in columns], rows)
+
+
+def example_section(path: Path) -> str:
+    """The first line of an example's docstring as its title, then the file."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
+    return heading(docstring.splitlines()[0], "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write everything under docs/api."""
+    modules = public_modules()
+    pages = {f"{module.__name__.removeprefix('phaseret.')}.rst": module_page(module) for module in modules}
+    entries = [
+        [f":doc:`{module.__name__} <{page.removesuffix('.rst')}>`", first_sentence(module)]
+        for module, page in zip(modules, pages, strict=True)
+    ]
+    toctree = ".. toctree::\n   :hidden:\n\n" + "".join(f"   {page.removesuffix('.rst')}\n" for page in pages)
+    pages["index.rst"] = heading("Modules", "=") + table(["module", "what it is"], entries) + toctree
+    pages["results.rst"] = heading("Measured results", "=") + (HERE / "results.inc").read_text(encoding="utf-8")
+    pages["results.rst"] += "\n" + "".join(map(results_section, sorted((ROOT / "benchmarks/results").glob("*.json"))))
+    pages["examples.rst"] = heading("Examples", "=") + "".join(
+        map(example_section, sorted((ROOT / "examples").glob("*.py")))
+    )
+    API.mkdir(exist_ok=True)
+    for old in set(API.glob("*.rst")) - {API / name for name in pages}:
+        old.unlink()
+    for name, text in pages.items():
+        if not (API / name).exists() or (API / name).read_text(encoding="utf-8") != text:
+            (API / name).write_text(text, encoding="utf-8")
+
+
+# --- docstrings and formulas -----------------------------------------------------------------------------------------
+
+
+def escape_batch_axes(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Shapes such as (*, n1, n2) hold no emphasis: escape their asterisks outside code."""
+    code_or_star = re.compile(r"(``.*?``|`.*?`)|\(\*(?=[,)])")
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            lines[number] = code_or_star.sub(lambda match: match[1] or r"(\*", line)
+
+
+def to_mathml(latex: str, as_block: bool) -> str:
+    """MathML of a formula; the sizes of delimiters (\\Big) are the browser's business."""
+    try:
+        return latex2mathml.tex2mathml(re.sub(r"\\[Bb]igg?[lrm]?(?![A-Za-z])", "", latex), as_block=as_block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("formula %r: %s", latex, error)
+        return f"<code>{latex}</code>"
+
+
+def visit_math(translator: Any, node: nodes.math) -> None:
+    translator.body.append(to_mathml(node.astext(), as_block=False))
+    raise nodes.SkipNode
+
+
+def visit_math_block(translator: Any, node: nodes.math_block) -> None:
+    translator.body.append(f'<div class="math">{to_mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the parts above."""
+    app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", escape_batch_axes, priority=400)
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

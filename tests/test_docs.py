@@ -1,0 +1,89 @@
+"""Everything shown runs: docstring examples, README snippets, pages of docs/; and the documentation builds."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import phaseret as pr
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def docstring_examples() -> list[doctest.DocTest]:
+    """The examples of every module, private files included, with `torch`, `pr` and the module's own names."""
+    found = {}
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for info in pkgutil.walk_packages(pr.__path__, "phaseret."):
+        module = importlib.import_module(info.name)
+        for test in finder.find(module, extraglobs={"torch": torch, "pr": pr}):
+            if test.examples:
+                found[test.name] = test
+    return list(found.values())
+
+
+def page_examples() -> list[doctest.DocTest]:
+    """The examples of README and docs/, which must import what they use."""
+    pages = [*sorted((ROOT / "docs").glob("*.rst")), *sorted((ROOT / "docs").glob("*.inc"))]
+    parser = doctest.DocTestParser()
+    tests = [parser.get_doctest(page.read_text(encoding="utf-8"), {}, page.name, str(page), 0) for page in pages]
+    return [test for test in tests if test.examples]
+
+
+def readme_snippets() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+def run(test: doctest.DocTest) -> None:
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=report.append)
+    assert result.failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize("test", docstring_examples(), ids=lambda test: test.name.removeprefix("phaseret."))
+def test_docstring_example(test: doctest.DocTest) -> None:
+    run(test)
+
+
+@pytest.mark.parametrize("test", page_examples(), ids=lambda test: test.name)
+def test_page_example(test: doctest.DocTest) -> None:
+    run(test)
+
+
+@pytest.mark.parametrize("snippet", [pytest.param(s, id=s.splitlines()[0][:40]) for s in readme_snippets()])
+def test_readme_snippet(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_readme_names_every_module() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in pr.__all__ if f"`{name}`" not in readme] == []
+
+
+def test_readme_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    for folder in ("docs", "examples", "benchmarks/results"):
+        if (ROOT / folder).exists():
+            shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("_build", "api"))
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "html"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for name in pr.__all__:
+        page = (tmp_path / f"html/api/{name}.html").read_text(encoding="utf-8")
+        missing = [item for item in getattr(pr, name).__all__ if f'id="phaseret.{name}.{item}"' not in page]
+        assert missing == [], f"{name}.html does not document {missing}"
