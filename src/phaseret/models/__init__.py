@@ -1,0 +1,9 @@
+"""Networks from an intensity to an estimate, without training loops or weights.
+
+Which one should I use? :class:`UNet`, with :class:`phaseret.losses.PassiveLoss`: it takes any object and data sizes,
+one to three axes, real and complex objects. Train it with any loop; ``examples/end_to_end.py`` is one on Lightning.
+"""
+
+from phaseret.models._unet import UNet
+
+__all__ = ["UNet"]

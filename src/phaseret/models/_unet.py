@@ -1,0 +1,193 @@
+"""The U-Net: one network for real and complex objects in one, two and three dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+
+_REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
+# Channels of the last layer and whether they make a complex estimate.
+_OUTPUTS = {"nonnegative": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class UNet(nn.Module):
+    r"""The U-Net of Ronneberger et al. (2015), from an intensity to an estimate of the object.
+
+    .. math:: g(Y) = s \, U(r(Y / s^2)), \qquad s^2 = \frac{1}{n_1 \cdots n_d} \sum_k Y_k
+
+    with the representation r and the U-Net U. The scale s is the root mean square of the object (Parseval, for data
+    of ``norm="ortho"``), so the estimate follows the units of the data: :math:`g(c^2 Y) = c \, g(Y)`. Dark data give a
+    dark estimate.
+
+    What differs from the source: the data come in as blocks, not pixels (each block of at least 2 x 2 frequencies is
+    one pixel of as many channels), because data are about twice as large as the object or more: all layers work on a
+    grid just larger than the object, and nothing is computed to be cropped. Convolutions are padded, so sizes are
+    free and skip connections are not cropped; each is followed by batch normalisation; three poolings, not four, and
+    32 channels at first, not 64 (1.9 million parameters, not 31 million).
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
+        fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
+        representation: What the network sees: "magnitude", "intensity", "log_intensity" (log(1 + Y / s^2)) or
+            "autocorrelation" (of the object: the inverse transform of Y / s^2).
+        output: What it gives: "nonnegative", "real", and for complex objects "modulus_phase" or "real_imaginary".
+        channels: Channels of each level, from the finest; one pooling between two levels.
+        onesided: The data hold the non-negative frequencies of the last axis only.
+
+    Shape:
+        - intensity: (*, m1..md), or (*, m1.., md//2 + 1) if onesided, zero frequency at index 0
+        - output: (*, n1..nd)
+
+    Raises:
+        TypeError: if an argument is of the wrong kind, or intensity is complex.
+        ValueError: if an option is unknown, m < 2n - 1, or intensity has other sizes.
+
+    Example:
+        >>> net = UNet(object_shape=(28, 28), fourier_shape=(64, 64))
+        >>> net(torch.rand(4, 64, 64)).shape
+        torch.Size([4, 28, 28])
+
+    Source:
+        Ronneberger, Fischer, Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation,
+        doi:10.1007/978-3-319-24574-4_28; used for phase retrieval by Manekar, Tayal, Kumar, Sun (2020), End-to-End
+        Learning for Phase Retrieval, section 3. The autocorrelation as input: Metzler et al. (2020), Deep-inverse
+        correlography, doi:10.1364/OPTICA.374026.
+    """
+
+    def __init__(
+        self,
+        object_shape: Sequence[int],
+        fourier_shape: Sequence[int],
+        *,
+        representation: str = "magnitude",
+        output: str = "nonnegative",
+        channels: Sequence[int] = (32, 64, 128, 256),
+        onesided: bool = False,
+    ) -> None:
+        super().__init__()
+        self.object_shape = _checks.shape("UNet", "object_shape", object_shape)
+        self.fourier_shape = _checks.shape("UNet", "fourier_shape", fourier_shape)
+        _checks.fourier_shape("UNet", self.fourier_shape, self.object_shape)
+        _checks.choice("UNet", "representation", representation, _REPRESENTATIONS)
+        _checks.choice("UNet", "output", output, _OUTPUTS)
+        widths = [_checks.integer("UNet", "channels", width) for width in channels]
+        self.representation, self.output, self.onesided = representation, output, bool(onesided)
+        d = len(self.object_shape)
+        self.block = tuple(max(2, m // n) for m, n in zip(self.fourier_shape, self.object_shape, strict=True))
+        self.down = nn.ModuleList()
+        before = math.prod(self.block)
+        for width in widths:
+            self.down.append(_convolutions(d, before, width))
+            before = width
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        for width in reversed(widths[:-1]):
+            self.up.append(_UP[d](before, width, 2, stride=2))
+            self.merge.append(_convolutions(d, 2 * width, width))
+            before = width
+        self.pool = _POOL[d](2, ceil_mode=True)
+        self.last = _CONV[d](before, _OUTPUTS[output], 1)
+
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The estimate: (*, m1..md) -> (*, n1..nd)."""
+        d = len(self.fourier_shape)
+        *rest, m = self.fourier_shape
+        expected = (*rest, _fft.half_size(m) if self.onesided else m)
+        _checks.real("UNet", intensity=intensity)
+        if tuple(intensity.shape[-d:]) != expected:
+            _checks.fail(
+                "UNet",
+                f"intensity must have the shape (*, {', '.join(map(str, expected))}), got {tuple(intensity.shape)}",
+                "Build the network with the fourier_shape and onesided of the data",
+            )
+        items = _fft.promote(intensity).reshape(-1, *expected)
+        with torch.autocast(intensity.device.type, enabled=False):
+            seen, scale = self._represent(items)
+        features = self._u(_blocks(seen, self.block).to(self.last.weight.dtype))
+        estimate = self._output(_middle(features, self.object_shape).to(scale.dtype)) * scale
+        return estimate.reshape(*intensity.shape[:-d], *self.object_shape)
+
+    def _represent(self, intensity: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network sees of (b, m1..md), zero frequency or shift in the middle, and the scale (b, 1..1)."""
+        axes = tuple(range(1, intensity.ndim))
+        if self.onesided:
+            intensity = _fft.full_from_half(intensity, self.fourier_shape)
+        square = intensity.sum(axes, keepdim=True) / math.prod(self.object_shape)
+        seen = intensity / torch.where(square > 0, square, 1)
+        if self.representation == "magnitude":
+            seen = _sqrt(seen)
+        elif self.representation == "log_intensity":
+            seen = seen.log1p()
+        elif self.representation == "autocorrelation":
+            # Hermitian: the sum of its even real and its odd imaginary part (0 for real objects) holds both.
+            half = _fft.spectrum(seen, self.fourier_shape, "backward") / math.prod(self.object_shape)
+            full = _fft.full_from_half(half, self.fourier_shape)
+            seen = full.real + full.imag
+        return _fft.center(seen, axes), _sqrt(square)
+
+    def _u(self, x: Tensor) -> Tensor:
+        """The U: (b, c, k1..kd) -> (b, channels of the output, k1..kd)."""
+        skipped: list[Tensor] = []
+        for convolutions in self.down:
+            x = convolutions(self.pool(x) if skipped else x)
+            skipped.append(x)
+        for up, convolutions, skip in zip(self.up, self.merge, reversed(skipped[:-1]), strict=True):
+            x = convolutions(torch.cat([_fft.crop(up(x), skip.shape[2:]), skip], 1))
+        estimate: Tensor = self.last(x)
+        return estimate
+
+    def _output(self, x: Tensor) -> Tensor:
+        """The last layer's channels to an estimate in units of the scale: (b, c, n1..nd) -> (b, n1..nd)."""
+        if self.output == "nonnegative":
+            return x[:, 0].relu()
+        if self.output == "real":
+            return x[:, 0]
+        if self.output == "modulus_phase":
+            return torch.polar(x[:, 0].relu(), x[:, 1])
+        return torch.complex(x[:, 0], x[:, 1])
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"{self.object_shape}, {self.fourier_shape}, representation={self.representation!r}, "
+            f"output={self.output!r}, onesided={self.onesided}"
+        )
+
+
+def _convolutions(d: int, before: int, after: int) -> nn.Sequential:
+    """Twice a convolution over 3 pixels, normalisation and ReLU."""
+    layers: list[nn.Module] = []
+    for width in (before, after):
+        layers += [_CONV[d](width, after, 3, padding=1, bias=False), _NORM[d](after), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def _blocks(x: Tensor, block: Sequence[int]) -> Tensor:
+    """Each block of pixels to one pixel of c channels: (b, m1..md) -> (b, c, k1..kd), k = m / block rounded up."""
+    d = len(block)
+    sizes = [-(-m // width) for m, width in zip(x.shape[1:], block, strict=True)]
+    x = _fft.pad(x, [k * width for k, width in zip(sizes, block, strict=True)])
+    x = x.reshape(len(x), *[size for pair in zip(sizes, block, strict=True) for size in pair])
+    x = x.permute(0, *range(2, 2 * d + 1, 2), *range(1, 2 * d, 2))
+    return x.reshape(len(x), math.prod(block), *sizes)
+
+
+def _middle(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """The middle of size `shape` of the last axes: a view."""
+    for dim, size in enumerate(shape, x.ndim - len(shape)):
+        x = x.narrow(dim, (x.shape[dim] - size) // 2, size)
+    return x
+
+
+def _sqrt(x: Tensor) -> Tensor:
+    """Square root whose derivative is 0 at 0."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
