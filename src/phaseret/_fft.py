@@ -7,6 +7,7 @@ half spectrum, the non-negative frequencies of the last axis. float16 and bfloat
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -104,6 +105,23 @@ def half_from_full(full: Tensor) -> Tensor:
     return full.narrow(-1, 0, half_size(full.shape[-1]))
 
 
+def copy_opposite_half(full: Tensor, out: Tensor) -> Tensor:
+    """Fill `out` with the values of the full plane at the frequencies opposite to those of its half plane."""
+    d = out.ndim - 1
+    for flipped in itertools.product((False, True), repeat=d):
+        # Along each axis index 0 stays and the others are reversed; the last axis keeps only its half.
+        source, target, axes = full, out, []
+        for axis, reverse in enumerate(flipped, start=1):
+            count = out.shape[axis]
+            source = (
+                source.narrow(axis, source.shape[axis] - count + 1, count - 1) if reverse else source.narrow(axis, 0, 1)
+            )
+            target = target.narrow(axis, 1, count - 1) if reverse else target.narrow(axis, 0, 1)
+            axes += [axis] * reverse
+        target.copy_(source.flip(axes) if axes else source)
+    return out
+
+
 def power(field: Tensor) -> Tensor:
     """Squared absolute value, with a finite gradient everywhere."""
     return field.real.square() + field.imag.square() if field.is_complex() else field.square()
@@ -156,3 +174,17 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, c
         results = [function(piece) for piece in pieces]
     result = torch.cat(results)
     return result.reshape(*batch, *result.shape[1:])
+
+
+def transform(x: Tensor, ndim: int) -> Tensor:
+    """Transform of a whole grid without normalisation: half spectrum if `x` is real, full spectrum if complex."""
+    dims = tuple(range(-ndim, 0))
+    return torch.fft.fftn(x, dim=dims) if x.is_complex() else torch.fft.rfftn(x, dim=dims)
+
+
+def inverse(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
+    """Inverse of `transform` without its factor 1 / (m1...md)."""
+    dims = tuple(range(-len(shape), 0))
+    if real:
+        return torch.fft.irfftn(field, s=tuple(shape), dim=dims, norm="forward")
+    return torch.fft.ifftn(field, dim=dims, norm="forward")

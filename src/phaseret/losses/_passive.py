@@ -1,0 +1,289 @@
+"""The passive loss: distance of the estimate's measurement to the measured one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
+
+from phaseret import _checks, _fft
+from phaseret.losses._criterion import Criterion, check_criterion, check_reduction, pixelwise, reduce_items
+from phaseret.losses._one_pass import CRITERIA as ONE_PASS_CRITERIA
+from phaseret.losses._one_pass import OnePass, Setting
+from phaseret.operators import FourierIntensity, Operator
+from phaseret.operators._fourier import _Fourier
+
+DOMAINS = ("magnitude", "intensity", "poisson", "autocorrelation")
+
+
+def passive_loss(
+    estimate: Tensor,
+    intensity: Tensor,
+    operator: Operator | None = None,
+    *,
+    domain: str = "magnitude",
+    criterion: Criterion = "mse",
+    mask: Tensor | None = None,
+    normalize: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Compare the measurement that an estimate would give with the measured one: the passive objective DNN-P.
+
+    With the intensity I = :math:`|F \hat X|^2` of the estimate and the measured one Y, the value is the mean over
+    all measured pixels of the full plane of
+
+    ================= =====================================================================
+    domain            per pixel, with ``criterion="mse"``
+    ================= =====================================================================
+    "magnitude"       :math:`(\sqrt I - \sqrt Y)^2`
+    "intensity"       :math:`(I - Y)^2`, the literal squared error of eq. 2.2
+    "poisson"         :math:`I - Y \log I + \log \Gamma(Y + 1)`, minus the log-likelihood of the counts Y
+    "autocorrelation" :math:`|F^{-1}(I - Y)|^2`, equal to "intensity" for this criterion (Parseval)
+    ================= =====================================================================
+
+    It does not change under shift (on the padded grid), conj_flip and global_phase of the estimate, so a network is
+    free to answer with any of the copies that the data cannot tell apart. The default is the magnitude, which is
+    still a function l(Y, \|F g(Y)\|^2) as in the paper: the intensity spans many decades and its squared error is
+    little but that of the zero frequency. Trained on digits with ``domain="intensity"`` the same U-Net reached
+    11.9 dB (aligned PSNR) where ``domain="magnitude"`` reached 15.9 to 16.3 dB. Magnitudes of photon counts also have
+    nearly equal variance at every pixel.
+
+    The gradient is that of the closed form, and 0 where the estimate's spectrum is 0. For the oversampled Fourier
+    operators value and gradient are computed in one pass that keeps nothing but the gradient.
+
+    Args:
+        estimate: Candidate object, real or complex.
+        intensity: Measured intensity, squared object units (counts for "poisson"), non-negative.
+        operator: What was measured. Default: the 2D oversampled Fourier transform with ``norm="ortho"``, its shape
+            read from the data. Give `FourierIntensity` with its options for 1D, 3D, onesided or centered data.
+        domain: "magnitude", "intensity", "poisson" or "autocorrelation".
+        criterion: "mse", "l1", "huber" (threshold 1), or a callable of two tensors that returns one value a pixel;
+            "poisson" has its own.
+        mask: Boolean, True where the pixel was measured. Default: everywhere.
+        normalize: Divide data and estimated intensity by the item's mean measured intensity: the value no longer
+            depends on the data's scale, and dim items count as much as bright ones.
+        reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
+
+    Shape:
+        - estimate: (*, n1, n2)
+        - intensity: (*, m1, m2) with m >= 2n - 1, or the data shape of the operator
+        - mask: that of the data, or broadcast to it
+        - output: (), or (*) with reduction="none"
+
+    Returns:
+        Real tensor.
+
+    Raises:
+        TypeError: if the intensity is not real floating or the mask not boolean.
+        ValueError: if m < 2n - 1, the batch shapes or devices differ, or an option is unknown.
+
+    Example:
+        >>> obj = torch.rand(3, 8, 8)
+        >>> intensity = pr.operators.fourier_intensity(obj, (16, 16))
+        >>> bool(passive_loss(obj.flip(-2, -1), intensity) < 1e-10)
+        True
+
+    Source:
+        Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, eq. 2.2; the autocorrelation form:
+        Metzler et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026.
+    """
+    where = "passive_loss"
+    _check_options(where, operator, domain, criterion, reduction)
+    _checks.floating(where, estimate=estimate)
+    _checks.real(where, intensity=intensity)
+    if operator is None:
+        _checks.rank(where, 2, estimate=estimate, intensity=intensity)
+        operator = FourierIntensity(tuple(intensity.shape[-2:]))
+    _checks.rank(where, operator.object_ndim, estimate=estimate)
+    _checks.rank(where, operator.data_ndim, intensity=intensity)
+    _checks.same_batch(
+        where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
+    )
+    if mask is not None:
+        _checks.boolean(where, mask=mask)
+        mask = _broadcast(where, mask, intensity, operator.data_ndim)
+        # An unmeasured pixel may hold any value, NaN too.
+        intensity = intensity.masked_fill(~mask, 0)
+    _checks.same_device(where, estimate=estimate, intensity=intensity, mask=mask)
+    batch = estimate.shape[: estimate.ndim - operator.object_ndim]
+    estimate = _fft.promote(estimate).reshape(-1, *estimate.shape[len(batch) :])
+    intensity = _fft.promote(intensity).reshape(-1, *intensity.shape[len(batch) :])
+    if isinstance(operator, _Fourier):
+        _checks.fourier_shape(where, operator.fourier_shape, estimate.shape[1:])
+        _check_data_shape(where, intensity, operator.data_shape)
+        if operator.centered:
+            axes = range(-operator.data_ndim, -1 if operator.onesided else 0)
+            operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
+            intensity = _fft.uncenter(intensity, axes)
+            mask = None if mask is None else _fft.uncenter(mask, axes)
+    if normalize:
+        scale = _mean(intensity, mask, operator)
+        scale = scale.clamp_min(torch.finfo(scale.dtype).tiny)
+        intensity = intensity / scale.reshape(-1, *[1] * operator.data_ndim)
+        estimate = estimate * scale.rsqrt().reshape(-1, *[1] * operator.object_ndim)
+
+    def step_by_step(estimate: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
+        return _step_by_step(where, estimate, intensity, mask, operator, domain, criterion)
+
+    if isinstance(operator, _Fourier) and _one_pass_applies(estimate, intensity, operator, domain, criterion):
+        setting = Setting(operator.fourier_shape, operator.norm, operator.onesided, domain, criterion, step_by_step)
+        wanted = estimate.requires_grad or unpack_dual(estimate).tangent is not None
+        values, _ = OnePass.apply(estimate, intensity, mask, setting, wanted)
+    else:
+        values = step_by_step(estimate, intensity, mask)
+    return reduce_items(values.reshape(batch), reduction)
+
+
+def _one_pass_applies(
+    estimate: Tensor, intensity: Tensor, operator: _Fourier, domain: str, criterion: Criterion
+) -> bool:
+    return (
+        criterion in ONE_PASS_CRITERIA
+        and (domain != "autocorrelation" or criterion == "mse")
+        and not (operator.onesided and estimate.is_complex())
+        and not intensity.requires_grad
+        and unpack_dual(intensity).tangent is None
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _step_by_step(
+    where: str,
+    estimate: Tensor,
+    intensity: Tensor,
+    mask: Tensor | None,
+    operator: Operator,
+    domain: str,
+    criterion: Criterion,
+) -> Tensor:
+    """One value per item, as a composition of differentiable steps: any operator, any criterion, any derivative."""
+    field = operator.linear(estimate)
+    _check_data_shape(where, intensity, tuple(field.shape[1:]))
+    if domain == "poisson":
+        expected = _fft.power(field)
+        logarithm = (expected + torch.finfo(expected.dtype).eps).log()
+        pixels = expected - intensity * logarithm + torch.lgamma(intensity + 1)
+    elif domain == "magnitude":
+        pixels = pixelwise(where, criterion, field.abs(), _root(intensity))
+    elif domain == "intensity":
+        pixels = pixelwise(where, criterion, _fft.power(field), intensity)
+    else:
+        views = (_autocorrelation(plane, mask, operator) for plane in (_fft.power(field), intensity))
+        pixels = pixelwise(where, criterion, *views)
+        # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
+        share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator).clamp_min(1e-30)
+        return pixels.flatten(1).mean(1) / share
+    return _mean(pixels, mask, operator)
+
+
+def _autocorrelation(plane: Tensor, mask: Tensor | None, operator: _Fourier) -> Tensor:
+    """Inverse transform of the measured pixels of an intensity, every lag."""
+    plane = plane if mask is None else plane.masked_fill(~mask, 0)
+    if operator.onesided:
+        plane = _fft.full_from_half(plane, operator.fourier_shape)
+    return _fft.adjoint(plane + 0j, operator.fourier_shape, operator.fourier_shape)
+
+
+def _root(intensity: Tensor) -> Tensor:
+    """Square root of the data, with a finite gradient at 0; negative values count as 0."""
+    positive = intensity > 0
+    return torch.where(positive, intensity, 1).sqrt() * positive
+
+
+def _mean(pixels: Tensor, mask: Tensor | None, operator: Operator) -> Tensor:
+    """Mean over the measured pixels of the full plane, per item."""
+    weights = None if mask is None else mask.to(pixels.dtype)
+    if isinstance(operator, _Fourier) and operator.onesided:
+        pairs = _fft.pair_weights(operator.fourier_shape[-1], pixels)
+        weights = (1.0 if weights is None else weights) * pairs.expand(1, *pixels.shape[1:])
+    if weights is None:
+        return pixels.flatten(1).mean(1)
+    return (pixels * weights).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp_min(1)
+
+
+def _check_options(where: str, operator: Any, domain: str, criterion: Criterion, reduction: str) -> None:
+    if operator is not None and not isinstance(operator, Operator):
+        fix = "Pass one of phaseret.operators, or a subclass of Operator"
+        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+    _checks.choice(where, "domain", domain, DOMAINS)
+    check_criterion(where, criterion)
+    check_reduction(where, reduction)
+    if domain == "poisson" and criterion != "mse":
+        fix = "Leave criterion at its default"
+        _checks.fail(where, f"criterion must not be given with domain='poisson', got {criterion!r}", fix)
+    if domain == "autocorrelation" and operator is not None and not isinstance(operator, _Fourier):
+        fix = "Use domain='intensity', which has the same value for far-field data"
+        _checks.fail(where, f"operator must be far-field Fourier for {domain=}, got {type(operator).__name__}", fix)
+
+
+def _check_data_shape(where: str, intensity: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(intensity.shape[1:]) != expected:
+        given = f"got {tuple(intensity.shape[1:])} per item"
+        _checks.fail(where, f"intensity must have the data shape {expected} of the operator, {given}")
+
+
+def _broadcast(where: str, mask: Tensor, intensity: Tensor, data_ndim: int) -> Tensor:
+    """The mask as (1, *data) if it serves all items, else (B, *data)."""
+    try:
+        if mask.ndim <= data_ndim:
+            return mask.expand(1, *intensity.shape[intensity.ndim - data_ndim :])
+        return mask.expand(intensity.shape).reshape(-1, *intensity.shape[intensity.ndim - data_ndim :])
+    except RuntimeError:
+        rule = f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}"
+        _checks.fail(where, rule)
+
+
+class PassiveLoss(nn.Module):
+    """Module of :func:`passive_loss`, with the same options.
+
+    Example:
+        >>> loss = PassiveLoss()
+        >>> estimate = torch.zeros(3, 8, 8, requires_grad=True)
+        >>> loss(estimate, torch.ones(3, 16, 16))
+        tensor(1., grad_fn=<MeanBackward0>)
+    """
+
+    mask: Tensor | None
+
+    def __init__(
+        self,
+        operator: Operator | None = None,
+        *,
+        domain: str = "magnitude",
+        criterion: Criterion = "mse",
+        mask: Tensor | None = None,
+        normalize: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        where = "PassiveLoss"
+        _check_options(where, operator, domain, criterion, reduction)
+        if mask is not None:
+            _checks.boolean(where, mask=mask)
+            if not mask.any():
+                _checks.fail(where, "mask must leave at least one pixel measured (True), got none", "Is it inverted?")
+        self.operator = operator
+        self.domain, self.criterion, self.normalize, self.reduction = domain, criterion, normalize, reduction
+        self.register_buffer("mask", mask)
+
+    def forward(self, estimate: Tensor, intensity: Tensor) -> Tensor:
+        """The loss of (estimate, intensity)."""
+        return passive_loss(
+            estimate,
+            intensity,
+            self.operator,
+            domain=self.domain,
+            criterion=self.criterion,
+            mask=self.mask,
+            normalize=self.normalize,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        mask = "" if self.mask is None else f", mask={tuple(self.mask.shape)}"
+        return (
+            f"domain={self.domain!r}, criterion={self.criterion!r}{mask}, "
+            f"normalize={self.normalize}, reduction={self.reduction!r}"
+        )

@@ -1,0 +1,79 @@
+"""The supervised loss: distance of the estimate to the object itself."""
+
+from __future__ import annotations
+
+
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.losses._criterion import Criterion, check_criterion, check_reduction, pixelwise, reduce_items
+
+
+def supervised_loss(
+    estimate: Tensor, obj: Tensor, *, ndim: int = 2, criterion: Criterion = "mse", reduction: str = "mean"
+) -> Tensor:
+    r"""Compare an estimate with the object, pixel by pixel: the naive end-to-end objective DNN-V.
+
+    .. math:: \\frac{1}{n_1 \\cdots n_d} \\sum_x |\\hat X_x - X_x|^2
+
+    for ``criterion="mse"``. A shifted, flipped or phase-multiplied copy of the object is counted as wrong, although
+    the data cannot tell it from the object; trained on data that holds such copies, a network answers with their
+    superposition. :func:`passive_loss` and :func:`invariant_loss` do not have this fault.
+
+    Args:
+        estimate: Candidate object, real or complex.
+        obj: The true object.
+        ndim: Number of axes of one object; all axes before them are a batch.
+        criterion: "mse", "l1", "huber" (threshold 1), or a callable of two tensors that returns one value a pixel.
+        reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
+
+    Shape:
+        - estimate, obj: (*, n1..nd)
+        - output: (), or (*) with reduction="none"
+
+    Returns:
+        Real tensor.
+
+    Raises:
+        TypeError: if an argument is not a floating tensor.
+        ValueError: if the shapes or devices differ, or an option is unknown.
+
+    Example:
+        >>> supervised_loss(torch.ones(3, 8, 8), torch.zeros(3, 8, 8), reduction="none")
+        tensor([1., 1., 1.])
+
+    Source:
+        Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, eq. 2.1.
+    """
+    where = "supervised_loss"
+    _checks.floating(where, estimate=estimate, obj=obj)
+    _checks.same_shape(where, estimate=estimate, obj=obj)
+    _checks.same_device(where, estimate=estimate, obj=obj)
+    ndim = _checks.integer(where, "ndim", ndim)
+    _checks.rank(where, ndim, estimate=estimate, obj=obj)
+    check_reduction(where, reduction)
+    values = pixelwise(where, criterion, _fft.promote(estimate), _fft.promote(obj))
+    return reduce_items(values.mean(tuple(range(-ndim, 0))), reduction)
+
+
+class SupervisedLoss(nn.Module):
+    """Module of :func:`supervised_loss`, with the same options.
+
+    Example:
+        >>> SupervisedLoss(criterion="l1")(torch.ones(3, 8, 8), torch.zeros(3, 8, 8))
+        tensor(1.)
+    """
+
+    def __init__(self, *, ndim: int = 2, criterion: Criterion = "mse", reduction: str = "mean") -> None:
+        super().__init__()
+        self.ndim = _checks.integer("SupervisedLoss", "ndim", ndim)
+        check_criterion("SupervisedLoss", criterion)
+        check_reduction("SupervisedLoss", reduction)
+        self.criterion, self.reduction = criterion, reduction
+
+    def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:
+        """The loss of (estimate, obj)."""
+        return supervised_loss(estimate, obj, ndim=self.ndim, criterion=self.criterion, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        return f"ndim={self.ndim}, criterion={self.criterion!r}, reduction={self.reduction!r}"
