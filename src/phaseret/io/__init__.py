@@ -1,0 +1,33 @@
+"""Files: measured patterns, masks, supports and reconstructions, read and written.
+
+Which one should I use?
+
+- :func:`load_intensity` for a detector's file of any known kind; it moves the zero frequency to index 0 and masks what
+  cannot be used. :func:`as_measurement` does the same for values that you have read yourself.
+- :func:`inspect` before any reconstruction: is the pattern centred, sampled finely enough, symmetric, complete?
+- :func:`load_support`, :func:`load_mask` and :func:`load_object` for the arrays that go with a pattern.
+- :func:`save_reconstruction` and :func:`load_reconstruction` for results, :func:`save_intensity` for patterns: CXI,
+  which other coherent-imaging programs read, or npz.
+
+Files are recognised by their content. In files the zero frequency lies in the middle of the frame; in tensors at
+index 0. Whether values are intensities or magnitudes, a mask marks good or bad pixels, three axes are a stack or a
+volume is never guessed: where the file does not say it, the error names the option that does.
+"""
+
+from phaseret.io._inspect import Inspection, inspect
+from phaseret.io._load import load_intensity, load_mask, load_object, load_support
+from phaseret.io._measurement import Measurement, as_measurement
+from phaseret.io._save import save_intensity, save_reconstruction
+
+__all__ = [
+    "Inspection",
+    "Measurement",
+    "as_measurement",
+    "inspect",
+    "load_intensity",
+    "load_mask",
+    "load_object",
+    "load_support",
+    "save_intensity",
+    "save_reconstruction",
+]

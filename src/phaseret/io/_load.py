@@ -1,0 +1,341 @@
+"""Files to tensors: patterns, masks, supports and objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phaseret import _checks
+from phaseret.io._files import Contents, Entry, Index, opened
+from phaseret.io._measurement import Measurement, check_ndim, measure, to_corner
+
+INSTRUMENT, IMAGE, DATA = "entry_1/instrument_1", "entry_1/image_1", "entry_1/data_1"
+DETECTOR = f"{INSTRUMENT}/detector_1"
+PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
+# Bits of a CXI mask that say something good of a pixel: it has signal, it lies in the support.
+CXI_HAS_SIGNAL, CXI_INSIDE_SUPPORT = 0x1000, 0x10000
+_INTERPRETATIONS = {"spectrum": 1, "image": 2, "scaler": 3, "scalar": 3}
+_MASK_MEANINGS = ("measured", "bad", "ignored")
+
+
+def load_intensity(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    index: Index | None = None,
+    ndim: int | None = None,
+    kind: str = "intensity",
+    center: str | Sequence[int] | None = None,
+    mask_is: str | None = None,
+    saturation: float | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Measurement:
+    """Read a measured pattern, or a stack of them, from a file, ready for the solvers.
+
+    The kind of file is recognised by its content: CXI/HDF5 (also MATLAB 7.3), npy, npz, mat, tif, png, jpeg, edf and
+    cbf. The zero frequency moves from the middle of the frame to index 0. Pixels that the file's mask leaves out, that
+    are not finite, negative or saturated are False in the mask and 0 in the intensity.
+
+    Args:
+        path: The file.
+        key: Name of the array. Default: the place CXI gives it, else an array called intensity, iobs or data, else the
+            only array there is.
+        index: Part of the first axis of a stack, an integer or a slice; no other part of an HDF5 or npy file is read.
+        ndim: Number of axes of one pattern. Default: what the file says, else all axes of an array of one or two;
+            three axes may be a stack (2) or a volume (3), which has to be said.
+        kind: "intensity", or "magnitude" if the file holds its square root.
+        center: Where the file has the zero frequency: "middle" (index m // 2), "corner" (index 0) or its pixel, one
+            index per axis. Default: the middle, unless a CXI image says that it is shifted.
+        mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
+            Needed where the format and the name do not say (CXI: bad; arrays called measured or valid: measured).
+        saturation: Values from here on are not trusted. Integers that reach the largest value of their type never are.
+        dtype: Type of the intensity.
+
+    Returns:
+        Measurement: `intensity`, `mask`, and what else the file holds.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is empty, truncated, of another kind, or holds pickled objects; if the array is not
+            clear, complex, coloured, without a measured pixel, or 0 everywhere.
+        MemoryError: if the array is larger than the memory.
+        ImportError: if reading this kind of file needs a package that is not installed.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = os.path.join(folder, "pattern.npz")
+        ...     save_intensity(file, fourier_intensity(torch.rand(28, 28), (64, 64)))
+        ...     load_intensity(file).fourier_shape
+        (64, 64)
+
+    Source:
+        Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6.
+    """
+    where = "load_intensity"
+    with opened(where, path) as contents:
+        name = _data_name(where, contents, key)
+        entry = _entry(where, contents, name)
+        if entry.color or entry.dtype.kind not in "iufb":
+            what = "a colour picture" if entry.color else str(entry.dtype)
+            _checks.fail(where, f"{name!r} of {path} must hold one real number per pixel, got {what}")
+        axes = _item_axes(where, contents, name, entry.shape, ndim)
+        if index is not None and len(entry.shape) <= axes:
+            _checks.fail(where, f"index must be None for a single pattern of shape {entry.shape}, got {index!r}")
+        _check_kind(where, contents, name, kind)
+        values = contents.read(where, name, index)
+        mask = _file_mask(where, contents, name, axes, entry.shape, index, mask_is)
+        if entry.dtype.kind in "iu":
+            largest = float(np.iinfo(entry.dtype).max)
+            saturation = largest if saturation is None else min(largest, saturation)
+        if center is None:
+            shifted = name.startswith(f"{IMAGE}/") and contents.number(where, f"{IMAGE}/is_fft_shifted") == 1
+            center = "corner" if shifted else "middle"
+        support = _first(where, contents, f"{IMAGE}/support", "support")
+        obj = _first(where, contents, f"{IMAGE}/data" if not name.startswith(IMAGE) else "obj", "obj")
+        facts = _geometry(where, contents)
+    return measure(
+        where,
+        _tensor(values, dtype),
+        mask,
+        ndim=axes,
+        kind=kind,
+        center=center,
+        saturation=saturation,
+        support=None if support is None else torch.from_numpy(support != 0),
+        obj=None if obj is None else _object_tensor(obj),
+        source=str(path),
+        **facts,
+    )
+
+
+def load_mask(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    ndim: int = 2,
+    center: str | Sequence[int] = "middle",
+    mask_is: str = "measured",
+) -> Tensor:
+    """Read a mask of the detector's pixels, arranged like the intensity of `load_intensity`.
+
+    Args:
+        path: The file, of any kind that `load_intensity` reads.
+        key: Name of the array. Default: CXI's mask, else an array called measured, valid or mask, else the only one.
+        ndim: Number of axes of one pattern.
+        center: Where the file has the zero frequency: "middle", "corner" or its pixel.
+        mask_is: What the non-zero pixels are: "measured" (this library's convention) or "bad" (PyNX's). A CXI mask
+            always marks bad ones.
+
+    Returns:
+        Boolean tensor, True = measured, the zero frequency at index 0.
+
+    Raises:
+        ValueError: as `load_intensity`.
+    """
+    where = "load_mask"
+    _checks.choice(where, "mask_is", mask_is, _MASK_MEANINGS[:2])
+    with opened(where, path) as contents:
+        name = key or _known(contents, f"{DETECTOR}/mask", "measured", "valid", "mask") or _only_array(where, contents)
+        value = contents.read(where, name)
+        measured = _measured(value, "bad" if _is_cxi(contents, name) else mask_is)
+    ndim = check_ndim(where, ndim, measured.shape)
+    return to_corner(where, torch.from_numpy(measured), ndim, center)
+
+
+def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
+    """Read a support: True where the object may be non-zero.
+
+    It is not moved: its place on the grid only decides where the object will lie.
+
+    Args:
+        path: The file, of any kind that `load_intensity` reads; also a saved reconstruction.
+        key: Name of the array. Default: CXI's support, else an array called support, else the only one.
+
+    Returns:
+        Boolean tensor of the array's shape: non-zero values are True.
+
+    Raises:
+        ValueError: if the array is 0 everywhere, and as `load_intensity`.
+    """
+    where = "load_support"
+    with opened(where, path) as contents:
+        name = key or _known(contents, f"{IMAGE}/support", "support") or _only_array(where, contents)
+        value = contents.read(where, name)
+    if not value.any():
+        _checks.fail(where, f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere")
+    return torch.from_numpy(np.ascontiguousarray(value != 0))
+
+
+def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
+    """Read an object: from a saved reconstruction, of this library or in CXI, an array or a picture.
+
+    Args:
+        path: The file, of any kind that `load_intensity` reads. Colour pictures become grey by their luma.
+        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one.
+
+    Returns:
+        Tensor in single precision (double if the file has it), complex if the file's array is.
+
+    Raises:
+        ValueError: as `load_intensity`.
+    """
+    where = "load_object"
+    with opened(where, path) as contents:
+        name = key or _known(contents, f"{IMAGE}/data", f"{DATA}/data", "obj", "object") or _only_array(where, contents)
+        entry = _entry(where, contents, name)
+        value = contents.read(where, name)
+        if entry.color:
+            value = value[..., :3] @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    return _object_tensor(value)
+
+
+def _entry(where: str, contents: Contents, name: str) -> Entry:
+    entry = contents.lookup(name)
+    if entry is None:
+        contents.no_such_array(where, name)
+    return entry
+
+
+def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
+    """The array in the tensor's type; NumPy converts, since torch does not know all of a file's integer types."""
+    numpy_type = torch.empty(0, dtype=dtype).numpy().dtype
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.ascontiguousarray(value, dtype=numpy_type))
+
+
+def _object_tensor(value: np.ndarray[Any, Any]) -> Tensor:
+    if value.dtype.kind == "c":
+        return _tensor(value, torch.complex128 if value.dtype.itemsize > 8 else torch.complex64)
+    return _tensor(value, torch.float64 if value.dtype == np.float64 else torch.float32)
+
+
+def _known(contents: Contents, *names: str) -> str | None:
+    """The first of the names that the file has an array of."""
+    for name in names:
+        entry = contents.lookup(name)
+        if entry is not None and entry.shape:
+            return name
+    return None
+
+
+def _first(where: str, contents: Contents, *names: str) -> np.ndarray[Any, Any] | None:
+    name = _known(contents, *names)
+    return None if name is None else contents.read(where, name)
+
+
+def _only_array(where: str, contents: Contents) -> str:
+    names = [name for name, entry in contents.entries.items() if entry.shape]
+    if len(names) != 1:
+        _checks.fail(where, f"key must say which array of {contents.path} to read, got None", contents.listing())
+    return names[0]
+
+
+def _data_name(where: str, contents: Contents, key: str | None) -> str:
+    """The name of the intensity."""
+    if key is not None:
+        return key
+    for name in (f"{DETECTOR}/data", f"{IMAGE}/data", f"{DATA}/data"):
+        entry = contents.lookup(name)
+        real_space = name != f"{DETECTOR}/data" and contents.text(where, f"{IMAGE}/data_space") == "real"
+        if entry is not None and (entry.dtype.kind == "c" or real_space):
+            fix = "Read it with load_object, or name another array with key="
+            _checks.fail(where, f"{contents.path} must hold an intensity, got an object in {name!r}", fix)
+        if entry is not None:
+            return name
+    numbers = [name for name, entry in contents.entries.items() if entry.shape and entry.dtype.kind in "iuf"]
+    preferred = [name for name in ("intensity", "iobs", "data") if name in numbers]
+    if preferred:
+        return preferred[0]
+    return numbers[0] if len(numbers) == 1 else _only_array(where, contents)
+
+
+def _item_axes(where: str, contents: Contents, name: str, shape: tuple[int, ...], ndim: int | None) -> int:
+    """The number of axes of one pattern: as asked for, else as the file says, else all of one or two."""
+    if ndim is not None:
+        return check_ndim(where, ndim, shape)
+    said = contents.number(where, "ndim") or _INTERPRETATIONS.get(
+        contents.attribute(name.rpartition("/")[0], "interpretation") or contents.attribute(DATA, "interpretation")
+    )
+    if said is not None and said <= len(shape):
+        return int(said)
+    if len(shape) == 3 and shape[0] == 1:
+        return 2
+    if len(shape) not in (1, 2):
+        fix = "Use ndim=2 for a stack of patterns or ndim=3 for volumes"
+        _checks.fail(where, f"ndim must be given for {name!r} of {contents.path} with the shape {shape}", fix)
+    return len(shape)
+
+
+def _check_kind(where: str, contents: Contents, name: str, kind: str) -> None:
+    """The file does not say the opposite of the caller."""
+    said = contents.text(where, f"{IMAGE}/data_type") if name.startswith(f"{IMAGE}/") else ""
+    if said == "unphased amplitude" and kind != "magnitude":
+        _checks.fail(where, f"kind must be 'magnitude' as {contents.path} says ({said}), got {kind!r}")
+
+
+def _is_cxi(contents: Contents, name: str) -> bool:
+    return contents.format == "HDF5" and ("/image_" in name or "/detector_" in name)
+
+
+def _measured(value: np.ndarray[Any, Any], mask_is: str) -> np.ndarray[Any, Any]:
+    if mask_is == "measured":
+        return np.ascontiguousarray(value != 0)
+    if value.dtype.kind in "iu":
+        value = value.astype(np.int64) & ~(CXI_HAS_SIGNAL | CXI_INSIDE_SUPPORT)
+    return np.ascontiguousarray(value == 0)
+
+
+def _file_mask(
+    where: str,
+    contents: Contents,
+    name: str,
+    axes: int,
+    shape: tuple[int, ...],
+    index: Index | None,
+    mask_is: str | None,
+) -> Tensor | None:
+    """The file's own mask of the intensity called `name`."""
+    if mask_is is not None:
+        _checks.choice(where, "mask_is", mask_is, _MASK_MEANINGS)
+    beside = f"{name.rpartition('/')[0]}/" if "/" in name else ""
+    if contents.format == "HDF5" and beside == f"{DATA}/":
+        beside = f"{DETECTOR}/"
+    clear = _known(contents, f"{beside}measured", f"{beside}valid")
+    found = clear or _known(contents, f"{beside}mask")
+    if found is None or mask_is == "ignored":
+        return None
+    meaning = mask_is or ("measured" if clear else "bad" if _is_cxi(contents, found) else None)
+    if meaning is None:
+        fix = "Pass mask_is='measured', 'bad' or 'ignored'"
+        _checks.fail(where, f"mask_is must say what the non-zero pixels of {found!r} of {contents.path} are", fix)
+    whole = _entry(where, contents, found).shape == shape and len(shape) > axes
+    value = contents.read(where, found, index if whole else None)
+    return torch.from_numpy(_measured(value, meaning))
+
+
+def _geometry(where: str, contents: Contents) -> dict[str, Any]:
+    """Wavelength, distance and pixel size in metres, as far as the file holds them."""
+    wavelength = contents.number(
+        where, f"{INSTRUMENT}/source_1/wavelength", f"{INSTRUMENT}/beam_1/incident_wavelength", "wavelength"
+    )
+    energy = contents.number(where, f"{INSTRUMENT}/source_1/energy", f"{INSTRUMENT}/beam_1/incident_energy")
+    if wavelength is None and energy:
+        wavelength = PLANCK_LIGHT / energy
+    sizes = [contents.number(where, f"{DETECTOR}/{axis}_pixel_size") for axis in "yx"]
+    given = [size for size in sizes if size]
+    pixel_size = (sizes[0] or given[0], sizes[1] or given[0]) if given else None
+    stored = contents.lookup("pixel_size")
+    if stored is not None and stored.shape in ((), (2,)):
+        values = contents.read(where, "pixel_size").reshape(-1)
+        pixel_size = (float(values[0]), float(values[-1]))
+    return {
+        "wavelength": wavelength or None,
+        "distance": contents.number(where, f"{DETECTOR}/distance", "distance") or None,
+        "pixel_size": pixel_size,
+    }

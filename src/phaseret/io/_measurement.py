@@ -1,0 +1,268 @@
+"""A measured pattern made ready for the solvers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+
+KINDS = ("intensity", "magnitude")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Measurement:
+    """A diffraction pattern, or a stack of them, ready for the solvers: made by `load_intensity`, `as_measurement`.
+
+    Attributes:
+        intensity: (*, m1..md), the zero frequency at index 0; 0 where nothing was measured.
+        mask: (*, m1..md), True = measured; None if every pixel was.
+        support: Object- or data-shaped, True where the object may be non-zero, if the file holds one.
+        obj: The object, if the file holds it (simulated data).
+        ndim: Number of axes of one pattern.
+        pixel_size: Detector pixel (y, x) in metres.
+        wavelength: In metres.
+        distance: From sample to detector, in metres.
+        missing: Share of the pixels that were masked or not finite.
+        negative: Share of the pixels that were measured as negative; the mask leaves them out.
+        saturated: Share of the pixels at or above saturation; the mask leaves them out.
+        source: Where it came from.
+    """
+
+    intensity: Tensor
+    mask: Tensor | None = None
+    support: Tensor | None = None
+    obj: Tensor | None = None
+    ndim: int = 2
+    pixel_size: tuple[float, float] | None = None
+    wavelength: float | None = None
+    distance: float | None = None
+    missing: float = 0.0
+    negative: float = 0.0
+    saturated: float = 0.0
+    source: str = ""
+
+    @property
+    def fourier_shape(self) -> tuple[int, ...]:
+        """Sizes (m1..md) of one pattern."""
+        return tuple(self.intensity.shape[-self.ndim :])
+
+    @property
+    def object_pixel_size(self) -> tuple[float, ...] | None:
+        """Pixel of the object in metres, wavelength distance / (m pixel_size), along y and x of a 2D pattern."""
+        if self.ndim != 2 or self.pixel_size is None or self.wavelength is None or self.distance is None:
+            return None
+        path = self.wavelength * self.distance
+        return tuple(path / (m * pixel) for m, pixel in zip(self.fourier_shape, self.pixel_size, strict=True))
+
+    def to(self, *args: Any, **kwargs: Any) -> Measurement:
+        """The same with its tensors moved, as by `torch.Tensor.to` (masks and supports stay boolean)."""
+        intensity = self.intensity.to(*args, **kwargs)
+
+        def moved(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(intensity.device)
+
+        mask, support, obj = moved(self.mask), moved(self.support), moved(self.obj)
+        return dataclasses.replace(self, intensity=intensity, mask=mask, support=support, obj=obj)
+
+    def __repr__(self) -> str:
+        bad = 0.0 if self.mask is None else 1 - float(self.mask.double().mean())
+        held = [name for name in ("support", "obj") if getattr(self, name) is not None]
+        return (
+            f"Measurement({tuple(self.intensity.shape)}, ndim={self.ndim}, unmeasured={bad:.2%}"
+            + "".join(f", {name}" for name in held)
+            + (f", source={self.source!r}" if self.source else "")
+            + ")"
+        )
+
+
+def as_measurement(
+    intensity: Tensor,
+    *,
+    mask: Tensor | None = None,
+    support: Tensor | None = None,
+    obj: Tensor | None = None,
+    ndim: int = 2,
+    kind: str = "intensity",
+    center: str | Sequence[int] = "corner",
+    saturation: float | None = None,
+    pixel_size: float | Sequence[float] | None = None,
+    wavelength: float | None = None,
+    distance: float | None = None,
+    source: str = "",
+) -> Measurement:
+    """Raw detector values as a measurement: zero frequency moved to index 0, unusable pixels masked.
+
+    A pixel counts as measured if the mask says so and its value is finite, not negative and below `saturation`.
+    Its intensity is kept, that of every other pixel becomes 0. If `center` names a pixel away from the middle, the
+    frequencies that the frame then lacks on one side are unmeasured, not wrapped round.
+
+    Args:
+        intensity: Detector values; NaN and infinity mark missing pixels.
+        mask: True = measured, arranged like intensity.
+        support: True where the object may be non-zero; kept as it is.
+        obj: The object, if known; kept as it is.
+        ndim: Number of axes of one pattern; axes before them are a stack.
+        kind: "intensity", or "magnitude" for its square root.
+        center: Where the zero frequency lies: "corner" (index 0), "middle" (index m // 2), or its pixel, one index
+            per axis.
+        saturation: Values from here on are not trusted.
+        pixel_size: Detector pixel in metres, one number or (y, x).
+        wavelength: In metres.
+        distance: From sample to detector, in metres.
+        source: Where the values came from, shown by `repr`.
+
+    Shape:
+        - intensity: (*, m1..md)
+        - mask: (*, m1..md) or (m1..md)
+
+    Returns:
+        Measurement.
+
+    Raises:
+        TypeError: if intensity is not a real floating tensor or mask not a boolean one.
+        ValueError: if a shape or option does not fit, a pattern has no measured pixel, or is 0 everywhere.
+
+    Example:
+        >>> counts = torch.tensor([[0.0, 1.0, 0.0], [2.0, 9.0, 2.0], [-1.0, 1.0, float("nan")]])
+        >>> m = as_measurement(counts, center="middle")
+        >>> m.intensity[0], int(m.mask.sum())
+        (tensor([9., 2., 2.]), 7)
+    """
+    _checks.real("as_measurement", intensity=intensity)
+    return measure(
+        "as_measurement",
+        intensity,
+        mask,
+        ndim=ndim,
+        kind=kind,
+        center=center,
+        saturation=saturation,
+        support=support,
+        obj=obj,
+        pixel_size=pixel_size,
+        wavelength=wavelength,
+        distance=distance,
+        source=source,
+    )
+
+
+def measure(
+    where: str,
+    intensity: Tensor,
+    mask: Tensor | None,
+    *,
+    ndim: int,
+    kind: str,
+    center: str | Sequence[int],
+    saturation: float | None,
+    **held: Any,
+) -> Measurement:
+    """`as_measurement`, in the name of the public function `where`."""
+    ndim = check_ndim(where, ndim, intensity.shape)
+    values, measured, shares = _arrange(where, intensity, mask, ndim, kind, center, saturation)
+    if held["support"] is not None:
+        _checks.boolean(where, support=held["support"])
+        _checks.rank(where, ndim, support=held["support"])
+    if held["obj"] is not None:
+        _checks.floating(where, obj=held["obj"])
+        _checks.rank(where, ndim, obj=held["obj"])
+    for name in ("wavelength", "distance"):
+        held[name] = None if held[name] is None else _checks.number(where, name, held[name], above=0)
+    held["pixel_size"] = _pixel_pair(where, held["pixel_size"])
+    missing, negative, saturated = shares
+    return Measurement(values, measured, ndim=ndim, missing=missing, negative=negative, saturated=saturated, **held)
+
+
+def check_ndim(where: str, ndim: int, shape: Sequence[int]) -> int:
+    """The number of axes of one pattern: 1, 2 or 3, and not more than the array has."""
+    ndim = _checks.integer(where, "ndim", ndim)
+    if ndim > min(3, len(shape)):
+        _checks.fail(where, f"ndim must be 1, 2 or 3 and at most the axes of the shape {tuple(shape)}, got {ndim}")
+    return ndim
+
+
+def _arrange(
+    where: str,
+    values: Tensor,
+    mask: Tensor | None,
+    ndim: int,
+    kind: str,
+    center: str | Sequence[int],
+    saturation: float | None,
+) -> tuple[Tensor, Tensor | None, tuple[float, float, float]]:
+    """Intensity and mask with the zero frequency at index 0; the shares of missing, negative, saturated pixels."""
+    _checks.choice(where, "kind", kind, KINDS)
+    values = _fft.promote(values)
+    given = torch.isfinite(values)
+    if mask is not None:
+        _checks.boolean(where, mask=mask)
+        _checks.same_device(where, intensity=values, mask=mask)
+        if mask.shape not in (values.shape, values.shape[-ndim:]):
+            shapes = f"{tuple(values.shape)} or {tuple(values.shape[-ndim:])}, the shape of the intensity"
+            _checks.fail(where, f"mask must have the shape {shapes}, got {tuple(mask.shape)}")
+        given &= mask
+    negative = given & (values < 0)
+    saturated = torch.zeros_like(given)
+    if saturation is not None:
+        saturated = given & (values >= _checks.number(where, "saturation", saturation, above=0))
+    measured = to_corner(where, given & ~negative & ~saturated, ndim, center)
+    if not isinstance(center, str):
+        measured &= _inside_frame(values.shape[-ndim:], center)
+    intensity = torch.where(measured, to_corner(where, values, ndim, center), 0.0)
+    if kind == "magnitude":
+        intensity = intensity.square()
+    axes = tuple(range(-ndim, 0))
+    _refuse(where, ~measured.flatten(-ndim).any(-1), "a measured pixel")
+    _refuse(where, intensity.amax(axes) == 0, "a value above 0")
+    shares = tuple(float(part.double().mean()) for part in (~given, negative, saturated))
+    return intensity, None if bool(measured.all()) else measured, (shares[0], shares[1], shares[2])
+
+
+def _refuse(where: str, bad: Tensor, rule: str) -> None:
+    if bool(bad.any()):
+        numbers = torch.nonzero(bad.reshape(-1)).reshape(-1).tolist()
+        which = f"none in {numbers[:5]}{' and more' * (len(numbers) > 5)} of {bad.numel()}" if bad.ndim else "none"
+        fix = "Leave these patterns out, or look at the mask" if bad.ndim else "Look at the mask, the key and the file"
+        _checks.fail(where, f"intensity must hold {rule} in every pattern, got {which}", fix)
+
+
+def _center_pixel(where: str, center: str | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(center, str):
+        _checks.choice(where, "center", center, ("corner", "middle"))
+        return tuple(0 if center == "corner" else m // 2 for m in shape)
+    pixel = tuple(center)
+    inside = len(pixel) == len(shape) and all(isinstance(c, int) for c in pixel)
+    if not inside or any(not 0 <= c < m for c, m in zip(pixel, shape, strict=True)):
+        _checks.fail(where, f"center must be a pixel inside the frame {tuple(shape)}, got {pixel}")
+    return pixel
+
+
+def to_corner(where: str, x: Tensor, ndim: int, center: str | Sequence[int]) -> Tensor:
+    """The zero frequency moved from `center` to index 0 of the last `ndim` axes."""
+    pixel = _center_pixel(where, center, x.shape[-ndim:])
+    return x.roll(tuple(-c for c in pixel), tuple(range(-ndim, 0))) if any(pixel) else x
+
+
+def _inside_frame(shape: Sequence[int], center: Sequence[int]) -> Tensor:
+    """True at the frequencies that a frame whose zero frequency lies at `center` holds without wrapping round."""
+    inside = torch.ones(tuple(shape), dtype=torch.bool)
+    for axis, (m, c) in enumerate(zip(shape, center, strict=True)):
+        index = torch.arange(m)
+        frequency = torch.where(index < (m + 1) // 2, index, index - m)
+        line = (frequency >= -c) & (frequency < m - c)
+        inside &= line.reshape([-1 if other == axis else 1 for other in range(len(shape))])
+    return inside
+
+
+def _pixel_pair(where: str, size: float | Sequence[float] | None) -> tuple[float, float] | None:
+    if size is None:
+        return None
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(pair) != 2:
+        _checks.fail(where, f"pixel_size must be one number or a pair (y, x), got {size!r}")
+    return _checks.number(where, "pixel_size", pair[0], above=0), _checks.number(where, "pixel_size", pair[1], above=0)
