@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +63,12 @@ def spectrum(obj: Tensor, shape: Sequence[int], norm: str = "ortho") -> Tensor:
     return x
 
 
+def full_spectrum(obj: Tensor, shape: Sequence[int], norm: str = "ortho") -> Tensor:
+    """Fourier transform of the zero-padded object, real or complex: always the full plane."""
+    field = spectrum(obj, shape, norm)
+    return field if obj.is_complex() else full_from_half(field, shape)
+
+
 def adjoint(field: Tensor, shape: Sequence[int], object_shape: Sequence[int], norm: str = "ortho") -> Tensor:
     """Adjoint of the full transform of a complex object: inverse transform, then crop to the object."""
     for dim in range(len(shape), 0, -1):
@@ -95,9 +102,10 @@ def mirror(x: Tensor, axes: Sequence[int]) -> Tensor:
 
 def full_from_half(half: Tensor, shape: Sequence[int]) -> Tensor:
     """The full plane of a Hermitian (or, if real, centro-symmetric) half plane."""
-    rest = half[..., 1 : (shape[-1] + 1) // 2].flip(-1)
-    rest = mirror(rest, range(-len(shape), -1))
-    return torch.cat([half, rest.conj() if rest.is_complex() else rest], dim=-1)
+    leading = tuple(range(-len(shape), -1))
+    rest = half[..., 1 : (shape[-1] + 1) // 2].flip((*leading, -1))
+    rest = rest.roll((1,) * len(leading), leading) if leading else rest
+    return torch.cat([half, rest.conj_physical() if rest.is_complex() else rest], dim=-1)
 
 
 def half_from_full(full: Tensor) -> Tensor:
@@ -122,9 +130,85 @@ def copy_opposite_half(full: Tensor, out: Tensor) -> Tensor:
     return out
 
 
+class _Power(torch.autograd.Function):
+    """abs(z)**2 with a backward pass of one product instead of one for each part of z."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        return z.real.square().add_(z.imag.square())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        return z * (2 * grad)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        return 2 * (z.real * tangent.real + z.imag * tangent.imag)
+
+
 def power(field: Tensor) -> Tensor:
     """Squared absolute value, with a finite gradient everywhere."""
-    return field.real.square() + field.imag.square() if field.is_complex() else field.square()
+    return _Power.apply(field) if field.is_complex() else field.square()
+
+
+class _Magnitude(torch.autograd.Function):
+    """abs(z), whose squares neither overflow nor underflow because each item is scaled by its largest value.
+
+    The derivative is z / abs(z); it goes to 0 where abs(z) is below the square root of the smallest number, relative
+    to the largest value of the item: far below the rounding of any transform.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, axes: int) -> Tensor:
+        parts, dims = torch.view_as_real(z), tuple(range(-axes - 1, 0))
+        largest = torch.maximum(parts.amax(dims, keepdim=True), -parts.amin(dims, keepdim=True))[..., 0]
+        largest = largest.clamp_min(torch.finfo(parts.dtype).tiny)
+        inverse = 1 / largest
+        real, imag = z.real * inverse, z.imag * inverse
+        return real.mul_(real).add_(imag.mul_(imag)).sqrt_().mul_(largest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.axes = inputs[1]
+        ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
+
+    @staticmethod
+    def _slope(ctx: Any) -> tuple[Tensor, Tensor]:
+        """The two factors z / largest and largest / magnitude of z / magnitude."""
+        z, magnitude = ctx.saved_tensors
+        tiny = torch.finfo(magnitude.dtype).tiny
+        inverse = 1 / magnitude.detach().amax(tuple(range(-ctx.axes, 0)), keepdim=True).clamp_min(tiny)
+        relative = magnitude * inverse
+        return z * inverse, relative / (relative.square() + tiny)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        z, slope = _Magnitude._slope(ctx)
+        return z * (grad * slope), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        z, slope = _Magnitude._slope(ctx)
+        return (z.real * tangent.real + z.imag * tangent.imag) * slope
+
+
+def magnitude(field: Tensor, axes: int) -> Tensor:
+    """Absolute value of items of `axes` axes, finite with a finite gradient for all finite fields."""
+    if field.is_cuda or not field.is_complex():  # one fused kernel there; on the CPU its hypot costs more than the FFT
+        return field.abs()
+    return _Magnitude.apply(field, axes)
 
 
 def center(x: Tensor, axes: Sequence[int]) -> Tensor:
@@ -137,26 +221,62 @@ def uncenter(x: Tensor, axes: Sequence[int]) -> Tensor:
     return torch.fft.ifftshift(x, dim=tuple(axes)) if axes else x
 
 
-def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], object_shape: Sequence[int], flip: bool) -> Tensor:
-    """Circular cross-correlation on the padded grid: (*, 1 or 2, m1..md).
+def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], flip: bool) -> list[Tensor]:
+    """Circular cross-correlations on the padded grid, each (*, m1..md); both arguments real, or both complex.
 
-    At shift s the sum over k of ``conj(estimate[k]) obj[k + s]``; with `flip` a second plane holds the same for the
-    estimate that is conjugate-flipped within the box of `object_shape`. Both arguments real, or both complex.
+    The first holds, at shift s, the sum over k of ``conj(estimate[k]) obj[k + s]``; with `flip` a second one holds
+    the same for the estimate that is reflected at the origin and conjugated.
     """
-    d = len(shape)
     a, b = spectrum(estimate, shape, "backward"), spectrum(obj, shape, "backward")
-    planes = [a.conj() * b, a * b] if flip else [a.conj() * b]
-    product = torch.stack(planes, dim=-d - 1)
-    for dim in range(d, 1, -1):
-        product = torch.fft.ifft(product, dim=-dim)
-    complex_pair = estimate.is_complex()
-    result = torch.fft.ifft(product, dim=-1) if complex_pair else torch.fft.irfft(product, n=shape[-1], dim=-1)
-    if flip:
-        # The product a * b reflects at the origin; the box's centre lies n - 1 pixels further.
-        origin, centre = result.unbind(-d - 1)
-        centre = centre.roll(tuple(1 - n for n in object_shape), tuple(range(-d, 0)))
-        result = torch.stack([origin, centre], dim=-d - 1)
-    return result
+    planes = []
+    for product in (a.conj() * b, a * b) if flip else (a.conj() * b,):
+        for dim in range(len(shape), 1, -1):
+            product = torch.fft.ifft(product, dim=-dim)
+        if estimate.is_complex():
+            planes.append(torch.fft.ifft(product, dim=-1))
+        else:
+            planes.append(torch.fft.irfft(product, n=shape[-1], dim=-1))
+    return planes
+
+
+def correlation_at(estimate: Tensor, obj: Tensor, shape: Sequence[int], points: Tensor) -> Tensor:
+    """The first of the correlations at any shifts: `points` (*, d, r) along each axis -> (*, r, ..., r).
+
+    Complex and in double precision, by one matrix product per axis.
+    """
+    double, d = torch.complex128, len(shape)
+    values = spectrum(estimate.to(double), shape).conj() * spectrum(obj.to(double), shape)
+    for i in reversed(range(d)):
+        ramp = phase_ramp(points[..., i, :], shape[i]).conj().transpose(-1, -2)
+        rest = values.shape[-d:-1]
+        values = (values.flatten(-d, -2) if d > 1 else values.unsqueeze(-2)) @ ramp
+        values = values.unflatten(-2, rest).movedim(-1, -d) if d > 1 else values.squeeze(-2)
+    return values
+
+
+def phase_ramp(shifts: Tensor, size: int) -> Tensor:
+    """The factors (*, size) of all frequencies that move a signal by the shifts (*).
+
+    The Nyquist frequency of an even size is two frequencies in one, m/2 and -m/2: it takes the mean of their factors,
+    so that real signals stay real.
+    """
+    frequency = torch.fft.fftfreq(size, device=shifts.device, dtype=shifts.dtype)
+    angle = -2 * torch.pi * shifts[..., None] * frequency
+    ramp = torch.polar(torch.ones_like(angle), angle)
+    return torch.where(frequency == -0.5, ramp.real + 0j, ramp)
+
+
+def fourier_shift(x: Tensor, shifts: Tensor, shape: Sequence[int]) -> Tensor:
+    """Move items of `shape` by any shifts (*, d), circularly, by trigonometric interpolation."""
+    d = len(shape)
+    field = spectrum(x, shape, "backward")
+    for i in range(d):
+        ramp = phase_ramp(shifts[..., i].to(field.real.dtype), shape[i])
+        ramp = ramp if i < d - 1 or x.is_complex() else half_from_full(ramp)
+        field = field * ramp.reshape(*ramp.shape[:-1], *[1] * i, -1, *[1] * (d - 1 - i))
+    if x.is_complex():
+        return adjoint(field, shape, shape, "forward")
+    return adjoint_half(field, shape, shape, "forward")
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, chunk: int | None) -> Tensor:
@@ -169,7 +289,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, c
         return function(x)
     pieces = x.reshape(-1, *x.shape[x.ndim - item_axes :]).split(chunk)
     if x.requires_grad and torch.is_grad_enabled():
-        results = [checkpoint(function, piece, use_reentrant=False) for piece in pieces]
+        results = [checkpoint(function, piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
     else:
         results = [function(piece) for piece in pieces]
     result = torch.cat(results)

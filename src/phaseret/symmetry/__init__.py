@@ -11,6 +11,7 @@ from phaseret.symmetry._elements import (
     global_phase,
     shift,
 )
+from phaseret.symmetry._subpixel import SubpixelShift, subpixel_shift
 
 __all__ = [
     "Alignment",
@@ -18,9 +19,11 @@ __all__ = [
     "GlobalPhase",
     "RandomSymmetry",
     "Shift",
+    "SubpixelShift",
     "Symmetry",
     "align",
     "conj_flip",
     "global_phase",
     "shift",
+    "subpixel_shift",
 ]

@@ -1,4 +1,4 @@
-"""Registration: the element of the group that brings an estimate closest to an object."""
+"""Registration: an estimate after the symmetry that brings it closest to the object."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.operators import fast_fourier_shape
-from phaseret.symmetry._elements import Symmetry, grid, item_axes, wrap
+from phaseret.symmetry._elements import Symmetry, item_axes
+from phaseret.symmetry._search import prepare, search
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What :func:`align` found and removed, one entry per item.
+    """What :func:`align` found and removed; one entry per item.
 
     Attributes:
         aligned: (*, n1..nd) estimate after flip, shift and phase (and scale), cropped to the object's box.
-        shifts: (*, d) shift that was applied, in pixels, in [-(m-1)//2, m//2]; integers.
-        flipped: (*) boolean, whether the estimate was conjugate-flipped (before the shift).
-        phase: (*) global phase that was applied, in radians; 0 or pi for real objects.
-        scale: (*) factor that was applied; 1 unless asked for.
-        error: (*) squared distance to the object on the padded grid per object pixel.
-        symmetry: The element itself, which can be applied to other tensors, inverted and composed.
+        shifts: (*, d) pixels by which the estimate was shifted, in [-(m-1)//2, m//2]: integers, or with upsample > 1
+            multiples of 1/upsample.
+        flipped: (*) boolean, whether the estimate was conjugate-flipped, before the shift.
+        phase: (*) global phase, in radians, that the estimate was multiplied by; for real objects 0 or pi.
+        scale: (*) positive factor that the estimate was multiplied by; 1 unless asked for.
+        error: (*) what is left: squared distance to the object on the padded grid, divided by the number of object
+            pixels. What `aligned` lost in the crop is counted too.
+        symmetry: The exact element of the group that was applied (with upsample > 1: before the refinement). It can be
+            applied to other tensors, inverted and composed.
     """
 
     aligned: Tensor
@@ -47,78 +50,106 @@ def align(
     flip: bool = True,
     phase: bool | None = None,
     scale: bool = False,
+    upsample: int = 1,
 ) -> Alignment:
-    d = item_axes("align", ndim)
-    estimate, obj, shape, phase = prepare("align", estimate, obj, d, fourier_shape, phase)
-    with torch.no_grad():
+    r"""Remove from the estimate what the data cannot see: shift, conjugate flip and global phase.
+
+    .. math:: \min_{s,\,f,\,\theta} \; \| e^{i \theta} \, T_s \, C^f \, \hat x - x \|^2
+
+    over the whole group on the padded grid. All shifts are tried at once by cross-correlation, all items in one batch
+    on their device. Values within the rounding of the transform count as equal, and of equals the first is taken:
+    unflipped before flipped, then the smallest shift index, 0 first, the last axis fastest. So an estimate that is
+    already right, or zero, is left as it is.
+
+    The element found is a constant for the gradient, which reaches estimate and obj through the result.
+
+    Args:
+        estimate: Candidate object, real or complex.
+        obj: The object to compare with.
+        ndim: Number of axes of one object; all axes before them are a batch.
+        fourier_shape: Padded grid that shifts live on. At 2n - 1 and above the result does not depend on it (unless
+            all correlations of a real pair are negative); equal to the object's shape it means that objects are
+            data-shaped and move circularly. Default: the smallest shape of at least 2n - 1 that is fast.
+        shift: Try shifts.
+        flip: Try the conjugate flip.
+        phase: Remove the global phase of complex objects, the sign of real ones. Default: complex objects only, since
+            real objects are mostly non-negative images, whose sign is known.
+        scale: Multiply by the positive factor that fits best.
+        upsample: Refine the shift to 1/upsample pixel, by the maximum of the upsampled cross-correlation within 3/4
+            pixel of the best whole-pixel shift. The subpixel shift is a Fourier one, :func:`subpixel_shift`.
+
+    Shape:
+        - estimate, obj: (*, n1..nd)
+        - output: an :class:`Alignment`
+
+    Returns:
+        The aligned estimate, in the common dtype of the pair (complex if one of them is), and what was removed.
+
+    Raises:
+        TypeError: if estimate or obj is not a floating tensor, or an option is of the wrong kind.
+        ValueError: if shapes or devices differ, or fourier_shape does not hold the object.
+
+    Example:
+        >>> obj = torch.rand(10, 28, 28)
+        >>> found = align(obj.flip(-2, -1), obj)
+        >>> found.aligned.allclose(obj), found.flipped.all().item(), found.error.max().item()
+        (True, True, 0.0)
+
+    Source:
+        Subpixel refinement: Guizar-Sicairos, Thurman, Fienup (2008), Efficient subpixel image registration algorithms,
+        doi:10.1364/OL.33.000156; here batched, each orientation refined before the better is taken, and with the
+        Nyquist frequency of even sizes taken as the mean of its two signs, so that real objects stay real.
+    """
+    where = "align"
+    d = item_axes(where, ndim)
+    upsample = _checks.integer(where, "upsample", upsample)
+    estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
+    axes, object_shape = tuple(range(-d, 0)), tuple(obj.shape[-d:])
+    if upsample == 1 or not shift:
         symmetry = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
-    axes = tuple(range(-d, 0))
-    object_shape = symmetry.object_shape
-    placed = symmetry.cropped(estimate, shape)
-    aligned = _fft.crop(placed, object_shape)
-    factor = torch.ones_like(symmetry.phase)
+        shifts, angle = symmetry.shifts, symmetry.phase
+        placed = symmetry.cropped(estimate, shape)
+    else:
+        symmetry, shifts, angle = _refined(estimate, obj, shape, upsample, flip=flip, phase=phase)
+        still = Symmetry(torch.zeros_like(symmetry.shifts), symmetry.flipped, angle, object_shape, shape)
+        placed = _fft.fourier_shift(still.cropped(estimate, shape), shifts, shape)
+    factor = torch.ones_like(angle)
     if scale:
-        inner = (aligned.conj() * obj).real.sum(axes)
+        inner = (_fft.crop(placed, object_shape).conj() * obj).real.sum(axes)
         norm = _fft.power(placed).sum(axes)
         factor = inner.clamp(min=0) / torch.where(norm > 0, norm, 1)
-        placed, aligned = (x * factor.reshape(*factor.shape, *[1] * d) for x in (placed, aligned))
+        placed = placed * factor.reshape(*factor.shape, *[1] * d)
     error = _fft.power(placed - _fft.pad(obj, shape)).sum(axes) / math.prod(object_shape)
-    return Alignment(aligned, symmetry.shifts, symmetry.flipped, symmetry.phase, factor, error, symmetry)
+    return Alignment(_fft.crop(placed, object_shape), shifts, symmetry.flipped, angle, factor, error, symmetry)
 
 
-def prepare(
-    where: str,
-    estimate: Tensor,
-    obj: Tensor,
-    d: int,
-    fourier_shape: Sequence[int] | None,
-    phase: bool | None,
-) -> tuple[Tensor, Tensor, tuple[int, ...], bool]:
-    """Check a pair; bring it to one dtype; and give the padded grid and whether the phase is free."""
-    _checks.floating(where, estimate=estimate, obj=obj)
-    _checks.rank(where, d, estimate=estimate, obj=obj)
-    _checks.same_device(where, estimate=estimate, obj=obj)
-    _checks.same_shape(where, estimate=estimate, obj=obj)
-    object_shape = tuple(obj.shape[-d:])
-    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(where, fourier_shape, object_shape)
-    dtype = torch.promote_types(_fft.promote(estimate).dtype, _fft.promote(obj).dtype)
-    return estimate.to(dtype), obj.to(dtype), shape, dtype.is_complex if phase is None else bool(phase)
+@torch.no_grad()
+def _refined(
+    estimate: Tensor, obj: Tensor, shape: Sequence[int], upsample: int, *, flip: bool, phase: bool
+) -> tuple[Symmetry, Tensor, Tensor]:
+    """The best exact element, and the best shift on a grid of 1/upsample pixel around it with the phase there.
 
-
-def search(estimate: Tensor, obj: Tensor, shape: Sequence[int], *, shift: bool, flip: bool, phase: bool) -> Symmetry:
-    """The element of the group, on the padded grid, that brings the estimate closest to the object.
-
-    The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and of
-    equals the first wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
+    Each orientation is refined before they are compared. In double precision: next to its maximum the correlation
+    changes by less than single precision resolves.
     """
-    d = len(shape)
-    object_shape = tuple(obj.shape[-d:])
-    batch = obj.shape[:-d]
-    axes = tuple(range(-d, 0))
-    # Scale to unit maximum, so that no product over- or underflows.
-    estimate, obj = (x / _nonzero(x.abs().amax(axes, keepdim=True)) for x in (estimate, obj))
-    if shift:
-        correlation = _fft.correlation(estimate, obj, shape, object_shape, flip)
-    else:
-        twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
-        correlation = (torch.stack(twins, -d - 1).conj() * obj.unsqueeze(-d - 1)).sum(axes, keepdim=True)
-    score = correlation.flatten(len(batch))
-    score = score.abs() if phase else score.real
-    norms = (_fft.power(estimate).sum(axes) * _fft.power(obj).sum(axes)).sqrt()
-    rounding = 2 * math.log2(2 * math.prod(shape)) * torch.finfo(score.dtype).eps
-    least = score.amax(-1) - rounding * norms
-    winner = (score >= least[..., None]).to(torch.uint8).argmax(-1)
-    factor = correlation.flatten(len(batch)).gather(-1, winner[..., None])[..., 0]
-    # The phase that turns the estimate's correlation positive; none where they are orthogonal.
-    angle = factor.angle() if phase else torch.zeros_like(least)
-    grid_shape = shape if shift else (1,) * d
-    index = [winner % math.prod(grid_shape)]
-    for size in reversed(grid_shape[1:]):
-        index[:1] = [index[0].div(size, rounding_mode="floor"), index[0] % size]
-    shifts = wrap(torch.stack(index, dim=-1), shape)
-    flipped = winner >= math.prod(grid_shape)
-    return Symmetry(shifts, flipped, angle, object_shape, tuple(shape))
+    d, reach = len(shape), math.ceil(0.75 * upsample)
+    twins = torch.stack([estimate, estimate.flip(tuple(range(-d, 0))).conj()] if flip else [estimate])
+    rough = search(twins, obj.expand_as(twins), shape, flip=False, phase=phase)
+    offsets = torch.arange(-reach, reach + 1, device=obj.device).double() / upsample
+    points = rough.shifts[..., None] + offsets
+    values = _fft.correlation_at(twins, obj, shape, points)
+    values = values if obj.is_complex() else values.real
+    flat = values.flatten(-d)
+    score = flat.abs() if phase else flat.real
+    winner = score.argmax(-1, keepdim=True)
+    peak, best = flat.gather(-1, winner)[..., 0], score.gather(-1, winner)[..., 0]
+    steps = torch.stack(torch.unravel_index(winner[..., 0], values.shape[-d:]), dim=-1)
+    shifts = points.gather(-1, steps[..., None])[..., 0]
+    angle = peak.angle() if phase else torch.zeros_like(peak.real)
+    flipped = best[-1] > best[0] * (1 + 8 * torch.finfo(best.dtype).eps)
 
+    def chosen(pair: Tensor) -> Tensor:
+        return torch.where(flipped.reshape(*flipped.shape, *[1] * (pair.ndim - 1 - flipped.ndim)), pair[-1], pair[0])
 
-def _nonzero(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, 1)
+    exact = Symmetry(chosen(rough.shifts), flipped, chosen(rough.phase), rough.object_shape, rough.fourier_shape)
+    return exact, chosen(shifts).to(obj.real.dtype), chosen(angle).to(obj.real.dtype)

@@ -1,0 +1,121 @@
+"""The search for the element of the group that brings an estimate closest to an object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.operators import fast_fourier_shape
+from phaseret.symmetry._elements import Symmetry, grid, wrap
+
+# Correlation values held at a time: on a CPU what fits its cache, on other devices what fits their memory.
+_CPU_VALUES, _DEVICE_VALUES = 2**18, 2**28
+
+
+def prepare(
+    where: str, estimate: Tensor, obj: Tensor, d: int, fourier_shape: Sequence[int] | None, phase: bool | None
+) -> tuple[Tensor, Tensor, tuple[int, ...], bool]:
+    """Check a pair and bring it to one dtype; also the padded grid, and whether the phase is free."""
+    _checks.floating(where, estimate=estimate, obj=obj)
+    _checks.rank(where, d, estimate=estimate, obj=obj)
+    _checks.same_device(where, estimate=estimate, obj=obj)
+    _checks.same_shape(where, estimate=estimate, obj=obj)
+    object_shape = tuple(obj.shape[-d:])
+    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(where, fourier_shape, object_shape)
+    dtype = torch.promote_types(_fft.promote(estimate).dtype, _fft.promote(obj).dtype)
+    return estimate.to(dtype), obj.to(dtype), shape, dtype.is_complex if phase is None else bool(phase)
+
+
+@torch.no_grad()
+def search(
+    estimate: Tensor, obj: Tensor, shape: Sequence[int], *, shift: bool = True, flip: bool = True, phase: bool = False
+) -> Symmetry:
+    """The element of the group on the padded grid that brings the estimate closest to the object, for each item.
+
+    The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and of
+    equals the first wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
+    """
+    d = len(shape)
+    object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
+    pairs = [x.detach().reshape(-1, *object_shape) for x in (estimate, obj)]
+    values = _CPU_VALUES if obj.device.type == "cpu" else _DEVICE_VALUES
+    items = max(1, values // (2 * math.prod(shape))) if shift else len(pairs[0])
+    pieces = zip(*(torch.split(x, items) for x in pairs), strict=True)
+    found = [_search(a, b, shape, shift, flip, phase) for a, b in pieces]
+    shifts, flipped, angle = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return Symmetry(
+        wrap(shifts, shape).reshape(*batch, d), flipped.reshape(batch), angle.reshape(batch), object_shape, tuple(shape)
+    )
+
+
+def _search(
+    estimate: Tensor, obj: Tensor, shape: Sequence[int], shift: bool, flip: bool, phase: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    d, count = len(shape), len(obj)
+    axes, object_shape = tuple(range(-d, 0)), obj.shape[1:]
+    # With the largest value of each scaled to one, no product over- or underflows.
+    estimate, obj = (x / _nonzero(x.abs().amax(axes, keepdim=True)) for x in (estimate, obj))
+    if shift:
+        planes = _fft.correlation(estimate, obj, shape, flip)
+    else:
+        twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
+        planes = [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
+    sizes = planes[0].shape[1:]
+    rounding = 2 * math.log2(2 * math.prod(shape)) * torch.finfo(obj.dtype).eps
+    norms = (_fft.power(estimate).sum(axes) * _fft.power(obj).sum(axes)).sqrt()
+
+    # The first best entry is the first one of the first row that holds one: only row maxima are kept. The reflection
+    # at the origin differs from the flip of the box by a shift of n - 1 pixels; rows and columns are re-ordered by it.
+    origin = [n - 1 if shift else 0 for n in object_shape]
+    rows = [_row_maximum(plane, phase) for plane in planes]
+    if flip and d > 1:
+        rows[1] = rows[1].roll([-o for o in origin[:-1]], tuple(range(1, d)))
+    row = torch.cat([r.reshape(count, -1) for r in rows], dim=1)
+    least = (row.amax(1) - rounding * norms)[:, None]
+    first = _first(row >= least)
+    flipped, first = first >= rows[0][0].numel(), first % rows[0][0].numel()
+    index = _unravel(first, sizes[:-1])
+    moved = [torch.where(flipped, (i + o) % m, i) for i, o, m in zip(index, origin, sizes, strict=False)]
+    item = torch.arange(count, device=obj.device)
+    place = (item, *moved)
+    line = planes[0][place]
+    if flip:
+        column = (torch.arange(sizes[-1], device=obj.device) + origin[-1]) % sizes[-1]
+        line = torch.where(flipped[:, None], planes[1][place][:, column], line)
+    index.append(_first(_score(line, phase) >= least))
+    peak = line.gather(1, index[-1][:, None])[:, 0]
+    # The phase that makes the correlation positive.
+    angle = peak.angle() if phase else torch.zeros_like(peak.real)
+    return torch.stack(index, dim=-1), flipped, angle
+
+
+def _score(values: Tensor, phase: bool) -> Tensor:
+    return values.abs() if phase else values.real
+
+
+def _row_maximum(plane: Tensor, phase: bool) -> Tensor:
+    if phase and not plane.is_complex():
+        return torch.maximum(plane.amax(-1), -plane.amin(-1))
+    return _fft.power(plane).amax(-1).sqrt() if phase else plane.real.amax(-1)
+
+
+def _first(hits: Tensor) -> Tensor:
+    """Index of the first True along axis 1."""
+    return hits.to(torch.uint8).argmax(1)
+
+
+def _unravel(index: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The indices along each axis that belong to an index into all of them, the last axis fastest."""
+    result: list[Tensor] = []
+    for size in reversed(sizes):
+        result.insert(0, index % size)
+        index = index.div(size, rounding_mode="floor")
+    return result
+
+
+def _nonzero(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, 1)

@@ -1,0 +1,98 @@
+"""Shifts by fractions of a pixel: an interpolation, kept apart from the exact elements of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.symmetry._elements import grid, per_item
+
+
+def subpixel_shift(
+    obj: Tensor, shifts: Tensor | Sequence[float], *, fourier_shape: Sequence[int] | None = None
+) -> Tensor:
+    r"""Move the object by any fraction of a pixel, circularly, by trigonometric interpolation.
+
+    .. math:: T_s x = F^{-1} \big[ e^{-2 \pi i \, k \cdot s / m} \, (F x)_k \big]
+
+    For whole pixels this is :func:`shift`, up to rounding. For fractions it keeps every Fourier magnitude but those at
+    the Nyquist frequency of even sizes, which shrink by cos(pi s) so that real objects stay real; and it is no exact
+    symmetry of a bounded object, since the interpolated one spreads over the whole grid, ringing at sharp edges.
+
+    Args:
+        obj: Object, real or complex floating.
+        shifts: Pixels along each of the last d axes, positive towards larger indices: d numbers for all items, or a
+            real tensor with one row per item, which may require a gradient.
+        fourier_shape: Pad to these sizes (m1, ..., md) first. Default: no padding.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - shifts: (d,) or (*, d)
+        - output: (*, n1..nd), or (*, m1..md) with fourier_shape
+
+    Returns:
+        Tensor of the dtype of obj; half precision is promoted to single.
+
+    Raises:
+        TypeError: if obj is not floating, or shifts are not real.
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> wave = torch.cos(2 * torch.pi * torch.arange(8) / 8)
+        >>> moved = subpixel_shift(wave, (0.5,))
+        >>> moved.allclose(torch.cos(2 * torch.pi * (torch.arange(8) - 0.5) / 8), atol=1e-6)
+        True
+    """
+    where = "subpixel_shift"
+    _checks.floating(where, obj=obj)
+    obj = _fft.promote(obj)
+    moves = _fractions(where, shifts).to(obj.real.dtype)
+    if not isinstance(shifts, Tensor):
+        moves = moves.to(obj.device)
+    _checks.same_device(where, obj=obj, shifts=moves)
+    d = moves.shape[-1]
+    _checks.rank(where, d, obj=obj)
+    shape = grid(where, fourier_shape, obj.shape[-d:])
+    return _fft.fourier_shift(obj, per_item(where, "shifts", moves, obj.shape[:-d], 1), shape)
+
+
+class SubpixelShift(nn.Module):
+    """Module of :func:`subpixel_shift`, with the same options."""
+
+    shifts: Tensor
+
+    def __init__(self, shifts: Tensor | Sequence[float], *, fourier_shape: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("shifts", _fractions("SubpixelShift", shifts))
+        self.fourier_shape = (
+            None if fourier_shape is None else _checks.shape("SubpixelShift", "fourier_shape", fourier_shape)
+        )
+
+    def inverse(self) -> SubpixelShift:
+        """The Module that moves back, on the grid that this one gives."""
+        return SubpixelShift(-self.shifts, fourier_shape=self.fourier_shape)
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The moved object."""
+        return subpixel_shift(obj, self.shifts, fourier_shape=self.fourier_shape)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"shifts of shape {tuple(self.shifts.shape)}, fourier_shape={self.fourier_shape}"
+
+
+def _fractions(where: str, shifts: Tensor | Sequence[float]) -> Tensor:
+    """Check the shifts: one to three numbers, or a real tensor (*, d)."""
+    if not isinstance(shifts, Tensor):
+        if isinstance(shifts, str) or not isinstance(shifts, Sequence):
+            _checks.fail(where, f"shifts must be a sequence of numbers or a tensor, got {shifts!r}", error=TypeError)
+        shifts = torch.tensor([_checks.number(where, "shifts", s) for s in shifts], dtype=torch.float64)
+    elif not shifts.is_floating_point():
+        fix = "Use shift for whole pixels"
+        _checks.fail(where, f"shifts must be real floating, got {shifts.dtype}", fix, TypeError)
+    if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
+        _checks.fail(where, f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}")
+    return shifts
