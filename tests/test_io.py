@@ -442,16 +442,65 @@ class Result:
     obj: Tensor
     support: Tensor | None
     error: Tensor
+    history: Tensor
     seeds: list[int]
     recipe: str
-    seconds: dict[str, float]
+    seconds: float
     nothing: None = None
 
 
 def result() -> Result:
     support = torch.rand(6, 5) < 0.7
     obj = torch.polar(torch.rand(6, 5), torch.rand(6, 5))
-    return Result(obj, support, torch.rand(4), [3, 1, 4], "raar:400,er:100", {"loop": 1.5})
+    return Result(obj, support, torch.rand(()), torch.rand(4, 700), [3, 1, 4], "raar:400,er:100", 1.5)
+
+
+def assert_same_fields(found: dict[str, object], given: object) -> None:
+    for field in dataclasses.fields(given):
+        value = getattr(given, field.name)
+        if value is None:
+            assert field.name not in found
+        elif isinstance(value, Tensor):
+            assert torch.equal(found[field.name], value), field.name
+            assert found[field.name].dtype == value.dtype, field.name
+        else:
+            assert found[field.name] == value, field.name
+            assert type(found[field.name]) is type(value), field.name
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.npz"])
+def test_save_reconstruction_and_load_reconstruction_are_inverse(name: str, tmp_path: Path) -> None:
+    given = result()
+    pr.io.save_reconstruction(tmp_path / name, given, measurement=measurement())
+    assert_same_fields(pr.io.load_reconstruction(tmp_path / name), given)
+    assert torch.equal(pr.io.load_object(tmp_path / name), given.obj)
+    assert torch.equal(pr.io.load_support(tmp_path / name), given.support)
+
+
+def test_reconstructions_are_laid_out_as_in_pynx(tmp_path: Path) -> None:
+    given = result()
+    pr.io.save_reconstruction(tmp_path / "x.cxi", given, measurement=measurement())
+    with h5py.File(tmp_path / "x.cxi") as file:
+        assert np.array_equal(file["entry_1/data_1/data"], given.obj)
+        assert np.array_equal(file["entry_1/image_1/support"], given.support)
+        assert np.array_equal(file["entry_1/image_1/mask"][()] != 0, given.support)
+        assert file["entry_1/image_1/instrument_1/detector_1/distance"][()] == 1.25
+        assert "entry_1/instrument_1/detector_1/data" not in file
+        assert tuple(file["entry_1/image_1/process_1/configuration/iobs_shape"]) == (16, 15)
+        assert np.allclose(file["entry_1/image_1/process_1/results/history"], given.history)
+
+
+def test_reconstructions_of_other_programs_are_read(tmp_path: Path) -> None:
+    obj = np.ones((4, 5), np.complex64)
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        file["entry_1/image_1/data"], file["entry_1/image_1/mask"] = obj, obj.real.astype(np.int8)
+        file["entry_1/image_1/support"] = h5py.SoftLink("/entry_1/image_1/mask")
+        file["entry_1/image_1/process_1/results/llk_poisson"] = 1.25
+        file["entry_1/image_1/process_1/results/cycle_history"] = np.zeros(3, [("cycle", "i4"), ("llk", "f8")])
+    found = pr.io.load_reconstruction(tmp_path / "x.cxi")
+    assert set(found) == {"obj", "support", "llk_poisson"}
+    assert float(found["llk_poisson"]) == 1.25
+    assert found["support"].dtype == torch.bool
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
@@ -591,6 +640,12 @@ def test_a_reconstruction_is_no_intensity(tmp_path: Path) -> None:
         ValueError, match=r"must hold an intensity, got an object in 'entry_1/image_1/data'\. Read it w"
     ):
         pr.io.load_intensity(tmp_path / "x.h5")
+
+
+def test_an_intensity_is_no_reconstruction(tmp_path: Path) -> None:
+    pr.io.save_intensity(tmp_path / "x.h5", torch.rand(4, 4))
+    with pytest.raises(ValueError, match=r"load_reconstruction: .*x.h5 must hold a reconstruction, got no array 'obj'"):
+        pr.io.load_reconstruction(tmp_path / "x.h5")
 
 
 def test_surprising_axes_and_types(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ volume is never guessed: where the file does not say it, the error names the opt
 """
 
 from phaseret.io._inspect import Inspection, inspect
-from phaseret.io._load import load_intensity, load_mask, load_object, load_support
+from phaseret.io._load import load_intensity, load_mask, load_object, load_reconstruction, load_support
 from phaseret.io._measurement import Measurement, as_measurement
 from phaseret.io._save import save_intensity, save_reconstruction
 
@@ -27,6 +27,7 @@ __all__ = [
     "load_intensity",
     "load_mask",
     "load_object",
+    "load_reconstruction",
     "load_support",
     "save_intensity",
     "save_reconstruction",

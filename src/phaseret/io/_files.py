@@ -77,8 +77,12 @@ class Contents:
         entry = self.lookup(name)
         if entry is None or entry.dtype.kind not in "OSU" or entry.shape:
             return ""
-        value = self.read(where, name).reshape(-1)[0]
-        return value.decode() if isinstance(value, bytes) else str(value)
+        return as_text(self.read(where, name))
+
+    @property
+    def arrays(self) -> dict[str, Entry]:
+        """The entries that are arrays of numbers."""
+        return {name: e for name, e in self.entries.items() if e.shape and e.dtype.kind in "biufc"}
 
     def no_such_array(self, where: str, name: str) -> NoReturn:
         """Raise that the file has no array of that name."""
@@ -86,9 +90,15 @@ class Contents:
 
     def listing(self) -> str:
         """The arrays a user may choose among, as a sentence."""
-        arrays = [f"{name!r} {entry.shape} {entry.dtype}" for name, entry in self.entries.items() if entry.shape]
+        arrays = [f"{name!r} {entry.shape} {entry.dtype}" for name, entry in self.arrays.items()]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
         return f"It holds {shown}" if arrays else "It holds no array"
+
+
+def as_text(value: np.ndarray[Any, Any]) -> str:
+    """The text that an array of one text holds."""
+    content = value.reshape(-1)[0]
+    return content.decode() if isinstance(content, bytes) else str(content)
 
 
 @contextlib.contextmanager
@@ -269,15 +279,14 @@ def _open_hdf5(where: str, path: Path, name: str, stack: contextlib.ExitStack) -
 
     def visit(key: str, value: Any) -> None:
         entry = entry_of(value)
-        if entry is not None and entry.dtype.kind in "biufcV":
+        if entry is not None:
             entries[key] = entry
 
     with _reading(where, path, name):
         file.visititems(visit)
 
     def attribute(key: str, attribute: str) -> str:
-        value = file[key].attrs.get(attribute, "") if key in file else ""
-        return value.decode() if isinstance(value, bytes) else str(value)
+        return as_text(np.asarray(file[key].attrs.get(attribute, ""))) if key in file else ""
 
     return Contents(path, name, entries, lookup, attribute)
 

@@ -99,7 +99,7 @@ def inspect(measurement: Measurement) -> Inspection:
 
     Example:
         >>> obj = torch.rand(20, 24)
-        >>> found = inspect(as_measurement(fourier_intensity(obj, (64, 64))))
+        >>> found = inspect(pr.io.as_measurement(pr.operators.fourier_intensity(obj, (64, 64))))
         >>> found.center_friedel, found.object_shape
         ((32.0, 32.0), (20, 24))
 

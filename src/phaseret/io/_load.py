@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._files import Contents, Entry, Index, opened
+from phaseret.io._files import Contents, Entry, Index, as_text, opened
 from phaseret.io._measurement import Measurement, check_ndim, measure, to_corner
 
 INSTRUMENT, IMAGE, DATA = "entry_1/instrument_1", "entry_1/image_1", "entry_1/data_1"
 DETECTOR = f"{INSTRUMENT}/detector_1"
+RESULTS = f"{IMAGE}/process_1/results/"
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # Bits of a CXI mask that say something good of a pixel: it has signal, it lies in the support.
 CXI_HAS_SIGNAL, CXI_INSIDE_SUPPORT = 0x1000, 0x10000
@@ -70,7 +71,7 @@ def load_intensity(
         >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = os.path.join(folder, "pattern.npz")
-        ...     save_intensity(file, fourier_intensity(torch.rand(28, 28), (64, 64)))
+        ...     pr.io.save_intensity(file, pr.operators.fourier_intensity(torch.rand(28, 28), (64, 64)))
         ...     load_intensity(file).fourier_shape
         (64, 64)
 
@@ -195,6 +196,48 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
     return _object_tensor(value)
 
 
+def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what `save_reconstruction` wrote, or the CXI result of another program.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The fields by name: ``phaseret.solvers.Reconstruction(**fields)`` for a file of this library; of other
+        programs' files `obj`, `support` and the numbers that they give of their result.
+
+    Raises:
+        ValueError: if the file holds no object, and as `load_intensity`.
+    """
+    where = "load_reconstruction"
+    fields: dict[str, Any] = {}
+    with opened(where, path) as contents:
+        places = {"obj": f"{IMAGE}/data", "support": f"{IMAGE}/support"} if contents.format == "HDF5" else {}
+        names = (
+            {name: name for name in contents.entries}
+            if not places
+            else places | {name.removeprefix(RESULTS): name for name in contents.entries if name.startswith(RESULTS)}
+        )
+        if contents.lookup(names.get("obj", "obj")) is None:
+            fix = "Write it with save_reconstruction"
+            _checks.fail(where, f"{path} must hold a reconstruction, got no array 'obj'", fix)
+        for field, name in names.items():
+            entry = contents.lookup(name)
+            if entry is not None and entry.dtype.names is None:
+                value = contents.read(where, name)
+                fields[field] = value != 0 if field == "support" else value
+    plain = {bytes(name).decode() for name in fields.pop("plain", np.empty(0)).reshape(-1)}
+    return {
+        field: as_text(value) if value.dtype.kind in "OSU" else value.tolist() if field in plain else _any_tensor(value)
+        for field, value in fields.items()
+        if field not in ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
+    }
+
+
+def _any_tensor(value: np.ndarray[Any, Any]) -> Tensor:
+    return torch.from_numpy(np.array(value, order="C"))
+
+
 def _entry(where: str, contents: Contents, name: str) -> Entry:
     entry = contents.lookup(name)
     if entry is None:
@@ -230,7 +273,7 @@ def _first(where: str, contents: Contents, *names: str) -> np.ndarray[Any, Any] 
 
 
 def _only_array(where: str, contents: Contents) -> str:
-    names = [name for name, entry in contents.entries.items() if entry.shape]
+    names = list(contents.arrays)
     if len(names) != 1:
         _checks.fail(where, f"key must say which array of {contents.path} to read, got None", contents.listing())
     return names[0]
@@ -248,7 +291,7 @@ def _data_name(where: str, contents: Contents, key: str | None) -> str:
             _checks.fail(where, f"{contents.path} must hold an intensity, got an object in {name!r}", fix)
         if entry is not None:
             return name
-    numbers = [name for name, entry in contents.entries.items() if entry.shape and entry.dtype.kind in "iuf"]
+    numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
     preferred = [name for name in ("intensity", "iobs", "data") if name in numbers]
     if preferred:
         return preferred[0]

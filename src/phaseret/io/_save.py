@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import version
 from io import BytesIO
@@ -69,8 +69,8 @@ def save_reconstruction(
 
     Args:
         path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.
-        reconstruction: What a solver of `phaseret.solvers` returned: its `obj`, and every other field that is a
-            tensor, a number, a text, or a list or dictionary of them.
+        reconstruction: What a solver of `phaseret.solvers` returned: all of its fields that are tensors, numbers,
+            texts or lists of numbers.
         measurement: Where the data came from; its wavelength, distance and pixel size are written too.
         overwrite: Replace an existing file.
 
@@ -87,40 +87,35 @@ def save_reconstruction(
     """
     where = "save_reconstruction"
     writer = _writer(where, path, overwrite)
-    if not isinstance(getattr(reconstruction, "obj", None), Tensor):
+    if not (dataclasses.is_dataclass(reconstruction) and isinstance(getattr(reconstruction, "obj", None), Tensor)):
         _checks.fail(
             where,
             f"reconstruction must be what a solver returned, got {type(reconstruction).__name__}",
             error=TypeError,
         )
-    arrays = _flat(_fields(reconstruction))
+    arrays = _arrays(reconstruction)
     if measurement is not None:
         arrays |= _known_geometry(measurement) | {"fourier_shape": np.array(measurement.fourier_shape)}
         arrays["ndim"] = measurement.ndim
     writer(arrays)
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(value):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    return dict(value._asdict()) if hasattr(value, "_asdict") else dict(vars(value))
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Arrays, numbers and texts by name; the parts of a dictionary as name.part. What is neither is left out."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, Tensor):
-            flat[prefix + name] = _array(value)
-        elif isinstance(value, str | int | float | np.ndarray | np.generic):
-            flat[prefix + name] = value
-        elif isinstance(value, list | tuple) and value:
-            array = np.asarray([_array(item) if isinstance(item, Tensor) else item for item in value])
-            if array.dtype.kind != "O":
-                flat[prefix + name] = array
-    return flat
+def _arrays(reconstruction: Any) -> dict[str, Any]:
+    """The fields as arrays and texts; `plain` names those that are numbers or lists of numbers, not tensors."""
+    arrays: dict[str, Any] = {}
+    plain: list[str] = []
+    for name in (field.name for field in dataclasses.fields(reconstruction)):
+        value = getattr(reconstruction, name)
+        if isinstance(value, Tensor):
+            arrays[name] = _array(value)
+        elif isinstance(value, str):
+            arrays[name] = value
+        elif isinstance(value, int | float) or (
+            isinstance(value, list | tuple) and np.asarray(value).dtype.kind in "iuf"
+        ):
+            arrays[name] = np.asarray(value)
+            plain.append(name)
+    return arrays | {"plain": np.array(plain, dtype="S")}
 
 
 def _array(value: Tensor) -> np.ndarray[Any, Any]:
