@@ -145,12 +145,27 @@ def write_pages(app: Sphinx) -> None:
 # --- docstrings and formulas -----------------------------------------------------------------------------------------
 
 
-def escape_batch_axes(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Shapes such as (*, n1, n2) hold no emphasis: escape their asterisks outside code."""
-    code_or_star = re.compile(r"(``.*?``|`.*?`)|\(\*(?=[,)])")
+def link_public_name(app: Sphinx, env: Any, node: Any, contents: Any) -> Any:
+    """A public name needs no path in a docstring: `align` leads to phaseret.symmetry.align from everywhere."""
+    places = {name: f"{module.__name__}.{name}" for module in public_modules() for name in module.__all__}
+    target = node.get("reftarget", "").removeprefix("pr.").removeprefix("phaseret.")
+    place = places.get(target) or f"phaseret.{target}"
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", place, node, contents)
+
+
+def escape_symbols(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """A single star or bar is itself, as in (*, n1, n2) and in a modulus: escape it outside code, formulas, grid tables."""
+    code_or_symbol = re.compile(r"(``.*?``|`.*?`|\*\*)|(?<!\\)([*|])")
+    formula = None  # indentation of the math directive that the line belongs to
     for number, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
-            lines[number] = code_or_star.sub(lambda match: match[1] or r"(\*", line)
+        indentation = len(line) - len(line.lstrip())
+        if line.lstrip().startswith(".. math::"):
+            formula = indentation
+        elif line and formula is not None and indentation <= formula:
+            formula = None
+        if formula is None and not line.lstrip().startswith((">>>", "...", "+-", "|", "* ")):
+            lines[number] = code_or_symbol.sub(lambda match: match[1] or "\\" + match[2], line)
 
 
 def to_mathml(latex: str, as_block: bool) -> str:
@@ -175,5 +190,6 @@ def visit_math_block(translator: Any, node: nodes.math_block) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the parts above."""
     app.connect("builder-inited", write_pages)
-    app.connect("autodoc-process-docstring", escape_batch_axes, priority=400)
+    app.connect("missing-reference", link_public_name)
+    app.connect("autodoc-process-docstring", escape_symbols, priority=400)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
