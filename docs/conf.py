@@ -116,7 +116,7 @@ def results_section(path: Path) -> str:
 def example_section(path: Path) -> str:
     """The first line of an example's docstring as its title, then the file."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
-    return heading(docstring.splitlines()[0], "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
+    return heading(docstring.splitlines()[0].rstrip("."), "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
 
 
 def write_pages(app: Sphinx) -> None:
@@ -155,7 +155,7 @@ def link_public_name(app: Sphinx, env: Any, node: Any, contents: Any) -> Any:
 
 
 def escape_symbols(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """A single star or bar is itself, as in (*, n1, n2) and in a modulus: escape it outside code, formulas, grid tables."""
+    """A single star or bar is itself, as in (*, n1, n2) or a modulus: escape it outside code, formulas, grid tables."""
     code_or_symbol = re.compile(r"(``.*?``|`.*?`|\*\*)|(?<!\\)([*|])")
     formula = None  # indentation of the math directive that the line belongs to
     for number, line in enumerate(lines):
