@@ -1,21 +1,67 @@
 """How good is an estimate?
 
 Which one should I use? With a true object: :func:`psnr` and :func:`ssim`, which first remove the symmetries that no
-measurement can see (``align=True``); :func:`success_rate` to compare solvers. Without one:
-:func:`relative_magnitude_error` or :func:`r_factor` against the measured data, and remember that a small residual is
-no proof of a right object. All give the mean over the items, as the losses do; ``reduction="none"`` gives one value
-per item.
+measurement can see (``align=True``); :func:`success_rate` to compare solvers; :func:`frc` for the resolution.
+Without one: :func:`relative_magnitude_error` or :func:`r_factor` against the measured data, better
+:func:`poisson_log_likelihood` on :func:`free_pixels` that the reconstruction has not seen, and :func:`prtf` over many
+starts; a small residual alone is no proof of a right object.
+
+All give the mean over the items, as the losses do; ``reduction="none"`` gives one value per item. Each metric with a
+reduction is also a class for torchmetrics and Lightning (:class:`PSNR`, :class:`RFactor`, ...), which need the
+package torchmetrics: ``pip install "phaseret[train]"``. Several aligned metrics of one pair need one alignment: call
+:func:`phaseret.symmetry.align` and give its result with ``align=False``.
 """
 
-from phaseret.metrics._data import r_factor, relative_magnitude_error
+from typing import TYPE_CHECKING, Any
+
+from phaseret import _checks
+from phaseret.metrics._data import free_pixels, poisson_log_likelihood, r_factor, relative_magnitude_error
 from phaseret.metrics._image import mse, nmse, psnr, ssim, success_rate
+from phaseret.metrics._resolution import RingCurve, frc, fsc, prtf, resolution
+
+if TYPE_CHECKING:
+    from phaseret.metrics._torchmetrics import (
+        MSE,
+        NMSE,
+        PSNR,
+        SSIM,
+        PoissonLogLikelihood,
+        RelativeMagnitudeError,
+        RFactor,
+        SuccessRate,
+    )
 
 __all__ = [
+    "MSE",
+    "NMSE",
+    "PSNR",
+    "SSIM",
+    "PoissonLogLikelihood",
+    "RFactor",
+    "RelativeMagnitudeError",
+    "RingCurve",
+    "SuccessRate",
+    "frc",
+    "free_pixels",
+    "fsc",
     "mse",
     "nmse",
+    "poisson_log_likelihood",
+    "prtf",
     "psnr",
     "r_factor",
     "relative_magnitude_error",
+    "resolution",
     "ssim",
     "success_rate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes for torchmetrics, which is imported when the first of them is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _checks.extra(f"metrics.{name}", "torchmetrics", "torchmetrics", "train")
+    from phaseret.metrics import _torchmetrics
+
+    return getattr(_torchmetrics, name)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
@@ -30,5 +34,19 @@ def reduce(where: str, values: Tensor, reduction: str) -> Tensor:
 
 def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The largest absolute value of each item, kept as axes of size 1, to divide by; 1 for an item of zeros."""
-    peak = x.abs().amax(axes, keepdim=True)
-    return peak.where(peak > 0, 1)
+    return positive(x.abs().amax(axes, keepdim=True), 1)
+
+
+def positive(x: Tensor, otherwise: float = math.nan) -> Tensor:
+    """A divisor: `otherwise` where it is not positive."""
+    return x.where(x > 0, otherwise)
+
+
+def frequencies(shape: Sequence[int]) -> Tensor:
+    """The absolute frequency of each pixel of the Fourier plane, in cycles per pixel, zero frequency at index 0."""
+    d = len(shape)
+    total = torch.zeros(tuple(shape), dtype=torch.float64)
+    for axis, m in enumerate(shape):
+        index = (torch.arange(m, dtype=torch.float64) + m // 2) % m - m // 2
+        total += (index / m).square().reshape(-1, *[1] * (d - 1 - axis))
+    return total.sqrt()

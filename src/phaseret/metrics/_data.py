@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.metrics._common import largest, reduce
+from phaseret.metrics._common import frequencies, largest, positive, reduce
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
 
@@ -53,13 +56,13 @@ def relative_magnitude_error(
         tensor(0.1000)
 
     Source:
-        Fienup (1982), Phase retrieval algorithms: a comparison, equation 14 (its square, normalised by the data),
-        doi:10.1364/AO.21.002758.
+        The Fourier-domain error of Fienup (1982), Phase retrieval algorithms: a comparison,
+        doi:10.1364/AO.21.002758, here divided by the norm of the data.
     """
     where = "relative_magnitude_error"
     magnitude, measured, weight, axes = _magnitudes(where, estimate, intensity, operator, mask)
     error = (weight * (magnitude - measured).square()).sum(axes)
-    return reduce(where, (error / (weight * measured.square()).sum(axes)).sqrt(), reduction)
+    return reduce(where, (error / positive((weight * measured.square()).sum(axes))).sqrt(), reduction)
 
 
 def r_factor(
@@ -88,13 +91,147 @@ def r_factor(
         tensor(0.1000)
 
     Source:
-        IUCr Online Dictionary of Crystallography, R factor; Bruenger (1992), Free R value, doi:10.1038/355472a0,
-        equation 1. No scale factor is fitted.
+        IUCr Online Dictionary of Crystallography, "R factor"; the free one: Bruenger (1992), Free R value, a novel
+        statistical quantity for assessing the accuracy of crystal structures, doi:10.1038/355472a0. No scale factor
+        is fitted.
     """
     where = "r_factor"
     magnitude, measured, weight, axes = _magnitudes(where, estimate, intensity, operator, mask)
     error = (weight * (magnitude - measured).abs()).sum(axes)
-    return reduce(where, error / (weight * measured).sum(axes), reduction)
+    return reduce(where, error / positive((weight * measured).sum(axes)), reduction)
+
+
+def poisson_log_likelihood(
+    estimate: Tensor,
+    intensity: Tensor,
+    operator: Operator | None = None,
+    *,
+    mask: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Mean Poisson log-likelihood per pixel of the counts, relative to a perfect prediction.
+
+    .. math:: L = \Big\langle Y \ln \frac{I}{Y} - (I - Y) \Big\rangle, \qquad I = |A \hat X|^2,
+
+    over the measured pixels, the first term 0 where Y is 0. Larger is better: 0 where I = Y, about -1/2 for the true
+    object and many counts per pixel, -inf where counts fell on a pixel that should have none.
+
+    On pixels that were held out of the reconstruction (``mask=free`` with :func:`free_pixels`) it tells an
+    over-fitted reconstruction from a right one, which no residual on the fitted pixels can. The unit matters: for
+    data in units of s counts, s times the value is the log-likelihood.
+
+    Args:
+        estimate: Candidate object, real or complex floating.
+        intensity: Measured counts.
+        operator: The measurement A. Default: as in :func:`relative_magnitude_error`.
+        mask: True where a pixel counts: the measured or the free ones. Default: everywhere.
+        reduction: "mean" or "sum" over the items, or "none": one value per item.
+
+    Shape:
+        - estimate: (*, n1..nd)
+        - intensity: (*, m1..md)
+        - output: (), or (*) with reduction="none"
+
+    Returns:
+        Real tensor of at most 0, nats per pixel; nan for an item without a pixel to judge by.
+
+    Raises:
+        TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
+        ValueError: if m < 2n - 1, batch or data shapes or devices differ, or an option is unknown.
+
+    Example:
+        >>> obj = 30 * torch.rand(28, 28)
+        >>> counts = torch.poisson(pr.operators.fourier_intensity(obj, (64, 64)))
+        >>> free = free_pixels((64, 64))
+        >>> bool(-0.7 < poisson_log_likelihood(obj, counts, mask=free) < -0.3)
+        True
+
+    Source:
+        Favre-Nicolin, Leake, Chushkin (2020), Free log-likelihood as an unbiased metric for coherent diffraction
+        imaging, doi:10.1038/s41598-020-57561-2; the free LLK reported there is minus this value.
+    """
+    where = "poisson_log_likelihood"
+    field, counts, mask, operator = predicted(where, estimate, intensity, operator, mask)
+    axes = tuple(range(-operator.data_ndim, 0))
+    expected, counts = _fft.power(field), counts.clamp(min=0)
+    # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
+    r = (expected - counts) / positive(counts, 1)
+    values = (counts * (r.log1p() - r)).where(counts != 0, -expected)
+    weight = multiplicity(operator, counts).expand_as(counts)
+    if mask is not None:
+        values, weight = values.where(mask, 0), weight.where(mask, 0)
+    return reduce(where, (weight * values).sum(axes) / weight.sum(axes), reduction)
+
+
+def free_pixels(
+    fourier_shape: Sequence[int],
+    *,
+    fraction: float = 0.05,
+    radius: int = 3,
+    exclude: float = 0.05,
+    centered: bool = False,
+    onesided: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Random islands of pixels to hold out of a reconstruction and to judge it by.
+
+    Neighbouring pixels of an oversampled pattern are correlated, hence islands; opposite frequencies of a real
+    object are equal, hence each island comes with its mirror image; and the middle of the pattern stays, for no
+    reconstruction can do without it. Islands go around the edges.
+
+    Reconstruct with ``mask=measured & ~free``, then judge with ``mask=measured & free``.
+
+    Args:
+        fourier_shape: Sizes (m1, ..., md) of the full plane.
+        fraction: Share of free pixels outside the middle, on average and but for rounding to whole islands.
+        radius: Radius of an island in pixels; 0 gives single pixels.
+        exclude: Radius of the middle without free pixels in cycles per pixel; 0 leaves out the zero frequency only.
+        centered: Zero frequency at index m // 2 instead of 0 (with `onesided`, of all axes but the last).
+        onesided: The non-negative frequencies of the last axis only.
+        generator: Source of the random numbers. Default: torch's. The mask lies on its device.
+
+    Returns:
+        Boolean tensor, True for free pixels: (m1..md), or (m1.., md//2 + 1) if onesided.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if an argument is out of its range, or the middle leaves no pixel.
+
+    Example:
+        >>> free = free_pixels((64, 64))
+        >>> free.shape, bool(0.02 < free.float().mean() < 0.08)
+        (torch.Size([64, 64]), True)
+
+    Source:
+        Favre-Nicolin, Leake, Chushkin (2020), doi:10.1038/s41598-020-57561-2; there without the mirror images and
+        with islands that keep inside the frame.
+    """
+    where = "free_pixels"
+    shape = _checks.shape(where, "fourier_shape", fourier_shape)
+    fraction = _checks.number(where, "fraction", fraction, above=0, at_most=0.5)
+    radius = _checks.integer(where, "radius", radius, at_least=0)
+    exclude = _checks.number(where, "exclude", exclude, at_least=0)
+    d = len(shape)
+    outside = frequencies(shape) > exclude
+    candidates = outside.flatten().nonzero()[:, 0]
+    if len(candidates) == 0:
+        _checks.fail(where, f"exclude must leave pixels of the shape {shape}, got {exclude}")
+    offsets = torch.cartesian_prod(*[torch.arange(-radius, radius + 1)] * d).reshape(-1, d)
+    offsets = offsets[offsets.square().sum(-1) <= radius**2]
+    # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, for each has a mirror image.
+    number = max(1, round(-math.log1p(-fraction) * math.prod(shape) / len(offsets) / 2))
+    device = None if generator is None else generator.device
+    chosen = torch.randint(len(candidates), (number,), generator=generator, device=device).cpu()
+    centres = torch.stack(torch.unravel_index(candidates[chosen], shape), -1)
+    pixels = (centres[:, None] + offsets).flatten(0, 1) % torch.tensor(shape)
+    free = torch.zeros(shape, dtype=torch.bool)
+    free[tuple(pixels.T)] = True
+    free = (free | _fft.mirror(free, range(-d, 0))) & outside
+    if onesided:
+        free = _fft.half_from_full(free)
+    if centered:
+        free = _fft.center(free, range(-d, -1 if onesided else 0))
+    return free.to(device)
 
 
 def _magnitudes(
@@ -131,21 +268,28 @@ def predicted(
         where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
     )
     field = operator.linear(estimate)
-    if field.shape != intensity.shape:
-        _checks.fail(
-            where,
-            f"intensity must have the operator's data shape {tuple(field.shape[-operator.data_ndim :])}, "
-            f"got {tuple(intensity.shape[-operator.data_ndim :])}",
-        )
-    if mask is not None:
-        _checks.boolean(where, mask=mask)
-        _checks.same_device(where, intensity=intensity, mask=mask)
-        try:
-            mask = mask.expand_as(intensity)
-        except RuntimeError:
-            fix = "Use one mask for all items, of the data's shape, or one for each"
-            _checks.fail(where, f"mask must fit the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
+    check_data(where, intensity, field.shape[field.ndim - operator.data_ndim :])
+    mask = None if mask is None else check_mask(where, mask, intensity)
     return field, _fft.promote(intensity), mask, operator
+
+
+def check_data(where: str, intensity: Tensor, data_shape: Sequence[int]) -> None:
+    """The intensity has the operator's data shape."""
+    got = intensity.shape[-len(data_shape) :]
+    if got != tuple(data_shape):
+        rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
+        _checks.fail(where, f"{rule}, got {tuple(got)}")
+
+
+def check_mask(where: str, mask: Tensor, intensity: Tensor) -> Tensor:
+    """The mask is boolean and fits the data; give it in the data's shape."""
+    _checks.boolean(where, mask=mask)
+    _checks.same_device(where, intensity=intensity, mask=mask)
+    try:
+        return mask.expand_as(intensity)
+    except RuntimeError:
+        fix = "Use one mask for all items, of the data's shape, or one for each"
+        _checks.fail(where, f"mask must fit the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
 
 
 def multiplicity(operator: Operator, like: Tensor) -> Tensor:

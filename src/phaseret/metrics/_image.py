@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import largest, pair, reduce
+from phaseret.metrics._common import largest, pair, positive, reduce
 
 
 def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: str = "mean") -> Tensor:
@@ -84,7 +84,7 @@ def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...])
     unit = largest(obj, axes)
     estimate, obj = estimate / unit, obj / unit
     power = _fft.power(obj).mean(axes)
-    return _squared_error(estimate, obj, align, axes) / power.where(power > 0, math.nan)
+    return _squared_error(estimate, obj, align, axes) / positive(power)
 
 
 def success_rate(

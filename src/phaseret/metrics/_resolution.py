@@ -1,0 +1,262 @@
+"""Up to which spatial frequency a reconstruction can be trusted: curves over rings (2D) or shells (3D)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft, symmetry
+from phaseret.metrics._common import frequencies, largest, pair, positive
+from phaseret.metrics._data import check_data, check_mask, multiplicity
+from phaseret.operators import FourierIntensity, FourierMagnitude
+
+
+@dataclass(frozen=True)
+class RingCurve:
+    """A curve over rings of equal spatial frequency, as :func:`frc`, :func:`fsc` and :func:`prtf` give it.
+
+    Attributes:
+        frequency: (r) frequency of each ring, cycles per pixel, from 0 to at most 0.5.
+        value: (*, r) the curve of each item.
+        count: (r) number of pixels of each ring of the full plane.
+    """
+
+    frequency: Tensor
+    value: Tensor
+    count: Tensor
+
+
+class _Rings:
+    """The rings of a Fourier plane, one pixel of the shortest axis wide, up to its largest frequency."""
+
+    def __init__(self, shape: tuple[int, ...], like: Tensor) -> None:
+        self.number = min(shape) // 2 + 1
+        index = (frequencies(shape) * min(shape) + 0.5).floor().long()
+        # All corners outside the largest ring form one more ring, which `sum` drops.
+        index = index.clamp(max=self.number)
+        self.index = index.to(like.device)
+        self.frequency = torch.arange(self.number, dtype=like.dtype, device=like.device) / min(shape)
+        self.count = index.flatten().bincount(minlength=self.number)[: self.number].to(like.device)
+
+    def sum(self, x: Tensor, index: Tensor | None = None) -> Tensor:
+        """Sum over each ring: (*, m1..md) -> (*, r)."""
+        index = self.index if index is None else index
+        x = x.flatten(-index.ndim)
+        total = x.new_zeros(*x.shape[:-1], self.number + 1)
+        return total.index_add(-1, index.flatten(), x)[..., : self.number]
+
+
+def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> RingCurve:
+    r"""Fourier ring correlation of two objects: how alike they are at each spatial frequency.
+
+    .. math:: \mathrm{FRC}(r) = \frac{\mathrm{Re} \sum_{k \in r} \hat F_k F_k^*}
+        {\sqrt{\sum_{k \in r} |\hat F_k|^2 \sum_{k \in r} |F_k|^2}}
+
+    with the Fourier transforms of the aligned estimate, cropped to the object's box, and of the object; 0 for a ring
+    where one of them vanishes. :func:`resolution` reads off where the curve falls below a threshold.
+
+    Args:
+        estimate: One object: a candidate, or the reconstruction from one half of the data; real or complex floating.
+        obj: The other: the true object, or the reconstruction from the other half.
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
+
+    Shape:
+        - estimate: (*, n1..nd)
+        - obj: the same
+        - output: :class:`RingCurve` with value (*, r), r = min(n1..nd) // 2 + 1
+
+    Returns:
+        :class:`RingCurve` with values from -1 to 1.
+
+    Raises:
+        TypeError: if an argument is not a floating tensor.
+        ValueError: if shapes or devices differ, or an option is unknown.
+
+    Example:
+        >>> obj = torch.rand(4, 28, 28)
+        >>> curve = frc(pr.symmetry.conj_flip(obj), obj)
+        >>> curve.value.shape, bool((curve.value > 0.999).all())
+        (torch.Size([4, 15]), True)
+
+    Source:
+        van Heel, Schatz (2005), Fourier shell correlation threshold criteria, doi:10.1016/j.jsb.2005.05.009.
+    """
+    return _correlation("frc", estimate, obj, align, ndim)
+
+
+def fsc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 3) -> RingCurve:
+    """Fourier shell correlation: :func:`frc` of three-dimensional objects.
+
+    Example:
+        >>> obj = torch.rand(12, 12, 12)
+        >>> fsc(obj, obj).value.shape
+        torch.Size([7])
+    """
+    return _correlation("fsc", estimate, obj, align, ndim)
+
+
+def _correlation(where: str, estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingCurve:
+    estimate, obj, axes = pair(where, estimate, obj, ndim)
+    if align:
+        estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
+    shape = tuple(obj.shape[-ndim:])
+    a, b = (_fft.spectrum(x / largest(x, axes) + 0j, shape) for x in (estimate, obj))
+    rings = _Rings(shape, obj.real)
+    product = rings.sum(a.real * b.real + a.imag * b.imag)
+    norm = rings.sum(_fft.power(a)).sqrt() * rings.sum(_fft.power(b)).sqrt()
+    return RingCurve(rings.frequency, product / positive(norm, 1), rings.count)
+
+
+def resolution(curve: RingCurve, *, criterion: str | float = "half-bit") -> Tensor:
+    r"""The resolution in pixels: the period 1 / f at which a curve first falls below a threshold.
+
+    The frequency f is interpolated linearly between the rings. A curve that never falls below has the resolution of
+    its last ring, 2 pixels if the size is even; one that does so at once has inf; one that is nan everywhere has nan.
+
+    ============== ==========================================================================================
+    criterion      threshold
+    ============== ==========================================================================================
+    "half-bit"     (0.2071 + 1.9102 / sqrt(count)) / (1.2071 + 0.9102 / sqrt(count)): half a bit of information
+                   per pixel, for reconstructions from two halves of the data
+    1 / 7          constant, for reconstructions from two halves of the data
+    0.5            constant, against the true object; 0.5 and 1 / e are usual for the PRTF
+    ============== ==========================================================================================
+
+    Args:
+        curve: What :func:`frc`, :func:`fsc` or :func:`prtf` gave.
+        criterion: "half-bit", or a constant between 0 and 1.
+
+    Returns:
+        (*) real tensor, pixels.
+
+    Raises:
+        TypeError: if curve is not a RingCurve or criterion neither a word nor a number.
+        ValueError: if the criterion is unknown or out of its range.
+
+    Example:
+        >>> curve = RingCurve(torch.tensor([0, 0.25, 0.5]), torch.tensor([1, 0.8, 0.2]), torch.tensor([1, 8, 7]))
+        >>> resolution(curve, criterion=0.5)
+        tensor(2.6667)
+
+    Source:
+        The half-bit curve: van Heel, Schatz (2005), doi:10.1016/j.jsb.2005.05.009, here with all pixels of the ring
+        counted as independent. 1 / 7 (0.143): Rosenthal, Henderson (2003), doi:10.1016/j.jmb.2003.07.013.
+    """
+    where = "resolution"
+    if not isinstance(curve, RingCurve):
+        got = type(curve).__name__
+        _checks.fail(where, f"curve must be a RingCurve, got {got}", "Use frc, fsc or prtf to get one", TypeError)
+    if isinstance(criterion, str):
+        _checks.choice(where, "criterion", criterion, ("half-bit",))
+        root = curve.count.to(curve.value.dtype).sqrt()
+        threshold = (0.2071 * root + 1.9102) / (1.2071 * root + 0.9102)
+    else:
+        criterion = _checks.number(where, "criterion", criterion, above=0, at_most=1)
+        threshold = torch.full_like(curve.frequency, criterion)
+    # The zero frequency says nothing about resolution, and a ring without data nothing at all.
+    excess = (curve.value - threshold).nan_to_num(nan=0)
+    excess = torch.cat([excess[..., :1].clamp(min=0), excess[..., 1:]], dim=-1)
+    below = excess < 0
+    first = below.to(torch.uint8).argmax(-1, keepdim=True).clamp(min=1)
+    before, after = excess.gather(-1, first - 1), excess.gather(-1, first)
+    f0, f1 = curve.frequency[first - 1], curve.frequency[first]
+    crossing = (f0 + (f1 - f0) * before / (before - after))[..., 0]
+    crossing = crossing.where(below.any(-1), curve.frequency[-1])
+    return 1 / crossing.where(curve.value.isfinite()[..., 1:].any(-1), math.nan)
+
+
+def prtf(
+    ensemble: Tensor,
+    intensity: Tensor,
+    operator: FourierIntensity | FourierMagnitude | None = None,
+    *,
+    reference: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> RingCurve:
+    r"""Phase retrieval transfer function: at which frequencies reconstructions from many starts agree on the phase.
+
+    .. math:: \mathrm{PRTF}(r) = \frac{\sum_{k \in r} \big| \frac{1}{K} \sum_{j=1}^{K} F(T_j \hat X_j)_k \big|}
+        {\sum_{k \in r} \sqrt{Y_k}}
+
+    over the measured pixels of each ring, T_j being the symmetry that brings reconstruction j closest to the
+    reference (on the padded grid, so it does not change the magnitude). It is 1 where all reconstructions have the
+    measured magnitude and one phase, about 1 / sqrt(K) where their phases are random, and nan for a ring without
+    measured light. All starts may agree on a wrong object: agreement is no proof.
+
+    Args:
+        ensemble: K reconstructions of each pattern, real or complex floating.
+        intensity: Measured intensity, squared object units.
+        operator: The measurement, with its sizes, norm, centering and one-sidedness. Default: the two-dimensional
+            orthonormal :class:`~phaseret.operators.FourierIntensity` on the full plane, of the data's shape.
+        reference: Object to align with. Default: the first reconstruction of each pattern.
+        mask: True where the data is measured; data-shaped or (*, data-shaped). Default: everywhere.
+
+    Shape:
+        - ensemble: (*, K, n1..nd)
+        - intensity: (*, m1..md)
+        - reference: (*, n1..nd)
+        - output: :class:`RingCurve` with value (*, r), r = min(m1..md) // 2 + 1
+
+    Returns:
+        :class:`RingCurve`; frequencies in cycles per object pixel.
+
+    Raises:
+        TypeError: if ensemble is not floating, intensity not real, mask not boolean or operator not a Fourier one.
+        ValueError: if m < 2n - 1, or batch or data shapes or devices differ.
+
+    Example:
+        >>> obj = torch.rand(28, 28)
+        >>> intensity = pr.operators.fourier_intensity(obj, (64, 64))
+        >>> curve = prtf(torch.stack([obj, pr.symmetry.conj_flip(obj)]), intensity)
+        >>> curve.value.shape, bool((curve.value - 1).abs().max() < 1e-3)
+        (torch.Size([33]), True)
+
+    Source:
+        Chapman et al. (2006), High-resolution ab initio three-dimensional x-ray diffraction microscopy,
+        doi:10.1364/JOSAA.23.001179; there the ratio is averaged over the ring, here numerator and denominator are
+        summed, so that pixels without counts do no harm.
+    """
+    where = "prtf"
+    _checks.floating(where, ensemble=ensemble)
+    _checks.real(where, intensity=intensity)
+    _checks.same_device(where, ensemble=ensemble, intensity=intensity, reference=reference)
+    if operator is None:
+        _checks.rank(where, 2, intensity=intensity)
+        operator = FourierIntensity(intensity.shape[-2:])
+    elif not isinstance(operator, FourierIntensity | FourierMagnitude):
+        got = type(operator).__name__
+        _checks.fail(where, f"operator must be FourierIntensity or FourierMagnitude, got {got}", error=TypeError)
+    shape, d = operator.fourier_shape, operator.data_ndim
+    _checks.rank(where, d + 1, ensemble=ensemble)
+    _checks.fourier_shape(where, shape, ensemble.shape[-d:])
+    check_data(where, intensity, operator.data_shape)
+    _checks.same_batch(where, ("ensemble", ensemble, d + 1), ("intensity", intensity, d))
+    if reference is None:
+        reference = ensemble.select(-d - 1, 0)
+    else:
+        _checks.floating(where, reference=reference)
+        expected = tuple(ensemble.select(-d - 1, 0).shape)
+        if reference.shape != expected:
+            rule = f"reference must have the shape of one reconstruction {expected}"
+            _checks.fail(where, f"{rule}, got {tuple(reference.shape)}")
+    target = reference.unsqueeze(-d - 1).expand_as(ensemble)
+    element = symmetry.align(ensemble, target, ndim=d, fourier_shape=shape).symmetry
+    mean = element(_fft.promote(ensemble)).mean(-d - 1)
+    magnitude = _fft.spectrum(mean + 0j, shape, operator.norm).abs()
+    measured = _fft.promote(intensity).clamp(min=0).sqrt()
+    rings = _Rings(shape, measured)
+    index, weight = rings.index, multiplicity(operator, measured)
+    if operator.onesided:
+        magnitude, index = _fft.half_from_full(magnitude), _fft.half_from_full(index)
+    if operator.centered:
+        axes = range(-d, -1 if operator.onesided else 0)
+        magnitude, index = _fft.center(magnitude, axes), _fft.center(index, axes)
+    if mask is not None:
+        mask = check_mask(where, mask, intensity)
+        magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
+    value = rings.sum(weight * magnitude, index) / positive(rings.sum(weight * measured, index))
+    return RingCurve(rings.frequency, value, rings.count)
