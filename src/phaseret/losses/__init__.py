@@ -13,7 +13,15 @@ All are called as ``loss(estimate, target)`` and treat all leading axes as a bat
 per item.
 """
 
+from phaseret.losses._invariant import InvariantLoss, invariant_loss
 from phaseret.losses._passive import PassiveLoss, passive_loss
 from phaseret.losses._supervised import SupervisedLoss, supervised_loss
 
-__all__ = ["PassiveLoss", "SupervisedLoss", "passive_loss", "supervised_loss"]
+__all__ = [
+    "InvariantLoss",
+    "PassiveLoss",
+    "SupervisedLoss",
+    "invariant_loss",
+    "passive_loss",
+    "supervised_loss",
+]

@@ -59,6 +59,21 @@ def per_item(where: str, name: str, value: Tensor, batch: Sequence[int], rest: i
     return value.expand((*batch, *value.shape[value.ndim - rest :]))
 
 
+def sources(
+    shifts: Tensor, flipped: Tensor, object_shape: Sequence[int], fourier_shape: Sequence[int], shape: Sequence[int]
+) -> list[Tensor]:
+    """For each axis, (*, size): the index that comes to lie on each of the first pixels of the padded grid.
+
+    A flip turns the box of `object_shape` around its centre: index k to n - 1 - k.
+    """
+    result = []
+    for i, size in enumerate(shape):
+        index = torch.arange(size, device=shifts.device) - shifts[..., i, None]
+        index = torch.where(flipped[..., None], object_shape[i] - 1 - index, index)
+        result.append(index % fourier_shape[i])
+    return result
+
+
 def transform(
     obj: Tensor,
     shifts: Tensor,
@@ -69,24 +84,19 @@ def transform(
 ) -> Tensor:
     """The corner of size `shape` of the shifted, if `flipped` first conjugate-flipped, object on the padded grid.
 
-    A flip turns the box of `object_shape` around its centre: index k to n - 1 - k. `shifts` (*, d) and `flipped` (*)
-    have one entry per item. Whole rows are fetched, axis by axis.
+    `shifts` (*, d) and `flipped` (*) have one entry per item. Whole rows are fetched, axis by axis.
     """
     d = len(object_shape)
     batch = obj.shape[: obj.ndim - d]
     if obj.is_complex():
         obj = torch.where(flipped.reshape(*batch, *[1] * d), obj.conj(), obj)
-    for i in range(d):
-        source = torch.arange(shape[i], device=obj.device) - shifts[..., i, None]
-        source = torch.where(flipped[..., None], object_shape[i] - 1 - source, source) % fourier_shape[i]
-        axis, size = i - d, obj.shape[i - d]
-        source = source.reshape(*batch, *[1] * i, shape[i], *[1] * (d - 1 - i))
-        index = source.clamp(max=size - 1).expand(
-            *[shape[i] if k == i - d else obj.shape[k] for k in range(-obj.ndim, 0)]
-        )
-        obj = obj.gather(axis, index)
+    for i, index in enumerate(sources(shifts, flipped, object_shape, fourier_shape, shape)):
+        size, sizes = obj.shape[i - d], list(obj.shape)
+        sizes[i - d] = shape[i]
+        index = index.reshape(*batch, *[1] * i, shape[i], *[1] * (d - 1 - i))
+        obj = obj.gather(i - d, index.clamp(max=size - 1).expand(sizes))
         if size < fourier_shape[i]:
-            obj = obj.masked_fill(source >= size, 0)
+            obj = obj.masked_fill(index >= size, 0)
     return obj
 
 
@@ -398,9 +408,8 @@ class Symmetry:
 
 def wrap(shifts: Tensor, shape: Sequence[int]) -> Tensor:
     """The representative of the shifts modulo the sizes that is smallest in absolute value: in [-(m-1)//2, m//2]."""
-    size = torch.tensor(tuple(shape), device=shifts.device)
-    least = (size - 1) // 2
-    return (shifts + least) % size - least
+    axes = zip(shifts.unbind(-1), shape, strict=True)
+    return torch.stack([(s + (m - 1) // 2) % m - (m - 1) // 2 for s, m in axes], dim=-1)
 
 
 class RandomSymmetry(nn.Module):
@@ -498,9 +507,9 @@ class RandomSymmetry(nn.Module):
                 high[..., i] = torch.where(flipped, before, after)
             else:
                 low[..., i], high[..., i] = -((shape[i] - 1) // 2), shape[i] // 2
-        if self.shift is not True:
-            most = torch.tensor(self.shift, device=obj.device)
-            low, high = low.maximum(-most), high.minimum(most)
+            if self.shift is not True:
+                low[..., i].clamp_(min=-self.shift[i])
+                high[..., i].clamp_(max=self.shift[i])
         return low, high
 
     def forward(self, obj: Tensor) -> Tensor:

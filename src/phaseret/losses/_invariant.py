@@ -1,0 +1,182 @@
+"""The symmetry-invariant loss: distance of the estimate to the nearest copy of the object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.losses._criterion import check_reduction, reduce_items
+from phaseret.symmetry import Symmetry
+from phaseret.symmetry._elements import item_axes, sources, transform
+from phaseret.symmetry._search import prepare, search
+
+
+def invariant_loss(
+    estimate: Tensor,
+    obj: Tensor,
+    *,
+    ndim: int = 2,
+    fourier_shape: Sequence[int] | None = None,
+    shift: bool = True,
+    flip: bool = True,
+    phase: bool | None = None,
+    temperature: float | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Compare an estimate with the nearest of all copies of the object that the data cannot tell apart.
+
+    .. math:: \frac{1}{n_1 \cdots n_d} \min_{s,\,f,\,\theta} \| \hat x - e^{i \theta} \, T_s \, C^f x \|^2
+
+    over shifts, conjugate flip and global phase on the padded grid, where nothing leaves the box unseen: what lies
+    outside counts as an error. The best copy is found with Fourier correlations, the distance to it computed directly,
+    so it is exactly 0 for a shifted or flipped copy. The gradient is the one of the winning copy, 0 where the
+    phase has no best value. All derivatives exist where the winner is unique.
+
+    With a `temperature` t the minimum over shifts and flip is the soft one, :math:`-t \log \sum_g \exp(-d_g / t)`,
+    in which copies that are nearly as good have a say. It lies below the minimum, by at most t times the logarithm of
+    the number of copies, and can be negative. The phase is still the best one of each copy.
+
+    Args:
+        estimate: Candidate object, real or complex.
+        obj: The true object.
+        ndim: Number of axes of one object; all axes before them are a batch.
+        fourier_shape: Padded grid that shifts live on. At 2n - 1 and above the loss does not depend on it (unless all
+            correlations of a real pair are negative); equal to the object's shape it means that objects are
+            data-shaped and move circularly. Default: the smallest shape of at least 2n - 1 that is fast.
+        shift: Forgive shifts.
+        flip: Forgive the conjugate flip.
+        phase: Forgive the global phase of complex objects, the sign of real ones. Default: of complex objects only.
+        temperature: Of the soft minimum, in units of the loss. Default: the minimum itself.
+        reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
+
+    Shape:
+        - estimate, obj: (*, n1..nd)
+        - output: (), or (*) with reduction="none"
+
+    Returns:
+        Real tensor, squared object units.
+
+    Raises:
+        TypeError: if estimate or obj is not a floating tensor, or an option is of the wrong kind.
+        ValueError: if shapes or devices differ, or an option is out of range.
+
+    Example:
+        >>> obj = torch.zeros(10, 28, 28)
+        >>> obj[:, 4:20, 6:25] = torch.rand(10, 16, 19)
+        >>> copy = obj.flip(-2, -1).roll((2, -1), (-2, -1))
+        >>> invariant_loss(copy, obj)
+        tensor(0.)
+    """
+    where = "invariant_loss"
+    d = item_axes(where, ndim)
+    check_reduction(where, reduction)
+    estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
+    nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
+    distance = _distance(estimate, obj, nearest, phase)
+    if temperature is not None:
+        softness = _checks.number(where, "temperature", temperature, above=0)
+        distance = _soft_minimum(estimate, obj, distance, shape, shift, flip, phase, softness)
+    return reduce_items(distance, reduction)
+
+
+def _distance(estimate: Tensor, obj: Tensor, nearest: Symmetry, phase: bool) -> Tensor:
+    """Squared distance of the estimate to the object's nearest copy per object pixel: (*)."""
+    object_shape, shape = nearest.object_shape, nearest.fourier_shape
+    axes, d = tuple(range(-len(shape), 0)), len(shape)
+    back = nearest.inverse()
+    copy = transform(obj, back.shifts, back.flipped, object_shape, shape, object_shape)
+    if phase and obj.is_complex():
+        inner = (copy.conj() * estimate).sum(axes, keepdim=True)
+        size = inner.abs()
+        copy = copy * torch.where(size > 0, inner / torch.where(size > 0, size, 1), 1)
+    elif phase:
+        copy = copy * nearest.phase.cos().round().reshape(*nearest.phase.shape, *[1] * d)
+    # The part of the object whose place in the copy is outside the box, which the estimate misses altogether.
+    inside = torch.ones((), dtype=torch.bool, device=obj.device)
+    for i, index in enumerate(sources(nearest.shifts, nearest.flipped, object_shape, shape, object_shape)):
+        index = index.reshape(*index.shape[:-1], *[1] * i, -1, *[1] * (d - 1 - i))
+        inside = inside & (index < object_shape[i])
+    missed = _fft.power(obj.masked_fill(inside, 0))
+    return (_fft.power(estimate - copy) + missed).sum(axes) / math.prod(object_shape)
+
+
+def _soft_minimum(
+    estimate: Tensor,
+    obj: Tensor,
+    least: Tensor,
+    shape: Sequence[int],
+    shift: bool,
+    flip: bool,
+    phase: bool,
+    temperature: float,
+) -> Tensor:
+    """-t log sum exp(-d/t) over all shifts and both orientations."""
+    d = len(shape)
+    axes = tuple(range(-d, 0))
+    if shift:
+        planes = _fft.correlation(estimate, obj, shape, flip)
+    else:
+        twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
+        planes = [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
+    values = torch.cat([plane.flatten(-d) for plane in planes], dim=-1)
+    correlation = values.abs() if phase else values.real
+    norms = (_fft.power(estimate) + _fft.power(obj)).sum(axes)
+    distance = (norms[..., None] - 2 * correlation) / math.prod(obj.shape[-d:])
+    soft = -temperature * torch.logsumexp(-distance / temperature, dim=-1)
+    # The expansion of the square cancels digits near 0: shift its values to the directly computed minimum.
+    return soft + (least - distance.amin(-1)).detach()
+
+
+class InvariantLoss(nn.Module):
+    """Module of :func:`invariant_loss`, with the same options.
+
+    Example:
+        >>> loss = InvariantLoss(shift=False, phase=True)
+        >>> loss(-torch.eye(8).roll(1, 0), torch.eye(8).roll(-1, 0))
+        tensor(0.)
+    """
+
+    def __init__(
+        self,
+        *,
+        ndim: int = 2,
+        fourier_shape: Sequence[int] | None = None,
+        shift: bool = True,
+        flip: bool = True,
+        phase: bool | None = None,
+        temperature: float | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        where = "InvariantLoss"
+        self.ndim = item_axes(where, ndim)
+        self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
+        self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
+        self.temperature = None if temperature is None else _checks.number(where, "temperature", temperature, above=0)
+        check_reduction(where, reduction)
+        self.reduction = reduction
+
+    def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:
+        """The loss of (estimate, obj)."""
+        return invariant_loss(
+            estimate,
+            obj,
+            ndim=self.ndim,
+            fourier_shape=self.fourier_shape,
+            shift=self.shift,
+            flip=self.flip,
+            phase=self.phase,
+            temperature=self.temperature,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"ndim={self.ndim}, fourier_shape={self.fourier_shape}, shift={self.shift}, flip={self.flip}, "
+            f"phase={self.phase}, temperature={self.temperature}, reduction={self.reduction!r}"
+        )
