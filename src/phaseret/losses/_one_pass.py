@@ -8,7 +8,7 @@ be centro-symmetric: the half plane of a real estimate is compared with both hal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ from phaseret import _fft
 
 # Gradient of a pixel by its spectrum, over `spectrum * factor` of `_compare`.
 GAIN = {"magnitude": 2.0, "intensity": 4.0, "autocorrelation": 4.0, "poisson": 2.0}
-CRITERIA = ("mse", "l1", "huber")
 # A piece of the batch fits a CPU's cache, or a small share of a GPU's memory.
 PIECE_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
 
@@ -78,7 +77,7 @@ class OnePass(torch.autograd.Function):
         mask: Tensor | None,
         setting: Setting,
         wanted: bool,
-    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int | None]]:
         def front(x: Tensor, dim: int | None) -> Tensor:
             return x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
 
@@ -96,15 +95,17 @@ class OnePass(torch.autograd.Function):
 def _values_and_gradient(
     estimate: Tensor, intensity: Tensor, mask: Tensor | None, setting: Setting, wanted: bool
 ) -> tuple[Tensor, Tensor]:
-    shape, norm = setting.shape, setting.norm
+    shape, onesided = setting.shape, setting.onesided
     half = not estimate.is_complex()
-    both = half and not setting.onesided
+    if not onesided:
+        # The spectrum lies in memory with its axes in reverse order: reversed here, it lies as the data does.
+        estimate, intensity, mask, shape = _reversed(estimate), _reversed(intensity), _reversed(mask), shape[::-1]
     values, gradients = [], []
     for piece in _pieces(estimate, shape):
-        field = _fft.spectrum(estimate[piece], shape, norm)
+        field = _fft.spectrum(estimate[piece], shape, setting.norm)
         squares = torch.view_as_real(field).square()
         power = torch.add(squares[..., 0], squares[..., 1])
-        del squares
+        both = half and not onesided
         targets = _arranged(intensity[piece], power, both)
         weights = None if mask is None else _arranged(mask if mask.shape[0] == 1 else mask[piece], power, both)
         compared, factor = _compare(power, targets, weights, setting)
@@ -113,11 +114,23 @@ def _values_and_gradient(
             pixels = _total(weights, shape, half).clamp_min(1)
         values.append(_total(compared, shape, half) / pixels)
         if wanted:
-            field.mul_(factor)
-            back = (_fft.adjoint_half if half else _fft.adjoint)(field, shape, estimate.shape[1:], norm)
+            transform = _fft.adjoint_half if half else _fft.adjoint
+            back = transform(field.mul_(factor), shape, estimate.shape[1:], setting.norm)
             scale = GAIN[setting.domain] / len(targets) / pixels
             gradients.append(back * (scale.reshape(-1, *[1] * len(shape)) if isinstance(scale, Tensor) else scale))
-    return torch.cat(values), torch.cat(gradients) if wanted else estimate.new_empty(0)
+    if not wanted:
+        return torch.cat(values), estimate.new_empty(0)
+    gradient = torch.cat(gradients)
+    return torch.cat(values), gradient if onesided else _reversed(gradient).contiguous()
+
+
+@overload
+def _reversed(x: Tensor) -> Tensor: ...
+@overload
+def _reversed(x: None) -> None: ...
+def _reversed(x: Tensor | None) -> Tensor | None:
+    """The item axes in reverse order: a view."""
+    return None if x is None else x.permute(0, *range(x.ndim - 1, 0, -1))
 
 
 def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:

@@ -10,7 +10,6 @@ from torch.autograd.forward_ad import unpack_dual
 
 from phaseret import _checks, _fft
 from phaseret.losses._criterion import Criterion, check_criterion, check_reduction, pixelwise, reduce_items
-from phaseret.losses._one_pass import CRITERIA as ONE_PASS_CRITERIA
 from phaseret.losses._one_pass import OnePass, Setting
 from phaseret.operators import FourierIntensity, Operator
 from phaseret.operators._fourier import _Fourier
@@ -104,12 +103,13 @@ def passive_loss(
     if mask is not None:
         _checks.boolean(where, mask=mask)
         mask = _broadcast(where, mask, intensity, operator.data_ndim)
-        # An unmeasured pixel may hold any value, NaN too.
-        intensity = intensity.masked_fill(~mask, 0)
     _checks.same_device(where, estimate=estimate, intensity=intensity, mask=mask)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     estimate = _fft.promote(estimate).reshape(-1, *estimate.shape[len(batch) :])
     intensity = _fft.promote(intensity).reshape(-1, *intensity.shape[len(batch) :])
+    if mask is not None:
+        # An unmeasured pixel may hold any value, NaN too.
+        intensity = intensity.masked_fill(~mask, 0)
     if isinstance(operator, _Fourier):
         _checks.fourier_shape(where, operator.fourier_shape, estimate.shape[1:])
         _check_data_shape(where, intensity, operator.data_shape)
@@ -127,7 +127,11 @@ def passive_loss(
     def step_by_step(estimate: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
         return _step_by_step(where, estimate, intensity, mask, operator, domain, criterion)
 
-    if isinstance(operator, _Fourier) and _one_pass_applies(estimate, intensity, operator, domain, criterion):
+    if (
+        isinstance(operator, _Fourier)
+        and isinstance(criterion, str)
+        and _one_pass_applies(estimate, intensity, operator, domain, criterion)
+    ):
         setting = Setting(operator.fourier_shape, operator.norm, operator.onesided, domain, criterion, step_by_step)
         wanted = estimate.requires_grad or unpack_dual(estimate).tangent is not None
         values, _ = OnePass.apply(estimate, intensity, mask, setting, wanted)
@@ -136,12 +140,9 @@ def passive_loss(
     return reduce_items(values.reshape(batch), reduction)
 
 
-def _one_pass_applies(
-    estimate: Tensor, intensity: Tensor, operator: _Fourier, domain: str, criterion: Criterion
-) -> bool:
+def _one_pass_applies(estimate: Tensor, intensity: Tensor, operator: _Fourier, domain: str, criterion: str) -> bool:
     return (
-        criterion in ONE_PASS_CRITERIA
-        and (domain != "autocorrelation" or criterion == "mse")
+        (domain != "autocorrelation" or criterion == "mse")
         and not (operator.onesided and estimate.is_complex())
         and not intensity.requires_grad
         and unpack_dual(intensity).tangent is None
@@ -161,29 +162,36 @@ def _step_by_step(
     """One value per item, as a composition of differentiable steps: any operator, any criterion, any derivative."""
     field = operator.linear(estimate)
     _check_data_shape(where, intensity, tuple(field.shape[1:]))
+    if domain == "autocorrelation":
+        return _autocorrelation_distance(where, _fft.power(field), intensity, mask, operator, criterion)
     if domain == "poisson":
         expected = _fft.power(field)
         logarithm = (expected + torch.finfo(expected.dtype).eps).log()
         pixels = expected - intensity * logarithm + torch.lgamma(intensity + 1)
     elif domain == "magnitude":
-        pixels = pixelwise(where, criterion, field.abs(), _root(intensity))
-    elif domain == "intensity":
-        pixels = pixelwise(where, criterion, _fft.power(field), intensity)
+        # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
+        vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
+        pixels = pixelwise(where, criterion, field.masked_fill(vanishing, 0).abs(), _root(intensity))
     else:
-        views = (_autocorrelation(plane, mask, operator) for plane in (_fft.power(field), intensity))
-        pixels = pixelwise(where, criterion, *views)
-        # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
-        share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator).clamp_min(1e-30)
-        return pixels.flatten(1).mean(1) / share
+        pixels = pixelwise(where, criterion, _fft.power(field), intensity)
     return _mean(pixels, mask, operator)
 
 
-def _autocorrelation(plane: Tensor, mask: Tensor | None, operator: _Fourier) -> Tensor:
-    """Inverse transform of the measured pixels of an intensity, every lag."""
-    plane = plane if mask is None else plane.masked_fill(~mask, 0)
-    if operator.onesided:
-        plane = _fft.full_from_half(plane, operator.fourier_shape)
-    return _fft.adjoint(plane + 0j, operator.fourier_shape, operator.fourier_shape)
+def _autocorrelation_distance(
+    where: str, power: Tensor, intensity: Tensor, mask: Tensor | None, operator: Operator, criterion: Criterion
+) -> Tensor:
+    """One value per item: the distance of the inverse transforms of the measured pixels, every lag."""
+    assert isinstance(operator, _Fourier)  # by _check_options
+    shape = operator.fourier_shape
+
+    def inverse(plane: Tensor) -> Tensor:
+        plane = plane if mask is None else plane.masked_fill(~mask, 0)
+        return _fft.adjoint((_fft.full_from_half(plane, shape) if operator.onesided else plane) + 0j, shape, shape)
+
+    pixels = pixelwise(where, criterion, inverse(power), inverse(intensity))
+    # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
+    share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator).clamp_min(1e-30)
+    return pixels.flatten(1).mean(1) / share
 
 
 def _root(intensity: Tensor) -> Tensor:
