@@ -10,8 +10,8 @@ The floor plan: a module imports only from the lines below its own::
     0  _fft  _checks
 """
 
-from phaseret import datasets, io, losses, metrics, models, operators, symmetry
+from phaseret import datasets, io, losses, metrics, models, operators, plotting, projections, solvers, symmetry
 
 __version__ = "0.1.0"
 
-__all__ = ["datasets", "io", "losses", "metrics", "models", "operators", "symmetry"]
+__all__ = ["datasets", "io", "losses", "metrics", "models", "operators", "plotting", "projections", "solvers", "symmetry"]

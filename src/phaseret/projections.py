@@ -1,0 +1,472 @@
+r"""Projections: the nearest object that agrees with the data, and the nearest one that agrees with what is known.
+
+**Which one should I use?** :func:`project_magnitude` replaces the Fourier magnitude by the measured one and keeps the
+phase; :func:`project_object` imposes support, realness, non-negativity, bounds. Every solver is made of the two. To
+write an algorithm of your own, subclass :class:`phaseret.solvers.Algorithm`: it is handed both as
+:class:`MagnitudeConstraint` and :class:`ObjectConstraint`, prepared once and cheap to apply many times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+
+__all__ = [
+    "MagnitudeConstraint",
+    "ObjectConstraint",
+    "ProjectMagnitude",
+    "ProjectObject",
+    "project_magnitude",
+    "project_object",
+]
+
+CONSTRAINTS = ("complex", "real", "nonnegative")
+# Numbers of a spectrum scaled at a time: their buffers stay in the cache and small beside a volume.
+_SLAB = 2**18
+
+
+class MagnitudeConstraint:
+    r"""The set of arrays on the data grid whose Fourier magnitude is the measured one.
+
+    The square roots of the data are prepared once: for a real object the two magnitudes of a frequency pair are
+    averaged over their measured pixels (what the full transform followed by the real part does), and the factors of
+    the transforms are folded in. Unmeasured pixels keep the magnitude they have.
+
+    Args:
+        magnitude: Measured Fourier magnitude, zero frequency at index 0; unmeasured values must be finite.
+        mask: True where measured; None if all is. Broadcasts against magnitude.
+        real: Whether the object is real: the transforms then use the half spectrum.
+        norm: Normalisation of the magnitude: "ortho", "backward" or "forward".
+        ndim: Number of axes of one item.
+
+    Shape:
+        - magnitude: (*, m1..md)
+
+    Example:
+        >>> constraint = MagnitudeConstraint(torch.ones(8, 8), real=True)
+        >>> constraint.project(torch.randn(5, 8, 8)).shape
+        torch.Size([5, 8, 8])
+    """
+
+    def __init__(
+        self, magnitude: Tensor, *, mask: Tensor | None = None, real: bool = False, norm: str = "ortho", ndim: int = 2
+    ) -> None:
+        self.shape = tuple(magnitude.shape[-ndim:])
+        self.ndim, self.real = ndim, real
+        size = math.prod(self.shape)
+        # magnitude = unit * |unnormalised transform|; the inverse without its factor wants magnitude / (unit * size)
+        self._unit = {"ortho": size**-0.5, "backward": 1.0, "forward": 1.0 / size}[norm]
+        self._size = size
+        count = torch.ones((), dtype=magnitude.dtype, device=magnitude.device).expand(self.shape)
+        if mask is not None:
+            count = mask.to(magnitude.dtype)
+            magnitude = magnitude * count
+        power = magnitude.square()
+        self.total = power.flatten(-ndim).sum(-1)
+        if real:
+            axes = range(-ndim, 0)
+            magnitude = _fft.half_from_full(magnitude + _fft.mirror(magnitude, axes))
+            count = _fft.half_from_full(count + _fft.mirror(count, axes))
+            magnitude = magnitude / count.clamp(min=1.0)
+            self._weight = count / 2 * _fft.pair_weights(self.shape[-1], magnitude)
+        else:
+            self._weight = count
+        # What no object can explain: the two sides of a frequency pair differ.
+        self._spread = (self.total - (self._weight * magnitude.square()).flatten(-ndim).sum(-1)).clamp(min=0.0)
+        self._target = magnitude / (self._unit * size)
+        self._free = None if mask is None else (count == 0).to(magnitude.dtype) / size
+
+    def index(self, items: Any) -> MagnitudeConstraint:
+        """The constraint of some items: `items` indexes the batch axes of the magnitude."""
+        part = object.__new__(MagnitudeConstraint)
+        part.__dict__.update(self.__dict__)
+        batch = self._target.shape[: self._target.ndim - self.ndim]
+        for name in ("_target", "_free", "_weight", "_spread", "total"):
+            value = getattr(self, name)
+            if value is not None and value.ndim >= len(batch) and value.shape[: len(batch)] == batch:
+                setattr(part, name, value[items])
+        return part
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest array with the measured magnitude: (*, m1..md) -> (*, m1..md), differentiable.
+
+        Where the spectrum is zero its phase is taken as 0 and its gradient as 0.
+        """
+        field = _fft.transform(x, self.ndim)
+        power = _fft.power(field)
+        zero = power == 0
+        scale = self._target * torch.where(zero, 1.0, power).rsqrt()
+        if self._free is not None:
+            scale = scale + self._free
+        field = torch.where(zero, self._target.to(field.dtype), field * scale)
+        return _fft.inverse(field, self.shape, self.real)
+
+    def project_fast(self, x: Tensor) -> Tensor:
+        """`project` without gradient, in place on the spectrum's real view; a spectrum that is zero stays zero."""
+        field = _fft.transform(x, self.ndim)
+        rows, target = field.flatten(-self.ndim), self._target.flatten(-self.ndim)
+        free = None if self._free is None else self._free.flatten(-self.ndim)
+        for low in range(0, rows.shape[-1], _SLAB):
+            part = rows[..., low : low + _SLAB]
+            squares = torch.view_as_real(part).square()
+            scale = torch.add(squares[..., 0], squares[..., 1])
+            scale.add_(torch.finfo(scale.dtype).tiny).rsqrt_().mul_(target[..., low : low + _SLAB])
+            if free is not None:
+                scale.add_(free[..., low : low + _SLAB])
+            part.mul_(scale)
+        return _fft.inverse(field, self.shape, self.real)
+
+    def residual(self, obj: Tensor) -> Tensor:
+        r"""sqrt(sum(\|abs(F obj) - magnitude\|^2) / sum(magnitude^2)) over measured pixels: (*, n1..nd) -> (*).
+
+        The object may be cropped to any box that holds it: the magnitude does not see where it lies.
+        """
+        field = _fft.spectrum(obj, self.shape, "backward")
+        power = torch.view_as_real(field).square()
+        tiny = torch.finfo(power.dtype).tiny
+        modulus = torch.add(power[..., 0], power[..., 1]).add(tiny).sqrt()
+        error: Tensor = (modulus / self._size - self._target).square() * self._weight
+        scale = (self._unit * self._size) ** 2
+        return ((error.flatten(-self.ndim).sum(-1) * scale + self._spread) / self.total).sqrt()
+
+
+class ObjectConstraint:
+    """What is known of the object: support, size of the support, realness, non-negativity, bounds, phase range.
+
+    Args:
+        support: True where the object may be non-zero; None for everywhere. Broadcasts against the object.
+        support_size: Number of non-zero pixels; the largest ones of each item are kept.
+        constraint: "complex", "real" or "nonnegative".
+        bounds: (low, high) for the values inside the support; for a complex object, for its modulus.
+        phase_range: (low, high) in radians for the phase of a complex object, at most pi apart.
+        ndim: Number of axes of one item.
+        dtype: Real dtype of the objects.
+
+    Example:
+        >>> ObjectConstraint(constraint="nonnegative", ndim=1).project(torch.tensor([1.0, -2.0, 3.0]))
+        tensor([1., 0., 3.])
+    """
+
+    def __init__(
+        self,
+        *,
+        support: Tensor | None = None,
+        support_size: int | None = None,
+        constraint: str = "complex",
+        bounds: tuple[float, float] | None = None,
+        phase_range: tuple[float, float] | None = None,
+        ndim: int = 2,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.support = None if support is None else support.to(dtype)
+        self.support_size, self.constraint = support_size, constraint
+        self.bounds, self.phase_range, self.ndim = bounds, phase_range, ndim
+
+    @staticmethod
+    def check(
+        where: str,
+        *,
+        support_size: int | None,
+        constraint: str,
+        bounds: tuple[float, float] | None,
+        phase_range: tuple[float, float] | None,
+    ) -> None:
+        """Check the options on behalf of `where`."""
+        _checks.choice(where, "constraint", constraint, CONSTRAINTS)
+        if support_size is not None:
+            _checks.integer(where, "support_size", support_size)
+        for name, pair in (("bounds", bounds), ("phase_range", phase_range)):
+            if pair is None:
+                continue
+            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                _checks.fail(where, f"{name} must be a pair (low, high), got {pair!r}", error=TypeError)
+            low = _checks.number(where, f"{name}[0]", pair[0])
+            high = _checks.number(where, f"{name}[1]", pair[1])
+            if low > high:
+                _checks.fail(where, f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
+        if phase_range is not None:
+            if constraint != "complex":
+                _checks.fail(where, f"phase_range must go with constraint='complex', got {constraint!r}")
+            if phase_range[1] - phase_range[0] > math.pi:
+                _checks.fail(
+                    where, f"phase_range must span at most pi, got {phase_range!r}", "Wider ranges are not convex"
+                )
+        if bounds is not None and constraint != "real" and bounds[0] < 0:
+            _checks.fail(where, f"bounds must be non-negative for constraint={constraint!r}, got {bounds!r}")
+
+    def _values(self, x: Tensor) -> Tensor:
+        """The nearest values, wherever the pixel lies; pixels that agree already are returned bit for bit."""
+        if self.constraint == "nonnegative":
+            x = x.clamp(min=0.0)
+        if self.phase_range is not None:
+            x = _to_cone(x, *self.phase_range)
+        if self.bounds is not None:
+            low, high = self.bounds
+            if x.is_complex():
+                modulus = _fft.power(x).sqrt()
+                unit = torch.where(modulus == 0, torch.ones_like(x), x / torch.where(modulus == 0, 1.0, modulus))
+                x = torch.where((modulus >= low) & (modulus <= high), x, unit * modulus.clamp(low, high))
+            else:
+                x = x.clamp(low, high)
+        return x
+
+    def _largest(self, x: Tensor) -> Tensor:
+        """1 at the `support_size` largest values (moduli of a complex x) of each item, 0 elsewhere."""
+        size = _fft.power(x.detach()) if x.is_complex() or self.constraint == "real" else x.detach()
+        flat = size.flatten(-self.ndim)
+        least = flat.topk(min(cast(int, self.support_size), flat.shape[-1]), sorted=True).values[..., -1]
+        return (size >= least[(...,) + (None,) * self.ndim]).to(size.dtype)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest object that agrees: (*, n1..nd) -> (*, n1..nd), differentiable almost everywhere."""
+        x = self._values(x)
+        if self.support is not None:
+            x = x * self.support
+        return x if self.support_size is None else x * self._largest(x)
+
+    def choose(self, x: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+        """`inside` at the pixels where `x` agrees with what is known, `outside` at the others."""
+        weight = self.support
+        if self.support_size is not None:
+            allowed = self._values(x) if weight is None else self._values(x) * weight
+            weight = self._largest(allowed) * (1.0 if weight is None else weight)
+        if self.constraint == "nonnegative" or self.bounds is not None or self.phase_range is not None:
+            if self.bounds is None and self.phase_range is None:
+                # the comparison written as numbers, and blending instead of `where`, are many times faster
+                agrees = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+                torch.ge(x.detach(), 0.0, out=agrees)
+            else:
+                agrees = (self._values(x) == x).to(x.real.dtype)
+            weight = agrees if weight is None else agrees.mul_(weight)
+        if weight is None:
+            return inside
+        if inside.is_complex():
+            return outside + (inside - outside) * weight
+        return torch.lerp(outside, inside, weight)
+
+
+def _to_cone(x: Tensor, low: float, high: float) -> Tensor:
+    """The nearest complex numbers with a phase between low and high: a convex cone."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    turned = x * complex(math.cos(middle), -math.sin(middle))
+    sign = 1.0 - 2.0 * (turned.imag < 0).to(turned.real.dtype)
+    edge = torch.complex(torch.full_like(sign, math.cos(half)), sign * math.sin(half))
+    along = (turned * edge.conj()).real.clamp(min=0.0)
+    beyond_edge = turned.imag * sign * math.cos(half) - turned.real * math.sin(half)
+    inside = (beyond_edge <= 0) & (turned.real >= 0)
+    back = complex(math.cos(middle), math.sin(middle))
+    return torch.where(inside, x, along * edge * back)
+
+
+def project_magnitude(
+    obj: Tensor, magnitude: Tensor, *, mask: Tensor | None = None, norm: str = "ortho", ndim: int = 2
+) -> Tensor:
+    r"""The nearest array with the measured Fourier magnitude: keep the phase, replace the magnitude.
+
+    .. math:: P_M x = F^{-1} \Big[ M \frac{F x}{|F x|} \Big]
+
+    at measured pixels; unmeasured ones keep F x. Where F x is zero its phase is taken as 0 and its gradient as 0. For
+    a real `obj` the magnitudes of opposite frequencies are averaged, so that the result is real.
+
+    Args:
+        obj: Array on the data grid, real or complex floating.
+        magnitude: Measured magnitude, square root of the intensity, zero frequency at index 0.
+        mask: True where measured. Default: everywhere.
+        norm: Normalisation of the magnitude: "ortho", "backward" or "forward".
+        ndim: Number of axes of one item (1, 2 or 3).
+
+    Shape:
+        - obj: (*, m1..md)
+        - magnitude and mask: (*, m1..md) or (m1..md)
+        - output: as obj
+
+    Returns:
+        Tensor of the dtype of obj.
+
+    Raises:
+        TypeError: if obj is not floating, magnitude not real, or mask not boolean.
+        ValueError: if the shapes do not fit or an option is unknown.
+
+    Example:
+        >>> x = torch.rand(8, 8)
+        >>> magnitude = pr.operators.fourier_magnitude(x[:4, :4], (8, 8))
+        >>> y = project_magnitude(x, magnitude)
+        >>> torch.allclose(torch.fft.fft2(y, norm="ortho").abs(), magnitude, atol=1e-5)
+        True
+
+    Source:
+        Gerchberg, Saxton (1972), Optik 35, 237; Fienup (1982), doi:10.1364/AO.21.002758, step 2.
+    """
+    where = "project_magnitude"
+    _checks.floating(where, obj=obj)
+    _checks.real(where, magnitude=magnitude)
+    ndim = _checks.integer(where, "ndim", ndim)
+    _checks.rank(where, ndim, obj=obj, magnitude=magnitude)
+    _checks.choice(where, "norm", norm, _fft.NORMS)
+    _checks.same_device(where, obj=obj, magnitude=magnitude, mask=mask)
+    fitting = {"magnitude": magnitude}
+    if mask is not None:
+        _checks.boolean(where, mask=mask)
+        fitting["mask"] = mask
+    for name, value in fitting.items():
+        if value.shape not in (obj.shape, obj.shape[-ndim:]):
+            fix = f"Give one for all items, {tuple(obj.shape[-ndim:])}, or one each"
+            _checks.fail(where, f"{name} must have the shape of obj {tuple(obj.shape)}, got {tuple(value.shape)}", fix)
+    obj = _fft.promote(obj)
+    target = magnitude.to(obj.real.dtype)
+    return MagnitudeConstraint(target, mask=mask, real=not obj.is_complex(), norm=norm, ndim=ndim).project(obj)
+
+
+class ProjectMagnitude(nn.Module):
+    """Module of :func:`project_magnitude`, with the same options.
+
+    Args:
+        mask: True where measured. Default: everywhere.
+        norm: Normalisation of the magnitude.
+        ndim: Number of axes of one item.
+    """
+
+    mask: Tensor | None
+
+    def __init__(self, *, mask: Tensor | None = None, norm: str = "ortho", ndim: int = 2) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+        self.norm, self.ndim = norm, ndim
+
+    def forward(self, obj: Tensor, magnitude: Tensor) -> Tensor:
+        """See :func:`project_magnitude`."""
+        return project_magnitude(obj, magnitude, mask=self.mask, norm=self.norm, ndim=self.ndim)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"mask={self.mask is not None}, norm={self.norm!r}, ndim={self.ndim}"
+
+
+def project_object(
+    obj: Tensor,
+    *,
+    support: Tensor | None = None,
+    support_size: int | None = None,
+    constraint: str = "complex",
+    bounds: tuple[float, float] | None = None,
+    phase_range: tuple[float, float] | None = None,
+    ndim: int = 2,
+) -> Tensor:
+    """The nearest object that agrees with what is known of it.
+
+    Zero outside the support; the real part for "real"; its positive part for "nonnegative"; values clipped to the
+    bounds; the nearest point of the cone of allowed phases; with `support_size` the largest pixels of each item are
+    kept (all that tie with the last one).
+
+    Args:
+        obj: Object, real or complex floating.
+        support: True where the object may be non-zero. Default: everywhere.
+        support_size: Number of non-zero pixels, their place unknown.
+        constraint: "complex", "real" or "nonnegative".
+        bounds: (low, high) of the values inside the support; of the modulus for a complex object.
+        phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
+        ndim: Number of axes of one item.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - support: (*, n1..nd) or (n1..nd)
+        - output: as obj
+
+    Returns:
+        Tensor, real unless constraint is "complex" and obj is complex.
+
+    Raises:
+        TypeError: if obj is not floating or support not boolean.
+        ValueError: if the shapes do not fit or an option is unknown or out of order.
+
+    Example:
+        >>> project_object(torch.tensor([[3.0, -1.0], [2.0, 1.0]]), support_size=2, constraint="nonnegative")
+        tensor([[3., 0.],
+                [2., 0.]])
+
+    Source:
+        Fienup (1982), doi:10.1364/AO.21.002758, step 4 (error reduction); Elser, Lan, Bendory (2018),
+        doi:10.1137/18M1170364, section 3 (support size).
+    """
+    where = "project_object"
+    _checks.floating(where, obj=obj)
+    ndim = _checks.integer(where, "ndim", ndim)
+    _checks.rank(where, ndim, obj=obj)
+    ObjectConstraint.check(
+        where, support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range
+    )
+    if support is not None:
+        _checks.boolean(where, support=support)
+        _checks.same_device(where, obj=obj, support=support)
+        if support.shape not in (obj.shape, obj.shape[-ndim:]):
+            expected = f"support must have the shape of obj {tuple(obj.shape)}"
+            _checks.fail(where, f"{expected}, got {tuple(support.shape)}")
+    obj = _fft.promote(obj)
+    if constraint != "complex" and obj.is_complex():
+        obj = obj.real
+    if phase_range is not None and not obj.is_complex():
+        obj = obj + 0j
+    return ObjectConstraint(
+        support=support,
+        support_size=support_size,
+        constraint=constraint,
+        bounds=bounds,
+        phase_range=phase_range,
+        ndim=ndim,
+        dtype=obj.real.dtype,
+    ).project(obj)
+
+
+class ProjectObject(nn.Module):
+    """Module of :func:`project_object`, with the same options.
+
+    Args:
+        support: True where the object may be non-zero. Default: everywhere.
+        support_size: Number of non-zero pixels, their place unknown.
+        constraint: "complex", "real" or "nonnegative".
+        bounds: (low, high) of the values.
+        phase_range: (low, high) of the phase in radians.
+        ndim: Number of axes of one item.
+    """
+
+    support: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        support: Tensor | None = None,
+        support_size: int | None = None,
+        constraint: str = "complex",
+        bounds: tuple[float, float] | None = None,
+        phase_range: tuple[float, float] | None = None,
+        ndim: int = 2,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("support", support)
+        self.support_size, self.constraint, self.bounds = support_size, constraint, bounds
+        self.phase_range, self.ndim = phase_range, ndim
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """See :func:`project_object`."""
+        return project_object(
+            obj,
+            support=self.support,
+            support_size=self.support_size,
+            constraint=self.constraint,
+            bounds=self.bounds,
+            phase_range=self.phase_range,
+            ndim=self.ndim,
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"support={self.support is not None}, support_size={self.support_size}, constraint={self.constraint!r}, "
+            f"bounds={self.bounds}, phase_range={self.phase_range}, ndim={self.ndim}"
+        )

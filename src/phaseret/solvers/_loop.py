@@ -1,0 +1,383 @@
+"""The one loop of all projection algorithms, and their base class.
+
+Patterns x starts are one tensor (patterns, starts, *grid). The loop works through it in chunks that fit the cache, a
+block of `check_every` iterations at a time; the residual of the estimate is taken at the end of a block and stays on
+the device. Within a block there is no branch on values and no synchronisation.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.projections import ObjectConstraint
+from phaseret.solvers._problem import Problem, check_determined, prepare
+from phaseret.solvers._result import Reconstruction, reconstruction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Items = tuple[slice, slice]
+Projection = Callable[[Tensor], Tensor]
+
+# Grid pixels worked on at a time on a CPU: iterate, spectrum and data of a chunk stay in a core's cache.
+_CACHE_PIXELS = 2**16
+
+
+class Options(TypedDict, total=False):
+    """The keyword options that every solver takes; :func:`phaseret.solvers.reconstruct` explains them."""
+
+    support: Tensor | None
+    support_size: int | None
+    mask: Tensor | None
+    constraint: str
+    bounds: tuple[float, float] | None
+    phase_range: tuple[float, float] | None
+    ndim: int
+    norm: str
+    centered: bool
+    starts: int
+    init: Tensor | None
+    seed: int
+    generator: torch.Generator | None
+    check_every: int
+    chunk: int | None
+    progress: bool
+    callback: Callable[[Run], bool | None] | None
+
+
+class Step(Protocol):
+    """A step of a recipe: an algorithm, or something done to the run between algorithms."""
+
+    def leaves(self) -> Sequence[Step]:
+        """The steps it stands for, in order."""
+
+    def advance(self, run: Run) -> None:
+        """Advance the run."""
+
+    @property
+    def n_iter(self) -> int:
+        """Iterations it adds."""
+
+
+class Algorithm(nn.Module):
+    """The base class of all projection algorithms.
+
+    A subclass writes `iterate`, and `query` where the magnitude of another point than the iterate is replaced; or,
+    where these two do not say it, `step`. Both are formulas of each pixel (and of the projections of `known`), and
+    linear where nothing is allowed: the loop evaluates them on the support's box only.
+
+    Args:
+        n_iter: Number of iterations.
+
+    Attributes:
+        varies: Whether the formulas change from iteration to iteration.
+    """
+
+    varies = False
+
+    def __init__(self, n_iter: int = 1000) -> None:
+        super().__init__()
+        self.n_iter = _checks.integer(type(self).__name__, "n_iter", n_iter)
+
+    def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
+        """The point y whose magnitude is replaced in iteration n, from the iterate x."""
+        return x
+
+    def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
+        """The next iterate, from the iterate x and p = P_M(y), in iteration n (counted from 0)."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
+        """One iteration: the next iterate, and the point whose projection on what is known is the estimate."""
+        p = magnitude(self.query(x, known, n))
+        return self.iterate(x, p, known, n), p
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The algorithm's own state, from an iterate (patterns, starts, *grid)."""
+        return x
+
+    def leave(self, state: Tensor) -> Tensor:
+        """The iterate of a state: undoes `enter`."""
+        return state
+
+    def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
+        """Reconstruct objects from intensities; the options are those of :func:`reconstruct`."""
+        return solve(type(self).__name__, [self], intensity, **options)
+
+    def leaves(self) -> list[Step]:
+        """The steps of a recipe that this is: itself."""
+        return [self]
+
+    def advance(self, run: Run) -> None:
+        """Advance a run by all iterations."""
+        run.iterate_with(self)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"n_iter={self.n_iter}"
+
+
+class _Nowhere(ObjectConstraint):
+    """What is known outside the support: nothing may be there."""
+
+    def project(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    def choose(self, x: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+        return outside
+
+
+class Run:
+    """The state of a reconstruction while it runs: what callbacks and the steps of a recipe see.
+
+    Attributes:
+        problem: The prepared problem.
+        iterate: (patterns, starts, *grid) iterates.
+        estimate: (patterns, starts, *box) estimates on the support's box.
+        error: (patterns, starts) relative magnitude errors of the estimates.
+        support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
+        history: The errors at each check.
+        checked: The iteration of each check.
+        iteration: Iterations done so far.
+    """
+
+    def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
+        self.problem, self.iterate, self.check_every = problem, iterate, check_every
+        self.support = problem.support
+        self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
+        self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
+        self.history: list[Tensor] = []
+        self.checked: list[int] = []
+        self.iteration = 0
+        self.stopped = False
+        self.after_check: list[Callable[[Run], bool | None]] = []
+        if chunk is None:
+            on_cpu = problem.device.type == "cpu"
+            chunk = max(1, _CACHE_PIXELS // math.prod(problem.shape)) if on_cpu else iterate.shape[:2].numel()
+        self.chunk = chunk
+
+    def chunks(self) -> list[Items]:
+        """Slices of patterns and starts of at most `chunk` items."""
+        patterns, starts = self.iterate.shape[:2]
+        wide, deep = min(starts, self.chunk), max(1, self.chunk // starts)
+        return [
+            (slice(p, p + deep), slice(s, s + wide)) for p in range(0, patterns, deep) for s in range(0, starts, wide)
+        ]
+
+    def known(self, items: Items, whole: bool) -> ObjectConstraint:
+        """What is known of some items, on the support's box or on the whole grid."""
+        support = self.support
+        if support is not None:
+            support = support[tuple(s if n > 1 else slice(None) for s, n in zip(items, support.shape[:2], strict=True))]
+        return self.problem.constraint(support, whole)
+
+    def iterate_with(self, algorithm: Algorithm) -> None:
+        """Run all iterations of an algorithm."""
+        learned = any(t.requires_grad for t in vars(algorithm).values() if isinstance(t, Tensor))
+        learned = learned or any(t.requires_grad for t in algorithm.parameters())
+        learned = learned or self.iterate.requires_grad or self.problem.requires_grad
+        differentiable = learned and torch.is_grad_enabled()
+        with torch.set_grad_enabled(differentiable):
+            state = algorithm.enter(self.iterate)
+            chunks = [(slice(None), slice(None))] if differentiable else self.chunks()
+            workers = [_Worker(self, algorithm, items, differentiable) for items in chunks]
+            done = 0
+            while done < algorithm.n_iter and not self.stopped:
+                count = min(self.check_every, algorithm.n_iter - done)
+                error = torch.empty_like(self.error)
+                for items, worker in zip(chunks, workers, strict=True):
+                    piece, p = worker.block(state[items], done, count)
+                    estimate = worker.known.project(self.problem.crop(p))
+                    if differentiable:
+                        state, self.estimate, error = piece, estimate, worker.magnitude.residual(estimate)
+                    else:
+                        if piece.data_ptr() != state[items].data_ptr():
+                            state[items] = piece
+                        self.estimate[items] = estimate
+                        error[items] = worker.magnitude.residual(estimate)
+                self.error = error
+                done += count
+                self.iteration += count
+                self.history.append(error)
+                self.checked.append(self.iteration)
+                self.iterate = algorithm.leave(state)
+                self.stopped = any([bool(action(self)) for action in self.after_check])  # noqa: C419  (all of them act)
+            self.iterate = self.iterate.contiguous()
+
+
+class _Worker:
+    """Some items, and what their iterations need."""
+
+    def __init__(self, run: Run, algorithm: Algorithm, items: Items, differentiable: bool) -> None:
+        self.algorithm, self.problem, self.differentiable = algorithm, run.problem, differentiable
+        self.magnitude = run.problem.magnitude.index(items[:1])
+        self.known = run.known(items, whole=False)
+        self.known_whole = self.known if run.problem.whole else run.known(items, whole=True)
+        kind = type(algorithm)
+        self.queries = kind.query is not Algorithm.query
+        self.fast = kind.step is Algorithm.step and not differentiable
+        # The first iteration takes the general path: only a start can have exact zeros in its spectrum.
+        self.fresh = run.iteration == 0
+
+    def block(self, x: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Iterations `first` to `first + count`: the new state, and the point whose projection is the estimate."""
+        outside = None
+        for n in range(first, first + count):
+            if self.fast and not self.fresh:
+                if outside is None or self.algorithm.varies:
+                    outside = self._outside(n)
+                x, p = self._fast_step(x, n, *outside)
+            else:
+                exact = self.differentiable or self.fresh
+                project = self.magnitude.project if exact else self.magnitude.project_fast
+                x, p = self.algorithm.step(x, project, self.known_whole, n)
+                self.fresh = False
+        return x, p
+
+    def _outside(self, n: int) -> tuple[float, float, float]:
+        """Outside the support x becomes a x + b p, and y is c x."""
+        nowhere, (one, zero) = _Nowhere(), torch.eye(2, dtype=torch.float64)[0]
+        a, b = (self.algorithm.iterate(x, p, nowhere, n) for x, p in ((one, zero), (zero, one)))
+        return float(a), float(b), float(self.algorithm.query(one, nowhere, n))
+
+    def _fast_step(self, x: Tensor, n: int, a: float, b: float, c: float) -> tuple[Tensor, Tensor]:
+        """One iteration in place: the formulas on the support's box, their linear part outside."""
+        algorithm, known, crop = self.algorithm, self.known, self.problem.crop
+        y = x
+        if self.queries:
+            y = algorithm.query(crop(x), known, n)
+            if not self.problem.whole:
+                inner, y = y, x * c
+                crop(y).copy_(inner)
+        p = self.magnitude.project_fast(y)
+        inner = algorithm.iterate(crop(x), crop(p), known, n)
+        if self.problem.whole:
+            return inner, p
+        if a != 1:
+            x.mul_(a)
+        if b != 0:
+            x.add_(p, alpha=b)
+        crop(x).copy_(inner)
+        return x, p
+
+
+def solve(
+    where: str,
+    steps: Sequence[Step],
+    intensity: Tensor,
+    *,
+    starts: int = 1,
+    init: Tensor | None = None,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+    check_every: int = 10,
+    chunk: int | None = None,
+    progress: bool = False,
+    callback: Callable[[Run], bool | None] | None = None,
+    **options: Any,
+) -> Reconstruction:
+    """Run the steps of a recipe on a problem."""
+    began = time.perf_counter()
+    problem = prepare(where, intensity, **options)
+    check_determined(where, problem)
+    starts = _checks.integer(where, "starts", starts)
+    check_every = _checks.integer(where, "check_every", check_every)
+    if chunk is not None:
+        _checks.integer(where, "chunk", chunk)
+    seeds = _seeds(where, starts, seed, generator)
+    run = Run(problem, _starts(where, problem, seeds, init), check_every, chunk)
+    flat = [leaf for step in steps for leaf in step.leaves()]
+    if callback is not None:
+        run.after_check.append(callback)
+    bar = _progress_bar(run, sum(step.n_iter for step in flat)) if progress else None
+    try:
+        for step in flat:
+            if not run.stopped:
+                step.advance(run)
+    finally:
+        if bar is not None:
+            bar.close()
+    return reconstruction(
+        problem,
+        estimate=run.estimate,
+        error=run.error,
+        support=run.support,
+        history=run.history,
+        iterations=run.checked,
+        seeds=seeds,
+        recipe=", ".join(map(repr, steps)),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _seeds(where: str, starts: int, seed: int, generator: torch.Generator | None) -> list[int]:
+    """One seed per start."""
+    if generator is not None:
+        drawn = torch.randint(2**62, (starts,), generator=generator, device=generator.device)
+        return [int(s) for s in drawn]
+    seed = _checks.integer(where, "seed", seed, at_least=0)
+    return [seed + s for s in range(starts)]
+
+
+def _starts(where: str, problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:
+    """The iterates (patterns, starts, *grid) that a run starts from.
+
+    Start s is white noise from its seed, the same for every pattern, with the measured magnitude; `init` replaces the
+    first start, or all of them if it has an axis of starts.
+    """
+    noise = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        if problem.real:
+            noise.append(torch.rand(problem.shape, generator=generator, dtype=torch.float32))
+        else:
+            noise.append(torch.randn(problem.shape, generator=generator, dtype=torch.complex64))
+    dtype = problem.dtype if problem.real else problem.dtype.to_complex()
+    x = torch.stack(noise).to(problem.device, dtype)
+    if init is None:
+        return problem.magnitude.project(x.expand(problem.patterns, *x.shape))
+    given = _init(where, problem, init, len(seeds))
+    if given.shape[1] == len(seeds):
+        return given.to(dtype).clone()
+    random = problem.magnitude.project(x[1:].expand(problem.patterns, *x[1:].shape))
+    return torch.cat([given.to(dtype), random], dim=1)
+
+
+def _init(where: str, problem: Problem, init: Tensor, starts: int) -> Tensor:
+    """The given starts as (patterns, 1 or starts, *grid)."""
+    _checks.floating(where, init=init)
+    _checks.rank(where, problem.ndim, init=init)
+    sizes, batch = tuple(init.shape[-problem.ndim :]), tuple(init.shape[: -problem.ndim])
+    fits = sizes in (problem.object_shape, problem.shape)
+    if not fits or batch not in ((), problem.batch, (*problem.batch, starts)):
+        shapes = f"(*{problem.batch}, *{problem.object_shape}) or with {starts} starts before the object's axes"
+        _checks.fail(where, f"init must have the shape {shapes}, got {tuple(init.shape)}")
+    if init.device != problem.device:
+        _checks.fail(where, f"init must lie on {problem.device}, got {init.device}", "Move it with .to(device)")
+    if problem.real and init.is_complex():
+        init = init.real
+    count = starts if batch == (*problem.batch, starts) and batch != problem.batch else 1
+    init = init.reshape(-1, count, *sizes) if batch else init.reshape(1, 1, *sizes)
+    init = init.expand(problem.patterns, *init.shape[1:])
+    widths = [w for n, m in zip(sizes[::-1], problem.shape[::-1], strict=True) for w in (0, m - n)]
+    return nn.functional.pad(_fft.promote(init), widths)
+
+
+def _progress_bar(run: Run, total: int) -> Any:
+    """A tqdm bar that shows the least residual at each check."""
+    tqdm = _checks.extra("reconstruct", "tqdm.auto", "tqdm", "demo").tqdm
+    bar = tqdm(total=total, unit="it")
+
+    def show(run: Run) -> None:
+        bar.update(run.iteration - bar.n)
+        bar.set_postfix(residual=f"{float(run.error.amin(-1).mean()):.3g}")
+
+    run.after_check.append(show)
+    return bar

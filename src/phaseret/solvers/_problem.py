@@ -1,0 +1,231 @@
+"""What a solver is asked: the measured magnitudes and what is known of the object, checked and laid out once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.projections import MagnitudeConstraint, ObjectConstraint
+
+
+@dataclass
+class Problem:
+    """A prepared problem; patterns and starts are the two leading axes of all tensors.
+
+    Attributes:
+        batch: Batch shape of the intensity as given; its items are the patterns.
+        shape: Data grid (m1..md).
+        object_shape: Shape of the reconstructed object: that of the support as given.
+        box: Slices of the support's bounding box on the grid; the whole grid without a support.
+        magnitude: What was measured, for (patterns, 1, *grid).
+        support: (patterns or 1, 1, *box), boolean; None if all of the box is allowed.
+        options: The remaining options of :class:`ObjectConstraint`.
+        real: Whether the object is real.
+        dtype: Real dtype of the computation.
+        device: Device of the computation.
+        requires_grad: Whether the intensity asks for a gradient.
+    """
+
+    batch: tuple[int, ...]
+    shape: tuple[int, ...]
+    object_shape: tuple[int, ...]
+    box: tuple[slice, ...]
+    magnitude: MagnitudeConstraint
+    support: Tensor | None
+    known: ObjectConstraint
+    real: bool
+    dtype: torch.dtype
+    device: torch.device
+    requires_grad: bool
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of one item."""
+        return len(self.shape)
+
+    @property
+    def patterns(self) -> int:
+        """Number of patterns."""
+        return math.prod(self.batch)
+
+    @property
+    def box_shape(self) -> tuple[int, ...]:
+        """Sizes of the support's box."""
+        return tuple(s.stop - s.start for s in self.box)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the box is the whole grid."""
+        return self.box_shape == self.shape
+
+    def crop(self, x: Tensor) -> Tensor:
+        """The box of arrays on the grid: a view."""
+        index: tuple[Any, ...] = (..., *self.box)
+        return x[index]
+
+    def embed(self, x: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+        """Arrays on the box put into zeros on the grid (or on another shape that holds the box)."""
+        shape = self.shape if shape is None else tuple(shape)
+        widths = [w for s, n in zip(self.box[::-1], shape[::-1], strict=True) for w in (s.start, n - s.stop)]
+        return torch.nn.functional.pad(x, widths)
+
+    def constraint(self, support: Tensor | None, whole: bool) -> ObjectConstraint:
+        """What is known of the object with this support (on the box), for arrays on the box or the whole grid."""
+        if whole and not self.whole:
+            if support is None:
+                support = torch.ones(self.box_shape, dtype=torch.bool, device=self.device)
+            support = self.embed(support)
+        known = self.known
+        return ObjectConstraint(
+            support=support,
+            support_size=known.support_size,
+            constraint=known.constraint,
+            bounds=known.bounds,
+            phase_range=known.phase_range,
+            ndim=self.ndim,
+            dtype=self.dtype,
+        )
+
+
+def prepare(
+    where: str,
+    intensity: Tensor,
+    *,
+    support: Tensor | None = None,
+    support_size: int | None = None,
+    mask: Tensor | None = None,
+    constraint: str = "complex",
+    bounds: tuple[float, float] | None = None,
+    phase_range: tuple[float, float] | None = None,
+    ndim: int = 2,
+    norm: str = "ortho",
+    centered: bool = False,
+) -> Problem:
+    """Check what is asked and lay it out; looks at values, once."""
+    _checks.real(where, intensity=intensity)
+    ndim = _checks.integer(where, "ndim", ndim)
+    if ndim > 3:
+        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}")
+    _checks.rank(where, ndim, intensity=intensity)
+    _checks.choice(where, "norm", norm, _fft.NORMS)
+    ObjectConstraint.check(
+        where, support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range
+    )
+    _checks.same_device(where, intensity=intensity, mask=mask, support=support)
+    intensity = _fft.promote(intensity)
+    shape = tuple(intensity.shape[-ndim:])
+    batch = tuple(intensity.shape[:-ndim])
+    if mask is not None:
+        _checks.boolean(where, mask=mask)
+        if mask.shape not in (intensity.shape, shape):
+            _checks.fail(
+                where,
+                f"mask must have the shape of the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}",
+                f"Give one for all patterns, {shape}, or one each",
+            )
+        mask = mask.reshape(-1, 1, *shape)
+    values = intensity.reshape(-1, 1, *shape)
+    values = _check_values(where, values, mask)
+    if centered:
+        axes = range(-ndim, 0)
+        values = _fft.uncenter(values, axes)
+        mask = None if mask is None else _fft.uncenter(mask, axes)
+    if support is None and support_size is None and constraint != "nonnegative":
+        fix = "Give support= or support_size=, or constraint='nonnegative'"
+        _checks.fail(where, f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
+    object_shape, box, support = _place_support(where, support, batch, shape)
+    real = constraint != "complex"
+    # The square root has no finite gradient at 0; it is defined as 0 there.
+    empty = values == 0
+    magnitude = torch.where(empty, 0.0, torch.where(empty, 1.0, values).sqrt())
+    return Problem(
+        batch=batch,
+        shape=shape,
+        object_shape=object_shape,
+        box=box,
+        magnitude=MagnitudeConstraint(magnitude, mask=mask, real=real, norm=norm, ndim=ndim),
+        support=support,
+        known=ObjectConstraint(
+            support_size=support_size,
+            constraint=constraint,
+            bounds=bounds,
+            phase_range=phase_range,
+            ndim=ndim,
+            dtype=intensity.dtype,
+        ),
+        real=real,
+        dtype=intensity.dtype,
+        device=intensity.device,
+        requires_grad=intensity.requires_grad,
+    )
+
+
+def _check_values(where: str, values: Tensor, mask: Tensor | None) -> Tensor:
+    """The measured intensities with 0 at unmeasured pixels; an error where they cannot be intensities."""
+    if mask is not None:
+        if not bool(mask.flatten(1).any(-1).all()):
+            _checks.fail(
+                where, "mask must leave at least one measured pixel of each pattern, got none", "True = measured"
+            )
+        values = torch.where(mask, values, 0.0)
+    if not bool(values.isfinite().all()):
+        count = int((~values.isfinite()).sum())
+        _checks.fail(where, f"intensity must be finite, got {count} NaN or infinite values", "Mask those pixels")
+    least = float(values.detach().amin())
+    if least < 0:
+        fix = "Mask those pixels, or use intensity.clamp(min=0)"
+        _checks.fail(where, f"intensity must be non-negative, got {least:.4g}", fix)
+    if not bool((values.detach().flatten(1).amax(-1) > 0).all()):
+        _checks.fail(where, "intensity must have a positive measured pixel in each pattern, got only zeros")
+    return values
+
+
+def _place_support(
+    where: str, support: Tensor | None, batch: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None]:
+    """Object shape, box on the grid, and the support on the box (None if it fills the box)."""
+    ndim = len(shape)
+    if support is None:
+        return shape, tuple(slice(0, m) for m in shape), None
+    _checks.boolean(where, support=support)
+    _checks.rank(where, ndim, support=support)
+    object_shape = tuple(support.shape[-ndim:])
+    if any(n > m for n, m in zip(object_shape, shape, strict=True)):
+        _checks.fail(where, f"support must fit into the data grid {shape}, got {object_shape}")
+    if object_shape != shape:
+        _checks.fourier_shape(where, shape, object_shape)
+    own = tuple(support.shape[:-ndim])
+    if own not in ((), batch):
+        fix = f"Give one for all patterns, {object_shape}, or one each"
+        _checks.fail(where, f"support must have the batch shape {batch} of the intensity, got {own}", fix)
+    support = support.reshape(-1, 1, *object_shape)
+    if not bool(support.flatten(1).any(-1).all()):
+        _checks.fail(where, "support must hold at least one pixel, got an empty one")
+    anywhere = support.flatten(0, 1).any(0)
+    box = []
+    for axis in range(ndim):
+        used = anywhere.movedim(axis, 0).reshape(object_shape[axis], -1).any(-1).nonzero()
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    index: tuple[Any, ...] = (..., *box)
+    inner = support[index].contiguous()
+    return object_shape, tuple(box), None if bool(inner.all()) else inner
+
+
+def check_determined(where: str, problem: Problem) -> None:
+    """Warn where the support is so large that the data cannot determine the object (Hayes 1982)."""
+    if problem.known.constraint == "nonnegative" or problem.known.support_size is not None:
+        return
+    pixels = math.prod(problem.box_shape) if problem.support is None else int(problem.support.flatten(1).sum(-1).max())
+    if 2 * pixels > math.prod(problem.shape):
+        warnings.warn(
+            f"{where}: the support holds {pixels} of {math.prod(problem.shape)} pixels; above one half the data do "
+            "not determine the object. Use a tighter support or constraint='nonnegative'.",
+            stacklevel=4,
+        )

@@ -1,0 +1,132 @@
+"""What a solver returns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from phaseret import _fft
+from phaseret.solvers._problem import Problem
+from phaseret.symmetry import align
+
+# A start fits as well as the best one if its residual is at most this factor larger, and agrees with it above this
+# correlation.
+_RIVAL, _AGREE = 1.25, 0.9
+
+
+@dataclass(repr=False)
+class Reconstruction:
+    """The reconstruction of each pattern, and what all starts say about it.
+
+    Attributes:
+        obj: (*, n1..nd) estimate of the best start of each pattern: the one with the least error.
+        error: (*) its relative magnitude error, sqrt(sum (|F obj| - sqrt(Y))^2 / sum Y) over measured pixels.
+        support: (*, n1..nd) boolean, where the object was allowed to be non-zero.
+        objs: (*, starts, n1..nd) estimates of all starts.
+        errors: (*, starts) their errors.
+        ranking: (*, starts) indices of the starts, the least error first.
+        agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1.
+        history: (*, starts, checks) errors during the run.
+        iterations: The iteration of each check.
+        seeds: The seed of each start.
+        recipe: What was run.
+        seconds: Wall time.
+    """
+
+    obj: Tensor
+    error: Tensor
+    support: Tensor
+    objs: Tensor
+    errors: Tensor
+    ranking: Tensor
+    agreement: Tensor
+    history: Tensor
+    iterations: list[int]
+    seeds: list[int]
+    recipe: str
+    seconds: float
+
+    def __repr__(self) -> str:
+        starts = len(self.seeds)
+        least, most = float(self.error.min()), float(self.error.max())
+        error = f"{least:.3g}" if self.error.numel() == 1 else f"{least:.3g} to {most:.3g}"
+        text = f"obj {tuple(self.obj.shape)} {self.obj.dtype}, error {error}, {starts} start{'s' * (starts > 1)}"
+        if starts > 1:
+            rivals = self.errors <= _RIVAL * self.error[..., None]
+            agree = float((self.agreement[rivals] > _AGREE).float().mean())
+            text += f" ({agree:.0%} of the best agree)"
+        return (
+            f"Reconstruction({text}, {self.iterations[-1] if self.iterations else 0} iterations, {self.seconds:.2g} s)"
+        )
+
+
+def reconstruction(
+    problem: Problem,
+    *,
+    estimate: Tensor,
+    error: Tensor,
+    support: Tensor | None,
+    history: Sequence[Tensor],
+    iterations: Sequence[int],
+    seeds: Sequence[int],
+    recipe: str,
+    seconds: float,
+) -> Reconstruction:
+    """Rank the starts of a finished run, compare them, and give all tensors their public shapes."""
+    patterns, starts = error.shape
+    ranking = error.detach().argsort(dim=-1, stable=True)
+    best = ranking[:, 0]
+    objs = problem.embed(estimate, problem.object_shape)
+    rows = torch.arange(patterns, device=best.device)
+    if support is None:
+        support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
+    support = problem.embed(support.expand(patterns, starts, *problem.box_shape), problem.object_shape)
+    agreement = _agreement(objs[rows, best].detach(), objs.detach(), problem.ndim)
+    batch = problem.batch
+    result = Reconstruction(
+        obj=objs[rows, best].reshape(*batch, *problem.object_shape),
+        error=error[rows, best].reshape(batch),
+        support=support[rows, best].reshape(*batch, *problem.object_shape),
+        objs=objs.reshape(*batch, starts, *problem.object_shape),
+        errors=error.reshape(*batch, starts),
+        ranking=ranking.reshape(*batch, starts),
+        agreement=agreement.reshape(*batch, starts),
+        history=torch.stack(list(history), -1).reshape(*batch, starts, -1),
+        iterations=list(iterations),
+        seeds=list(seeds),
+        recipe=recipe,
+        seconds=seconds,
+    )
+    _warn_of_disagreement(result)
+    return result
+
+
+def _agreement(best: Tensor, objs: Tensor, ndim: int) -> Tensor:
+    """Correlation of each start with the best one after alignment: (patterns, starts)."""
+    if objs.shape[1] == 1:
+        return torch.ones(objs.shape[:2], dtype=objs.real.dtype, device=objs.device)
+    axes = tuple(range(-ndim, 0))
+    reference = best.unsqueeze(1).expand_as(objs)
+    aligned = align(objs, reference, ndim=ndim).aligned
+    inner = (aligned.conj() * reference).sum(axes).abs()
+    norms = (_fft.power(objs).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
+    return inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+
+
+def _warn_of_disagreement(result: Reconstruction) -> None:
+    """Warn where starts that fit the data equally well show different objects."""
+    rivals = result.errors <= _RIVAL * result.error[..., None]
+    different = (rivals & (result.agreement < _AGREE)).any(-1)
+    count = int(different.sum())
+    if count:
+        least = float(result.agreement[rivals].min())
+        warnings.warn(
+            f"{count} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "
+            f"best one show another object (correlation down to {least:.2f}). A low residual is no proof here: use a "
+            "tighter support, more starts or more iterations, and compare the starts in `objs`.",
+            stacklevel=5,
+        )

@@ -1,0 +1,226 @@
+"""Projections: the nearest point of each set, found independently in NumPy or by search."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+
+import phaseret as pr
+from phaseret import projections
+from phaseret.projections import MagnitudeConstraint, ObjectConstraint, project_magnitude, project_object
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+SHAPES = [(8,), (7,), (6, 8), (5, 7), (4, 5, 6), (3, 4, 5)]
+
+
+def slow_project_magnitude(x, magnitude, mask, norm):
+    axes = tuple(range(-magnitude.ndim, 0))
+    field = np.fft.fftn(x, axes=axes, norm=norm)
+    field = np.where(mask, magnitude * np.exp(1j * np.angle(field)), field)
+    return np.fft.ifftn(field, axes=axes, norm=norm)
+
+
+@pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_complex_projection_equals_the_slow_one(shape, norm, device):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, *shape)) + 1j * rng.standard_normal((2, *shape))
+    magnitude, mask = rng.random(shape), rng.random(shape) < 0.8
+    y = project_magnitude(
+        torch.from_numpy(x).to(device),
+        torch.from_numpy(magnitude).to(device),
+        mask=torch.from_numpy(mask).to(device),
+        norm=norm,
+        ndim=len(shape),
+    )
+    np.testing.assert_allclose(y.cpu().numpy(), slow_project_magnitude(x, magnitude, mask, norm), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_real_projection_equals_the_full_one_followed_by_the_real_part(shape, device):
+    """For data that no real object explains, everywhere measured."""
+    rng = np.random.default_rng(0)
+    x, magnitude = rng.standard_normal((2, *shape)), rng.random(shape)
+    y = project_magnitude(torch.from_numpy(x).to(device), torch.from_numpy(magnitude).to(device), ndim=len(shape))
+    expected = slow_project_magnitude(x, magnitude, np.ones(shape, dtype=bool), "ortho").real
+    np.testing.assert_allclose(y.cpu().numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_fast_projection_equals_the_differentiable_one(shape, real, monkeypatch):
+    monkeypatch.setattr(projections, "_SLAB", 7)
+    mask = torch.rand(shape) > 0.2
+    constraint = MagnitudeConstraint(torch.rand(2, 1, *shape).double(), mask=mask, real=real, ndim=len(shape))
+    x = torch.randn(2, 3, *shape, dtype=torch.float64 if real else torch.complex128)
+    torch.testing.assert_close(constraint.project_fast(x), constraint.project(x))
+    item = constraint.index((slice(1, 2),))
+    torch.testing.assert_close(item.project(x[1:]), constraint.project(x)[1:])
+    torch.testing.assert_close(item.residual(x[1:]), constraint.residual(x)[1:])
+
+
+def test_zero_magnitude_gets_phase_zero():
+    y = project_magnitude(torch.zeros(4, 4), torch.ones(4, 4))
+    expected = torch.zeros(4, 4)
+    expected[0, 0] = 4.0
+    torch.testing.assert_close(y, expected)
+
+
+def test_one_unmeasured_side_of_a_pair_follows_the_other():
+    magnitude, mask = torch.ones(5, 6), torch.ones(5, 6) > 0
+    mask[1, 2] = False
+    x = torch.randn(5, 6)
+    y = project_magnitude(x, magnitude, mask=mask)
+    torch.testing.assert_close(y, project_magnitude(x, magnitude))
+    mask[-1, -2] = False
+    field = torch.fft.fft2(project_magnitude(x, magnitude, mask=mask))
+    torch.testing.assert_close(field[1, 2], torch.fft.fft2(x)[1, 2])
+
+
+def test_object_projections_in_closed_form():
+    x = torch.tensor([[3.0, -1.0, 0.5], [2.0, 1.0, -4.0]])
+    support = torch.tensor([[True, True, False], [True, True, True]])
+    cases = [
+        ({"support": support}, [[3.0, -1, 0], [2, 1, -4]]),
+        ({"support": support, "constraint": "nonnegative"}, [[3.0, 0, 0], [2, 1, 0]]),
+        ({"constraint": "real", "bounds": (-0.5, 2.5)}, [[2.5, -0.5, 0.5], [2, 1, -0.5]]),
+        ({"constraint": "real", "support_size": 2}, [[3.0, 0, 0], [0, 0, -4]]),
+        ({"constraint": "nonnegative", "support_size": 2}, [[3.0, 0, 0], [2, 0, 0]]),
+        ({"support": support, "constraint": "nonnegative", "bounds": (0.2, 2)}, [[2.0, 0.2, 0], [2, 1, 0.2]]),
+    ]
+    for options, expected in cases:
+        torch.testing.assert_close(project_object(x, **options), torch.tensor(expected))
+    z = torch.tensor([1.0 + 1j, -2.0 + 0.5j])
+    torch.testing.assert_close(project_object(z, constraint="nonnegative", ndim=1), torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(project_object(z, bounds=(0, 1), ndim=1), z / z.abs())
+    turned = project_object(z, phase_range=(0, math.pi / 4), ndim=1)
+    torch.testing.assert_close(turned, torch.tensor([1.0 + 1j, 0j]))
+
+
+@given(st.floats(-3, 3), st.floats(0, math.pi), st.floats(-math.pi, math.pi), st.floats(0.1, 3))
+def test_the_phase_projection_is_the_nearest_point_of_the_cone(low, width, angle, modulus):
+    z = torch.polar(torch.tensor([modulus]).double(), torch.tensor([angle]).double())
+    y = project_object(z, phase_range=(low, low + width), ndim=1)
+    phases = torch.linspace(low, low + width, 401, dtype=torch.float64)
+    lengths = (z.abs() * torch.cos(z.angle() - phases)).clamp(min=0)
+    searched = (torch.polar(lengths, phases) - z).abs().min()
+    assert (y - z).abs().item() <= searched.item() + 1e-9
+    torch.testing.assert_close(project_object(y, phase_range=(low, low + width), ndim=1), y, atol=1e-6, rtol=0)
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.booleans())
+def test_projections_are_idempotent_and_batched(seed, real):
+    g = torch.Generator().manual_seed(seed)
+    dtype = torch.float64 if real else torch.complex128
+    x = torch.randn(3, 6, 5, dtype=dtype, generator=g)
+    magnitude = torch.rand(3, 6, 5, dtype=torch.float64, generator=g)
+    y = project_magnitude(x, magnitude)
+    torch.testing.assert_close(project_magnitude(y, magnitude), y)
+    torch.testing.assert_close(project_magnitude(x[1], magnitude[1]), y[1])
+    options = {"support_size": 7, "constraint": "real" if real else "complex"}
+    s = project_object(x, **options)
+    torch.testing.assert_close(project_object(s, **options), s)
+    torch.testing.assert_close(project_object(x[2], **options), s[2])
+
+
+def test_choose_takes_the_pixels_that_agree():
+    x = torch.tensor([[1.0, -1.0], [2.0, 0.5]])
+    inside, outside = torch.full((2, 2), 7.0), torch.full((2, 2), -7.0)
+    support = torch.tensor([[True, True], [False, True]])
+    known = ObjectConstraint(support=support, constraint="nonnegative")
+    assert known.choose(x, inside, outside).tolist() == [[7, -7], [-7, 7]]
+    known = ObjectConstraint(support_size=1, constraint="nonnegative", bounds=(0.0, 1.5))
+    assert known.choose(x, inside, outside).tolist() == [[-7, -7], [-7, -7]]
+    known = ObjectConstraint(constraint="real")
+    assert known.choose(x, inside, outside) is inside
+    known = ObjectConstraint(support=support)
+    assert known.choose(x + 0j, inside + 0j, outside + 0j).real.tolist() == [[7, 7], [-7, 7]]
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_gradients_of_the_magnitude_projection(dtype):
+    x = torch.randn(4, 3, dtype=dtype, requires_grad=True)
+    magnitude = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
+    mask = torch.rand(4, 3) > 0.2
+    assert gradcheck(lambda x, m: project_magnitude(x, m, mask=mask), (x, magnitude))
+    assert gradgradcheck(lambda x, m: project_magnitude(x, m, mask=mask), (x, magnitude))
+
+
+def test_gradient_at_a_zero_of_the_spectrum_is_zero():
+    x = torch.ones(4, 4, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(project_magnitude(x, torch.ones(4, 4).double()).square().sum(), x)
+    assert gradient.isfinite().all()
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient))
+
+
+def test_gradients_of_the_object_projection():
+    x = torch.randn(5, 5, dtype=torch.float64, requires_grad=True)
+    support = torch.rand(5, 5) > 0.3
+    options = {"support": support, "constraint": "nonnegative", "bounds": (0.0, 0.7)}
+    assert gradcheck(lambda x: project_object(x, **options), x)
+    z = torch.randn(5, 5, dtype=torch.complex128, requires_grad=True)
+    assert gradcheck(lambda z: project_object(z, phase_range=(-1.0, 1.0), bounds=(0.2, 0.8), support_size=9), z)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+X = torch.rand(2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: project_magnitude(X.int(), X), TypeError, "project_magnitude: obj must be real or complex floating"),
+        (lambda: project_magnitude(X, X + 0j), TypeError, "project_magnitude: magnitude must be real floating"),
+        (lambda: project_magnitude(X, X[..., :3]), ValueError, r"magnitude must have the shape of obj \(2, 4, 4\)"),
+        (lambda: project_magnitude(X, X, mask=X), TypeError, "project_magnitude: mask must be a boolean tensor"),
+        (lambda: project_magnitude(X, X, mask=X[:1] > 0), ValueError, "mask must have the shape of obj"),
+        (lambda: project_magnitude(X, X, norm="unit"), ValueError, "project_magnitude: norm must be one of 'ortho'"),
+        (lambda: project_object(X, constraint="positive"), ValueError, "project_object: constraint must be one of"),
+        (lambda: project_object(X, support=X), TypeError, "project_object: support must be a boolean tensor"),
+        (lambda: project_object(X, support=X[..., :3] > 0), ValueError, "support must have the shape of obj"),
+        (lambda: project_object(X, support_size=0), ValueError, "support_size must be an integer of at least 1, got 0"),
+        (lambda: project_object(X, bounds=1.0), TypeError, r"project_object: bounds must be a pair \(low, high\)"),
+        (lambda: project_object(X, bounds=(1, 0)), ValueError, r"bounds must be in order, got \(1, 0\)"),
+        (lambda: project_object(X, bounds=(-1, 1)), ValueError, "bounds must be non-negative for constraint='complex'"),
+        (lambda: project_object(X, phase_range=(0, 4)), ValueError, "phase_range must span at most pi"),
+        (
+            lambda: project_object(X, phase_range=(0, 1), constraint="real"),
+            ValueError,
+            "phase_range must go with constraint='complex', got 'real'",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# --- modules ---------------------------------------------------------------------------------------------------------
+
+
+def test_modules_are_their_functions():
+    mask, support, magnitude = torch.rand(4, 4) > 0.2, torch.rand(4, 4) > 0.2, X + 1
+    module = pr.projections.ProjectMagnitude(mask=mask, norm="backward")
+    expected = project_magnitude(X, magnitude, mask=mask, norm="backward")
+    torch.testing.assert_close(module(X, magnitude), expected)
+    assert "mask" in module.state_dict()
+    assert repr(module) == "ProjectMagnitude(mask=True, norm='backward', ndim=2)"
+    module = pr.projections.ProjectObject(support=support, constraint="nonnegative", support_size=3)
+    torch.testing.assert_close(
+        module(X - 0.5), project_object(X - 0.5, support=support, constraint="nonnegative", support_size=3)
+    )
+    assert "support_size=3" in repr(module)

@@ -1,0 +1,230 @@
+"""Every update against the published formula, written once more in NumPy with the full complex transform."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import phaseret as pr
+from phaseret import solvers
+
+BETA = 0.8
+
+
+def p_m(x, magnitude, mask):
+    axes = range(-magnitude.ndim, 0)
+    field = np.fft.fftn(x, axes=axes, norm="ortho")
+    field = np.where(mask, magnitude * np.exp(1j * np.angle(field)), field)
+    result = np.fft.ifftn(field, axes=axes, norm="ortho")
+    return result if np.iscomplexobj(x) else result.real
+
+
+def p_s(x, support, constraint):
+    return np.where(support & (x >= 0 if constraint == "nonnegative" else True), x, 0)
+
+
+def agrees(x, support, constraint):
+    return support & (x >= 0) if constraint == "nonnegative" else support
+
+
+def er(x, M, S, A, n):
+    return S(M(x))
+
+
+def hio(x, M, S, A, n):
+    p = M(x)
+    return np.where(A(p), p, x - BETA * p)
+
+
+def raar(x, M, S, A, n):
+    p = M(x)
+    r_m = 2 * p - x
+    r_s = 2 * S(r_m) - r_m
+    return BETA / 2 * (r_s + x) + (1 - BETA) * p
+
+
+def raar_schedule(x, M, S, A, n):
+    beta = 0.95 + (0.6 - 0.95) * np.exp(-((n / 7) ** 3))
+    p = M(x)
+    r_m = 2 * p - x
+    r_s = 2 * S(r_m) - r_m
+    return beta / 2 * (r_s + x) + (1 - beta) * p
+
+
+def dm(x, M, S, A, n):
+    gamma_s, gamma_m = -1 / BETA, 1 / BETA
+    f_s = S(x) + gamma_s * (S(x) - x)
+    f_m = M(x) + gamma_m * (M(x) - x)
+    return x + BETA * (S(f_m) - M(f_s))
+
+
+def rrr(x, M, S, A, n):
+    return x + BETA * (M(2 * S(x) - x) - S(x))
+
+
+PAIRS = {
+    "er": (solvers.ErrorReduction(4), er),
+    "hio": (solvers.HIO(4, beta=BETA), hio),
+    "raar": (solvers.RAAR(4, beta=BETA), raar),
+    "raar schedule": (solvers.RAAR(4, beta=(0.6, 0.95)), raar_schedule),
+    "dm": (solvers.DifferenceMap(4, beta=BETA), dm),
+    "rrr": (solvers.RRR(4, beta=BETA), rrr),
+}
+PROBLEMS = {
+    "2d even": ((8, 10), (4, 5)),
+    "2d odd": ((9, 7), (4, 3)),
+    "1d": ((15,), (7,)),
+    "3d": ((5, 6, 7), (3, 3, 4)),
+}
+
+
+def problem(shape, object_shape, constraint, seed=0):
+    """A noisy pattern that no object explains, a ragged support away from the corner, some unmeasured pixels."""
+    rng = np.random.default_rng(seed)
+    support = np.zeros(shape, dtype=bool)
+    support[tuple(slice(1, 1 + n) for n in object_shape)] = rng.random(object_shape) < 0.8
+    intensity = rng.random(shape)
+    mask = rng.random(shape) < 0.9
+    x = rng.standard_normal(shape)
+    return intensity, mask, support, x + 1j * rng.standard_normal(shape) if constraint == "complex" else x
+
+
+def data_for(intensity, mask, constraint):
+    """Magnitude and mask of the reference; a real object needs both sides of each pair to be alike."""
+    if constraint == "complex":
+        return np.sqrt(intensity), mask
+    axes = tuple(range(intensity.ndim))
+    mirrored = [np.roll(np.flip(a, axes), 1, axes) for a in (np.sqrt(intensity) * mask, mask)]
+    count = mask.astype(float) + mirrored[1]
+    return (np.sqrt(intensity) * mask + mirrored[0]) / np.maximum(count, 1), count > 0
+
+
+@pytest.mark.parametrize("constraint", ["complex", "real", "nonnegative"])
+@pytest.mark.parametrize("sizes", PROBLEMS)
+@pytest.mark.parametrize("name", PAIRS)
+def test_four_iterations_equal_the_published_formula(name, sizes, constraint, device):
+    algorithm, reference = PAIRS[name]
+    shape, object_shape = PROBLEMS[sizes]
+    intensity, mask, support, x0 = problem(shape, object_shape, constraint)
+    seen = []
+    algorithm(
+        torch.from_numpy(intensity).to(device),
+        mask=torch.from_numpy(mask).to(device),
+        support=torch.from_numpy(support).to(device),
+        constraint=constraint,
+        init=torch.from_numpy(x0).to(device),
+        ndim=len(shape),
+        check_every=1,
+        callback=lambda run: seen.append(run.iterate.cpu().numpy().copy()[0, 0]) is not None,
+    )
+    magnitude, measured = data_for(intensity, mask, constraint)
+    x = x0
+    for n, iterate in enumerate(seen):
+        x = reference(
+            x,
+            lambda y: p_m(y, magnitude, measured),
+            lambda y: p_s(y, support, constraint),
+            lambda y: agrees(y, support, constraint),
+            n,
+        )
+        np.testing.assert_allclose(iterate, x, atol=1e-10)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_differentiable_path_equals_the_fast_one(name):
+    algorithm, _ = PAIRS[name]
+    intensity, mask, support, x0 = problem((8, 10), (4, 5), "nonnegative")
+    x0 = torch.from_numpy(x0)
+    options = {
+        "mask": torch.from_numpy(mask),
+        "support": torch.from_numpy(support),
+        "constraint": "nonnegative",
+        "check_every": 2,
+    }
+    fast = algorithm(torch.from_numpy(intensity), init=x0, **options)
+    slow = algorithm(torch.from_numpy(intensity), init=x0.clone().requires_grad_(), **options)
+    assert slow.obj.requires_grad
+    torch.testing.assert_close(slow.obj.detach(), fast.obj)
+    torch.testing.assert_close(slow.history.detach(), fast.history)
+
+
+def test_a_learned_beta_gets_the_gradient_of_finite_differences():
+    obj = torch.rand(4, 4, dtype=torch.float64)
+    intensity = pr.operators.fourier_intensity(obj, (8, 8))
+    support = torch.ones(4, 4, dtype=torch.bool)
+
+    def error(beta, kind):
+        r = kind(3, beta=beta)(intensity, support=support, constraint="real")
+        return (r.obj - obj).square().sum()
+
+    for kind in (solvers.HIO, solvers.RAAR, solvers.DifferenceMap, solvers.RRR):
+        beta = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda b, kind=kind: error(b, kind), beta)
+
+
+def test_a_beta_parameter_is_trained_through_the_loop():
+    obj = torch.rand(4, 6, 6)
+    intensity = pr.operators.fourier_intensity(obj, (12, 12))
+    algorithm = solvers.HIO(3, beta=torch.nn.Parameter(torch.tensor(0.5)))
+    assert [name for name, _ in algorithm.named_parameters()] == ["beta"]
+    r = algorithm(intensity, support=torch.ones(6, 6, dtype=torch.bool), constraint="nonnegative")
+    r.error.sum().backward()
+    assert algorithm.beta.grad.isfinite()
+    assert algorithm.beta.grad != 0
+
+
+def test_the_intensity_gets_a_gradient_zeros_included():
+    intensity = torch.rand(8, 8, dtype=torch.float64)
+    intensity[2, 3] = 0.0
+    intensity.requires_grad_()
+    r = solvers.HIO(3)(intensity, support=torch.ones(4, 4, dtype=torch.bool), constraint="real")
+    (gradient,) = torch.autograd.grad(r.obj.square().sum(), intensity)
+    assert gradient.isfinite().all()
+    assert (gradient != 0).any()
+    assert gradient[2, 3] == 0
+
+
+def test_both_estimates_of_the_difference_map_are_one_at_a_solution():
+    obj = torch.rand(4, 4, dtype=torch.float64)
+    magnitude = pr.operators.fourier_magnitude(obj, (8, 8))
+    measured = pr.projections.MagnitudeConstraint(magnitude, real=True)
+    support = torch.zeros(8, 8, dtype=torch.bool)
+    support[:4, :4] = True
+    known = pr.projections.ObjectConstraint(support=support, constraint="nonnegative", dtype=torch.float64)
+    x = torch.nn.functional.pad(obj, (0, 4, 0, 4))
+    first, second = solvers.DifferenceMap(beta=0.8).estimates(x, measured.project, known)
+    torch.testing.assert_close(first, x)
+    torch.testing.assert_close(second, x)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_solution_is_a_fixed_point(name):
+    algorithm, _ = PAIRS[name]
+    obj = torch.rand(5, 5, dtype=torch.float64)
+    intensity = pr.operators.fourier_intensity(obj, (10, 10))
+    r = algorithm(intensity, support=torch.ones(5, 5, dtype=torch.bool), constraint="nonnegative", init=obj)
+    torch.testing.assert_close(r.obj, obj)
+    assert r.error < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: solvers.HIO(0), "HIO: n_iter must be an integer of at least 1, got 0"),
+        (lambda: solvers.HIO(beta=0), "HIO: beta must be a finite number above 0 and at most 2.0, got 0"),
+        (lambda: solvers.RAAR(beta=1.1), "RAAR: beta must be a finite number above 0 and at most 1.0, got 1.1"),
+        (lambda: solvers.RAAR(beta=(0.5, 0.7, 0.9)), r"RAAR: beta must be a number or a pair \(b0, b1\), got"),
+        (lambda: solvers.RRR(beta=float("nan")), "RRR: beta must be a finite number above 0 and at most 2.0, got nan"),
+    ],
+)
+def test_options_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_repr_shows_the_options():
+    assert repr(solvers.HIO(50, beta=0.7)) == "HIO(n_iter=50, beta=0.7)"
+    assert repr(solvers.RAAR(50, beta=(0.5, 0.9))) == "RAAR(n_iter=50, beta=(0.5, 0.9))"
+    assert repr(solvers.ErrorReduction(5)) == "ErrorReduction(n_iter=5)"

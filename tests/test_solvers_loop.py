@@ -1,0 +1,249 @@
+"""The loop: batches, chunks, seeds, starts, masks, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import phaseret as pr
+from phaseret import solvers
+
+# most runs here are too short to solve anything
+pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions are not unique")
+
+
+def box(*shape):
+    return torch.ones(shape, dtype=torch.bool)
+
+
+def patterns(count=3, n=6, m=12):
+    obj = torch.rand(count, n, n)
+    return obj, pr.operators.fourier_intensity(obj, (m, m))
+
+
+def same(a, b):
+    torch.testing.assert_close(a.objs, b.objs, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(a.errors, b.errors, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("constraint", ["complex", "real", "nonnegative"])
+def test_a_batch_gives_what_its_items_give_one_by_one(constraint, device):
+    _, intensity = patterns()
+    intensity, support = intensity.to(device), box(6, 6).to(device)
+    together = solvers.HIO(25)(intensity, support=support, constraint=constraint, starts=2)
+    for item in range(3):
+        alone = solvers.HIO(25)(intensity[item], support=support, constraint=constraint, starts=2)
+        torch.testing.assert_close(alone.objs, together.objs[item], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(alone.obj, together.obj[item], atol=1e-4, rtol=1e-4)
+        assert alone.history.shape == together.history[item].shape == (2, 3)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 100])
+def test_results_do_not_depend_on_the_chunk(chunk):
+    _, intensity = patterns()
+    support = torch.rand(3, 6, 6) > 0.1
+    whole = solvers.RRR(25)(intensity, support=support, starts=3, constraint="nonnegative")
+    same(whole, solvers.RRR(25)(intensity, support=support, starts=3, constraint="nonnegative", chunk=chunk))
+
+
+def test_several_batch_axes_are_kept():
+    _, intensity = patterns(4)
+    support = torch.rand(4, 6, 6) > 0.1
+    flat = solvers.HIO(7)(intensity, support=support, starts=2)
+    r = solvers.HIO(7)(intensity.reshape(2, 2, 12, 12), support=support.reshape(2, 2, 6, 6), starts=2)
+    assert r.obj.shape == (2, 2, 6, 6)
+    assert r.objs.shape == (2, 2, 2, 6, 6)
+    assert r.error.shape == (2, 2)
+    assert r.errors.shape == r.ranking.shape == r.agreement.shape == (2, 2, 2)
+    assert r.history.shape == (2, 2, 2, 1)
+    assert r.iterations == [7]
+    torch.testing.assert_close(r.obj.flatten(0, 1), flat.obj)
+
+
+def test_starts_are_reproducible_one_by_one_from_their_seeds():
+    _, intensity = patterns(2)
+    many = solvers.HIO(20)(intensity, support=box(6, 6), constraint="nonnegative", starts=3, seed=7)
+    assert many.seeds == [7, 8, 9]
+    one = solvers.HIO(20)(intensity, support=box(6, 6), constraint="nonnegative", seed=9)
+    torch.testing.assert_close(one.obj, many.objs[:, 2], atol=1e-4, rtol=1e-4)
+    other = solvers.HIO(20)(intensity, support=box(6, 6), constraint="nonnegative", seed=3)
+    assert not torch.allclose(one.obj, other.obj)
+
+
+def test_a_generator_decides_the_seeds():
+    _, intensity = patterns(1)
+    runs = [
+        solvers.HIO(5)(intensity, support=box(6, 6), starts=2, generator=torch.Generator().manual_seed(g))
+        for g in (1, 1, 2)
+    ]
+    assert runs[0].seeds == runs[1].seeds != runs[2].seeds
+    torch.testing.assert_close(runs[0].objs, runs[1].objs)
+
+
+def test_the_best_start_is_the_one_with_the_least_error():
+    _, intensity = patterns()
+    r = solvers.HIO(60)(intensity, support=box(6, 6), constraint="nonnegative", starts=4)
+    torch.testing.assert_close(r.error, r.errors.amin(-1))
+    torch.testing.assert_close(r.errors.gather(-1, r.ranking), r.errors.sort(-1).values)
+    torch.testing.assert_close(r.obj, r.objs[torch.arange(3), r.ranking[:, 0]])
+    torch.testing.assert_close(r.history[..., -1], r.errors)
+    torch.testing.assert_close(r.agreement.gather(-1, r.ranking[:, :1]), torch.ones(3, 1))
+
+
+@pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])
+@pytest.mark.parametrize("constraint", ["complex", "real"])
+def test_the_error_is_the_relative_magnitude_error_of_the_object(norm, constraint):
+    shape = (9, 8)
+    intensity = torch.rand(shape)
+    mask = torch.rand(shape) > 0.2
+    support = torch.zeros(shape, dtype=torch.bool)
+    support[2:6, 3:6] = True
+    r = solvers.HIO(12)(intensity, mask=mask, support=support, constraint=constraint, norm=norm)
+    magnitude = torch.fft.fft2(r.obj, norm=norm).abs()
+    error = ((magnitude - intensity.sqrt()).square() * mask).sum() / (intensity * mask).sum()
+    torch.testing.assert_close(r.error, error.sqrt())
+
+
+def test_an_easy_pattern_is_solved_and_the_starts_agree():
+    obj, intensity = patterns(2, 8, 20)
+    r = solvers.RRR(400)(intensity, support=box(8, 8), constraint="nonnegative", starts=3)
+    aligned = pr.symmetry.align(r.obj, obj).aligned
+    torch.testing.assert_close(aligned, obj, atol=1e-3, rtol=0)
+    assert (r.agreement > 0.999).all()
+    assert "100% of the best agree" in repr(r)
+
+
+def test_starts_that_disagree_are_warned_of():
+    intensity = torch.ones(16, 16)
+    with pytest.warns(UserWarning, match="1 of 1 reconstructions are not unique: starts that fit the data as well"):
+        r = solvers.ErrorReduction(2)(intensity, support=box(8, 8), starts=6)
+    assert (r.agreement < 0.9).any()
+
+
+def test_a_centered_pattern_gives_the_same_object():
+    _, intensity = patterns()
+    mask = torch.rand(12, 12) > 0.1
+    plain = solvers.HIO(20)(intensity, mask=mask, support=box(6, 6), constraint="real")
+    shifted = torch.fft.fftshift(intensity, (-2, -1))
+    options = {"mask": torch.fft.fftshift(mask), "support": box(6, 6), "constraint": "real"}
+    same(plain, solvers.HIO(20)(shifted, centered=True, **options))
+
+
+def test_unmeasured_values_do_not_matter():
+    _, intensity = patterns()
+    mask = torch.rand(12, 12) > 0.1
+    runs = []
+    for fill in (0.0, math.nan, -5.0):
+        data = torch.where(mask, intensity, fill)
+        runs.append(solvers.RAAR(20)(data, mask=mask, support=box(6, 6), constraint="nonnegative"))
+    torch.testing.assert_close(runs[0].obj, runs[1].obj)
+    torch.testing.assert_close(runs[0].obj, runs[2].obj)
+
+
+def test_init_replaces_the_first_start_or_all_of_them():
+    obj, intensity = patterns()
+    support = box(6, 6)
+    r = solvers.HIO(3)(intensity, support=support, constraint="nonnegative", init=obj, starts=2)
+    torch.testing.assert_close(r.objs[:, 0], obj, atol=1e-5, rtol=0)
+    assert (r.ranking[:, 0] == 0).all()
+    assert (r.errors[:, 1] > 1e-2).all()
+    padded = torch.nn.functional.pad(obj, (0, 6, 0, 6))
+    both = torch.stack([padded, padded], 1)
+    r = solvers.HIO(3)(intensity, support=support, constraint="nonnegative", init=both, starts=2)
+    torch.testing.assert_close(r.objs, both[..., :6, :6], atol=1e-5, rtol=0)
+    kept = both.clone()
+    solvers.HIO(20)(intensity, support=support, init=both, starts=2)
+    torch.testing.assert_close(both, kept)
+
+
+def test_a_start_of_zeros_is_a_start_with_phase_zero():
+    _, intensity = patterns(1)
+    r = solvers.HIO(5)(intensity, support=box(6, 6), constraint="real", init=torch.zeros(6, 6))
+    assert r.obj.abs().sum() > 0
+    assert r.obj.isfinite().all()
+
+
+def test_a_callback_sees_each_check_and_can_stop():
+    _, intensity = patterns()
+    seen = []
+
+    def callback(run):
+        seen.append((run.iteration, run.error.shape, run.estimate.shape))
+        return run.iteration >= 20
+
+    r = solvers.HIO(100)(intensity, support=box(6, 6), starts=2, check_every=10, callback=callback)
+    assert seen == [(10, (3, 2), (3, 2, 6, 6)), (20, (3, 2), (3, 2, 6, 6))]
+    assert r.iterations == [10, 20]
+
+
+def test_float64_stays_float64_and_half_is_promoted():
+    _, intensity = patterns()
+    assert solvers.HIO(2)(intensity.double(), support=box(6, 6)).obj.dtype == torch.complex128
+    assert solvers.HIO(2)(intensity.half(), support=box(6, 6), constraint="real").obj.dtype == torch.float32
+
+
+def test_support_size_alone_keeps_that_many_pixels():
+    _, intensity = patterns()
+    r = solvers.RRR(30)(intensity, support_size=36, constraint="nonnegative", starts=2)
+    assert r.obj.shape == (3, 12, 12)
+    assert ((r.objs != 0).sum((-1, -2)) <= 36).all()
+
+
+def test_bounds_and_phase_range_hold():
+    _, intensity = patterns()
+    r = solvers.HIO(30)(intensity, support=box(6, 6), constraint="real", bounds=(0.2, 0.5))
+    assert r.obj.min() >= 0.2
+    assert r.obj.max() <= 0.5
+    r = solvers.HIO(30)(intensity, support=box(6, 6), phase_range=(-0.3, 0.4))
+    assert r.obj.angle().min() >= -0.3 - 1e-5
+    assert r.obj.angle().max() <= 0.4 + 1e-5
+
+
+GOOD = torch.rand(3, 12, 12) + 0.1
+S = torch.ones(6, 6, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("intensity", "options", "error", "message"),
+    [
+        (GOOD + 0j, {"support": S}, TypeError, "HIO: intensity must be real floating, got torch.complex64"),
+        (-GOOD, {"support": S}, ValueError, "HIO: intensity must be non-negative, got -"),
+        (GOOD / 0, {"support": S}, ValueError, "HIO: intensity must be finite, got 432 NaN or infinite values"),
+        (0 * GOOD, {"support": S}, ValueError, "HIO: intensity must have a positive measured pixel in each pattern"),
+        (GOOD, {"support": S, "mask": torch.zeros(12, 12) > 0}, ValueError, "HIO: mask must leave at least one"),
+        (GOOD, {"support": S, "mask": torch.ones(12, 12)}, TypeError, "HIO: mask must be a boolean tensor"),
+        (GOOD, {"support": S, "mask": torch.ones(11, 12) > 0}, ValueError, "HIO: mask must have the shape of the"),
+        (GOOD, {"support": ~S}, ValueError, "HIO: support must hold at least one pixel, got an empty one"),
+        (GOOD, {"support": S.float()}, TypeError, "HIO: support must be a boolean tensor"),
+        (GOOD, {"support": torch.ones(13, 6) > 0}, ValueError, r"HIO: support must fit into the data grid \(12, 12\)"),
+        (GOOD, {"support": torch.ones(7, 6) > 0}, ValueError, r"HIO: fourier_shape must be at least \(13, 11\)"),
+        (GOOD, {"support": S.expand(2, 6, 6)}, ValueError, r"HIO: support must have the batch shape \(3,\)"),
+        (GOOD, {}, ValueError, "HIO: the object must be restricted for constraint='complex', got nothing"),
+        (
+            GOOD,
+            {"support": S, "constraint": "positive"},
+            ValueError,
+            "HIO: constraint must be one of 'complex', 'real'",
+        ),
+        (GOOD, {"support": S, "starts": 0}, ValueError, "HIO: starts must be an integer of at least 1, got 0"),
+        (GOOD, {"support": S, "seed": -1}, ValueError, "HIO: seed must be an integer of at least 0, got -1"),
+        (GOOD, {"support": S, "check_every": 0}, ValueError, "HIO: check_every must be an integer of at least 1"),
+        (GOOD, {"support": S, "chunk": 0}, ValueError, "HIO: chunk must be an integer of at least 1, got 0"),
+        (GOOD, {"support": S, "ndim": 4}, ValueError, "HIO: ndim must be 1, 2 or 3, got 4"),
+        (GOOD, {"support": S, "norm": "none"}, ValueError, "HIO: norm must be one of 'ortho', 'backward', 'forward'"),
+        (GOOD, {"support": S, "init": torch.rand(5, 6)}, ValueError, "HIO: init must have the shape"),
+        (GOOD, {"support_size": 0}, ValueError, "HIO: support_size must be an integer of at least 1, got 0"),
+    ],
+)
+def test_bad_input_is_refused(intensity, options, error, message):
+    with pytest.raises(error, match=message):
+        solvers.HIO(2)(intensity, **options)
+
+
+def test_a_support_that_the_data_cannot_determine_is_warned_of():
+    support = torch.zeros(12, 12, dtype=torch.bool)
+    support[:10, :10] = True
+    with pytest.warns(UserWarning, match="HIO: the support holds 100 of 144 pixels; above one half the data do not"):
+        solvers.HIO(2)(GOOD, support=support)
