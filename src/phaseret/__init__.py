@@ -14,4 +14,15 @@ from phaseret import datasets, io, losses, metrics, models, operators, plotting,
 
 __version__ = "0.1.0"
 
-__all__ = ["datasets", "io", "losses", "metrics", "models", "operators", "plotting", "projections", "solvers", "symmetry"]
+__all__ = [
+    "datasets",
+    "io",
+    "losses",
+    "metrics",
+    "models",
+    "operators",
+    "plotting",
+    "projections",
+    "solvers",
+    "symmetry",
+]

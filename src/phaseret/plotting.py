@@ -1,0 +1,242 @@
+"""Pictures of patterns and reconstructions, as Matplotlib figures.
+
+Which one should I use? :func:`plot_pattern` before a reconstruction, :func:`plot_reconstruction` after it: it shows not
+only the object but also whether the starts agree, since a small residual alone is no proof. :func:`plot_comparison`
+puts two objects side by side. Each gives a `matplotlib.figure.Figure` without touching any global state, which a
+notebook shows and :func:`save_figure` writes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft, metrics
+from phaseret.io import Measurement
+from phaseret.io._files import written
+from phaseret.operators import FourierIntensity
+from phaseret.solvers import Reconstruction
+from phaseret.symmetry import align
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
+
+_INCHES = 3.6
+
+
+def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
+    """The logarithm of the intensity with the zero frequency in the middle, and which pixels were not measured.
+
+    Args:
+        measurement: From `phaseret.io.load_intensity` or `as_measurement`.
+        index: Which pattern of a stack. Of a volume the middle slice is shown.
+
+    Returns:
+        Figure with one panel.
+
+    Raises:
+        TypeError: if measurement is no Measurement.
+        ValueError: if there is no such pattern.
+        ImportError: if Matplotlib is not installed.
+
+    Example:
+        >>> pattern = pr.io.as_measurement(pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16)))
+        >>> len(plot_pattern(pattern).axes)  # the panel and its colour bar
+        2
+    """
+    where = "plot_pattern"
+    if not isinstance(measurement, Measurement):
+        got = type(measurement).__name__
+        _checks.fail(
+            where, f"measurement must be a Measurement, got {got}", "Use phaseret.io.as_measurement", TypeError
+        )
+    axes = range(-measurement.ndim, 0)
+    intensity = _fft.center(_item(where, measurement.intensity, measurement.ndim, index), axes)
+    positive = intensity[intensity > 0]
+    shown = intensity.clamp(min=float(positive.min())).log10()
+    if measurement.mask is not None:
+        mask = _item(where, measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
+        shown = shown.masked_fill(~_fft.center(mask, axes), torch.nan)
+    figure, (panel,) = _panels(where, 1)
+    _show(panel, shown, "log10 intensity, unmeasured in red", cmap="viridis", bad="tab:red")
+    return figure
+
+
+def plot_reconstruction(
+    reconstruction: Reconstruction, *, measurement: Measurement | None = None, index: int = 0
+) -> Figure:
+    """The object of the best start, the residuals of all starts, their agreement, and with the data the PRTF.
+
+    Args:
+        reconstruction: What a solver returned.
+        measurement: The data it was made from, for the phase retrieval transfer function of the starts.
+        index: Which pattern of a stack. Of a volume the middle slice is shown.
+
+    Returns:
+        Figure: the object (modulus and phase if it is complex), the residual during the run, agreement with the best
+        start against residual, and the PRTF if there are a measurement and several starts.
+
+    Raises:
+        TypeError: if reconstruction is no Reconstruction.
+        ValueError: if there is no such pattern.
+        ImportError: if Matplotlib is not installed.
+    """
+    where = "plot_reconstruction"
+    if not isinstance(reconstruction, Reconstruction):
+        got = type(reconstruction).__name__
+        _checks.fail(where, f"reconstruction must be what a solver returned, got {got}", error=TypeError)
+    r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
+    box = _box(_item(where, r.support, ndim, index))
+    obj = _item(where, r.obj, ndim, index)[box]
+    history, errors = _item(where, r.history, 2, index), _item(where, r.errors, 1, index)
+    ranking = _item(where, r.ranking, 1, index).tolist()
+    curve = None
+    if measurement is not None and len(ranking) > 1:
+        objs = _item(where, r.objs, ndim + 1, index)
+        curve = _agreement_of_phases(torch.stack([objs[start][box] for start in ranking]), measurement, index)
+    complex_ = obj.is_complex()
+    figure, panels = _panels(where, 3 + complex_ + (curve is not None))
+    _show_object(panels, obj)
+    panel = panels[1 + complex_]
+    for start in reversed(ranking):
+        color, width = ("tab:blue", 2.0) if start == ranking[0] else ("0.7", 0.8)
+        panel.semilogy(r.iterations, history[start], color=color, linewidth=width)
+    panel.set(title="residual of all starts, best in blue", xlabel="iteration")
+    panel = panels[2 + complex_]
+    panel.plot(errors, _item(where, r.agreement, 1, index), "o", alpha=0.6)
+    panel.set(title="do the starts agree?", xlabel="residual", ylabel="correlation with the best", ylim=(0, 1.05))
+    if curve is not None:
+        _show_curve(panels[-1], curve, "phase retrieval transfer function")
+    return figure
+
+
+def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
+    """An estimate after alignment, the object, and their Fourier ring correlation.
+
+    Args:
+        estimate: Candidate object, real or complex.
+        obj: What it is compared with.
+        ndim: Number of axes, all of them: the pair is one item.
+
+    Shape:
+        - estimate, obj: (n1..nd)
+
+    Returns:
+        Figure with three panels (five for complex objects).
+
+    Raises:
+        ValueError: if the shapes differ.
+        ImportError: if Matplotlib is not installed.
+    """
+    where = "plot_comparison"
+    aligned = align(estimate, obj, ndim=ndim, scale=True).aligned.detach()
+    obj = obj.detach()
+    if obj.ndim != ndim:
+        _checks.fail(where, f"obj must have {ndim} axes, got shape {tuple(obj.shape)}")
+    width = 1 + aligned.is_complex()
+    figure, panels = _panels(where, 2 * width + 1)
+    _show_object(panels[:width], aligned, "estimate, aligned: ")
+    _show_object(panels[width:], obj if width == 1 else obj + 0j)
+    _show_curve(panels[-1], metrics.frc(aligned, obj, align=False, ndim=ndim), "Fourier ring correlation")
+    return figure
+
+
+def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool = False) -> None:
+    """Write a figure under another name and rename it when it is complete.
+
+    Args:
+        path: Its ending says the format: .png, .pdf, .svg, ...
+        figure: What to write.
+        overwrite: Replace an existing file.
+
+    Raises:
+        FileExistsError: if the file exists and `overwrite` is False.
+        OSError: if it cannot be written; then no file is left.
+        ValueError: if Matplotlib does not know the format.
+    """
+    where = "save_figure"
+    ending = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
+    _checks.choice(where, "the ending of path", ending, sorted(figure.canvas.get_supported_filetypes()))
+    with written(where, path, overwrite) as temporary:
+        figure.savefig(temporary, format=ending)
+
+
+def _item(where: str, x: Tensor, axes: int, index: int) -> Tensor:
+    """One item of a batch, on the CPU."""
+    items = x.detach().reshape(-1, *x.shape[x.ndim - axes :])
+    if not -len(items) <= index < len(items):
+        _checks.fail(where, f"index must be one of {len(items)} patterns, got {index}")
+    return items[index].cpu()
+
+
+def _box(support: Tensor) -> tuple[slice, ...]:
+    """The slices that just hold the support."""
+    places = support.nonzero()
+    low, high = places.amin(0).tolist(), places.amax(0).tolist()
+    return tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
+
+
+def _agreement_of_phases(ensemble: Tensor, measurement: Measurement, index: int) -> metrics.RingCurve | None:
+    """The PRTF of one pattern, or None where the support is too large for the padded grid to tell copies apart."""
+    shape, where = measurement.fourier_shape, "plot_reconstruction"
+    if any(m < 2 * n - 1 for m, n in zip(shape, ensemble.shape[1:], strict=True)):
+        return None
+    intensity = _item(where, measurement.intensity, measurement.ndim, index)
+    mask = None
+    if measurement.mask is not None:
+        mask = _item(where, measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
+    return metrics.prtf(ensemble, intensity, FourierIntensity(shape), mask=mask)
+
+
+def _panels(where: str, count: int) -> tuple[Figure, list[Axes]]:
+    figure_module = _checks.extra(where, "matplotlib.figure", "matplotlib", "demo")
+    figure: Figure = figure_module.Figure(figsize=(count * _INCHES, _INCHES), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _show_object(panels: Sequence[Axes], obj: Tensor, name: str = "") -> None:
+    """A real object, or modulus and phase of a complex one."""
+    if obj.is_complex():
+        _show(panels[0], obj.abs(), f"{name}modulus", cmap="gray")
+        _show(panels[1], obj.angle(), f"{name}phase", cmap="twilight", limits=(-math.pi, math.pi))
+    else:
+        _show(panels[0], obj, f"{name}object", cmap="gray")
+
+
+def _show(
+    panel: Axes,
+    x: Tensor,
+    title: str,
+    *,
+    cmap: str,
+    bad: str | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
+) -> None:
+    """A line, an image with its colour bar, or the middle slice of a volume."""
+    import matplotlib
+
+    if x.ndim == 3:
+        x, title = x[len(x) // 2], f"{title}, middle slice"
+    values = x.detach().cpu().numpy()
+    if values.ndim == 1:
+        panel.plot(values)
+    else:
+        colors = matplotlib.colormaps[cmap].with_extremes(bad=bad)
+        panel.figure.colorbar(panel.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1]), ax=panel, shrink=0.8)
+    panel.set_title(title)
+
+
+def _show_curve(panel: Axes, curve: metrics.RingCurve, title: str) -> None:
+    panel.plot(curve.frequency.cpu(), curve.value.cpu())
+    panel.axhline(0.5, color="0.7", linewidth=0.8)
+    panel.set(
+        title=title, xlabel="frequency, cycles per pixel", ylim=(min(0, float(curve.value.nan_to_num().min())), 1.05)
+    )
