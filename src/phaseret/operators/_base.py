@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
-from phaseret import _fft
+from phaseret import _checks, _fft
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Operator(nn.Module):
     """A measurement: the squared absolute value of a linear map of the object.
 
     A subclass sets the two class attributes and writes `linear` and `adjoint`; losses and solvers need nothing more.
+    Its tensors are buffers (or parameters) that follow ``.to(device)`` and ``.to(dtype)``: a real dtype sets the
+    precision and leaves complex ones complex, and half precision leaves them in single precision.
 
     Attributes:
         object_ndim: Number of axes of one object; all axes before them are a batch.
         data_ndim: Number of axes of one measurement.
+
+    Args:
+        chunk: Items that `forward` computes at a time. Results and gradients do not depend on it; peak memory does.
+            Not for `torch.func.grad` and its kin, which cannot recompute.
     """
 
     object_ndim: int
     data_ndim: int
+
+    def __init__(self, *, chunk: int | None = None) -> None:
+        super().__init__()
+        self.chunk = None if chunk is None else _checks.integer(type(self).__name__, "chunk", chunk)
 
     def linear(self, obj: Tensor) -> Tensor:
         """The complex field at the detector, before the modulus is taken: (*, object) -> (*, data)."""
@@ -35,4 +50,39 @@ class Operator(nn.Module):
 
     def forward(self, obj: Tensor) -> Tensor:
         """The intensity: (*, object) -> (*, data), real and non-negative."""
+        self._check(obj)
+        return _fft.in_chunks(self._measure, obj, self.object_ndim, self.chunk)
+
+    def _measure(self, obj: Tensor) -> Tensor:
         return _fft.power(self.linear(obj))
+
+    def _check(self, obj: Tensor) -> None:
+        """Raise unless `obj` is a batch of objects; a subclass adds its own rules."""
+        where = type(self).__name__
+        _checks.floating(where, obj=obj)
+        _checks.rank(where, self.object_ndim, obj=obj)
+        _checks.same_device(where, obj=obj, **dict(self.named_buffers()), **dict(self.named_parameters()))
+
+    def _check_object_shape(self, shape: Sequence[int], expected: Sequence[int], where: str, name: str) -> None:
+        if tuple(shape) != tuple(expected):
+            rule = f"{name} must be {tuple(expected)} for this operator, got {tuple(shape)}"
+            _checks.fail(where, rule, "Make an operator for objects of that shape")
+
+    def _as_field(self, field: Tensor, shape: Sequence[int]) -> Tensor:
+        """The argument of `adjoint`, checked and complex."""
+        where = f"{type(self).__name__}.adjoint"
+        _checks.floating(where, field=field)
+        if field.ndim < len(shape) or tuple(field.shape[field.ndim - len(shape) :]) != tuple(shape):
+            sizes = ", ".join(map(str, shape))
+            _checks.fail(where, f"field must have the shape (*, {sizes}), got {tuple(field.shape)}")
+        field = _fft.promote(field)
+        return field if field.is_complex() else field + 0j
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def keep_complex(tensor: Tensor) -> Tensor:
+            if not tensor.is_complex():
+                return _fft.promote(fn(tensor))
+            pairs = fn(torch.view_as_real(tensor))
+            return fn(tensor) if pairs.is_complex() else torch.view_as_complex(_fft.promote(pairs).contiguous())
+
+        return super()._apply(keep_complex, recurse)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
@@ -82,11 +81,10 @@ class _Fourier(Operator):
         onesided: bool = False,
         chunk: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(chunk=chunk)
         where = type(self).__name__
         self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
         _checks.choice(where, "norm", norm, _fft.NORMS)
-        self.chunk = None if chunk is None else _checks.integer(where, "chunk", chunk)
         self.norm, self.centered, self.onesided = norm, bool(centered), bool(onesided)
         self.object_ndim = self.data_ndim = len(self.fourier_shape)
 
@@ -106,9 +104,8 @@ class _Fourier(Operator):
         return _fft.center(computed, self._centered_axes())
 
     def _check(self, obj: Tensor) -> None:
+        super()._check(obj)
         where = type(self).__name__
-        _checks.floating(where, obj=obj)
-        _checks.rank(where, self.object_ndim, obj=obj)
         _checks.fourier_shape(where, self.fourier_shape, obj.shape[-self.object_ndim :])
         if self.onesided and obj.is_complex():
             fix = "A complex object has no half spectrum: use onesided=False"
@@ -128,19 +125,12 @@ class _Fourier(Operator):
         if object_shape is None:
             _checks.fail(where, "object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
         shape = _checks.shape(where, "object_shape", object_shape)
-        _checks.floating(where, field=field)
         _checks.fourier_shape(where, self.fourier_shape, shape)
-        if tuple(field.shape[-self.data_ndim :]) != self.data_shape:
-            _checks.fail(where, f"field must have the shape (*, {self.data_shape}), got {tuple(field.shape)}")
-        field = _fft.promote(field)
-        field = _fft.uncenter(field, self._centered_axes()) + 0j
+        field = _fft.uncenter(self._as_field(field, self.data_shape), self._centered_axes())
         if not self.onesided:
             return _fft.adjoint(field, self.fourier_shape, shape, self.norm)
         once = field / _fft.pair_weights(self.fourier_shape[-1], field)
         return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm)
-
-    def _measure(self, obj: Tensor) -> Tensor:
-        raise NotImplementedError
 
     def forward(self, obj: Tensor) -> Tensor:
         """The measurement: (*, n1..nd) -> (*, m1..md), real."""
@@ -200,8 +190,8 @@ def fourier_intensity(
     Source:
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, section 1.
     """
-    options = {"norm": norm, "centered": centered, "onesided": onesided, "chunk": chunk}
-    return FourierIntensity(fourier_shape, **options)(obj)
+    operator = FourierIntensity(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
+    return operator(obj)
 
 
 class FourierIntensity(_Fourier):
@@ -239,12 +229,12 @@ def fourier_magnitude(
         >>> fourier_magnitude(torch.ones(2), (4,), norm="backward")
         tensor([2.0000, 1.4142, 0.0000, 1.4142])
     """
-    options = {"norm": norm, "centered": centered, "onesided": onesided, "chunk": chunk}
-    return FourierMagnitude(fourier_shape, **options)(obj)
+    operator = FourierMagnitude(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
+    return operator(obj)
 
 
 class FourierMagnitude(_Fourier):
     """Module of :func:`fourier_magnitude`, with the same options; also `linear` and `adjoint`."""
 
     def _measure(self, obj: Tensor) -> Tensor:
-        return _fft.spectrum(obj, self.fourier_shape, self.norm).abs()
+        return _fft.magnitude(_fft.spectrum(obj, self.fourier_shape, self.norm), self.object_ndim)

@@ -1,0 +1,97 @@
+"""Slow NumPy versions of the operators, by explicit sums and matrices, and the checks that all operators share."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phaseret.operators import Operator
+
+
+def dft(obj: np.ndarray, shape: Sequence[int], norm: str = "ortho") -> np.ndarray:
+    """Fourier transform of one zero-padded object, as the sum over its pixels for each frequency."""
+    scale = {"ortho": np.prod(shape) ** -0.5, "backward": 1.0, "forward": 1.0 / np.prod(shape)}[norm]
+    result = np.zeros(shape, dtype=complex)
+    for k in np.ndindex(*shape):
+        for x in np.ndindex(*obj.shape):
+            result[k] += obj[x] * np.exp(-2j * np.pi * sum(a * b / m for a, b, m in zip(k, x, shape, strict=True)))
+    return scale * result
+
+
+def centered(plane: np.ndarray, axes: int) -> np.ndarray:
+    """Zero frequency from index 0 to index m // 2 of the first `axes` axes."""
+    result = np.empty_like(plane)
+    for k in np.ndindex(*plane.shape):
+        moved = [(i + m // 2) % m if axis < axes else i for axis, (i, m) in enumerate(zip(k, plane.shape, strict=True))]
+        result[tuple(moved)] = plane[k]
+    return result
+
+
+def autocorrelation(obj: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Sum over the pixels x of obj[x + k] conj(obj[x]), for every lag k of the grid."""
+    result = np.zeros(shape, dtype=complex)
+    for x, y in itertools.product(np.ndindex(*obj.shape), repeat=2):
+        lag = tuple((b - a) % m for a, b, m in zip(x, y, shape, strict=True))
+        result[lag] += obj[y] * np.conj(obj[x])
+    return result
+
+
+def matrix(operator: Operator, object_shape: Sequence[int]) -> np.ndarray:
+    """The matrix of the operator's linear part, column by column."""
+    size = int(np.prod(object_shape))
+    columns = torch.eye(size, dtype=torch.complex128).reshape(size, *object_shape)
+    return operator.linear(columns).reshape(size, -1).T.numpy()
+
+
+def assert_adjoint(operator: Operator, obj: Tensor, field: Tensor) -> None:
+    """<linear(x), y> == <x, adjoint(y)>, where a real x compares real parts."""
+    shape = obj.shape[obj.ndim - operator.object_ndim :]
+    left = torch.vdot(operator.linear(obj).flatten(), field.flatten())
+    back = operator.adjoint(field, shape)
+    assert back.shape == obj.shape
+    right = torch.vdot(obj.flatten().to(back.dtype), back.flatten())
+    if not obj.is_complex():
+        left, right = left.real, right.real
+    torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
+
+
+def assert_batched(operator: Operator, obj: Tensor) -> None:
+    """A batch of any shape gives what its items give one by one."""
+    items = obj.flatten(0, obj.ndim - operator.object_ndim - 1)
+    for function in (operator, operator.linear):
+        single = torch.stack([function(item) for item in items])
+        batch = function(obj)
+        assert batch.shape == (*obj.shape[: obj.ndim - operator.object_ndim], *single.shape[1:])
+        torch.testing.assert_close(batch, single.reshape(batch.shape))
+
+
+def assert_chunked(whole: Operator, pieces: Operator, obj: Tensor) -> None:
+    """The operator that works in pieces gives the same result, gradient and second derivative."""
+    results = []
+    for operator in (whole, pieces):
+        x = obj.clone().requires_grad_()
+        y = operator(x)
+        (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(grad.abs().square().sum(), x)
+        results += [(y.detach(), grad.detach(), second)]
+        torch.testing.assert_close(operator(obj), y.detach())
+    torch.testing.assert_close(*results)
+
+
+def assert_gradients(operator: Operator, obj: Tensor) -> None:
+    """First and second derivatives of the measurement agree with finite differences."""
+    assert_derivatives(operator, obj)
+
+
+def assert_derivatives(function: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """First derivatives, backward and forward, and second ones agree with finite differences."""
+    inputs = tuple(x.detach().clone().requires_grad_() for x in inputs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # torch's own forward mode
+        assert torch.autograd.gradcheck(function, inputs, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(function, inputs)
