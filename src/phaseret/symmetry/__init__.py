@@ -1,6 +1,7 @@
 """What the data cannot see: shift, conjugate flip and global phase, and how to remove them."""
 
 from phaseret.symmetry._align import Alignment, align
+from phaseret.symmetry._canonical import Canonicalize, canonicalize
 from phaseret.symmetry._elements import (
     ConjFlip,
     GlobalPhase,
@@ -15,6 +16,7 @@ from phaseret.symmetry._subpixel import SubpixelShift, subpixel_shift
 
 __all__ = [
     "Alignment",
+    "Canonicalize",
     "ConjFlip",
     "GlobalPhase",
     "RandomSymmetry",
@@ -22,6 +24,7 @@ __all__ = [
     "SubpixelShift",
     "Symmetry",
     "align",
+    "canonicalize",
     "conj_flip",
     "global_phase",
     "shift",

@@ -412,6 +412,17 @@ def wrap(shifts: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.stack([(s + (m - 1) // 2) % m - (m - 1) // 2 for s, m in axes], dim=-1)
 
 
+def margins(obj: Tensor, d: int, flipped: Tensor) -> tuple[Tensor, Tensor]:
+    """How many rows of zeros lie before and after each item's content along each axis, (*, d), once it is flipped."""
+    content, pairs = obj != 0, []
+    for i in range(-d, 0):
+        others = [k for k in range(-d, 0) if k != i]
+        line = content.any(others) if others else content
+        before, after = line.int().argmax(-1), line.flip(-1).int().argmax(-1)
+        pairs.append((torch.where(flipped, after, before), torch.where(flipped, before, after)))
+    return torch.stack([p[0] for p in pairs], dim=-1), torch.stack([p[1] for p in pairs], dim=-1)
+
+
 class RandomSymmetry(nn.Module):
     """A random element of the group for each item: a transform for training data.
 
@@ -484,33 +495,22 @@ class RandomSymmetry(nn.Module):
         if self.phase or (self.phase is None and obj.is_complex()):
             turn = uniform[..., d + 1]
             phase = torch.pi * (2 * turn if obj.is_complex() else (turn < 0.5).to(dtype))
-        low, high = self._allowed(obj, flipped, object_shape, shape)
+        low, high = self._allowed(obj, flipped, shape)
         shifts = (low + (uniform[..., :d] * (high - low + 1)).long()).minimum(high)
         return Symmetry(shifts, flipped, phase, tuple(object_shape), shape)
 
-    def _allowed(
-        self, obj: Tensor, flipped: Tensor, object_shape: Sequence[int], shape: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
+    def _allowed(self, obj: Tensor, flipped: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Least and largest allowed shift of each item along each axis."""
-        d, batch = self.ndim, obj.shape[: -self.ndim]
-        low = torch.zeros(*batch, d, dtype=torch.long, device=obj.device)
-        high = low.clone()
-        if self.shift is False:
+        if self.fourier_shape is None:
+            before, high = margins(obj, self.ndim, flipped)
+            low = -before
+        else:
+            high = torch.tensor([m // 2 for m in shape]).to(obj.device).expand(*flipped.shape, -1)
+            low = torch.tensor([-((m - 1) // 2) for m in shape]).to(obj.device).expand(*flipped.shape, -1)
+        if self.shift is True:
             return low, high
-        for i in range(d):
-            if self.fourier_shape is None:
-                others = [k for k in range(-d, 0) if k != i - d]
-                content = _any(obj != 0, others)
-                before = content.int().argmax(-1)
-                after = content.flip(-1).int().argmax(-1)
-                low[..., i] = -torch.where(flipped, after, before)
-                high[..., i] = torch.where(flipped, before, after)
-            else:
-                low[..., i], high[..., i] = -((shape[i] - 1) // 2), shape[i] // 2
-            if self.shift is not True:
-                low[..., i].clamp_(min=-self.shift[i])
-                high[..., i].clamp_(max=self.shift[i])
-        return low, high
+        most = torch.tensor(self.shift if self.shift else [0] * self.ndim).to(obj.device)
+        return low.maximum(-most), high.minimum(most)
 
     def forward(self, obj: Tensor) -> Tensor:
         """The randomly transformed objects."""
@@ -522,7 +522,3 @@ class RandomSymmetry(nn.Module):
             f"shift={self.shift}, flip={self.flip}, phase={self.phase}, ndim={self.ndim}, "
             f"fourier_shape={self.fourier_shape}"
         )
-
-
-def _any(x: Tensor, axes: Sequence[int]) -> Tensor:
-    return x.any(dim=tuple(axes)) if axes else x

@@ -1,0 +1,185 @@
+"""Active symmetry breaking: one representative of all objects that the data cannot tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.operators import fast_fourier_shape
+from phaseret.symmetry._elements import Symmetry, grid, item_axes, margins
+
+# An even symmetric object's centre lies between two pixels; rounding noise must not decide which one is taken.
+_ROUND_UP = 0.5 + 2.0**-10
+
+
+def canonicalize(
+    obj: Tensor,
+    *,
+    ndim: int = 2,
+    fourier_shape: Sequence[int] | None = None,
+    shift: bool = True,
+    flip: bool = True,
+    phase: bool | None = None,
+) -> Tensor:
+    r"""Replace each object by the one representative of its orbit under shift, conjugate flip and global phase.
+
+    All copies of an object that have the same Fourier magnitude give the same result, and the result gives itself. As
+    training targets the representatives make the inverse problem single-valued. The rule, in this order:
+
+    1. Centre c: the circular mean of the pixel positions on the padded grid, weighted by :math:`w = |x|^2`, along each
+       axis. With :math:`\alpha_i(k) = 2 \pi (k_i - c_i) / m_i`, which moves along with the object:
+    2. Flip: conjugate-flip the object if the following is negative, an odd function of it that its twin has with the
+       opposite sign: the third circular moment of the weights, plus for complex objects the first moment of the
+       phase gradient,
+
+       .. math:: \sum_i 2^{-i} \sum_k \Big[ w_k \sin \alpha_i (1 - \cos \alpha_i)
+                 + \sin \alpha_i(k + \tfrac12 e_i) \, \mathrm{Im}\, \overline{x_k} x_{k + e_i} \Big]
+
+    3. Shift: by whole pixels, so that c comes closest to the middle of the box, and no further than the non-zero
+       pixels stay inside the box. With `fourier_shape`, to the middle of the padded grid without that limit.
+    4. Phase: the sum of the pixels becomes real and not negative; for real objects, a sign.
+
+    It is continuous in the object wherever the winner of each step does not change: the flip changes where the odd
+    function is 0 (nearly point-symmetric objects), the shift jumps by a pixel, and the phase is undefined where the
+    sum of the pixels is 0. For Gaussian phase retrieval, whose only symmetry is the phase or sign, switch the others
+    off.
+
+    Args:
+        obj: Object, real or complex floating. What is outside the object must be exactly 0 for it to be moved, unless
+            `fourier_shape` is given.
+        ndim: Number of axes of one object; all axes before them are a batch.
+        fourier_shape: Give data-shaped representatives on this padded grid. The object may itself be data-shaped and
+            wrapped around the edges. Default: object-shaped representatives of object-shaped objects.
+        shift: Break the shift.
+        flip: Break the conjugate flip.
+        phase: Break the global phase of complex objects, the sign of real ones. Default: of complex objects only, since
+            real objects are mostly non-negative images, whose sign is known.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - output: (*, n1..nd), or (*, m1..md) with fourier_shape
+
+    Returns:
+        Tensor of the dtype of obj; half precision is promoted to single. Exactly a copy of obj: no interpolation.
+
+    Raises:
+        TypeError: if obj is not a floating tensor, or an option is of the wrong kind.
+        ValueError: if obj has fewer than ndim axes, or fourier_shape does not hold it.
+
+    Example:
+        >>> digit = torch.zeros(28, 28)
+        >>> digit[3:20, 5:17] = torch.rand(17, 12)
+        >>> copy = digit.flip(-2, -1).roll((-4, 3), (-2, -1))
+        >>> torch.equal(canonicalize(copy), canonicalize(digit))
+        True
+
+    Source:
+        The principle, one connected representative per orbit: Tayal, Lai, Kumar, Sun (2020), Inverse problems, deep
+        learning, and symmetry breaking, arXiv:2003.09077, which fixes one coordinate of Gaussian problems where this
+        fixes the sum. For Fourier problems: Zhang, Wan, Zhuang, Sun (2024), arXiv:2403.15448, which centres the object
+        and fixes the Fourier phase of one pixel and the sign of another's. The flip here is decided by the whole object
+        instead, and every step is exact on the padded grid.
+    """
+    where = "canonicalize"
+    _checks.floating(where, obj=obj)
+    d = item_axes(where, ndim, obj=obj)
+    obj = _fft.promote(obj)
+    object_shape = tuple(obj.shape[-d:])
+    breaks_phase = obj.is_complex() if phase is None else bool(phase)
+    shape = grid(where, fourier_shape, object_shape)
+    circle = fast_fourier_shape(object_shape, 1) if fourier_shape is None else shape
+    with torch.no_grad():
+        element = _element(obj, circle, shape, fourier_shape is None, shift, flip, breaks_phase)
+    return element(obj)
+
+
+def _element(
+    obj: Tensor,
+    circle: Sequence[int],
+    shape: tuple[int, ...],
+    boxed: bool,
+    shift: bool,
+    flip: bool,
+    phase: bool,
+) -> Symmetry:
+    """The element that takes each object to its representative; `circle` is the grid of the circular means."""
+    d = len(shape)
+    object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
+    axes = tuple(range(-d, 0))
+    # With the largest value scaled to one, no moment over- or underflows.
+    largest = obj.abs().amax(axes, keepdim=True)
+    obj = obj / torch.where(largest > 0, largest, 1)
+    weights = _fft.power(obj)
+    centres, odd = [], obj.real.new_zeros(batch)
+    for i, (n, m) in enumerate(zip(object_shape, circle, strict=True)):
+        others = [k for k in axes if k != i - d]
+        density = weights.sum(others) if others else weights
+        angle = 2 * torch.pi / m * torch.arange(n, device=obj.device, dtype=density.dtype)
+        mean = torch.atan2((density * angle.sin()).sum(-1), (density * angle.cos()).sum(-1))
+        centres.append(mean * m / (2 * torch.pi))
+        around = angle - mean[..., None]
+        moment = (density * around.sin() * (1 - around.cos())).sum(-1)
+        if obj.is_complex():
+            following = obj.roll(-1, i - d)
+            if m > n:
+                following.narrow(i - d, n - 1, 1).zero_()
+            current = (obj.conj() * following).imag
+            current = current.sum(others) if others else current
+            moment = moment + ((around + torch.pi / m).sin() * current).sum(-1)
+        odd = odd + moment / 2**i
+    flipped = (odd < 0) & flip
+    shifts = torch.zeros(*batch, d, dtype=torch.long, device=obj.device)
+    if shift:
+        # The middle of the box or of the padded grid; a flip takes the centre c to n - 1 - c.
+        for i, (n, m, centre) in enumerate(zip(object_shape, shape, centres, strict=True)):
+            place = torch.where(flipped, n - 1 - centre, centre)
+            shifts[..., i] = ((m - 1) / 2 - place + _ROUND_UP).floor().long()
+        if boxed:
+            before, after = margins(obj, d, flipped)
+            shifts = shifts.maximum(-before).minimum(after)
+    total = obj.sum(axes)
+    angle = torch.zeros_like(total.real)
+    if phase:
+        angle = total.angle() * torch.where(flipped, 1, -1)
+    return Symmetry(shifts, flipped, angle, object_shape, shape)
+
+
+class Canonicalize(nn.Module):
+    """Module of :func:`canonicalize`, with the same options: a transform for training targets."""
+
+    def __init__(
+        self,
+        *,
+        ndim: int = 2,
+        fourier_shape: Sequence[int] | None = None,
+        shift: bool = True,
+        flip: bool = True,
+        phase: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.ndim = item_axes("Canonicalize", ndim)
+        self.fourier_shape = (
+            None if fourier_shape is None else _checks.shape("Canonicalize", "fourier_shape", fourier_shape)
+        )
+        self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """The representatives of the objects."""
+        return canonicalize(
+            obj,
+            ndim=self.ndim,
+            fourier_shape=self.fourier_shape,
+            shift=self.shift,
+            flip=self.flip,
+            phase=self.phase,
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"ndim={self.ndim}, fourier_shape={self.fourier_shape}, shift={self.shift}, flip={self.flip}, "
+            f"phase={self.phase}"
+        )
