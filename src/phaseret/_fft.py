@@ -105,7 +105,7 @@ def full_from_half(half: Tensor, shape: Sequence[int]) -> Tensor:
     leading = tuple(range(-len(shape), -1))
     rest = half[..., 1 : (shape[-1] + 1) // 2].flip((*leading, -1))
     rest = rest.roll((1,) * len(leading), leading) if leading else rest
-    return torch.cat([half, rest.conj_physical() if rest.is_complex() else rest], dim=-1)
+    return torch.cat([half, rest.conj() if rest.is_complex() else rest], dim=-1)
 
 
 def half_from_full(full: Tensor) -> Tensor:
@@ -157,7 +157,11 @@ class _Power(torch.autograd.Function):
 
 def power(field: Tensor) -> Tensor:
     """Squared absolute value, with a finite gradient everywhere."""
-    return _Power.apply(field) if field.is_complex() else field.square()
+    if not field.is_complex():
+        return field.square()
+    if torch.compiler.is_compiling():  # it does not trace a function with a forward-mode derivative of its own
+        return field.real.square() + field.imag.square()
+    return _Power.apply(field)
 
 
 class _Magnitude(torch.autograd.Function):
@@ -206,7 +210,8 @@ class _Magnitude(torch.autograd.Function):
 
 def magnitude(field: Tensor, axes: int) -> Tensor:
     """Absolute value of items of `axes` axes, finite with a finite gradient for all finite fields."""
-    if field.is_cuda or not field.is_complex():  # one fused kernel there; on the CPU its hypot costs more than the FFT
+    # One fused kernel on a GPU; on the CPU its hypot costs more than the transform.
+    if field.is_cuda or not field.is_complex() or torch.compiler.is_compiling():
         return field.abs()
     return _Magnitude.apply(field, axes)
 
@@ -219,6 +224,12 @@ def center(x: Tensor, axes: Sequence[int]) -> Tensor:
 def uncenter(x: Tensor, axes: Sequence[int]) -> Tensor:
     """Zero frequency from the middle to index 0 of each of the axes."""
     return torch.fft.ifftshift(x, dim=tuple(axes)) if axes else x
+
+
+def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
+    """Distance of each pixel from the zero frequency: 1 per axis is cycles per pixel, `shape` is pixels of the plane."""
+    axes = [torch.fft.fftfreq(m, 1 / unit, dtype=torch.float64) for m, unit in zip(shape, units, strict=True)]
+    return torch.stack(torch.meshgrid(axes, indexing="ij")).square().sum(0).sqrt()
 
 
 def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], flip: bool) -> list[Tensor]:
