@@ -74,6 +74,14 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(lines) + "\n\n"
 
 
+def class_entry(name: str, cls: type) -> str:
+    """The class with what it inherits, but not from classes that have an entry of their own or lie outside phaseret."""
+    public = {getattr(module, member) for module in public_modules() for member in module.__all__}
+    known = [base for base in cls.__mro__[1:] if base in public or not base.__module__.startswith("phaseret.")]
+    entry = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {','.join(b.__name__ for b in known)}\n"
+    return entry + ("   :show-inheritance:\n\n" if public.intersection(cls.__bases__) else "\n")
+
+
 def module_page(module: ModuleType) -> str:
     """The module's docstring, a table of its names, then every name in full; a function stands before its Module."""
     members = {name: getattr(module, name) for name in module.__all__}
@@ -83,7 +91,7 @@ def module_page(module: ModuleType) -> str:
     page += f".. currentmodule:: {module.__name__}\n\n" + table(["name", "in one line"], entries)
     for name in order:
         if inspect.isclass(members[name]):
-            page += f".. autoclass:: {name}\n   :members:\n   :inherited-members: Module,tuple,object\n\n"
+            page += class_entry(name, members[name])
         else:
             kind = "function" if callable(members[name]) else "data"
             page += f".. auto{kind}:: {name}\n\n"
@@ -94,13 +102,13 @@ def module_page(module: ModuleType) -> str:
 
 
 def cell(value: Any) -> str:
-    """One value for the reader: four digits of a float, literals for text."""
+    """One value for the reader: four digits of a float, 64 x 64 for a shape."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items())
-    if isinstance(value, list | tuple):
-        return " x ".join(cell(inner) for inner in value)
+        return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, list):
+        return (" x " if all(isinstance(inner, int) for inner in value) else ", ").join(map(cell, value))
     return "" if value is None else str(value).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
 
 
@@ -169,9 +177,10 @@ def escape_symbols(app: Sphinx, what: str, name: str, obj: object, options: obje
 
 
 def to_mathml(latex: str, as_block: bool) -> str:
-    """MathML of a formula; the sizes of delimiters (\\Big) are the browser's business."""
+    """MathML of a formula. Of what the converter lacks, \\big is the browser's business and \\dots is \\ldots."""
+    known = re.sub(r"\\dots(?![A-Za-z])", r"\\ldots", re.sub(r"\\[Bb]igg?[lrm]?(?![A-Za-z])", "", latex))
     try:
-        return latex2mathml.tex2mathml(re.sub(r"\\[Bb]igg?[lrm]?(?![A-Za-z])", "", latex), as_block=as_block)
+        return latex2mathml.tex2mathml(known, as_block=as_block)
     except MathError as error:
         logging.getLogger(__name__).warning("formula %r: %s", latex, error)
         return f"<code>{latex}</code>"
