@@ -755,7 +755,7 @@ def test_a_missing_package_is_named(package: str, write, tmp_path: Path, monkeyp
 def test_existing_files_are_kept(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("precious")
     with pytest.raises(
-        FileExistsError, match=r"save_intensity: path must not exist yet, got .* or pass overwrite=True"
+        FileExistsError, match=r"save_intensity: path must not exist yet, got .* or set overwrite"
     ):
         pr.io.save_intensity(tmp_path / name, torch.rand(4, 4))
     with pytest.raises(FileExistsError, match=r"save_reconstruction: path must not exist yet"):

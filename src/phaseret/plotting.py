@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
 
-_INCHES = 3.6
+_INCHES = 4.0
 
 
 def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
@@ -112,6 +112,7 @@ def plot_reconstruction(
     panel.set(title="residual of all starts, best in blue", xlabel="iteration")
     panel = panels[2 + complex_]
     panel.plot(errors, _item(where, r.agreement, 1, index), "o", alpha=0.6)
+    panel.locator_params(axis="x", nbins=4)
     panel.set(title="do the starts agree?", xlabel="residual", ylabel="correlation with the best", ylim=(0, 1.05))
     if curve is not None:
         _show_curve(panels[-1], curve, "phase retrieval transfer function")

@@ -385,7 +385,7 @@ def check_free(where: str, path: str | os.PathLike[str], overwrite: bool) -> Pat
     if target.is_dir():
         _checks.fail(where, f"path must name a file, got the folder {str(target)!r}", error=IsADirectoryError)
     if target.exists() and not overwrite:
-        fix = "Choose another path or pass overwrite=True"
+        fix = "Choose another path or set overwrite"
         _checks.fail(where, f"path must not exist yet, got {str(target)!r}", fix, FileExistsError)
     return target
 

@@ -122,7 +122,8 @@ def inspect(measurement: Measurement) -> Inspection:
     mean = _fft.center(stack.sum(0) / count.clamp(min=1), axes).numpy()
     mask = _fft.center(count > 0, axes).numpy()
     center_friedel, friedel = _friedel(np.sqrt(mean), mask)
-    object_shape = _object_shape(torch.from_numpy(mean))
+    center_known = bool(mask[tuple(m // 2 for m in shape)])
+    object_shape = _object_shape(torch.from_numpy(mean), center_known)
     found = Inspection(
         shape=shape,
         patterns=stack.shape[0],
@@ -141,7 +142,6 @@ def inspect(measurement: Measurement) -> Inspection:
         object_pixel_size=measurement.object_pixel_size,
         warnings=(),
     )
-    center_known = bool(mask[tuple(m // 2 for m in shape)])
     return dataclasses.replace(found, warnings=tuple(_warnings(found, center_known)))
 
 
@@ -161,16 +161,19 @@ def _friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tup
     return tuple(float(i) / 2 for i in place), float(min(1.0, score[place]))
 
 
-def _object_shape(mean: torch.Tensor) -> tuple[int, ...]:
+def _object_shape(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
     """Half of the extent, along each axis, of the part of the autocorrelation that stands out of the noise."""
     from scipy.ndimage import binary_opening
 
     axes = tuple(range(mean.ndim))
     spectrum = _fft.uncenter(mean, axes) + 0j
-    autocorrelation = _fft.center(_fft.adjoint(spectrum, mean.shape, mean.shape).abs(), axes).numpy()
-    # The largest lags of the frame hold no autocorrelation of an object that is sampled finely enough: only noise.
+    autocorrelation = _fft.center(_fft.adjoint(spectrum, mean.shape, mean.shape), axes).numpy()
+    # The largest lags of the frame hold no autocorrelation of an object that is sampled finely enough: only noise, and
+    # a constant if the zero frequency was not measured.
     border = np.concatenate([autocorrelation.take(0, axis).reshape(-1) for axis in axes])
-    noise = float(np.median(border)) / 0.6745 / autocorrelation.max()
+    constant = 0.0 if center_known else np.median(border.real) + 1j * np.median(border.imag)
+    autocorrelation = np.abs(autocorrelation - constant)
+    noise = float(np.median(np.abs(border - constant))) / 0.6745 / autocorrelation.max()
     threshold = min(max(_PRESENT_AT_LEAST, 7 * noise), _PRESENT_AT_MOST)
     present = autocorrelation > threshold * autocorrelation.max()
     opened = binary_opening(present)
@@ -194,7 +197,8 @@ def _warnings(found: Inspection, center_known: bool) -> list[str]:
     if found.friedel < 0.9:
         said.append(f"the Friedel symmetry is {found.friedel:.2f}: noise, a wrong centre, or a complex object")
     if any(m <= 2 * n for m, n in zip(found.shape, found.object_shape, strict=True)):
-        said.append("the autocorrelation fills the frame: the object is too large for this sampling, or noise hides it")
+        other = "noise hides it" if center_known else "the missing centre hides its size"
+        said.append(f"the autocorrelation fills the frame: the object is too large for this sampling, or {other}")
     unmeasured = found.missing + found.negative + found.saturated
     if unmeasured > 0.5:
         said.append(f"{unmeasured:.0%} of the pixels cannot be used")

@@ -115,6 +115,16 @@ def load_intensity(
     )
 
 
+def pattern_axes(
+    where: str, path: str | os.PathLike[str], *, key: str | None, ndim: int | None
+) -> tuple[tuple[int, ...], int]:
+    """The shape of the intensity in a file, and how many of its last axes are one pattern; reads no values."""
+    with opened(where, path) as contents:
+        name = _data_name(where, contents, key)
+        shape = _entry(where, contents, name).shape
+        return shape, _item_axes(where, contents, name, shape, ndim)
+
+
 def load_mask(
     path: str | os.PathLike[str],
     *,

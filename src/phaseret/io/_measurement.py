@@ -59,6 +59,15 @@ class Measurement:
         path = self.wavelength * self.distance
         return tuple(path / (m * pixel) for m, pixel in zip(self.fourier_shape, self.pixel_size, strict=True))
 
+    def masked(self, mask: Tensor) -> Measurement:
+        """The same with those pixels left out too where `mask` is False; arranged as in :func:`as_measurement`."""
+        where = "Measurement.masked"
+        before = 0 if self.mask is None else int((~self.mask).sum())
+        values = self.intensity if self.mask is None else self.intensity.masked_fill(~self.mask, torch.nan)
+        intensity, measured, shares = _arrange(where, values, mask, self.ndim, "intensity", "corner", None)
+        missing = self.missing + shares[0] - before / values.numel()
+        return dataclasses.replace(self, intensity=intensity, mask=measured, missing=missing)
+
     def to(self, *args: Any, **kwargs: Any) -> Measurement:
         """The same with its tensors moved, as by `torch.Tensor.to` (masks and supports stay boolean)."""
         intensity = self.intensity.to(*args, **kwargs)
