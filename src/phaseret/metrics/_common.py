@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
@@ -40,13 +38,3 @@ def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def positive(x: Tensor, otherwise: float = math.nan) -> Tensor:
     """A divisor: `otherwise` where it is not positive."""
     return x.where(x > 0, otherwise)
-
-
-def frequencies(shape: Sequence[int]) -> Tensor:
-    """The absolute frequency of each pixel of the Fourier plane, in cycles per pixel, zero frequency at index 0."""
-    d = len(shape)
-    total = torch.zeros(tuple(shape), dtype=torch.float64)
-    for axis, m in enumerate(shape):
-        index = (torch.arange(m, dtype=torch.float64) + m // 2) % m - m // 2
-        total += (index / m).square().reshape(-1, *[1] * (d - 1 - axis))
-    return total.sqrt()

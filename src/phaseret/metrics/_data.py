@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.metrics._common import frequencies, largest, positive, reduce
+from phaseret.metrics._common import largest, positive, reduce
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
 
@@ -212,7 +212,7 @@ def free_pixels(
     radius = _checks.integer(where, "radius", radius, at_least=0)
     exclude = _checks.number(where, "exclude", exclude, at_least=0)
     d = len(shape)
-    outside = frequencies(shape) > exclude
+    outside = _fft.frequency_radius(shape, (1,) * d) > exclude
     candidates = outside.flatten().nonzero()[:, 0]
     if len(candidates) == 0:
         _checks.fail(where, f"exclude must leave pixels of the shape {shape}, got {exclude}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import frequencies, largest, pair, positive
+from phaseret.metrics._common import largest, pair, positive
 from phaseret.metrics._data import check_data, check_mask, multiplicity
 from phaseret.operators import FourierIntensity, FourierMagnitude
 
@@ -34,7 +34,7 @@ class _Rings:
 
     def __init__(self, shape: tuple[int, ...], like: Tensor) -> None:
         self.number = min(shape) // 2 + 1
-        index = (frequencies(shape) * min(shape) + 0.5).floor().long()
+        index = (_fft.frequency_radius(shape, [min(shape)] * len(shape)) + 0.5).floor().long()
         # All corners outside the largest ring form one more ring, which `sum` drops.
         index = index.clamp(max=self.number)
         self.index = index.to(like.device)
