@@ -25,6 +25,8 @@ def docstring_examples() -> list[doctest.DocTest]:
     found = {}
     finder = doctest.DocTestFinder(exclude_empty=True)
     for info in pkgutil.walk_packages(pr.__path__, "phaseret."):
+        if info.name.endswith(".__main__"):
+            continue
         module = importlib.import_module(info.name)
         for test in finder.find(module, extraglobs={"torch": torch, "pr": pr}):
             if test.examples:
