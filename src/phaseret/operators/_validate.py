@@ -1,0 +1,81 @@
+"""The check of measured values, which no other function makes because looking at values stalls a GPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks
+
+
+def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) -> None:
+    """Look at the values of measured data once, before they are used many times.
+
+    All other functions check types, shapes and devices only. The values must be finite and non-negative where
+    measured, each item needs a measured pixel, and one of them must be positive.
+
+    Args:
+        intensity: Measured intensity.
+        mask: True where the data is measured; what lies elsewhere is not looked at. Default: everywhere.
+        ndim: Number of axes of one measurement; all axes before them are a batch.
+
+    Shape:
+        - intensity: (*, m1..md)
+        - mask: (m1..md), or (*, m1..md)
+
+    Returns:
+        Nothing.
+
+    Raises:
+        TypeError: if intensity is not real floating or mask not boolean.
+        ValueError: if shapes or devices do not fit; if a measured value is nan, infinite or negative; if all pixels
+            of an item are masked, or all its measured values zero. The message says how many and where the first is.
+
+    Example:
+        >>> intensity = torch.rand(4, 64, 64)
+        >>> intensity[2, 0, 5] = float("nan")
+        >>> validate(intensity, mask=intensity.isfinite())
+    """
+    where = "validate"
+    _checks.real(where, intensity=intensity)
+    _checks.rank(where, _checks.integer(where, "ndim", ndim), intensity=intensity)
+    if mask is None:
+        mask = torch.ones((), dtype=torch.bool, device=intensity.device)
+    _checks.boolean(where, mask=mask)
+    _checks.same_device(where, intensity=intensity, mask=mask)
+    try:
+        mask = mask.expand_as(intensity)
+    except RuntimeError:
+        _checks.fail(where, f"mask must fit the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}")
+    axes = tuple(range(-ndim, 0))
+    _refuse_items(
+        ~mask.any(axes),
+        "mask must be True for a pixel of every item",
+        "True means measured: use ~mask if yours marks the bad pixels",
+    )
+    _refuse_values(intensity, mask & ~intensity.isfinite(), "finite", "Mask them with mask = intensity.isfinite()")
+    _refuse_values(
+        intensity, mask & (intensity < 0), "at least 0", "Set them to 0 with intensity.clamp(min=0), or mask them"
+    )
+    _refuse_items(
+        ~(mask & (intensity > 0)).any(axes),
+        "intensity must have a positive measured value in every item",
+        "Leave out the patterns without light",
+    )
+
+
+def _refuse_values(intensity: Tensor, wrong: Tensor, rule: str, fix: str) -> None:
+    places = wrong.nonzero()
+    if len(places):
+        first = tuple(places[0].tolist())
+        number = f"{len(places)} other value{'s' * (len(places) > 1)}"
+        got = f"got {number}, the first, {intensity[first].item():g}, at {first}"
+        _checks.fail("validate", f"intensity must be {rule} where measured, {got}", fix)
+
+
+def _refuse_items(wrong: Tensor, rule: str, fix: str) -> None:
+    places = wrong.nonzero()
+    if len(places):
+        first = tuple(places[0].tolist())
+        got = f"none in {len(places)} of {wrong.numel()} items, the first at {first}" if first else "none"
+        _checks.fail("validate", f"{rule}, got {got}", fix)
