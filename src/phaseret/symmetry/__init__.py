@@ -1,7 +1,23 @@
-"""What the data cannot see: shift, conjugate flip and global phase, and how to remove them."""
+"""What the data cannot see, shift, conjugate flip and global phase: apply it, remove it, or break it.
+
+**Which one should I use?**
+
+- `align` before an estimate is judged or shown: it removes the symmetry that separates it from the object. The
+  metrics do this by default.
+- `diagnose` before training with ground truth: it tells how ambiguous the training set is, and whether it only looks
+  unambiguous because its objects all stand alike.
+- `canonicalize` on the training targets if it is: one representative of each object's copies makes the problem
+  single-valued. The loss `phaseret.losses.InvariantLoss` needs no such targets.
+- `RandomSymmetry` to draw copies of training objects; `shift`, `conj_flip` and `global_phase` for a certain one, and
+  `Symmetry` for one per item that can be inverted and composed.
+- `subpixel_shift` for fractions of a pixel, which are interpolated and no exact symmetry.
+
+The group acts exactly on the padded grid. An object-shaped tensor is not padded unless `fourier_shape` is given.
+"""
 
 from phaseret.symmetry._align import Alignment, align
 from phaseret.symmetry._canonical import Canonicalize, canonicalize
+from phaseret.symmetry._diagnose import Ambiguity, diagnose
 from phaseret.symmetry._elements import (
     ConjFlip,
     GlobalPhase,
@@ -16,6 +32,7 @@ from phaseret.symmetry._subpixel import SubpixelShift, subpixel_shift
 
 __all__ = [
     "Alignment",
+    "Ambiguity",
     "Canonicalize",
     "ConjFlip",
     "GlobalPhase",
@@ -26,6 +43,7 @@ __all__ = [
     "align",
     "canonicalize",
     "conj_flip",
+    "diagnose",
     "global_phase",
     "shift",
     "subpixel_shift",
