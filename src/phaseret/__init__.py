@@ -3,19 +3,20 @@
 The floor plan: a module imports only from the lines below its own::
 
     5  cli
-    4  plotting
+    4  plotting  interop
     3  losses  metrics  solvers  models  datasets  io
     2  symmetry  projections  noise
     1  operators
     0  _fft  _checks
 """
 
-from phaseret import datasets, io, losses, metrics, models, noise, operators, plotting, projections, solvers, symmetry
+from phaseret import datasets, interop, io, losses, metrics, models, noise, operators, plotting, projections, solvers, symmetry
 
 __version__ = "0.1.0"
 
 __all__ = [
     "datasets",
+    "interop",
     "io",
     "losses",
     "metrics",

@@ -1,0 +1,94 @@
+"""Tests of the bridges to deepinv, run where deepinv can be imported, and of their errors, run everywhere."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+
+import phaseret as pr
+from phaseret.interop import from_deepinv, loss_to_deepinv, to_deepinv
+
+
+@pytest.fixture
+def deepinv() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import deepinv
+    except Exception as error:
+        pytest.skip(f"deepinv cannot be imported: {error!r}")
+    return deepinv
+
+
+def test_their_measurement_loss_on_our_operator_gives_our_value(deepinv: ModuleType) -> None:
+    operator = pr.operators.FourierIntensity((16, 16))
+    physics = to_deepinv(operator, (8, 8))
+    estimate, intensity = torch.rand(3, 1, 8, 8, requires_grad=True), operator(torch.rand(3, 1, 8, 8))
+    theirs = deepinv.loss.MCLoss()(y=intensity, x_net=estimate, physics=physics)
+    ours = pr.losses.PassiveLoss(operator, domain="intensity")(estimate, intensity)
+    torch.testing.assert_close(theirs, ours)
+    torch.testing.assert_close(*(torch.autograd.grad(value, estimate)[0] for value in (theirs, ours)))
+
+
+def test_our_operator_behaves_as_their_physics(deepinv: ModuleType) -> None:
+    operator = pr.operators.FourierIntensity((16, 16))
+    physics = to_deepinv(operator, (8, 8), noise_model=deepinv.physics.GaussianNoise(0.1))
+    obj = torch.rand(3, 1, 8, 8, dtype=torch.complex64)
+    torch.testing.assert_close(physics.A(obj), operator(obj))
+    assert not torch.equal(physics(obj), physics.A(obj))
+    vector = torch.rand(3, 1, 16, 16)
+    (expected,) = torch.autograd.grad((operator(obj.requires_grad_()) * vector).sum(), obj)
+    torch.testing.assert_close(physics.A_vjp(obj.detach(), vector + 0j), expected)
+
+
+def test_our_losses_are_called_as_their_losses(deepinv: ModuleType) -> None:
+    obj, estimate = torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8)
+    intensity = pr.operators.fourier_intensity(obj, (16, 16))
+    physics = to_deepinv(pr.operators.FourierIntensity((16, 16)), (8, 8))
+    for ours, target in (
+        (pr.losses.PassiveLoss(), intensity),
+        (pr.losses.SupervisedLoss(), obj),
+        (pr.losses.InvariantLoss(), obj),
+    ):
+        theirs = loss_to_deepinv(ours)
+        assert isinstance(theirs, deepinv.loss.Loss)
+        value = theirs(x_net=estimate, x=obj, y=intensity, physics=physics, model=torch.nn.Identity())
+        torch.testing.assert_close(value, ours(estimate, target))
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules:UserWarning")
+def test_their_random_operator_is_one_of_ours(deepinv: ModuleType) -> None:
+    physics = deepinv.physics.RandomPhaseRetrieval(m=90, img_size=(1, 4, 5), rng=torch.Generator().manual_seed(0))
+    operator = from_deepinv(physics)
+    obj = torch.randn(2, 3, 4, 5, dtype=torch.complex64)
+    intensity = operator(obj)
+    assert intensity.shape == (2, 3, 90)
+    torch.testing.assert_close(intensity[1, 2], physics.A(obj[1, 2][None, None])[0])
+    field = torch.randn(2, 3, 90, dtype=torch.complex64)
+    torch.testing.assert_close(
+        torch.vdot(field.flatten(), operator.linear(obj).flatten()),
+        torch.vdot(operator.adjoint(field).flatten(), obj.flatten()),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    assert pr.losses.PassiveLoss(operator)(obj, intensity) < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "message"),
+    [
+        (to_deepinv, "fourier", "to_deepinv: operator must be an Operator, got str"),
+        (
+            from_deepinv,
+            torch.nn.Identity(),
+            "from_deepinv: physics must have a linear part B and its B_adjoint, got Identity",
+        ),
+        (loss_to_deepinv, torch.nn.MSELoss(), "loss_to_deepinv: loss must be a PassiveLoss, .* got MSELoss"),
+    ],
+)
+def test_error_names_the_argument_and_the_rule(function, argument, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TypeError, match=message):
+        function(argument)
