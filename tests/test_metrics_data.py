@@ -387,8 +387,8 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             ValueError,
             (x, y),
             {"mask": torch.ones(3, 9, 7, dtype=torch.bool)},
-            "mask must fit the intensity (2, 9, 7), got (3, 9, 7). "
-            "Use one mask for all items, of the data's shape, or one for each.",
+            "mask must broadcast to the intensity (2, 9, 7), got (3, 9, 7). "
+            "Use one mask for all items, of the shape of one measurement, or one for each.",
         ),
         (
             ValueError,

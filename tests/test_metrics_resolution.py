@@ -313,8 +313,8 @@ def test_ensembles_that_do_not_fit() -> None:
             ValueError,
             (x, y),
             {"mask": torch.ones(9, 6, dtype=torch.bool)},
-            "mask must fit the intensity (2, 9, 7), got (9, 6). "
-            "Use one mask for all items, of the data's shape, or one for each.",
+            "mask must broadcast to the intensity (2, 9, 7), got (9, 6). "
+            "Use one mask for all items, of the shape of one measurement, or one for each.",
         ),
         (
             ValueError,

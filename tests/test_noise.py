@@ -458,7 +458,9 @@ def test_masks_that_do_not_fit() -> None:
             noise.mask_pixels(intensity, wrong, **options)
         with pytest.raises(error, match=f"^{re.escape(f'MaskPixels: {message}')}$"):
             noise.MaskPixels(wrong, **options)
-    with pytest.raises(ValueError, match=r"^mask_pixels: mask must fit the intensity \(2, 3, 4\), got \(4, 3\).$"):
+    with pytest.raises(
+        ValueError, match=r"^mask_pixels: mask must broadcast to the intensity \(2, 3, 4\), got \(4, 3\)."
+    ):
         noise.mask_pixels(intensity, mask.T)
     with pytest.raises(
         ValueError, match=r"^mask_pixels: all tensors must lie on one device, got intensity on cpu, mask on"

@@ -134,7 +134,13 @@ def test_arguments_of_the_wrong_kind() -> None:
         (ValueError, y[0, 0], {}, "intensity must have at least 2 axes, got shape (4,)."),
         (ValueError, y, {"ndim": 0}, "ndim must be an integer of at least 1, got 0."),
         (TypeError, y, {"mask": y}, "mask must be a boolean tensor, got torch.float32. Use mask.bool()."),
-        (ValueError, y, {"mask": y[..., 1:] > 0}, "mask must fit the intensity (2, 3, 4), got (2, 3, 3)."),
+        (
+            ValueError,
+            y,
+            {"mask": y[..., 1:] > 0},
+            "mask must broadcast to the intensity (2, 3, 4), got (2, 3, 3). "
+            "Use one mask for all items, of the shape of one measurement, or one for each.",
+        ),
         (
             ValueError,
             y,

@@ -11,7 +11,7 @@ import importlib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -63,6 +63,17 @@ def boolean(where: str, **tensors: Any) -> None:
     for name, value in tensors.items():
         if value.dtype != torch.bool:
             fail(where, f"{name} must be a boolean tensor, got {value.dtype}", f"Use {name}.bool()", TypeError)
+
+
+def mask(where: str, mask: Any, intensity: Tensor) -> Tensor:
+    """The mask is boolean, on the data's device, and broadcasts to the data; returns it in the data's shape."""
+    boolean(where, mask=mask)
+    same_device(where, intensity=intensity, mask=mask)
+    try:
+        return cast(Tensor, mask.expand_as(intensity))
+    except RuntimeError:
+        fix = "Use one mask for all items, of the shape of one measurement, or one for each"
+        fail(where, f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
 
 
 def same_device(where: str, **tensors: Tensor | None) -> None:

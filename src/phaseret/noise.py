@@ -462,11 +462,7 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
     where = "mask_pixels"
     _checks.real(where, intensity=intensity)
     _check_mask(where, mask, value)
-    _checks.same_device(where, intensity=intensity, mask=mask)
-    try:
-        mask = mask.expand_as(intensity)
-    except RuntimeError:
-        _checks.fail(where, f"mask must fit the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}")
+    mask = _checks.mask(where, mask, intensity)
     return _fft.promote(intensity).where(mask, value)
 
 

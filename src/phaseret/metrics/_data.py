@@ -269,7 +269,7 @@ def predicted(
     )
     field = operator.linear(estimate)
     check_data(where, intensity, field.shape[field.ndim - operator.data_ndim :])
-    mask = None if mask is None else check_mask(where, mask, intensity)
+    mask = None if mask is None else _checks.mask(where, mask, intensity)
     return field, _fft.promote(intensity), mask, operator
 
 
@@ -279,17 +279,6 @@ def check_data(where: str, intensity: Tensor, data_shape: Sequence[int]) -> None
     if got != tuple(data_shape):
         rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
         _checks.fail(where, f"{rule}, got {tuple(got)}")
-
-
-def check_mask(where: str, mask: Tensor, intensity: Tensor) -> Tensor:
-    """The mask is boolean and fits the data; give it in the data's shape."""
-    _checks.boolean(where, mask=mask)
-    _checks.same_device(where, intensity=intensity, mask=mask)
-    try:
-        return mask.expand_as(intensity)
-    except RuntimeError:
-        fix = "Use one mask for all items, of the data's shape, or one for each"
-        _checks.fail(where, f"mask must fit the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
 
 
 def multiplicity(operator: Operator, like: Tensor) -> Tensor:

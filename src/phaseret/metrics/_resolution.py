@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
 from phaseret.metrics._common import largest, pair, positive
-from phaseret.metrics._data import check_data, check_mask, multiplicity
+from phaseret.metrics._data import check_data, multiplicity
 from phaseret.operators import FourierIntensity, FourierMagnitude
 
 
@@ -256,7 +256,7 @@ def prtf(
         axes = range(-d, -1 if operator.onesided else 0)
         magnitude, index = _fft.center(magnitude, axes), _fft.center(index, axes)
     if mask is not None:
-        mask = check_mask(where, mask, intensity)
+        mask = _checks.mask(where, mask, intensity)
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
     value = rings.sum(weight * magnitude, index) / positive(rings.sum(weight * measured, index))
     return RingCurve(rings.frequency, value, rings.count)

@@ -41,12 +41,7 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
     _checks.rank(where, _checks.integer(where, "ndim", ndim), intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
-    _checks.boolean(where, mask=mask)
-    _checks.same_device(where, intensity=intensity, mask=mask)
-    try:
-        mask = mask.expand_as(intensity)
-    except RuntimeError:
-        _checks.fail(where, f"mask must fit the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}")
+    mask = _checks.mask(where, mask, intensity)
     axes = tuple(range(-ndim, 0))
     _refuse_items(
         ~mask.any(axes),
