@@ -264,6 +264,13 @@ def test_a_batch_gives_what_its_items_give(metric: Callable[..., Tensor], device
     torch.testing.assert_close(metric(estimate, op(obj), op, reduction="sum"), values.sum())
 
 
+@pytest.mark.parametrize("metric", DATA_METRICS)
+def test_no_value_is_looked_at(metric: Callable[..., Tensor]) -> None:
+    """Tensors without values pass, so nothing waits for a GPU."""
+    estimate, intensity = torch.rand(2, 5, 4, device="meta"), torch.rand(2, 9, 7, device="meta")
+    assert metric(estimate, intensity, mask=intensity > 0, reduction="none").shape == (2,)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (63, 50), (400,), (24, 25, 26)], ids=str)
 def test_free_pixels_are_islands_with_their_mirror_images(shape: tuple[int, ...]) -> None:
     free = metrics.free_pixels(shape, generator=torch.Generator().manual_seed(0)).numpy()

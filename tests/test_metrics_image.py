@@ -206,6 +206,14 @@ def test_alignment_never_makes_it_worse(metric: Callable[..., Tensor]) -> None:
     assert (metric(x, y, reduction="none") <= metric(x, y, align=False, reduction="none") + 1e-12).all()
 
 
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("metric", IMAGE_METRICS)
+def test_no_value_is_looked_at(metric: Callable[..., Tensor], align: bool) -> None:
+    """Tensors without values pass, so nothing waits for a GPU."""
+    x = torch.rand(2, 12, 12, device="meta")
+    assert metric(x, x.clone(), align=align).shape == ()
+
+
 # --- gradients -------------------------------------------------------------------------------------------------------
 
 

@@ -236,6 +236,14 @@ def test_a_batch_gives_what_its_items_give(device: torch.device) -> None:
         torch.testing.assert_close(metrics.prtf(ensemble[i, j], op(obj[i, j]), op).value, agreement.value[i, j])
 
 
+def test_no_value_is_looked_at() -> None:
+    """Tensors without values pass, so nothing waits for a GPU."""
+    obj, intensity = torch.rand(2, 8, 9, device="meta"), torch.rand(2, 16, 18, device="meta")
+    assert metrics.resolution(metrics.frc(obj, obj.clone())).shape == (2,)
+    curve = metrics.prtf(torch.rand(2, 3, 8, 9, device="meta"), intensity, mask=intensity > 0)
+    assert metrics.resolution(curve, criterion=0.5).shape == (2,)
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -272,6 +272,14 @@ def test_half_precision_becomes_single_and_the_rest_stays(
     assert result.isfinite().all()
 
 
+@pytest.mark.parametrize(("function", "_module", "options"), ALL)
+def test_no_value_is_looked_at(
+    function: Callable[..., Tensor], _module: type[nn.Module], options: dict[str, Any]
+) -> None:
+    """Tensors without values pass, so nothing waits for a GPU."""
+    assert function(torch.rand(2, 8, 8, device="meta"), **options).shape == (2, 8, 8)
+
+
 def test_masks_cover_bright_pixels_of_the_operator() -> None:
     """The masks' conventions are those of the operators: a beam stop hides the brightest pixel of a bright object."""
     obj = torch.rand(2, 8, 8)

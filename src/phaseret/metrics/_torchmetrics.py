@@ -38,7 +38,7 @@ class _Average(Metric):
         if self.reduction == "none":
             getattr(self, self._state).append(values)
         else:
-            number = values.new_tensor(values.numel())
+            number = values.new_full((), values.numel())
             setattr(self, self._state, getattr(self, self._state) + torch.stack([values.sum(), number]))
 
     def compute(self) -> Tensor:
