@@ -33,6 +33,11 @@ def half_size(m: int) -> int:
     return m // 2 + 1
 
 
+def frequencies(m: int) -> Tensor:
+    """Frequency of each index of a transform of length m, in cycles per pixel, in double precision."""
+    return torch.fft.fftfreq(m, dtype=torch.float64)
+
+
 def pad_axis(x: Tensor, dim: int, size: int) -> Tensor:
     """Zeros at the end of axis `dim` (negative) up to `size`."""
     missing = size - x.shape[dim]

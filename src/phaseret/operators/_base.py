@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+def check_grid(where: str, grid: Sequence[int], object_shape: Sequence[int]) -> None:
+    """Raise unless the grid on which the field is computed has room for the object."""
+    if len(grid) != len(object_shape) or any(m < n for m, n in zip(grid, object_shape, strict=True)):
+        rule = f"fourier_shape must be at least {tuple(object_shape)}, the shape of the object"
+        _checks.fail(where, f"{rule}, got {tuple(grid)}")
+
+
 class Operator(nn.Module):
     """A measurement: the squared absolute value of a linear map of the object.
 
@@ -63,15 +70,30 @@ class Operator(nn.Module):
         _checks.rank(where, self.object_ndim, obj=obj)
         _checks.same_device(where, obj=obj, **dict(self.named_buffers()), **dict(self.named_parameters()))
 
-    def _check_object_shape(self, shape: Sequence[int], expected: Sequence[int], where: str, name: str) -> None:
-        if tuple(shape) != tuple(expected):
-            rule = f"{name} must be {tuple(expected)} for this operator, got {tuple(shape)}"
-            _checks.fail(where, rule, "Make an operator for objects of that shape")
+    def _hold(self, name: str, tensor: Tensor) -> None:
+        """Keep a tensor option: a Parameter stays one, to be learned; any other tensor becomes a buffer."""
+        if isinstance(tensor, nn.Parameter):
+            self.register_parameter(name, tensor)
+        else:
+            self.register_buffer(name, _fft.promote(tensor))
+
+    def _check_object_shape(self, obj: Tensor, expected: Sequence[int]) -> None:
+        """Raise unless the objects have the one shape that this operator measures."""
+        if tuple(obj.shape[-self.object_ndim :]) != tuple(expected):
+            sizes = ", ".join(map(str, expected))
+            _checks.fail(type(self).__name__, f"obj must have the shape (*, {sizes}), got {tuple(obj.shape)}")
+
+    def _check_adjoint_shape(self, given: Sequence[int] | None, expected: Sequence[int]) -> None:
+        """Raise unless the `object_shape` given to `adjoint` is absent or the only one there is."""
+        if given is not None and tuple(given) != tuple(expected):
+            where = f"{type(self).__name__}.adjoint"
+            _checks.fail(where, f"object_shape must be {tuple(expected)}, got {tuple(given)}", "Leave it out")
 
     def _as_field(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The argument of `adjoint`, checked and complex."""
         where = f"{type(self).__name__}.adjoint"
         _checks.floating(where, field=field)
+        _checks.same_device(where, field=field, **dict(self.named_buffers()), **dict(self.named_parameters()))
         if field.ndim < len(shape) or tuple(field.shape[field.ndim - len(shape) :]) != tuple(shape):
             sizes = ", ".join(map(str, shape))
             _checks.fail(where, f"field must have the shape (*, {sizes}), got {tuple(field.shape)}")

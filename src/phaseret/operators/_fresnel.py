@@ -1,0 +1,201 @@
+"""Near-field diffraction: the object wave after free-space propagation over a short distance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.operators._base import Operator, check_grid
+
+
+def fresnel(
+    obj: Tensor,
+    fourier_shape: Sequence[int],
+    *,
+    fresnel_number: float | Sequence[float] | None = None,
+    distance: float | Sequence[float] | None = None,
+    wavelength: float | None = None,
+    pixel_size: float | Sequence[float] | None = None,
+    paraxial: bool = True,
+    chunk: int | None = None,
+) -> Tensor:
+    r"""Near-field intensity: the object wave propagated in free space by its transfer function.
+
+    .. math:: Y = \big| C \, F^{-1} H F P \, X \big|^2, \qquad
+              H_k = \exp\Big( -\frac{i \pi u_k^2}{N} \Big), \qquad
+              N = \frac{\Delta^2}{\lambda z}
+
+    P pads the object with zeros to `fourier_shape` and C crops to the object again; u is the frequency in cycles per
+    pixel and N the Fresnel number of one pixel of size :math:`\Delta`. With ``paraxial=False`` the phase of H is that
+    of the angular spectrum, :math:`2 \pi z/\lambda \, (\sqrt{1 - (\lambda u / \Delta)^2} - 1)`, and evanescent waves
+    decay over abs(z). The constant phase exp(2 pi i z / lambda) is left out.
+
+    Without padding the propagation is circular: the wave that leaves on one side returns on the other, and no power
+    is lost. With ``fourier_shape`` of at least 2 n - 1 nothing returns; what leaves the field of view is lost, and
+    outside of the object is darkness (for an object in a bright beam, pad it with the beam first). H is sampled well
+    if m >= 1 / N.
+
+    Args:
+        obj: Object wave (transmission times illumination), real or complex floating.
+        fourier_shape: Sizes (m1, ..., md) of the grid on which it propagates, m >= n.
+        fresnel_number: Of one pixel; negative propagates backwards. Give this, or distance, wavelength and
+            pixel_size.
+        distance: From object to detector; negative propagates backwards.
+        wavelength: In the unit of distance.
+        pixel_size: In the unit of distance, one for all axes or one for each.
+        paraxial: Use the Fresnel kernel; otherwise the angular spectrum, which needs distance, wavelength and
+            pixel_size.
+        chunk: Items computed at a time. Results do not depend on it; peak memory does.
+
+    A sequence of K distances or Fresnel numbers measures K intensities of each object.
+
+    Shape:
+        - obj: (*, n1..nd), one to three axes
+        - output: (*, n1..nd), or (*, K, n1..nd) for a sequence of distances or Fresnel numbers
+
+    Returns:
+        Real tensor, squared object units.
+
+    Raises:
+        TypeError: if obj is not a floating tensor, or a quantity is not a number.
+        ValueError: if m < n, a quantity is out of range, or too few or too many of them are given.
+
+    Example:
+        >>> wave = torch.exp(1j * torch.rand(10, 28, 28))
+        >>> fresnel(wave, (28, 28), fresnel_number=0.1).shape
+        torch.Size([10, 28, 28])
+        >>> fresnel(wave, (56, 56), distance=[0.1, 0.2], wavelength=1e-10, pixel_size=1e-6).shape
+        torch.Size([10, 2, 28, 28])
+
+    Source:
+        Goodman (2005), Introduction to Fourier Optics, sections 3.10 and 4.2; sampling: Voelz, Roggemann (2009),
+        Digital simulation of scalar optical diffraction, doi:10.1364/AO.48.006132.
+    """
+    operator = Fresnel(
+        fourier_shape,
+        fresnel_number=fresnel_number,
+        distance=distance,
+        wavelength=wavelength,
+        pixel_size=pixel_size,
+        paraxial=paraxial,
+        chunk=chunk,
+    )
+    _checks.tensor("Fresnel", obj=obj)
+    return operator.to(obj.device)(obj)
+
+
+class Fresnel(Operator):
+    """Module of :func:`fresnel`, with the same options; also `linear` and `adjoint`, the propagation back.
+
+    The kernel is held in double precision and used in that of the object.
+
+    Example:
+        >>> op = Fresnel((28, 28), fresnel_number=0.1)
+        >>> wave = torch.exp(1j * torch.rand(28, 28))
+        >>> torch.allclose(op.adjoint(op.linear(wave)), wave, atol=1e-5)  # without padding it is unitary
+        True
+    """
+
+    kernel: Tensor
+
+    def __init__(
+        self,
+        fourier_shape: Sequence[int],
+        *,
+        fresnel_number: float | Sequence[float] | None = None,
+        distance: float | Sequence[float] | None = None,
+        wavelength: float | None = None,
+        pixel_size: float | Sequence[float] | None = None,
+        paraxial: bool = True,
+        chunk: int | None = None,
+    ) -> None:
+        super().__init__(chunk=chunk)
+        where = type(self).__name__
+        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
+        physical = {"distance": distance, "wavelength": wavelength, "pixel_size": pixel_size}
+        d = len(self.fourier_shape)
+        given = [name for name, value in physical.items() if value is not None]
+        if len(given) != (3 if fresnel_number is None else 0):
+            got = ", ".join((["fresnel_number"] if fresnel_number is not None else []) + given) or "none of them"
+            rule = "fresnel_number, or distance with wavelength and pixel_size, must be given"
+            _checks.fail(where, f"{rule}, got {got}")
+        if fresnel_number is not None:
+            if not paraxial:
+                fix = "The angular spectrum needs distance, wavelength and pixel_size"
+                _checks.fail(where, "fresnel_number must be left out with paraxial=False, got both", fix)
+            numbers = _numbers(where, "fresnel_number", fresnel_number)
+            if 0 in numbers:
+                _checks.fail(where, "fresnel_number must not be 0, got 0", "It is infinite at distance 0")
+            waves, ratios = [1 / number for number in numbers], [1.0] * d
+        else:
+            length = _checks.number(where, "wavelength", wavelength, above=0)
+            waves = [z / length for z in _numbers(where, "distance", distance)]
+            sizes = _numbers(where, "pixel_size", pixel_size, above=0)
+            if len(sizes) not in (1, d):
+                _checks.fail(where, f"pixel_size must be one number or {d}, got {len(sizes)}")
+            ratios = [length / size for size in sizes * (d if len(sizes) == 1 else 1)]
+        kernel = torch.stack([_transfer(self.fourier_shape, z, ratios, paraxial) for z in waves])
+        self.several = isinstance(distance if fresnel_number is None else fresnel_number, Sequence)
+        self.register_buffer("kernel", kernel if self.several else kernel[0], persistent=False)
+        self.object_ndim, self.data_ndim = d, d + self.several
+        self.options = {
+            name: value for name, value in {"fresnel_number": fresnel_number, **physical}.items() if value is not None
+        }
+        self.paraxial = bool(paraxial)
+
+    def _check(self, obj: Tensor) -> None:
+        super()._check(obj)
+        check_grid(type(self).__name__, self.fourier_shape, obj.shape[-self.object_ndim :])
+
+    def linear(self, obj: Tensor) -> Tensor:
+        """The wave at the detector: (*, n1..nd) -> (*, n1..nd) or (*, K, n1..nd), complex."""
+        self._check(obj)
+        field = _fft.full_spectrum(obj, self.fourier_shape)
+        field = field.unsqueeze(-self.object_ndim - 1) if self.several else field
+        field = field * self.kernel.to(field.dtype)
+        return _fft.adjoint(field, self.fourier_shape, obj.shape[-self.object_ndim :])
+
+    def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
+        """Propagation back: the shape of `linear`'s result -> (*, n1..nd); `object_shape` may be left out."""
+        where = f"{type(self).__name__}.adjoint"
+        _checks.floating(where, field=field)
+        _checks.rank(where, self.data_ndim, field=field)
+        shape = tuple(field.shape[-self.object_ndim :])
+        self._check_adjoint_shape(object_shape, shape)
+        check_grid(where, self.fourier_shape, shape)
+        field = self._as_field(field, (len(self.kernel), *shape) if self.several else shape)
+        spectrum = _fft.spectrum(field, self.fourier_shape)
+        spectrum = spectrum * self.kernel.conj().to(spectrum.dtype)
+        spectrum = spectrum.sum(-self.object_ndim - 1) if self.several else spectrum
+        return _fft.adjoint(spectrum, self.fourier_shape, shape)
+
+    def extra_repr(self) -> str:
+        options = "".join(f", {name}={value}" for name, value in self.options.items())
+        return f"{self.fourier_shape}{options}, paraxial={self.paraxial}, chunk={self.chunk}"
+
+
+def _numbers(where: str, name: str, value: Any, *, above: float | None = None) -> list[float]:
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not values:
+        _checks.fail(where, f"{name} must hold at least one number, got {value!r}")
+    return [_checks.number(where, name, one, above=above) for one in values]
+
+
+def _transfer(shape: Sequence[int], waves: float, ratios: Sequence[float], paraxial: bool) -> Tensor:
+    """Transfer function of a distance of `waves` wavelengths; `ratios` are wavelength / pixel size along each axis."""
+    square = torch.zeros((), dtype=torch.float64)  # of the sine of the angle to the axis
+    for axis, (m, ratio) in enumerate(zip(shape, ratios, strict=True)):
+        sine = (ratio * _fft.frequencies(m)).reshape(-1, *[1] * (len(shape) - 1 - axis))
+        square = square + sine.square()
+    if paraxial:
+        return torch.polar(torch.ones_like(square), -math.pi * waves * square)
+    cosine = (1 - square).abs().sqrt()
+    # A propagating wave turns by cosine - 1, written without cancellation; an evanescent one decays.
+    turn = torch.where(square > 1, -1.0, -square / (1 + cosine))
+    decay = torch.where(square > 1, torch.exp(-2 * math.pi * abs(waves) * cosine), 1.0)
+    return torch.polar(decay, 2 * math.pi * waves * turn)
