@@ -10,7 +10,20 @@ The floor plan: a module imports only from the lines below its own::
     0  _fft  _checks
 """
 
-from phaseret import datasets, interop, io, losses, metrics, models, noise, operators, plotting, projections, solvers, symmetry
+from phaseret import (
+    datasets,
+    interop,
+    io,
+    losses,
+    metrics,
+    models,
+    noise,
+    operators,
+    plotting,
+    projections,
+    solvers,
+    symmetry,
+)
 
 __version__ = "0.1.0"
 
