@@ -51,7 +51,7 @@ def matrix(operator: Operator, object_shape: Sequence[int]) -> np.ndarray:
 def assert_adjoint(operator: Operator, obj: Tensor, field: Tensor) -> None:
     """<linear(x), y> == <x, adjoint(y)>, where a real x compares real parts."""
     shape = obj.shape[obj.ndim - operator.object_ndim :]
-    left = torch.vdot(operator.linear(obj).flatten(), field.flatten())
+    left = torch.vdot(operator.linear(obj).flatten().to(field.dtype), field.flatten())
     back = operator.adjoint(field, shape)
     assert back.shape == obj.shape
     right = torch.vdot(obj.flatten().to(back.dtype), back.flatten())

@@ -108,7 +108,8 @@ class Autocorrelation(nn.Module):
             lags = _fft.adjoint_half(half + 0j, self.fourier_shape, self.fourier_shape, "backward")
         else:
             # The inverse transform of real data is the conjugate of the transform.
-            lags = _fft.full_spectrum(_fft.uncenter(intensity, axes), self.fourier_shape, "backward").conj()
+            half = _fft.spectrum(_fft.uncenter(intensity, axes), self.fourier_shape, "backward").conj_physical()
+            lags = _fft.full_from_half(half, self.fourier_shape)
         return _fft.center(lags, axes)
 
     def extra_repr(self) -> str:
