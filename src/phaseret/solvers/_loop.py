@@ -27,7 +27,10 @@ Items = tuple[slice, slice]
 Projection = Callable[[Tensor], Tensor]
 
 # Grid pixels worked on at a time on a CPU: iterate, spectrum and data of a chunk stay in a core's cache.
-_CACHE_PIXELS = 2**16
+_CACHE_PIXELS = 2**17
+# glibc gives the top of the heap back to the system, and takes it anew, in every iteration, unless a block of nearly
+# its largest threshold has been freed once; the block itself is never touched.
+_HEAP_BYTES = 31 * 2**20
 
 
 class Options(TypedDict, total=False):
@@ -292,6 +295,8 @@ def solve(
     if chunk is not None:
         _checks.integer(where, "chunk", chunk)
     seeds = _seeds(where, starts, seed, generator)
+    if problem.device.type == "cpu":
+        torch.empty(_HEAP_BYTES, dtype=torch.uint8)
     run = Run(problem, _starts(where, problem, seeds, init), check_every, chunk)
     flat = [leaf for step in steps for leaf in step.leaves()]
     if callback is not None:
@@ -342,11 +347,11 @@ def _starts(where: str, problem: Problem, seeds: list[int], init: Tensor | None)
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     x = torch.stack(noise).to(problem.device, dtype)
     if init is None:
-        return problem.magnitude.project(x.expand(problem.patterns, *x.shape))
+        return problem.magnitude.project_fast(x.expand(problem.patterns, *x.shape))
     given = _init(where, problem, init, len(seeds))
     if given.shape[1] == len(seeds):
         return given.to(dtype).clone()
-    random = problem.magnitude.project(x[1:].expand(problem.patterns, *x[1:].shape))
+    random = problem.magnitude.project_fast(x[1:].expand(problem.patterns, *x[1:].shape))
     return torch.cat([given.to(dtype), random], dim=1)
 
 

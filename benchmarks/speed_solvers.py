@@ -1,0 +1,119 @@
+"""How long an iteration takes, in units of a bare rfft2 + irfft2 pair of the same batch.
+
+    python benchmarks/speed_solvers.py [--seconds 4]
+
+A row is one algorithm at one size, with the residual taken every 10 iterations, from the public API: the time of a
+whole run divided by its iterations, so that preparing the data and comparing the starts is paid too. `textbook` is
+HIO as it is usually written in torch. Peers are measured when they are installed (`solvephase`, `cohere-core`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import warnings
+from collections.abc import Callable
+
+import torch
+from timing import compare, machine, save
+
+import phaseret as pr
+
+SIZES = [(64, 64, 64), (8, 256, 256), (1, 1024, 1024), (1, 64, 64)]
+ALGORITHMS = {
+    "error_reduction": pr.solvers.ErrorReduction,
+    "hio": pr.solvers.HIO,
+    "raar": pr.solvers.RAAR,
+    "rrr": pr.solvers.RRR,
+    "difference_map": pr.solvers.DifferenceMap,
+}
+
+
+def textbook(magnitude: torch.Tensor, support: torch.Tensor, x: torch.Tensor, n_iter: int) -> torch.Tensor:
+    """HIO with the full complex transform, an angle, a mask, and the residual in every iteration."""
+    for _ in range(n_iter):
+        field = torch.fft.fft2(x)
+        _error = (field.abs() - magnitude).square().sum().sqrt()
+        field = magnitude * torch.exp(1j * field.angle())
+        p = torch.fft.ifft2(field).real
+        x = torch.where(support & (p >= 0), p, x - 0.9 * p)
+    return x
+
+
+def peers(magnitude: torch.Tensor, support: torch.Tensor, n_iter: int) -> dict[str, Callable[[], object]]:
+    """HIO of other packages, one pattern after the other where they take only one."""
+    found: dict[str, Callable[[], object]] = {}
+    try:
+        solvephase = importlib.import_module("solvephase")
+    except ImportError:
+        return found
+    images, inside = torch.fft.fftshift(magnitude, (-2, -1)).numpy(), support.numpy()
+
+    def run() -> None:
+        for image in images:
+            solvephase.cdi(
+                image,
+                inside,
+                schedule=f"hio:{n_iter}",
+                constraint="positive",
+                precision="single",
+                device="cpu",
+                check_every=10,
+                tol=0.0,
+            )
+
+    return found | {"solvephase": run}
+
+
+def case(shape: tuple[int, ...], seconds: float) -> list[dict[str, object]]:
+    """All candidates at one size."""
+    batch, *grid = shape
+    n_iter = 100
+    object_shape = tuple(m // 2 for m in grid)
+    obj = torch.rand(batch, *object_shape)
+    intensity = pr.operators.fourier_intensity(obj, grid)
+    support = torch.ones(object_shape, dtype=torch.bool)
+    padded = torch.nn.functional.pad(support, (0, grid[1] - object_shape[1], 0, grid[0] - object_shape[0]))
+    magnitude = pr.operators.fourier_magnitude(obj, grid, norm="backward")
+    start = torch.rand(batch, *grid)
+    candidates: dict[str, Callable[[], object]] = {"pair": lambda: torch.fft.irfft2(torch.fft.rfft2(start), s=grid)}
+    for name, algorithm in ALGORITHMS.items():
+        solver = algorithm(n_iter)
+        candidates[name] = lambda solver=solver: solver(intensity, support=support, constraint="nonnegative")
+    candidates["hio complex"] = lambda: pr.solvers.HIO(n_iter)(intensity, support=support)
+    candidates["textbook hio"] = lambda: textbook(magnitude, padded, start, n_iter)
+    others = peers(magnitude, padded, n_iter)
+    rows = []
+    for name, result in compare(candidates | others, "pair", seconds=seconds, least_rounds=5).items():
+        per_iteration = 1 if name == "pair" else n_iter
+        rows.append(
+            {
+                "shape": list(shape),
+                "algorithm": name,
+                "ms per iteration": round(result["ms"] / per_iteration, 4),
+                "bare pairs": round(result["ratio"] / per_iteration, 3),
+                "bare pairs, 10 % to 90 % of rounds": [
+                    round(result[key] / per_iteration, 3) for key in ("ratio_low", "ratio_high")
+                ],
+            }
+        )
+        print(rows[-1])
+    hio = next(row["ms per iteration"] for row in rows if row["algorithm"] == "hio")
+    for row in rows:
+        row["times slower than our hio"] = round(float(row["ms per iteration"]) / float(hio), 2)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0, help="measuring time of each size")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    print(machine())
+    rows = [row for shape in SIZES for row in case(shape, options.seconds)]
+    save("speed_solvers", rows)
+
+
+if __name__ == "__main__":
+    main()
