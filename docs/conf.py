@@ -1,6 +1,7 @@
 """Sphinx configuration. Nothing is listed by hand and nothing is fetched.
 
 - One page per public module, written from the module's `__all__` in the order of the floor plan.
+- One page of the command, from its --help.
 - One table per file of benchmarks/results, one section per file of examples/.
 - Formulas become MathML with docutils' own converter, so that pages need no script from elsewhere.
 """
@@ -8,9 +9,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
+import io
 import json
+import os
 import re
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +26,9 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 import phaseret
+from phaseret import cli
 
+os.environ["COLUMNS"] = "90"  # width of the command's help
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 API = HERE / "api"
@@ -98,6 +105,24 @@ def module_page(module: ModuleType) -> str:
     return page
 
 
+def command_page() -> str:
+    """The command's docstring, then the help of the command and of each of its commands."""
+    texts = {"phaseret": command_help()}
+    for name in re.findall(r"^ {4}([a-z]+)\b", texts["phaseret"], re.MULTILINE):
+        texts[f"phaseret {name}"] = command_help(name)
+    page = heading("The phaseret command", "=") + (inspect.getdoc(cli) or "") + "\n\n"
+    for name, text in texts.items():
+        page += heading(name, "-") + ".. code-block:: text\n\n" + textwrap.indent(text, "   ") + "\n"
+    return page
+
+
+def command_help(*words: str) -> str:
+    """What ``phaseret WORDS --help`` prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        cli.main([*words, "--help"])
+    return printed.getvalue()
+
+
 # --- results and examples --------------------------------------------------------------------------------------------
 
 
@@ -137,6 +162,7 @@ def write_pages(app: Sphinx) -> None:
     ]
     toctree = ".. toctree::\n   :hidden:\n\n" + "".join(f"   {page.removesuffix('.rst')}\n" for page in pages)
     pages["index.rst"] = heading("Modules", "=") + table(["module", "what it is"], entries) + toctree
+    pages["command.rst"] = command_page()
     pages["results.rst"] = heading("Measured results", "=") + (HERE / "results.inc").read_text(encoding="utf-8")
     pages["results.rst"] += "\n" + "".join(map(results_section, sorted((ROOT / "benchmarks/results").glob("*.json"))))
     pages["examples.rst"] = heading("Examples", "=") + "".join(
