@@ -202,7 +202,7 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
         entry = _entry(where, contents, name)
         value = contents.read(where, name)
         if entry.color:
-            value = value[..., :3] @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+            value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
     return _object_tensor(value)
 
 

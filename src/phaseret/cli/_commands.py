@@ -1,0 +1,188 @@
+"""What ``info``, ``simulate`` and ``compare`` do: each takes the parsed options, and prints or writes its result."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, io, metrics, noise, operators, plotting, symmetry
+from phaseret.io._files import check_free
+
+
+def info(options: argparse.Namespace) -> None:
+    """``phaseret info``."""
+    if options.figure:
+        check_free("info", options.figure, options.overwrite)
+    measurement = load_pattern(options)
+    found = io.inspect(measurement)
+    if options.figure:
+        plotting.save_figure(options.figure, plotting.plot_pattern(measurement), overwrite=options.overwrite)
+    print(_json(dataclasses.asdict(found)) if options.json else found)
+
+
+def load_pattern(options: argparse.Namespace) -> io.Measurement:
+    """The pattern, or stack of them, as the options say."""
+    path, key = split(options.file)
+    measurement = io.load_intensity(
+        path,
+        key=key,
+        index=options.index,
+        ndim=options.ndim,
+        kind=options.kind,
+        center=options.center,
+        mask_is=options.mask_is,
+        saturation=options.saturation,
+        dtype=torch.float64 if getattr(options, "double", False) else torch.float32,
+    )
+    center = options.center or "middle"
+    for file, mask_is in ((options.mask, "measured"), (options.bad_pixels, "bad")):
+        if file:
+            path, key = split(file)
+            mask = io.load_mask(path, key=key, ndim=measurement.ndim, center=center, mask_is=mask_is)
+            if mask.ndim > measurement.ndim and options.index is not None:
+                mask = mask[options.index]
+            measurement = measurement.masked(mask)
+    return measurement
+
+
+def split(file: str) -> tuple[str, str | None]:
+    """FILE::KEY in its two parts."""
+    path, _, key = file.partition("::")
+    return path, key or None
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """``phaseret simulate``."""
+    for file in filter(None, (options.output, options.figure)):
+        check_free("simulate", file, options.overwrite)
+    obj = _picture(options.image, options.size)
+    support = obj.abs() > 0
+    if options.phase:
+        phase = _picture(options.phase, options.size)
+        _checks.same_shape("simulate", image=obj, phase=phase)
+        phase = phase - phase.min()
+        angle = 2 * math.pi * phase / phase.max().clamp(min=torch.finfo(phase.dtype).tiny)
+        obj = torch.polar(obj, angle.to(obj.dtype))
+    shape = options.fourier_shape or operators.fast_fourier_shape(obj.shape, options.oversampling)
+    if options.photons is not None:
+        photons = _checks.number("simulate", "photons", options.photons, above=0)
+        obj = obj * math.sqrt(photons / float(operators.fourier_intensity(obj, shape).sum()))
+    intensity = operators.fourier_intensity(obj, shape)
+    generator = torch.Generator().manual_seed(options.seed)
+    if options.photons is not None:
+        intensity = noise.poisson_noise(intensity, counts=True, ndim=obj.ndim, generator=generator)
+    if options.readout is not None:
+        intensity = noise.readout_noise(intensity, sigma=options.readout, generator=generator)
+    mask = None
+    if options.beam_stop is not None:
+        mask = noise.beam_stop(shape, radius=options.beam_stop)
+    measurement = io.as_measurement(intensity, mask=mask, support=support, obj=obj, ndim=obj.ndim)
+    io.save_intensity(options.output, measurement, overwrite=options.overwrite)
+    if options.figure:
+        plotting.save_figure(options.figure, plotting.plot_pattern(measurement), overwrite=options.overwrite)
+    sizes = " x ".join(map(str, shape))
+    print(f"pattern of {sizes} pixels, {float(measurement.intensity.sum()):.6g} in all, in {options.output}")
+
+
+def _picture(file: str, size: tuple[int, ...] | None) -> Tensor:
+    """A real, non-negative object of one to three axes, resized if asked for."""
+    path, key = split(file)
+    obj = io.load_object(path, key=key)
+    if obj.is_complex():
+        _checks.fail("simulate", f"{file} must be real, got {obj.dtype}", "Give modulus and phase as two files")
+    if not bool(obj.isfinite().all()) or bool((obj < 0).any()) or not bool(obj.any()):
+        _checks.fail("simulate", f"{file} must be finite, non-negative and above 0 somewhere")
+    if size is not None:
+        if len(size) != 2 or obj.ndim != 2:
+            _checks.fail("simulate", f"size must be two numbers for a picture of two axes, got {size}")
+        size = _checks.shape("simulate", "size", size)
+        resize = torch.nn.functional.interpolate
+        obj = resize(obj[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(min=0)
+    return obj / obj.max()
+
+
+def compare(options: argparse.Namespace) -> None:
+    """``phaseret compare``."""
+    if options.figure:
+        check_free("compare", options.figure, options.overwrite)
+    objects = []
+    for file in (options.estimate, options.object):
+        path, key = split(file)
+        objects.append(io.load_object(path, key=key))
+    estimate, obj = _same_shape(*objects)
+    ndim = obj.ndim
+    found = symmetry.align(estimate, obj, ndim=ndim, scale=True)
+    aligned = found.aligned
+    obj = obj.to(aligned.dtype)
+    curve = metrics.frc(aligned, obj, align=False, ndim=ndim)
+    moduli = (aligned.abs(), obj.abs()) if obj.is_complex() else (aligned, obj)
+    range_ = float(moduli[1].max() - moduli[1].min()) or 1.0
+    norm = float(obj.abs().square().sum())
+    inner = float((aligned.conj() * obj).sum().abs()) / (math.sqrt(norm * float(aligned.abs().square().sum())) or 1.0)
+    scores = {
+        "shift": found.shifts.tolist(),
+        "flipped": bool(found.flipped),
+        "phase": float(found.phase),
+        "scale": float(found.scale),
+        "relative_error": math.sqrt(float(found.error) * obj.numel() / norm),
+        "correlation": inner,
+        "psnr": float(metrics.psnr(*moduli, data_range=range_, align=False, ndim=ndim)),
+        "resolution_half": float(metrics.resolution(curve, criterion=0.5)),
+        "frc": {"frequency": curve.frequency.tolist(), "value": curve.value.tolist()},
+    }
+    if min(obj.shape) >= 11:
+        scores["ssim"] = float(metrics.ssim(*moduli, data_range=range_, align=False, ndim=ndim))
+    if options.figure:
+        plotting.save_figure(
+            options.figure, plotting.plot_comparison(estimate, obj, ndim=ndim), overwrite=options.overwrite
+        )
+    print(_json(scores) if options.json else _comparison(scores))
+
+
+def _same_shape(*objects: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with zeros at the end, to the larger size of each axis."""
+    a, b = objects
+    if a.ndim != b.ndim or a.ndim > 3:
+        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        _checks.fail("compare", f"A and B must be single objects with equally many axes, one to three, got {shapes}")
+    shape = [max(sizes) for sizes in zip(a.shape, b.shape, strict=True)]
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    padded = [x.new_zeros(shape, dtype=dtype) for x in objects]
+    for x, place in zip(objects, padded, strict=True):
+        if not bool(x.isfinite().all()) or not bool(x.any()):
+            _checks.fail("compare", "A and B must be finite, and above 0 somewhere")
+        place[tuple(slice(n) for n in x.shape)] = x
+    return padded[0], padded[1]
+
+
+def _comparison(scores: dict[str, Any]) -> str:
+    rows = [
+        ("removed", f"shift {tuple(scores['shift'])}, {'flip, ' * scores['flipped']}phase {scores['phase']:.4g} rad, "
+         f"factor {scores['scale']:.6g}"),
+        ("relative error", f"{scores['relative_error']:.4g}"),
+        ("correlation", f"{scores['correlation']:.4f}"),
+        ("psnr", f"{scores['psnr']:.2f} dB"),
+    ]  # fmt: skip
+    if "ssim" in scores:
+        rows.append(("ssim", f"{scores['ssim']:.4f}"))
+    rows.append(("resolution", f"{scores['resolution_half']:.3g} pixels (ring correlation above 0.5)"))
+    return "\n".join(f"{name:18}{value}" for name, value in rows)
+
+
+def _json(value: Any) -> str:
+    """JSON, whose numbers are finite: what is not becomes null."""
+
+    def finite(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {name: finite(part) for name, part in x.items()}
+        if isinstance(x, list | tuple):
+            return [finite(part) for part in x]
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    return json.dumps(finite(value), indent=1)

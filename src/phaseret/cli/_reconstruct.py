@@ -1,0 +1,305 @@
+"""What ``reconstruct`` does: one pattern at once, a stack in blocks that are kept as they are finished.
+
+Under ``torchrun`` each process takes every so-many-th block. A finished block is a file of its own, so a lost process,
+a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import importlib.util
+import json
+import math
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, distributed
+
+from phaseret import _checks, io, plotting, solvers
+from phaseret.cli._commands import load_pattern, split
+from phaseret.io._files import check_free, written
+from phaseret.io._load import pattern_axes
+
+_WHERE = "reconstruct"
+# Pixels of all starts of a block of patterns: enough work to keep a device busy, little to lose.
+_BLOCK_PIXELS = 2**24
+# Options that do not change the result of a block.
+_NEUTRAL = ("run", "command", "debug", "output", "figure", "overwrite", "quiet", "timeout", "device")
+
+
+def reconstruct(options: argparse.Namespace) -> None:
+    """``phaseret reconstruct``."""
+    for file in filter(None, (options.output, options.figure)):
+        check_free(_WHERE, file, options.overwrite)
+    path, key = split(options.file)
+    shape, axes = pattern_axes(_WHERE, path, key=key, ndim=options.ndim)
+    if len(shape) == axes or isinstance(options.index, int):
+        measurement = load_pattern(options)
+        _write(options, measurement, _solve(options, measurement, progress=_shows_progress(options)))
+        return
+    with _team(options.timeout) as team:
+        _Stack(options, shape, axes, team).run()
+
+
+def _write(options: argparse.Namespace, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
+    io.save_reconstruction(options.output, result, measurement=measurement, overwrite=options.overwrite)
+    if options.figure:
+        figure = plotting.plot_reconstruction(result, measurement=measurement)
+        plotting.save_figure(options.figure, figure, overwrite=options.overwrite)
+    print(_summary(result))
+    print(f"{'written':18}{', '.join(filter(None, (options.output, options.figure)))}")
+
+
+def _summary(result: solvers.Reconstruction) -> str:
+    patterns, starts = result.error.numel(), len(result.seeds)
+    errors = [f"{float(error):.4g}" for error in (result.error.min(), result.error.max())]
+    agree = (result.agreement > 0.9).sum(-1).double()
+    rows = [
+        ("object", " x ".join(map(str, result.obj.shape)) + f", {str(result.obj.dtype).removeprefix('torch.')}"),
+        ("recipe", result.recipe),
+        ("residual", errors[0] if patterns == 1 else f"{errors[0]} to {errors[1]} of {patterns} patterns"),
+        ("agreement", f"{float(agree.mean()):.3g} of {starts} starts look like the best one"),
+        ("time", f"{result.seconds:.3g} s"),
+    ]
+    return "\n".join(f"{name:18}{value}" for name, value in rows)
+
+
+def _shows_progress(options: argparse.Namespace) -> bool:
+    return not options.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+
+
+def _solve(
+    options: argparse.Namespace, measurement: io.Measurement, *, rank: int = 0, progress: bool = False
+) -> solvers.Reconstruction:
+    """What the solver makes of a pattern or a block of them, on the CPU."""
+    device = _device(options.device, rank)
+    ndim = measurement.ndim
+    chosen = {
+        "support": _support(options, measurement),
+        "support_size": options.support_size,
+        "schedule": options.schedule,
+        "starts": options.starts,
+        "init": _initial(options),
+    }
+    for name in ("support", "init"):
+        if chosen[name] is not None and chosen[name].ndim > ndim and isinstance(options.index, slice):
+            chosen[name] = chosen[name][options.index]
+    given = {name: _moved(value, device) for name, value in chosen.items() if value is not None}
+    measurement = measurement.to(device)
+    result = solvers.reconstruct(
+        measurement.intensity,
+        mask=measurement.mask,
+        constraint=options.constraint,
+        seed=options.seed,
+        ndim=ndim,
+        progress=progress,
+        **given,
+    )
+    tensors = {name: getattr(result, name) for name in _names(result)}
+    return dataclasses.replace(result, **{name: _moved(value, "cpu") for name, value in tensors.items()})
+
+
+def _device(name: str | None, rank: int) -> str:
+    if name is None:
+        return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        _checks.fail(_WHERE, f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
+    return name
+
+
+def _initial(options: argparse.Namespace) -> Tensor | None:
+    if options.init is None:
+        return None
+    path, key = split(options.init)
+    return io.load_object(path, key=key)
+
+
+def _names(result: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(result)]
+
+
+def _moved(value: Any, device: str) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _support(options: argparse.Namespace, measurement: io.Measurement) -> Tensor | None:
+    """Of the option or of the file: an array, or a box given by its sizes."""
+    if options.support is None:
+        return measurement.support
+    if options.support == "none":
+        return None
+    sizes = options.support.split(",")
+    if all(size.strip().isdecimal() for size in sizes):
+        return torch.ones(_checks.shape(_WHERE, "support", [int(size) for size in sizes]), dtype=torch.bool)
+    path, key = split(options.support)
+    return io.load_support(path, key=key)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Team:
+    """The processes that share the work: this one's number and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+    timeout: float = 0.0
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes on the first one; an empty list on the others."""
+        self.wait()
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _losses():
+            distributed.gather_object(value, values if self.rank == 0 else None)
+        return values if self.rank == 0 else []
+
+    def wait(self) -> None:
+        """All processes have come this far."""
+        if self.size > 1:
+            with _losses():
+                distributed.monitored_barrier(timeout=timedelta(seconds=self.timeout), wait_all_ranks=True)
+
+
+class _LostProcess(Exception):
+    """Another process ended, or this one was asked to."""
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise _LostProcess(error) from error
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _LostProcess("asked to end")
+
+
+@contextmanager
+def _team(timeout: float) -> Iterator[_Team]:
+    """The processes that ``torchrun`` started, or this one alone."""
+    timeout = _checks.number(_WHERE, "timeout", timeout, above=0)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield _Team()
+        return
+    # When a process is lost, torchrun asks the others to end.
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        distributed.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+        yield _Team(distributed.get_rank(), size, timeout)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+class _Stack:
+    """A stack of patterns, in blocks along its first axis; each finished block is a file in `folder`."""
+
+    def __init__(self, options: argparse.Namespace, shape: Sequence[int], axes: int, team: _Team) -> None:
+        self.options, self.team = options, team
+        patterns = range(shape[0])[options.index or slice(None)]
+        if not patterns:
+            _checks.fail(_WHERE, f"index must lie in a stack of {shape[0]}, got {options.index}")
+        per_pattern = math.prod(shape[1:]) * (options.starts or 1)
+        size = _checks.integer(
+            _WHERE, "block", max(1, _BLOCK_PIXELS // per_pattern) if options.block is None else options.block
+        )
+        self.blocks = [patterns[start : start + size] for start in range(0, len(patterns), size)]
+        self.folder = Path(f"{options.output}.parts")
+
+    def file(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
+
+    def run(self) -> None:
+        """Do this process's blocks; the first process writes the whole."""
+        self.prepare()
+        mine = range(self.team.rank, len(self.blocks), self.team.size)
+        try:
+            for number in self.shown(mine):
+                if not self.file(number).exists():
+                    self.solve(number)
+            parts = self.team.gather({number: io.load_reconstruction(self.file(number)) for number in mine})
+            if parts:
+                found = {number: fields for part in parts for number, fields in part.items()}
+                measurement = load_pattern(self.options_of(self.blocks[0][:1]))
+                _write(self.options, measurement, _joined([found[number] for number in range(len(self.blocks))]))
+            self.team.wait()
+        except (_LostProcess, KeyboardInterrupt) as error:
+            self.report(error)
+        for number in mine:
+            self.file(number).unlink()
+        (self.folder / "run.json").unlink(missing_ok=True)
+        with suppress(OSError):  # the last process of a shared folder removes it
+            self.folder.rmdir()
+
+    def prepare(self) -> None:
+        """Make the folder, or see that what it holds belongs to this run."""
+        source = Path(split(self.options.file)[0]).resolve()
+        run = {name: str(value) for name, value in vars(self.options).items() if name not in _NEUTRAL}
+        run |= {"file": str(source), "changed": str(source.stat().st_mtime_ns), "block": str(len(self.blocks[0]))}
+        self.folder.mkdir(exist_ok=True)
+        note = self.folder / "run.json"
+        if note.exists() and json.loads(note.read_text()) != run:
+            fix = "Remove it, or choose another output"
+            _checks.fail(_WHERE, f"{self.folder} must hold blocks of this run, got those of another one", fix)
+        with written(_WHERE, note, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(run, indent=1))
+
+    def shown(self, numbers: range) -> Any:
+        """The numbers of blocks, with a bar on the first process."""
+        if self.team.rank or not _shows_progress(self.options):
+            return numbers
+        tqdm = importlib.import_module("tqdm.auto").tqdm
+        return tqdm(numbers, unit="block")
+
+    def options_of(self, patterns: range) -> argparse.Namespace:
+        return argparse.Namespace(**vars(self.options) | {"index": slice(patterns.start, patterns.stop)})
+
+    def solve(self, number: int) -> None:
+        options = self.options_of(self.blocks[number])
+        try:
+            result = _solve(options, load_pattern(options), rank=int(os.environ.get("LOCAL_RANK", "0")))
+        except ValueError as error:
+            raise ValueError(f"patterns {options.index.start} to {options.index.stop - 1}: {error}") from error
+        io.save_reconstruction(self.file(number), result)
+
+    def report(self, error: BaseException) -> NoReturn:
+        """Say who did not finish, how far the run came, and that it can be taken up again."""
+        undone = [number for number in range(len(self.blocks)) if not self.file(number).exists()]
+        behind = sorted({number % self.team.size for number in undone})
+        who = f"; not finished: process {', '.join(map(str, behind))} of {self.team.size}" if self.team.size > 1 else ""
+        # Of what the network library says, the first sentence without the place in its source.
+        said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
+        _checks.fail(
+            _WHERE,
+            f"a process was lost or stopped ({said}){who}; {len(self.blocks) - len(undone)} of {len(self.blocks)} "
+            f"blocks are kept in {self.folder}",
+            "The same command again does the rest",
+            OSError,
+        )
+
+
+def _joined(parts: Sequence[dict[str, Any]]) -> solvers.Reconstruction:
+    """One reconstruction of all patterns from those of the blocks."""
+    joined = dict(parts[0])
+    for name, value in joined.items():
+        if isinstance(value, Tensor):
+            joined[name] = torch.cat([part[name] for part in parts])
+    joined["seconds"] = sum(part["seconds"] for part in parts)
+    return solvers.Reconstruction(**joined)

@@ -1,0 +1,544 @@
+"""The command: what it prints and writes, and that whatever is wrong is one line, nothing overwritten, no half file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import phaseret as pr
+from phaseret.cli import _main, _reconstruct, main
+
+pytest.importorskip("h5py")
+
+
+def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command line."""
+    try:
+        status = main(shlex.split(line))
+    except SystemExit as end:
+        status = int(end.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def fails(line: str, capsys: pytest.CaptureFixture[str], status: int = 1) -> str:
+    """The one line that a command prints when it fails, and nothing else."""
+    found, out, err = run(line, capsys)
+    assert (found, out) == (status, ""), (found, out, err)
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err
+
+
+def digit(seed: int = 0) -> Tensor:
+    """A small object with a clear outline, of no symmetry."""
+    generator = torch.Generator().manual_seed(seed)
+    obj = torch.rand(10, 9, generator=generator) + 0.5
+    obj[:4, :3] = 0
+    return obj
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, entered, with a pattern, a stack of five, and the objects they were made from."""
+    monkeypatch.chdir(tmp_path)
+    objs = torch.stack([digit(seed) for seed in range(5)])
+    support = torch.ones(10, 9, dtype=torch.bool)
+    for name, obj in (("pattern", objs[0]), ("stack", objs)):
+        intensity = pr.operators.fourier_intensity(obj, (24, 20))
+        measurement = pr.io.as_measurement(intensity, support=support, wavelength=1e-10, distance=1.0, pixel_size=5e-5)
+        pr.io.save_intensity(f"{name}.h5", measurement)
+        np.save(f"{name}.npy", obj)
+    return tmp_path
+
+
+QUICK = '--schedule "raar:60,er:20" --constraint nonnegative --starts 3'
+
+
+def listing(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run("--help", capsys)
+    assert (status, err) == (0, "")
+    for name in ("info", "reconstruct", "simulate", "compare"):
+        assert name in out
+        assert "examples:" in run(f"{name} --help", capsys)[1]
+    assert run("--version", capsys)[1].startswith(f"phaseret {pr.__version__}")
+
+
+def test_every_example_of_the_help_is_understood() -> None:
+    texts = [_main._PHASERET, _main._INFO, _main._RECONSTRUCT, _main._SIMULATE, _main._COMPARE]
+    joined = "\n".join(texts).replace("\\\n", "")
+    lines = re.findall(r"^  (?:torchrun .*phaseret.cli|phaseret) (.*)", joined, re.M)
+    lines = [re.sub(r"  +\(.*", "", line) for line in lines]
+    lines = [line for line in lines if "COMMAND" not in line]
+    assert len(lines) >= 14
+    for line in lines:
+        assert _main._parser().parse_args(shlex.split(line)).run
+
+
+# --- info ------------------------------------------------------------------------------------------------------------
+
+
+def test_info_prints_what_inspect_finds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run("info pattern.h5 --figure p.png", capsys)
+    assert (status, err) == (0, "")
+    assert out == f"{pr.io.inspect(pr.io.load_intensity('pattern.h5'))}\n"
+    assert "object, about     10 x 9 pixels" in out
+    assert "centre by Friedel (12, 10), symmetry 1.000" in out
+    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_info_prints_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run("info stack.h5 --json", capsys)[1])
+    assert found["patterns"] == 5
+    assert found["object_shape"] == [10, 9]
+    assert found["warnings"] == []
+
+
+def test_info_reads_as_it_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = np.random.default_rng(0).random((4, 12, 12)).astype(np.float32) + 1
+    good = np.ones((12, 12), np.uint8)
+    good[0, :3] = 0
+    np.savez("x.npz", a=frames**0.5, b=frames)
+    np.save("good.npy", good)
+    np.save("bad.npy", 1 - good)
+    np.save("each.npy", np.stack([good] * 4))
+    line = "info x.npz::a --json --ndim 2 --index 1:3 --kind magnitude --center 5,6 --saturation 2"
+    found = json.loads(run(line, capsys)[1])
+    expected = pr.io.load_intensity(
+        "x.npz", key="a", ndim=2, index=slice(1, 3), kind="magnitude", center=(5, 6), saturation=2
+    )
+    assert found["total"] == pytest.approx(float(expected.intensity.sum()) / 2)
+    assert found["patterns"] == 2
+    for mask in ("--mask good.npy", "--bad-pixels bad.npy", "--mask each.npy"):
+        found = json.loads(run(f"info x.npz::b --json --ndim 2 --index 0:2 {mask}", capsys)[1])
+        assert found["missing"] == pytest.approx(3 / 144)
+
+
+def test_info_of_the_measured_logo(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(f"info {data_dir}/measured/esrf_logo_cdi.npz", capsys)
+    assert status == 0
+    assert "512 x 512" in out
+    assert "centre by Friedel (256, 256), symmetry 1.000" in out
+    assert "warning: the zero frequency was not measured" in out
+
+
+# --- simulate --------------------------------------------------------------------------------------------------------
+
+
+def test_simulate_makes_a_pattern_with_its_object(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run("simulate pattern.npy -o new.h5 --fourier-shape 24,20 --figure new.png", capsys)
+    assert (status, err) == (0, "")
+    assert out.startswith("pattern of 24 x 20 pixels")
+    found = pr.io.load_intensity("new.h5")
+    obj = digit() / digit().max()
+    assert torch.equal(found.obj, obj)
+    assert torch.equal(found.support, obj > 0)
+    assert torch.allclose(found.intensity, pr.operators.fourier_intensity(obj, (24, 20)))
+    assert "new.png" in listing(folder)
+
+
+def test_simulate_counts_photons(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "simulate pattern.npy -o {}.npz --photons 1e5 --beam-stop 1 --seed {} --oversampling 3"
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run(line.format(name, seed), capsys)[0] == 0
+    a, b, c = (pr.io.load_intensity(f"{name}.npz") for name in "abc")
+    assert torch.equal(a.intensity, b.intensity)
+    assert not torch.equal(a.intensity, c.intensity)
+    assert torch.equal(a.intensity, a.intensity.round())
+    assert a.fourier_shape == (30, 27)
+    assert int((~a.mask).sum()) == 5
+    expected = pr.operators.fourier_intensity(a.obj, (30, 27))
+    assert float(expected.sum()) == pytest.approx(1e5, rel=1e-4)
+    deviation = (a.intensity - expected)[a.mask] / expected[a.mask].clamp(min=1).sqrt()
+    assert 0.8 < float(deviation.square().mean()) < 1.2
+
+
+def test_simulate_reads_pictures_phases_and_sizes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = pytest.importorskip("PIL.Image")
+    picture = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    image.fromarray(picture).save("modulus.png")
+    image.fromarray(picture[..., 0]).save("phase.png")
+    assert run("simulate modulus.png --phase phase.png --size 16,12 --readout 0.01 -o x.h5", capsys)[0] == 0
+    found = pr.io.load_intensity("x.h5")
+    assert found.obj.shape == (16, 12)
+    assert found.obj.is_complex()
+    assert found.fourier_shape == (32, 24)
+    assert found.obj.abs().max() == pytest.approx(1)
+
+
+# --- reconstruct -----------------------------------------------------------------------------------------------------
+
+
+def test_reconstruct_solves_and_writes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(f"reconstruct pattern.h5 {QUICK} -o r.h5 --figure r.png --quiet", capsys)
+    assert status == 0, err
+    assert "object            10 x 9, float32" in out
+    assert "written           r.h5, r.png" in out
+    fields = pr.io.load_reconstruction("r.h5")
+    found = pr.solvers.Reconstruction(**fields)
+    measurement = pr.io.load_intensity("pattern.h5")
+    expected = pr.solvers.reconstruct(
+        measurement.intensity,
+        schedule="raar:60,er:20",
+        support=measurement.support,
+        constraint="nonnegative",
+        starts=3,
+        seed=0,
+    )
+    assert torch.equal(found.obj, expected.obj)
+    assert torch.equal(found.history, expected.history)
+    assert found.seeds == expected.seeds
+    assert found.recipe == expected.recipe
+    assert (folder / "r.png").read_bytes().startswith(b"\x89PNG")
+    assert listing(folder) == {"pattern.h5", "pattern.npy", "stack.h5", "stack.npy", "r.h5", "r.png"}
+
+
+def test_reconstruct_takes_the_support_it_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outline = np.zeros((24, 20), np.uint8)
+    outline[3:13, 4:13] = 1
+    np.save("support.npy", outline)
+    for support, shape in (("support.npy", (24, 20)), ("11,10", (11, 10)), ("none", (24, 20))):
+        line = f"reconstruct pattern.h5 --schedule er:5 --constraint nonnegative --support {support}"
+        status, _, err = run(f"{line} -o r.npz --overwrite", capsys)
+        assert status == 0, err
+        assert pr.io.load_object("r.npz").shape == shape, support
+
+
+def test_reconstruct_options_reach_the_solver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+    solve = pr.solvers.reconstruct
+
+    def spy(intensity: Tensor, **options: object) -> pr.solvers.Reconstruction:
+        seen.update(options, dtype=intensity.dtype)
+        return solve(intensity, schedule="er:3", support=options["support"])
+
+    monkeypatch.setattr(pr.solvers, "reconstruct", spy)
+    np.save("good.npy", np.pad(np.ones((23, 20)), ((1, 0), (0, 0))))
+    line = "--schedule hio:7 --starts 2 --seed 9 --constraint real --support-size 30 --init pattern.npy --mask good.npy"
+    assert main(shlex.split(f"reconstruct pattern.h5 {line} --double --device cpu -o r.h5")) == 0
+    assert seen["schedule"] == "hio:7"
+    assert (seen["starts"], seen["seed"], seen["constraint"], seen["support_size"]) == (2, 9, "real", 30)
+    assert torch.equal(seen["init"], digit())
+    assert int((~seen["mask"]).sum()) == 20
+    assert seen["dtype"] == torch.float64
+
+
+def test_a_stack_is_done_in_blocks_with_the_same_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = []
+    for block in (1, 2, 5):
+        status, out, err = run(f"reconstruct stack.h5 {QUICK} --block {block} -o r{block}.h5", capsys)
+        assert status == 0, err
+        assert "of 5 patterns" in out
+        results.append(pr.io.load_reconstruction(f"r{block}.h5"))
+        assert f"r{block}.h5.parts" not in listing(folder)
+    for name in ("obj", "objs", "errors", "history", "support"):
+        assert torch.equal(results[0][name], results[1][name]), name
+        assert torch.equal(results[0][name], results[2][name]), name
+    assert results[0]["obj"].shape == (5, 10, 9)
+    assert run(f"reconstruct stack.h5 --index 3 {QUICK} -o one.h5", capsys)[0] == 0
+    assert torch.equal(pr.io.load_object("one.h5"), results[0]["obj"][3])
+    assert run(f"reconstruct stack.h5 --index 2:4 {QUICK} -o two.h5 --figure two.png", capsys)[0] == 0
+    assert torch.equal(pr.io.load_object("two.h5"), results[0]["obj"][2:4])
+
+
+def interrupt_after(blocks: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    solve, calls = pr.solvers.reconstruct, []
+
+    def stop(*args: object, **options: object) -> pr.solvers.Reconstruction:
+        calls.append(1)
+        if len(calls) > blocks:
+            raise error
+        return solve(*args, **options)
+
+    monkeypatch.setattr(pr.solvers, "reconstruct", stop)
+
+
+def test_an_interrupted_stack_keeps_its_blocks_and_is_taken_up(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"reconstruct stack.h5 {QUICK} --block 2 -o r.h5"
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch, KeyboardInterrupt())
+        said = fails(line, capsys)
+    assert "a process was lost or stopped (interrupted); 2 of 3 blocks are kept in r.h5.parts. The same command" in said
+    assert listing(folder / "r.h5.parts") == {"000000.npz", "000001.npz", "run.json"}
+    assert "r.h5" not in listing(folder)
+    said = fails(f"reconstruct stack.h5 {QUICK} --block 2 --seed 1 -o r.h5", capsys)
+    assert "r.h5.parts must hold blocks of this run, got those of another one. Remove it, or choose another" in said
+    with monkeypatch.context() as patch:
+        interrupt_after(1, patch, AssertionError("one block was left"))
+        assert run(line, capsys)[0] == 0
+    assert run(f"reconstruct stack.h5 {QUICK} -o whole.h5", capsys)[0] == 0
+    assert torch.equal(pr.io.load_object("r.h5"), pr.io.load_object("whole.h5"))
+
+
+def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = np.ones((4, 8, 8), np.float32)
+    stack[3] = 0
+    np.save("holes.npy", stack)
+    said = fails('reconstruct holes.npy --ndim 2 --block 2 --support 3,3 --schedule "er:2" -o r.h5', capsys)
+    assert "error: patterns 2 to 3: load_intensity: intensity must hold a value above 0 in every pattern, got" in said
+
+
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def processes(line: str, count: int, code: str = "") -> list[subprocess.Popen[str]]:
+    """The command in several processes that share the work, as torchrun starts them."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    program = f"import os, sys\n{code}\nfrom phaseret.cli import main\nsys.exit(main())"
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *shlex.split(line)],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second process is killed at its second block; the same command, by two processes, does the rest."""
+    line = f"reconstruct stack.h5 {QUICK} --block 1 --timeout 60 -o r.h5"
+    killed = (
+        "import signal, phaseret\n"
+        "solve, calls = phaseret.solvers.reconstruct, []\n"
+        "def lose(*args, **options):\n"
+        "    calls.append(1)\n"
+        "    if os.environ['RANK'] == '1' and len(calls) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return solve(*args, **options)\n"
+        "phaseret.solvers.reconstruct = lose"
+    )
+    first, second = processes(line, 2, killed)
+    out, err = first.communicate(timeout=120)
+    second.communicate(timeout=120)
+    assert (first.returncode, second.returncode, out) == (1, -9, ""), err
+    assert "Traceback" not in err
+    said = err.splitlines()[-1]
+    assert said.startswith("phaseret reconstruct: error: reconstruct: a process was lost or stopped ("), err
+    assert "; not finished: process 1 of 2; 4 of 5 blocks are kept in r.h5.parts. The same command again" in said
+    assert listing(folder / "r.h5.parts") == {f"00000{i}.npz" for i in (0, 1, 2, 4)} | {"run.json"}
+
+    both = processes(line, 2)
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "of 5 patterns" in said[0][0]
+    assert said[1][0] == ""
+    assert "r.h5.parts" not in listing(folder)
+    assert run(f"reconstruct stack.h5 {QUICK} -o whole.h5", capsys)[0] == 0
+    for name, value in pr.io.load_reconstruction("whole.h5").items():
+        if isinstance(value, Tensor):
+            assert torch.equal(pr.io.load_reconstruction("r.h5")[name], value), name
+
+
+def test_a_process_that_is_asked_to_end_says_how_far_it_came() -> None:
+    with pytest.raises(_reconstruct._LostProcess, match="asked to end"):
+        _reconstruct._stop(15, None)
+
+
+# --- compare ---------------------------------------------------------------------------------------------------------
+
+
+def test_compare_removes_the_symmetries(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obj = digit()
+    moved = torch.zeros(14, 13)
+    moved[4:, 4:] = 3 * pr.symmetry.conj_flip(obj)
+    np.save("moved.npy", moved)
+    status, out, err = run("compare moved.npy pattern.npy --figure c.png", capsys)
+    assert (status, err) == (0, "")
+    assert "flip" in out
+    assert "correlation       1.0000" in out
+    assert "resolution        2.17 pixels" in out
+    assert "c.png" in listing(folder)
+    found = json.loads(run("compare moved.npy pattern.npy --json", capsys)[1])
+    assert found["flipped"] is True
+    assert found["scale"] == pytest.approx(1 / 3)
+    assert found["relative_error"] == pytest.approx(0, abs=1e-3)
+    assert found["ssim"] == pytest.approx(1)
+    assert found["frc"]["value"] == pytest.approx([1] * 7, abs=1e-3)
+
+
+def test_compare_equals_the_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = torch.rand(16, 16) + 1, torch.rand(16, 16) + 1
+    np.save("a.npy", a)
+    np.save("b.npy", b)
+    found = json.loads(run("compare a.npy b.npy --json", capsys)[1])
+    best = pr.symmetry.align(a, b, scale=True)
+    assert found["relative_error"] ** 2 == pytest.approx(float(best.error * 256 / b.square().sum()))
+    range_ = float(b.max() - b.min())
+    assert found["psnr"] == pytest.approx(float(pr.metrics.psnr(best.aligned, b, data_range=range_, align=False)))
+    assert found["ssim"] == pytest.approx(float(pr.metrics.ssim(best.aligned, b, data_range=range_, align=False)))
+
+
+def test_compare_takes_complex_and_real_objects(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("complex.npy", torch.polar(digit(), torch.full((10, 9), 0.5)))
+    found = json.loads(run("compare complex.npy pattern.npy --json", capsys)[1])
+    assert found["correlation"] == pytest.approx(1, abs=1e-4)
+    assert found["phase"] == pytest.approx(-0.5, abs=1e-3)
+    assert "ssim" not in found
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "phaseret: error: the following arguments are required: COMMAND (see phaseret --help)"),
+        ("paint", "phaseret: error: argument COMMAND: invalid choice: 'paint'"),
+        ("info", "phaseret info: error: the following arguments are required: FILE (see phaseret info --help)"),
+        ("info pattern.h5 --center 3,x", "argument --center: must be whole numbers such as 64,64, got '3,x'"),
+        ("info pattern.h5 --index 1:2:3", "argument --index: must be a number or a range such as 0:10, got '1:2:3'"),
+        ("info pattern.h5 --index a", "argument --index: must be a number or a range such as 0:10, got 'a'"),
+        ("reconstruct pattern.h5", "the following arguments are required: -o/--output"),
+        ("reconstruct pattern.h5 -o r.h5 --starts x", "argument --starts: invalid int value: 'x'"),
+        ("simulate pattern.npy -o r.h5 --size 3.5", "argument --size: must be whole numbers such as 64,64, got '3.5'"),
+    ],
+)
+def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in fails(line, capsys, status=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("info none.h5", "phaseret info: error: load_intensity: path must name a file, got 'none.h5', which does not"),
+        ("info text", "path must name a file of a known kind, got 'text'"),
+        ("info cut.h5", "cut.h5 must be a whole HDF5 file, got the error: "),
+        ("info evil.npy", "path must name a file without pickled Python objects, got 'evil.npy'"),
+        (
+            "info stack.npy",
+            "ndim must be given for 'data' of stack.npy with the shape (5, 10, 9). Use ndim=2 for a stack",
+        ),
+        ("info pattern.h5 --kind amplitude", "kind must be one of 'intensity', 'magnitude', got 'amplitude'"),
+        ("info pattern.h5::none", "key must name an array of pattern.h5, got 'none'"),
+        ("info pattern.h5 --center 99,0", "center must be a pixel inside the frame (24, 20), got (99, 0)"),
+        ("info pattern.h5 --mask stack.npy", "mask must have the shape (24, 20)"),
+        ("info negative.npy", "intensity must hold a measured pixel in every pattern, got none"),
+        ("info zero.npy", "intensity must hold a value above 0 in every pattern, got none"),
+        (
+            "info pattern.h5 --figure old.h5",
+            "path must not exist yet, got 'old.h5'. Choose another path or set overwrite",
+        ),
+        ("info pattern.h5 --figure p.xyz", "the ending of path must be one of "),
+        (
+            "reconstruct pattern.h5 -o old.h5",
+            "phaseret reconstruct: error: reconstruct: path must not exist yet, got 'old",
+        ),
+        ("reconstruct pattern.h5 -o none/r.h5", "path must lie in an existing folder, got 'none'"),
+        ("reconstruct pattern.h5 -o r.h5 --figure old.h5", "path must not exist yet, got 'old.h5'"),
+        ("reconstruct pattern.h5 -o r.h5 --support zero.npy", "'data' of zero.npy must be non-zero somewhere"),
+        ("reconstruct pattern.h5 -o r.h5 --support 0,3", "support must hold positive sizes, got "),
+        ("reconstruct pattern.h5 -o r.h5 --support 99,99", "reconstruct: "),
+        ("reconstruct pattern.h5 -o r.h5 --schedule dance:7", "dance"),
+        ("reconstruct pattern.h5 -o r.h5 --constraint happy", "'happy'"),
+        ("reconstruct pattern.h5 -o r.h5 --starts 0", "starts must be an integer of at least 1, got 0"),
+        ("reconstruct pattern.h5 -o r.h5 --device abacus", "device must be one that works here, got 'abacus' ("),
+        ("reconstruct stack.h5 -o r.h5 --index 9:", "index must lie in a stack of 5, got "),
+        ("reconstruct stack.h5 -o r.h5 --block 0", "block must be an integer of at least 1, got 0"),
+        ("reconstruct stack.h5 -o r.h5 --timeout 0", "timeout must be a finite number above 0, got 0.0"),
+        ("simulate negative.npy -o r.h5", "negative.npy must be finite, non-negative and above 0 somewhere"),
+        (
+            "simulate complex.npy -o r.h5",
+            "complex.npy must be real, got torch.complex64. Give modulus and phase as two",
+        ),
+        ("simulate pattern.npy -o old.h5", "path must not exist yet, got 'old.h5'"),
+        (
+            "simulate pattern.npy -o r.tif",
+            "the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'",
+        ),
+        ("simulate pattern.npy -o r.h5 --fourier-shape 12,12", "fourier_shape must be at least (19, 17) = 2n-1"),
+        ("simulate pattern.npy -o r.h5 --photons -3", "photons must be a finite number above 0, got -3.0"),
+        ("simulate pattern.npy -o r.h5 --size 3", "size must be two numbers for a picture of two axes, got (3,)"),
+        (
+            "simulate pattern.npy -o r.h5 --phase zero.npy",
+            "zero.npy must be finite, non-negative and above 0 somewhere",
+        ),
+        ("compare pattern.npy stack.npy", "A and B must be single objects with equally many axes, one to three, got ("),
+        ("compare pattern.npy zero.npy", "A and B must be finite, and above 0 somewhere"),
+        ("compare pattern.npy text", "path must name a file of a known kind, got 'text'"),
+    ],
+)
+def test_whatever_is_wrong_is_one_line(
+    line: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "text").write_text("a text")
+    (folder / "old.h5").write_text("precious")
+    (folder / "cut.h5").write_bytes((folder / "pattern.h5").read_bytes()[:3000])
+    np.save("evil.npy", np.array([{}], dtype=object))
+    np.save("negative.npy", -np.ones((8, 8)))
+    np.save("zero.npy", np.zeros((10, 9)))
+    np.save("complex.npy", np.ones((4, 4), np.complex64))
+    before = {name: (folder / name).read_bytes() for name in listing(folder)}
+    said = fails(line, capsys)
+    assert message in said
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_unforeseen_errors_are_one_line_too(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError("over\nmy feet")
+
+    monkeypatch.setattr(pr.io, "inspect", stumble)
+    assert fails("info pattern.h5", capsys) == "phaseret info: internal error: ZeroDivisionError: over my feet\n"
+    with pytest.raises(ZeroDivisionError):
+        main(["info", "pattern.h5", "--debug"])
+
+
+def test_interrupts_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(0, monkeypatch, KeyboardInterrupt())
+    assert fails("reconstruct pattern.h5 -o r.h5", capsys, status=130) == "phaseret reconstruct: interrupted\n"
+    assert "r.h5" not in listing(folder)
+
+
+def test_warnings_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Six starts of three steps of error reduction do not agree."""
+    status, _, err = run("reconstruct pattern.h5 --schedule er:3 --starts 6 -o r.h5", capsys)
+    assert status == 0
+    assert err.startswith("phaseret reconstruct: warning: 1 of 1 reconstructions are not unique")
+    assert err.count("\n") == 1
+
+
+def test_the_installed_command_runs(folder: Path) -> None:
+    """A full disk, which a limit on the size of files imitates, in a process of its own."""
+    pytest.importorskip("resource")
+    code = (
+        "import resource, sys\nfrom phaseret.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\nsys.exit(main())"
+    )
+    line = ["simulate", "stack.npy", "--fourier-shape", "48,48,48", "-o", "x.h5"]
+    found = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stdout == ""
+    expected = "save_intensity: x.h5 must be writable, got the error: the disk is full. Free some space."
+    assert found.stderr == f"phaseret simulate: error: {expected}\n"
+    assert listing(folder) == {"pattern.h5", "pattern.npy", "stack.h5", "stack.npy"}
