@@ -63,7 +63,31 @@ def rrr(x, M, S, A, n):
     return x + BETA * (M(2 * S(x) - x) - S(x))
 
 
+def chio(x, M, S, A, n):
+    p = M(x)
+    inside = np.where(BETA / 2 * x <= p, p, x - (1 - BETA / 2) / (BETA / 2) * p)
+    return np.where(A(p), inside, x - BETA * p)
+
+
+def asr(x, M, S, A, n):
+    r_m = 2 * M(x) - x
+    return (2 * S(r_m) - r_m + x) / 2
+
+
+def hpr(x, M, S, A, n):
+    p = M(x)
+    y = (2 * p - x) + (BETA - 1) * p
+    return ((2 * S(y) - y) + x + (1 - BETA) * p) / 2
+
+
+def solvent_flip(x, M, S, A, n):
+    return 2 * S(M(x)) - M(x)
+
+
 PAIRS = {
+    "asr": (solvers.ASR(4), asr),
+    "hpr": (solvers.HPR(4, beta=BETA), hpr),
+    "solvent flip": (solvers.SolventFlip(4), solvent_flip),
     "er": (solvers.ErrorReduction(4), er),
     "hio": (solvers.HIO(4, beta=BETA), hio),
     "raar": (solvers.RAAR(4, beta=BETA), raar),
@@ -130,6 +154,75 @@ def test_four_iterations_equal_the_published_formula(name, sizes, constraint, de
         )
         np.testing.assert_allclose(iterate, x, atol=1e-10)
     assert len(seen) == 4
+
+
+def iterates(algorithm, constraint, sizes="2d odd"):
+    """What the loop computes, and the pieces a reference needs."""
+    shape, object_shape = PROBLEMS[sizes]
+    intensity, mask, support, x0 = problem(shape, object_shape, constraint)
+    seen = []
+    algorithm(
+        torch.from_numpy(intensity),
+        mask=torch.from_numpy(mask),
+        support=torch.from_numpy(support),
+        constraint=constraint,
+        init=torch.from_numpy(x0),
+        check_every=1,
+        callback=lambda run: seen.append(run.iterate.numpy().copy()[0, 0]) is not None,
+    )
+    magnitude, measured = data_for(intensity, mask, constraint)
+    return seen, x0, support, lambda y: p_m(y, magnitude, measured)
+
+
+def test_chio_equals_the_published_formula():
+    seen, x, support, M = iterates(solvers.CHIO(4, beta=BETA, alpha=BETA / 2), "nonnegative")
+    for iterate in seen:
+        x = chio(x, M, None, lambda y: agrees(y, support, "nonnegative"), 0)
+        np.testing.assert_allclose(iterate, x, atol=1e-10)
+
+
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+def test_oss_equals_the_published_formula(constraint):
+    seen, x, support, M = iterates(solvers.OSS(4, beta=BETA, stages=2), constraint)
+    rows, columns = np.fft.fftfreq(9), np.fft.fftfreq(7)
+    for n, iterate in enumerate(seen):
+        x = hio(x, M, None, lambda y: agrees(y, support, constraint), n)
+        alpha = 9 if n < 2 else 1 / 9
+        window = np.exp(-0.5 * (rows[:, None] ** 2 + columns**2) * 81 / alpha**2)
+        smooth = np.fft.ifft2(np.fft.fft2(x) * window)
+        x = np.where(support, x, smooth if constraint == "complex" else smooth.real)
+        np.testing.assert_allclose(iterate, x, atol=1e-10)
+
+
+def test_charge_flipping_equals_the_published_formula():
+    seen, x, _, M = iterates(solvers.ChargeFlip(4, delta=0.7), "nonnegative")
+    for iterate in seen:
+        p = M(x)
+        x = np.where(p > 0.7 * p.std(), p, -p)
+        np.testing.assert_allclose(iterate, x, atol=1e-10)
+
+
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+def test_admm_equals_the_published_formula(constraint):
+    seen, z, support, M = iterates(solvers.ADMM(4, beta=BETA), constraint)
+    u = np.zeros_like(z)
+    for iterate in seen:
+        x = p_s(z - u, support, constraint)
+        z = M(x + u)
+        u = u + BETA * (x - z)
+        np.testing.assert_allclose(iterate, z, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("make", "constraint", "message"),
+    [
+        (solvers.CHIO, "complex", "CHIO: constraint must be 'nonnegative', got 'complex'"),
+        (solvers.ChargeFlip, "complex", "ChargeFlip: constraint must be 'real' or 'nonnegative', got 'complex'"),
+    ],
+)
+def test_algorithms_refuse_objects_they_are_not_made_for(make, constraint, message):
+    with pytest.raises(ValueError, match=message):
+        make(2)(torch.rand(8, 8), support=torch.ones(4, 4, dtype=torch.bool), constraint=constraint)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -216,6 +309,9 @@ def test_a_solution_is_a_fixed_point(name):
         (lambda: solvers.HIO(beta=0), "HIO: beta must be a finite number above 0 and at most 2.0, got 0"),
         (lambda: solvers.RAAR(beta=1.1), "RAAR: beta must be a finite number above 0 and at most 1.0, got 1.1"),
         (lambda: solvers.RAAR(beta=(0.5, 0.7, 0.9)), r"RAAR: beta must be a number or a pair \(b0, b1\), got"),
+        (lambda: solvers.CHIO(alpha=0), "CHIO: alpha must be a finite number above 0 and at most 1, got 0"),
+        (lambda: solvers.OSS(stages=1), "OSS: stages must be an integer of at least 2, got 1"),
+        (lambda: solvers.ChargeFlip(delta=-1), "ChargeFlip: delta must be a finite number above 0, got -1"),
         (lambda: solvers.RRR(beta=float("nan")), "RRR: beta must be a finite number above 0 and at most 2.0, got nan"),
     ],
 )
@@ -227,4 +323,7 @@ def test_options_out_of_range_are_refused(make, message):
 def test_repr_shows_the_options():
     assert repr(solvers.HIO(50, beta=0.7)) == "HIO(n_iter=50, beta=0.7)"
     assert repr(solvers.RAAR(50, beta=(0.5, 0.9))) == "RAAR(n_iter=50, beta=(0.5, 0.9))"
+    assert repr(solvers.CHIO(5, alpha=0.5)) == "CHIO(n_iter=5, beta=0.9, alpha=0.5)"
+    assert repr(solvers.OSS(5)) == "OSS(n_iter=5, beta=0.9, stages=10)"
+    assert repr(solvers.ChargeFlip(5)) == "ChargeFlip(n_iter=5, delta=1.2)"
     assert repr(solvers.ErrorReduction(5)) == "ErrorReduction(n_iter=5)"

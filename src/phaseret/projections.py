@@ -410,7 +410,7 @@ def project_object(
 
     Source:
         Fienup (1982), doi:10.1364/AO.21.002758, step 4 (error reduction); Elser, Lan, Bendory (2018),
-        doi:10.1137/18M1170364, section 3 (support size).
+        doi:10.1137/18M1170364 (support size).
     """
     where = "project_object"
     _checks.floating(where, obj=obj)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phaseret.solvers._result import Reconstruction
 
 
-class _Relaxed(Algorithm):
+class Relaxed(Algorithm):
     """An algorithm with a relaxation parameter beta: a number, or a tensor that may be learned."""
 
     beta: float | Tensor
@@ -109,7 +109,7 @@ def hio(
     return HIO(n_iter, beta=beta)(intensity, **options)
 
 
-class HIO(_Relaxed):
+class HIO(Relaxed):
     """Module of :func:`hio`.
 
     Args:
@@ -154,12 +154,12 @@ def raar(
 
     Source:
         Luke (2005), Relaxed averaged alternating reflections for diffraction imaging,
-        doi:10.1088/0266-5611/21/1/004, eqs. 13, 14 and 37.
+        doi:10.1088/0266-5611/21/1/004.
     """
     return RAAR(n_iter, beta=beta)(intensity, **options)
 
 
-class RAAR(_Relaxed):
+class RAAR(Relaxed):
     """Module of :func:`raar`.
 
     Args:
@@ -224,13 +224,13 @@ def difference_map(
         torch.Size([12, 12])
 
     Source:
-        Elser (2003), Phase retrieval by iterated projections, doi:10.1364/JOSAA.20.000040, eqs. 7, 8 with the choice
-        gamma_S = -1/beta, gamma_M = 1/beta (eq. 20).
+        Elser (2003), Phase retrieval by iterated projections, doi:10.1364/JOSAA.20.000040, with the
+        choice gamma_S = -1/beta, gamma_M = 1/beta.
     """
     return DifferenceMap(n_iter, beta=beta)(intensity, **options)
 
 
-class DifferenceMap(_Relaxed):
+class DifferenceMap(Relaxed):
     """Module of :func:`difference_map`.
 
     Args:
@@ -277,12 +277,13 @@ def rrr(
         torch.Size([12, 12])
 
     Source:
-        Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364, section 3.
+        Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364; P_S is its projection 1,
+        P_M its projection 2.
     """
     return RRR(n_iter, beta=beta)(intensity, **options)
 
 
-class RRR(_Relaxed):
+class RRR(Relaxed):
     """Module of :func:`rrr`.
 
     Args:

@@ -89,6 +89,9 @@ class Algorithm(nn.Module):
         super().__init__()
         self.n_iter = _checks.integer(type(self).__name__, "n_iter", n_iter)
 
+    def check(self, run: Run) -> None:
+        """Refuse a problem that the algorithm is not made for."""
+
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         """The point y whose magnitude is replaced in iteration n, from the iterate x."""
         return x
@@ -183,6 +186,7 @@ class Run:
 
     def iterate_with(self, algorithm: Algorithm) -> None:
         """Run all iterations of an algorithm."""
+        algorithm.check(self)
         learned = any(t.requires_grad for t in vars(algorithm).values() if isinstance(t, Tensor))
         learned = learned or any(t.requires_grad for t in algorithm.parameters())
         learned = learned or self.iterate.requires_grad or self.problem.requires_grad
