@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 
 _REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
-# Channels of the last layer and whether they make a complex estimate.
+# Channels of the last layer: two make a complex estimate.
 _OUTPUTS = {"nonnegative": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -80,6 +80,11 @@ class UNet(nn.Module):
         _checks.choice("UNet", "representation", representation, _REPRESENTATIONS)
         _checks.choice("UNet", "output", output, _OUTPUTS)
         widths = [_checks.integer("UNet", "channels", width) for width in channels]
+        if not widths:
+            _checks.fail("UNet", f"channels must hold at least one level, got {channels!r}")
+        if onesided and _OUTPUTS[output] > 1:
+            fix = "The data of a complex object have no half spectrum: use onesided=False"
+            _checks.fail("UNet", f"onesided=True must have a real output, got {output!r}", fix)
         self.representation, self.output, self.onesided = representation, output, bool(onesided)
         d = len(self.object_shape)
         self.block = tuple(max(2, m // n) for m, n in zip(self.fourier_shape, self.object_shape, strict=True))
@@ -116,7 +121,7 @@ class UNet(nn.Module):
         return estimate.reshape(*intensity.shape[:-d], *self.object_shape)
 
     def _represent(self, intensity: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network sees of (b, m1..md), zero frequency or shift in the middle, and the scale (b, 1..1)."""
+        """What the network sees of the intensity, (b, m1..md), and the scale (b, 1..1)."""
         axes = tuple(range(1, intensity.ndim))
         if self.onesided:
             intensity = _fft.full_from_half(intensity, self.fourier_shape)
@@ -127,11 +132,11 @@ class UNet(nn.Module):
         elif self.representation == "log_intensity":
             seen = seen.log1p()
         elif self.representation == "autocorrelation":
-            # Hermitian: the sum of its even real and its odd imaginary part (0 for real objects) holds both.
+            # Hermitian: its even real part and its odd imaginary part (0 for real objects) lie in one real array.
             half = _fft.spectrum(seen, self.fourier_shape, "backward") / math.prod(self.object_shape)
             full = _fft.full_from_half(half, self.fourier_shape)
-            seen = full.real + full.imag
-        return _fft.center(seen, axes), _sqrt(square)
+            seen = full.real - full.imag
+        return seen, _sqrt(square)
 
     def _u(self, x: Tensor) -> Tensor:
         """The U: (b, c, k1..kd) -> (b, channels of the output, k1..kd)."""
