@@ -6,11 +6,13 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -42,8 +44,9 @@ def page_examples() -> list[doctest.DocTest]:
     return [test for test in tests if test.examples]
 
 
-def readme_snippets() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+def readme_snippets(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def run(test: doctest.DocTest) -> None:
@@ -62,10 +65,22 @@ def test_page_example(test: doctest.DocTest) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("snippet", [pytest.param(s, id=s.splitlines()[0][:40]) for s in readme_snippets()])
+@pytest.mark.parametrize("snippet", readme_snippets("python"), ids=lambda snippet: snippet.split("\n\n")[1][:20])
 def test_readme_snippet(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("snippet", readme_snippets("sh"), ids=lambda snippet: snippet[:17])
+def test_readme_commands(snippet: str, tmp_path: Path) -> None:
+    plt.imsave(tmp_path / "picture.png", pr.datasets.mnist()[0].numpy(), cmap="gray", vmin=0, vmax=1)
+    for line in snippet.splitlines():
+        command, *words = shlex.split(line, comments=True)
+        assert command == "phaseret"
+        result = subprocess.run(
+            [sys.executable, "-m", "phaseret.cli", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
 
 
 def test_readme_names_every_module() -> None:
