@@ -33,8 +33,9 @@ def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
 
 
 def fails(line: str, capsys: pytest.CaptureFixture[str], status: int = 1) -> str:
-    """The one line that a command prints when it fails, and nothing else."""
+    """The one line that a command prints when it fails, and nothing else but warnings of what it did before."""
     found, out, err = run(line, capsys)
+    err = "".join(said for said in err.splitlines(keepends=True) if ": warning: " not in said)
     assert (found, out) == (status, ""), (found, out, err)
     assert err.count("\n") == 1, err
     assert "Traceback" not in err

@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
     logging.getLogger().addHandler(quiet)
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = say
         try:
             options.run(options)
