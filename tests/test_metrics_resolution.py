@@ -165,6 +165,8 @@ def test_prtf_of_symmetric_copies_is_one(fourier_shape: tuple[int, int], dtype: 
         curve = metrics.prtf(ensemble, op(obj), op, reference=reference)
         assert curve.value.shape == (2, min(fourier_shape) // 2 + 1)
         torch.testing.assert_close(curve.value, torch.ones_like(curve.value))
+    whole = symmetry.shift(ensemble, (20, 29), fourier_shape=fourier_shape)
+    torch.testing.assert_close(metrics.prtf(whole, op(obj), op).value, curve.value)
 
 
 def test_prtf_of_random_phases_falls_as_the_root_of_their_number() -> None:

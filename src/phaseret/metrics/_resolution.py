@@ -10,8 +10,9 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
 from phaseret.metrics._common import largest, pair, positive
-from phaseret.metrics._data import check_data, multiplicity
+from phaseret.metrics._data import check_data, check_object, multiplicity, spectrum
 from phaseret.operators import FourierIntensity, FourierMagnitude
+from phaseret.operators._fourier import _Fourier
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,9 @@ def prtf(
         mask: True where the data is measured; data-shaped or (*, data-shaped). Default: everywhere.
 
     Shape:
-        - ensemble: (*, K, n1..nd)
+        - ensemble: (*, K, n1..nd) with m >= 2n - 1, or (*, K, m1..md): objects laid out on the whole grid
         - intensity: (*, m1..md)
-        - reference: (*, n1..nd)
+        - reference: that of one reconstruction
         - output: :class:`RingCurve` with value (*, r), r = min(m1..md) // 2 + 1
 
     Returns:
@@ -227,12 +228,11 @@ def prtf(
     if operator is None:
         _checks.rank(where, 2, intensity=intensity)
         operator = FourierIntensity(intensity.shape[-2:])
-    elif not isinstance(operator, FourierIntensity | FourierMagnitude):
+    elif not isinstance(operator, _Fourier):
         got = type(operator).__name__
         _checks.fail(where, f"operator must be FourierIntensity or FourierMagnitude, got {got}", error=TypeError)
     shape, d = operator.fourier_shape, operator.data_ndim
     _checks.rank(where, d + 1, ensemble=ensemble)
-    _checks.fourier_shape(where, shape, ensemble.shape[-d:])
     check_data(where, intensity, operator.data_shape)
     _checks.same_batch(where, ("ensemble", ensemble, d + 1), ("intensity", intensity, d))
     if reference is None:
@@ -244,17 +244,13 @@ def prtf(
             rule = f"reference must have the shape of one reconstruction {expected}"
             _checks.fail(where, f"{rule}, got {tuple(reference.shape)}")
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
+    check_object(where, ensemble, operator)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=shape).symmetry
-    mean = element(_fft.promote(ensemble)).mean(-d - 1)
-    magnitude = _fft.spectrum(mean + 0j, shape, operator.norm).abs()
+    magnitude = spectrum(where, element(_fft.promote(ensemble)).mean(-d - 1), operator).abs()
     measured = _fft.promote(intensity).clamp(min=0).sqrt()
     rings = _Rings(shape, measured)
-    index, weight = rings.index, multiplicity(operator, measured)
-    if operator.onesided:
-        magnitude, index = _fft.half_from_full(magnitude), _fft.half_from_full(index)
-    if operator.centered:
-        axes = range(-d, -1 if operator.onesided else 0)
-        magnitude, index = _fft.center(magnitude, axes), _fft.center(index, axes)
+    index = operator._arrange(_fft.half_from_full(rings.index), real=True)
+    weight = multiplicity(operator, measured)
     if mask is not None:
         mask = _checks.mask(where, mask, intensity)
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
