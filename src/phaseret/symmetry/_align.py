@@ -149,7 +149,7 @@ def _refined(
     flipped = best[-1] > best[0] * (1 + 8 * torch.finfo(best.dtype).eps)
 
     def chosen(pair: Tensor) -> Tensor:
-        return torch.where(flipped.reshape(*flipped.shape, *[1] * (pair.ndim - 1 - flipped.ndim)), pair[-1], pair[0])
+        return torch.where(flipped.reshape([*flipped.shape, *[1] * (pair.ndim - 1 - flipped.ndim)]), pair[-1], pair[0])
 
     exact = Symmetry(chosen(rough.shifts), flipped, chosen(rough.phase), rough.object_shape, rough.fourier_shape)
     return exact, chosen(shifts).to(obj.real.dtype), chosen(angle).to(obj.real.dtype)

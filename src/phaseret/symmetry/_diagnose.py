@@ -99,9 +99,9 @@ def diagnose(
 
     and of the `closest` share of these pairs the result says how many objects lie far apart, namely more than `far`
     times the median distance of pairs drawn at random: as given, after random symmetries, after :func:`canonicalize`,
-    and after :func:`align`. Of 5,000 MNIST digits 4 % lie far apart as given and 86 % after random symmetries: the digits
-    are biased, all of them centred and upright, which hides how ambiguous the problem is. Shifted and flipped on a
-    32 x 32 canvas, 71 % lie far apart, and after canonicalize 4 %.
+    and after :func:`align`. Of 5,000 MNIST digits 4 % lie far apart as given and 86 % after random symmetries: the
+    digits are biased, all of them centred and upright, which hides how ambiguous the problem is. Shifted and flipped
+    on a 32 x 32 canvas, 71 % lie far apart, and after canonicalize 4 %.
 
     Time grows with the square of the number of items (seconds for some thousands), memory with the number.
 

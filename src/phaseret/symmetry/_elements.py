@@ -272,12 +272,13 @@ def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
     if isinstance(theta, Tensor):
         _checks.real(where, theta=theta)
         _checks.same_device(where, obj=obj, theta=theta)
+        theta = _fft.promote(theta)
         if theta.ndim > obj.ndim or theta.shape != obj.shape[: theta.ndim]:
             rule = f"theta must have the shape of leading axes of obj {tuple(obj.shape)}"
             _checks.fail(where, f"{rule}, got {tuple(theta.shape)}")
     else:
         theta = torch.tensor(_checks.number(where, "theta", theta), dtype=torch.float64, device=obj.device)
-    return obj * phase_factor(theta, obj).reshape(*theta.shape, *[1] * (obj.ndim - theta.ndim))
+    return obj * phase_factor(theta, obj).reshape([*theta.shape, *[1] * (obj.ndim - theta.ndim)])
 
 
 def phase_factor(theta: Tensor, like: Tensor) -> Tensor:
