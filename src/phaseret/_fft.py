@@ -57,14 +57,27 @@ def crop(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x
 
 
-def spectrum(obj: Tensor, shape: Sequence[int], norm: str = "ortho") -> Tensor:
-    """Fourier transform of the zero-padded object: half spectrum if it is real, full spectrum if complex."""
-    x = pad_axis(promote(obj), -1, shape[-1])
+def spectrum(
+    obj: Tensor, shape: Sequence[int], norm: str = "ortho", buffers: dict[int, Tensor] | None = None
+) -> Tensor:
+    """Fourier transform of the zero-padded object: half spectrum if it is real, full spectrum if complex.
+
+    `buffers` keeps the padded arrays, with their zeros, for the next batch of the same objects (not differentiable).
+    """
+
+    def padded(x: Tensor, axis: int) -> Tensor:
+        if buffers is None:
+            return pad_axis(x, -1, shape[-axis])
+        if axis not in buffers or len(buffers[axis]) < len(x):
+            buffers[axis] = x.new_zeros(*x.shape[:-1], shape[-axis])
+        buffers[axis][: len(x), ..., : x.shape[-1]].copy_(x)
+        return buffers[axis][: len(x)]
+
+    x = padded(promote(obj), 1)
     x = torch.fft.fft(x, dim=-1, norm=norm) if x.is_complex() else torch.fft.rfft(x, dim=-1, norm=norm)
-    for dim in range(2, len(shape) + 1):
+    for axis in range(2, len(shape) + 1):
         # Padding through the transpose lays the axis out contiguously: its transform is 2 to 3 times faster.
-        x = pad_axis(x.transpose(-dim, -1), -1, shape[-dim])
-        x = torch.fft.fft(x, dim=-1, norm=norm).transpose(-dim, -1)
+        x = torch.fft.fft(padded(x.transpose(-axis, -1), axis), dim=-1, norm=norm).transpose(-axis, -1)
     return x
 
 
@@ -76,6 +89,8 @@ def full_spectrum(obj: Tensor, shape: Sequence[int], norm: str = "ortho") -> Ten
 
 def adjoint(field: Tensor, shape: Sequence[int], object_shape: Sequence[int], norm: str = "ortho") -> Tensor:
     """Adjoint of the full transform of a complex object: inverse transform, then crop to the object."""
+    if tuple(shape) == tuple(object_shape):
+        return torch.fft.ifftn(field, dim=tuple(range(-len(shape), 0)), norm=ADJOINT_NORM[norm])
     for dim in range(len(shape), 0, -1):
         field = torch.fft.ifft(field, dim=-dim, norm=ADJOINT_NORM[norm]).narrow(-dim, 0, object_shape[-dim])
     return field
@@ -108,6 +123,7 @@ def mirror(x: Tensor, axes: Sequence[int]) -> Tensor:
 def full_from_half(half: Tensor, shape: Sequence[int]) -> Tensor:
     """The full plane of a Hermitian (or, if real, centro-symmetric) half plane."""
     leading = tuple(range(-len(shape), -1))
+    half = half.contiguous()  # transposing once is cheaper than mirroring across the layout of `spectrum`
     rest = half[..., 1 : (shape[-1] + 1) // 2].flip((*leading, -1))
     rest = rest.roll((1,) * len(leading), leading) if leading else rest
     return torch.cat([half, rest.conj() if rest.is_complex() else rest], dim=-1)
@@ -324,3 +340,13 @@ def inverse(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
     if real:
         return torch.fft.irfftn(field, s=tuple(shape), dim=dims, norm="forward")
     return torch.fft.ifftn(field, dim=dims, norm="forward")
+
+
+def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Squared distance from the zero frequency in cycles per pixel: on the half plane for a real `like`."""
+    total = torch.zeros((), dtype=like.real.dtype, device=like.device)
+    for axis, m in enumerate(shape):
+        k = torch.arange(m, dtype=total.dtype, device=total.device)
+        k = torch.minimum(k, m - k) / m
+        total = total + k.square().reshape([m if a == axis else 1 for a in range(len(shape))])
+    return total if like.is_complex() else half_from_full(total)

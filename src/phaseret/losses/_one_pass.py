@@ -7,6 +7,7 @@ be centro-symmetric: the half plane of a real estimate is compared with both hal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, overload
 
@@ -17,8 +18,8 @@ from phaseret import _fft
 
 # Gradient of a pixel by its spectrum, over `spectrum * factor` of `_compare`.
 GAIN = {"magnitude": 2.0, "intensity": 4.0, "autocorrelation": 4.0, "poisson": 2.0}
-# A piece of the batch fits a CPU's cache, or a small share of a GPU's memory.
-PIECE_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
+# Pixels compared at a time: their temporaries fit a CPU's cache, or a small share of a GPU's memory.
+PIXELS = {"cpu": 1 << 17, "cuda": 1 << 25}
 
 
 class Setting(NamedTuple):
@@ -100,27 +101,43 @@ def _values_and_gradient(
     if not onesided:
         # The spectrum lies in memory with its axes in reverse order: reversed here, it lies as the data does.
         estimate, intensity, mask, shape = _reversed(estimate), _reversed(intensity), _reversed(mask), shape[::-1]
+    item_shape, both = estimate.shape[1:], half and not onesided
+    axes = tuple(range(1, 1 + len(shape)))
     values, gradients = [], []
+    buffers: dict[int, Tensor] = {}
     for piece in _pieces(estimate, shape):
-        field = _fft.spectrum(estimate[piece], shape, setting.norm)
-        squares = torch.view_as_real(field).square()
-        power = torch.add(squares[..., 0], squares[..., 1])
-        both = half and not onesided
-        targets = _arranged(intensity[piece], power, both)
-        weights = None if mask is None else _arranged(mask if mask.shape[0] == 1 else mask[piece], power, both)
-        compared, factor = _compare(power, targets, weights, setting)
-        pixels: float | Tensor = float(torch.Size(shape).numel())
-        if weights is not None:
-            pixels = _total(weights, shape, half).clamp_min(1)
-        values.append(_total(compared, shape, half) / pixels)
+        field = _fft.spectrum(estimate[piece], shape, setting.norm, buffers)
+        data = [x if x is None or x.shape[0] == 1 else x[piece] for x in (intensity, mask)]
+        here = [x if x is None or not both else _fft.half_from_full(x) for x in data]
+        opposite = [_opposite(x, field) for x in data if x is not None and both]
+        sums = intensity.new_zeros(())
+        pixels: Tensor | float = 0.0 if mask is not None else float(torch.Size(shape).numel())
+        for columns in _columns(field):
+            part = field[..., columns]
+            squares = torch.view_as_real(part).square()
+            power = torch.add(squares[..., 0], squares[..., 1])
+            del squares
+            targets, weights = ([] if x is None else [_like(power, x[..., columns])] for x in here)
+            for planes, plane in zip((targets, weights), opposite, strict=False):
+                planes.append(plane[..., columns])
+            # The inner columns of a half plane stand for the opposite half too.
+            first = max(columns.start, 1) - columns.start
+            inner = slice(first, max(first, (shape[-1] + 1) // 2 - columns.start)) if half else slice(0)
+            compared, factor = _compare(power, targets, weights, setting)
+            sums = sums + compared[0].sum(axes) + compared[-1][..., inner].sum(axes)
+            if weights:
+                pixels = pixels + weights[0].sum(axes) + weights[-1][..., inner].sum(axes)
+            if wanted:
+                part.mul_(factor)
+        pixels = pixels.clamp_min(1) if isinstance(pixels, Tensor) else pixels
+        values.append(sums / pixels)
         if wanted:
-            transform = _fft.adjoint_half if half else _fft.adjoint
-            back = transform(field.mul_(factor), shape, estimate.shape[1:], setting.norm)
-            scale = GAIN[setting.domain] / len(targets) / pixels
+            back = (_fft.adjoint_half if half else _fft.adjoint)(field, shape, item_shape, setting.norm)
+            scale = GAIN[setting.domain] / (1 + both) / pixels
             gradients.append(back * (scale.reshape(-1, *[1] * len(shape)) if isinstance(scale, Tensor) else scale))
     if not wanted:
         return torch.cat(values), estimate.new_empty(0)
-    gradient = torch.cat(gradients)
+    gradient = torch.cat(gradients) if len(gradients) > 1 else gradients[0]
     return torch.cat(values), gradient if onesided else _reversed(gradient).contiguous()
 
 
@@ -134,38 +151,38 @@ def _reversed(x: Tensor | None) -> Tensor | None:
 
 
 def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:
-    """The batch in pieces of a size that stays in the cache."""
-    pixels = torch.Size(shape).numel() // (1 if estimate.is_complex() else 2)
-    room = PIECE_BYTES.get(estimate.device.type, PIECE_BYTES["cuda"])
-    size = max(1, room // (8 * pixels * estimate.real.element_size()))
-    return (slice(start, start + size) for start in range(0, estimate.shape[0], size))
+    """The batch in pieces of some items, of equal size but for the last."""
+    items = estimate.shape[0]
+    last = shape[-1] if estimate.is_complex() else _fft.half_size(shape[-1])
+    pixels = last * torch.Size(shape[:-1]).numel()
+    most = max(1, PIXELS.get(estimate.device.type, PIXELS["cuda"]) // pixels)
+    size = math.ceil(items / math.ceil(items / most))
+    return (slice(start, start + size) for start in range(0, items, size))
 
 
-def _arranged(data: Tensor, power: Tensor, both: bool) -> list[Tensor]:
-    """Copies of the data with the shape, memory layout and dtype of the power: one plane, or both halves of it."""
-    first = torch.empty_like(power[: data.shape[0]]).copy_(_fft.half_from_full(data) if both else data)
-    if not both:
-        return [first]
-    return [first, _fft.copy_opposite_half(data, torch.empty_like(first))]
+def _columns(field: Tensor) -> Iterator[slice]:
+    """The last axis, in which a large spectrum lies in one piece, some columns at a time."""
+    count = field.shape[-1]
+    size = max(1, PIXELS.get(field.device.type, PIXELS["cuda"]) * count // field.numel())
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def _total(planes: list[Tensor], shape: tuple[int, ...], half: bool) -> Tensor:
-    """Sum over the full plane, per item; a half plane's inner columns stand for the opposite half too."""
-    axes = tuple(range(1, 1 + len(shape)))
-    total = planes[0].sum(axes)
-    if not half:
-        return total
-    last = planes[-1]
-    inner = last.narrow(-1, 1, (shape[-1] - 1) // 2)
-    return total + inner.sum(axes)
+def _opposite(data: Tensor, field: Tensor) -> Tensor:
+    """The data at the frequencies opposite to those of the half plane, laid out in memory as the field is."""
+    return _fft.copy_opposite_half(data, torch.empty_like(field[: data.shape[0]], dtype=field.real.dtype))
+
+
+def _like(power: Tensor, data: Tensor) -> Tensor:
+    """A copy of the data with the memory layout and dtype of the power."""
+    return torch.empty_like(power[: data.shape[0]]).copy_(data)
 
 
 def _compare(
-    power: Tensor, targets: list[Tensor], weights: list[Tensor] | None, setting: Setting
+    power: Tensor, targets: list[Tensor], weights: list[Tensor], setting: Setting
 ) -> tuple[list[Tensor], Tensor]:
     """Values of the pixels against each target, and the factor of the spectrum in the gradient.
 
-    The arguments are overwritten.
+    The arguments but the weights are overwritten.
     """
     inverse = None
     if setting.domain == "magnitude":
@@ -175,13 +192,13 @@ def _compare(
     for i, data in enumerate(targets):
         if setting.domain == "poisson":
             value, derivative = _poisson(power, data)
-            if weights is not None:
+            if weights:
                 value, derivative = value.mul_(weights[i]), derivative.mul_(weights[i])
         else:
             if setting.domain == "magnitude":
                 data = data.clamp_min_(0).sqrt_()
             residual = torch.sub(power, data, out=data)
-            if weights is not None:
+            if weights:
                 residual.mul_(weights[i])
             value, derivative = _distance(residual, setting.criterion)
         values.append(value)
