@@ -192,6 +192,17 @@ def test_support_and_object_come_along(tmp_path: Path) -> None:
     assert torch.equal(pr.io.load_object(tmp_path / "x.npz"), found.obj)
 
 
+def test_support_and_objects_of_a_part_of_a_stack(tmp_path: Path) -> None:
+    each = np.random.default_rng(0).random((5, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", intensity=pattern((5, 8, 9)), support=each > 0.5, obj=each)
+    np.savez(tmp_path / "y.npz", intensity=pattern((5, 8, 9)), support=each[0] > 0.5, obj=each[0])
+    for index, part in ((slice(1, 3), each[1:3]), (4, each[4])):
+        found = pr.io.load_intensity(tmp_path / "x.npz", ndim=2, index=index)
+        assert torch.equal(found.obj, torch.from_numpy(part))
+        assert torch.equal(found.support, torch.from_numpy(part > 0.5))
+        assert torch.equal(pr.io.load_intensity(tmp_path / "y.npz", ndim=2, index=index).obj, torch.from_numpy(each[0]))
+
+
 def test_load_object_makes_colour_grey_by_its_luma(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     colours = np.random.default_rng(0).integers(0, 255, (5, 6, 3), dtype=np.uint8)
@@ -735,6 +746,10 @@ def test_more_errors(tmp_path: Path) -> None:
         pr.io.load_mask(tmp_path / "zero.npy", mask_is="good")
     with pytest.raises(ValueError, match=r"load_intensity: mask_is must be one of 'measured', 'bad', 'ignored'"):
         pr.io.load_intensity(tmp_path / "zero.npy", mask_is="good")
+    with pytest.raises(
+        ValueError, match=r"load_intensity: dtype must be one of torch.float32, torch.float64, got torch.b"
+    ):
+        pr.io.load_intensity(tmp_path / "zero.npy", dtype=torch.bfloat16)
     with pytest.raises(ValueError, match=r"load_object: key must name an array of .*zero.npy, got 'x'"):
         pr.io.load_object(tmp_path / "zero.npy", key="x")
 
@@ -754,9 +769,7 @@ def test_a_missing_package_is_named(package: str, write, tmp_path: Path, monkeyp
 @pytest.mark.parametrize("name", ["x.h5", "x.npz"])
 def test_existing_files_are_kept(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("precious")
-    with pytest.raises(
-        FileExistsError, match=r"save_intensity: path must not exist yet, got .* or set overwrite"
-    ):
+    with pytest.raises(FileExistsError, match=r"save_intensity: path must not exist yet, got .* or set overwrite"):
         pr.io.save_intensity(tmp_path / name, torch.rand(4, 4))
     with pytest.raises(FileExistsError, match=r"save_reconstruction: path must not exist yet"):
         pr.io.save_reconstruction(tmp_path / name, result())

@@ -89,11 +89,8 @@ def _solve(
         "support_size": options.support_size,
         "schedule": options.schedule,
         "starts": options.starts,
-        "init": _initial(options),
+        "init": _initial(options, ndim),
     }
-    for name in ("support", "init"):
-        if chosen[name] is not None and chosen[name].ndim > ndim and isinstance(options.index, slice):
-            chosen[name] = chosen[name][options.index]
     given = {name: _moved(value, device) for name, value in chosen.items() if value is not None}
     measurement = measurement.to(device)
     result = solvers.reconstruct(
@@ -120,11 +117,11 @@ def _device(name: str | None, rank: int) -> str:
     return name
 
 
-def _initial(options: argparse.Namespace) -> Tensor | None:
+def _initial(options: argparse.Namespace, ndim: int) -> Tensor | None:
     if options.init is None:
         return None
     path, key = split(options.init)
-    return io.load_object(path, key=key)
+    return _part(io.load_object(path, key=key), options, ndim)
 
 
 def _names(result: Any) -> list[str]:
@@ -145,7 +142,12 @@ def _support(options: argparse.Namespace, measurement: io.Measurement) -> Tensor
     if all(size.strip().isdecimal() for size in sizes):
         return torch.ones(_checks.shape(_WHERE, "support", [int(size) for size in sizes]), dtype=torch.bool)
     path, key = split(options.support)
-    return io.load_support(path, key=key)
+    return _part(io.load_support(path, key=key), options, measurement.ndim)
+
+
+def _part(x: Tensor, options: argparse.Namespace, ndim: int) -> Tensor:
+    """Of an array for each pattern of the stack, those of the patterns in work."""
+    return x if options.index is None or x.ndim <= ndim else x[options.index]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Contents:
 
 def as_text(value: np.ndarray[Any, Any]) -> str:
     """The text that an array of one text holds."""
-    content = value.reshape(-1)[0]
+    content = np.asarray(value).reshape(-1)[0]
     return content.decode() if isinstance(content, bytes) else str(content)
 
 

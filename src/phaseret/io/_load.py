@@ -21,6 +21,7 @@ PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # Bits of a CXI mask that say something good of a pixel: it has signal, it lies in the support.
 CXI_HAS_SIGNAL, CXI_INSIDE_SUPPORT = 0x1000, 0x10000
 _INTERPRETATIONS = {"spectrum": 1, "image": 2, "scaler": 3, "scalar": 3}
+_GEOMETRY = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
 _MASK_MEANINGS = ("measured", "bad", "ignored")
 
 
@@ -55,7 +56,7 @@ def load_intensity(
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
             Needed where the format and the name do not say (CXI: bad; arrays called measured or valid: measured).
         saturation: Values from here on are not trusted. Integers that reach the largest value of their type never are.
-        dtype: Type of the intensity.
+        dtype: Type of the intensity, torch.float32 or torch.float64.
 
     Returns:
         Measurement: `intensity`, `mask`, and what else the file holds.
@@ -79,6 +80,7 @@ def load_intensity(
         Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6.
     """
     where = "load_intensity"
+    _checks.choice(where, "dtype", dtype, (torch.float32, torch.float64))
     with opened(where, path) as contents:
         name = _data_name(where, contents, key)
         entry = _entry(where, contents, name)
@@ -97,8 +99,11 @@ def load_intensity(
         if center is None:
             shifted = name.startswith(f"{IMAGE}/") and contents.number(where, f"{IMAGE}/is_fft_shifted") == 1
             center = "corner" if shifted else "middle"
-        support = _first(where, contents, f"{IMAGE}/support", "support")
-        obj = _first(where, contents, f"{IMAGE}/data" if not name.startswith(IMAGE) else "obj", "obj")
+        batch = entry.shape[: len(entry.shape) - axes]
+        support = _beside(where, contents, [f"{IMAGE}/support", "support"], batch, index)
+        obj = _beside(
+            where, contents, ["obj"] if name.startswith(f"{IMAGE}/") else [f"{IMAGE}/data", "obj"], batch, index
+        )
         facts = _geometry(where, contents)
     return measure(
         where,
@@ -222,12 +227,11 @@ def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
     where = "load_reconstruction"
     fields: dict[str, Any] = {}
     with opened(where, path) as contents:
-        places = {"obj": f"{IMAGE}/data", "support": f"{IMAGE}/support"} if contents.format == "HDF5" else {}
-        names = (
-            {name: name for name in contents.entries}
-            if not places
-            else places | {name.removeprefix(RESULTS): name for name in contents.entries if name.startswith(RESULTS)}
-        )
+        if contents.format == "HDF5":
+            names = {name.removeprefix(RESULTS): name for name in contents.entries if name.startswith(RESULTS)}
+            names |= {"obj": f"{IMAGE}/data", "support": f"{IMAGE}/support"}
+        else:
+            names = {name: name for name in contents.entries if name not in _GEOMETRY}
         if contents.lookup(names.get("obj", "obj")) is None:
             fix = "Write it with save_reconstruction"
             _checks.fail(where, f"{path} must hold a reconstruction, got no array 'obj'", fix)
@@ -236,16 +240,15 @@ def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
             if entry is not None and entry.dtype.names is None:
                 value = contents.read(where, name)
                 fields[field] = value != 0 if field == "support" else value
-    plain = {bytes(name).decode() for name in fields.pop("plain", np.empty(0)).reshape(-1)}
-    return {
-        field: as_text(value) if value.dtype.kind in "OSU" else value.tolist() if field in plain else _any_tensor(value)
-        for field, value in fields.items()
-        if field not in ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
-    }
+    plain = {as_text(name) for name in fields.pop("plain", np.empty(0)).reshape(-1)}
+    return {field: _as_saved(value, field in plain) for field, value in fields.items()}
 
 
-def _any_tensor(value: np.ndarray[Any, Any]) -> Tensor:
-    return torch.from_numpy(np.array(value, order="C"))
+def _as_saved(value: np.ndarray[Any, Any], plain: bool) -> Any:
+    """A text, a number or a list of them, or a tensor."""
+    if value.dtype.kind in "OSU":
+        return as_text(value)
+    return value.tolist() if plain else torch.from_numpy(np.array(value, order="C"))
 
 
 def _entry(where: str, contents: Contents, name: str) -> Entry:
@@ -277,9 +280,15 @@ def _known(contents: Contents, *names: str) -> str | None:
     return None
 
 
-def _first(where: str, contents: Contents, *names: str) -> np.ndarray[Any, Any] | None:
+def _beside(
+    where: str, contents: Contents, names: Sequence[str], batch: tuple[int, ...], index: Index | None
+) -> np.ndarray[Any, Any] | None:
+    """An array that goes with the patterns, the first of the names: one for all, or that part of one each."""
     name = _known(contents, *names)
-    return None if name is None else contents.read(where, name)
+    if name is None:
+        return None
+    one_each = bool(batch) and _entry(where, contents, name).shape[: len(batch)] == batch
+    return contents.read(where, name, index if one_each else None)
 
 
 def _only_array(where: str, contents: Contents) -> str:
