@@ -358,7 +358,19 @@ def test_free_pixels_lie_on_the_device_of_the_generator(device: torch.device) ->
 def test_data_metrics_are_differentiable(metric: Callable[..., Tensor]) -> None:
     estimate, obj = problem((4, 3), torch.complex128)
     intensity = fourier_intensity(obj, (8, 5))
-    assert torch.autograd.gradcheck(lambda x: metric(x, intensity), estimate.requires_grad_())
+    estimate.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: metric(x, intensity), estimate)
+    assert torch.autograd.gradgradcheck(lambda x: metric(x, intensity), estimate)
+
+
+@pytest.mark.parametrize("metric", DATA_METRICS[:2])
+def test_gradients_are_finite_at_zero_magnitude_and_at_the_solution(metric: Callable[..., Tensor]) -> None:
+    obj = torch.rand(4, 3, dtype=torch.float64)
+    intensity = fourier_intensity(obj, (8, 6))
+    for start in (torch.zeros_like(obj), torch.ones_like(obj), obj):
+        estimate = start.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(metric(estimate, intensity), estimate)
+        assert gradient.isfinite().all()
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -223,6 +223,7 @@ def test_metrics_are_differentiable(metric: Callable[..., Tensor], align: bool) 
     x, y = pair((11, 12), batch=(1,))
     x = (y + 0.1 * x).requires_grad_()
     assert torch.autograd.gradcheck(lambda a: metric(a, y, align=align), x)
+    assert torch.autograd.gradgradcheck(lambda a: metric(a, y, align=align), x)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -62,8 +62,9 @@ def relative_magnitude_error(
     """
     where = "relative_magnitude_error"
     magnitude, measured, weight, axes = _magnitudes(where, estimate, intensity, operator, mask)
-    error = (weight * (magnitude - measured).square()).sum(axes)
-    return reduce(where, (error / positive((weight * measured.square()).sum(axes))).sqrt(), reduction)
+    # The norm, unlike the root of a sum, has a finite gradient where the error is 0.
+    error, norm = (torch.linalg.vector_norm(weight.sqrt() * x, dim=axes) for x in (magnitude - measured, measured))
+    return reduce(where, error / positive(norm), reduction)
 
 
 def r_factor(
@@ -115,7 +116,8 @@ def poisson_log_likelihood(
     .. math:: L = \Big\langle Y \ln \frac{I}{Y} - (I - Y) \Big\rangle, \qquad I = |A \hat X|^2,
 
     over the measured pixels, the first term 0 where Y is 0. Larger is better: 0 where I = Y, about -1/2 for the true
-    object and many counts per pixel, -inf where counts fell on a pixel that should have none.
+    object and many counts per pixel, -inf where counts fell on a pixel that should have none (to train, use
+    :class:`phaseret.losses.PassiveLoss` with ``domain="poisson"``, which stays finite).
 
     On pixels that were held out of the reconstruction (``mask=free`` with :func:`free_pixels`) it tells an
     over-fitted reconstruction from a right one, which no residual on the fitted pixels can. The unit matters: for
@@ -244,7 +246,7 @@ def _magnitudes(
     one; how many pixels of the full plane each pixel stands for; and the data axes."""
     field, intensity, mask, operator = predicted(where, estimate, intensity, operator, mask)
     axes = tuple(range(-operator.data_ndim, 0))
-    magnitude, measured = field.abs(), intensity.clamp(min=0).sqrt()
+    magnitude, measured = _fft.magnitude(field, operator.data_ndim), intensity.clamp(min=0).sqrt()
     if mask is not None:
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
     unit = largest(measured, axes)
