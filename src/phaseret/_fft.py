@@ -81,10 +81,24 @@ def spectrum(
     return x
 
 
-def full_spectrum(obj: Tensor, shape: Sequence[int], norm: str = "ortho") -> Tensor:
-    """Fourier transform of the zero-padded object, real or complex: always the full plane."""
-    field = spectrum(obj, shape, norm)
-    return field if obj.is_complex() else full_from_half(field, shape)
+def full_plane(
+    obj: Tensor, shape: Sequence[int], norm: str = "ortho", take: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """The full spectrum of an object, real or complex, or a pointwise function `take` of it; contiguous.
+
+    `take` sees one half of the plane of a real object and must keep its symmetry.
+    """
+    x, d = promote(obj), len(shape)
+    if x.shape[x.ndim - d :] == tuple(shape):
+        dims, halved = tuple(range(-d, 0)), -1
+        field = torch.fft.fftn(x, dim=dims, norm=norm) if x.is_complex() else torch.fft.rfftn(x, dim=dims, norm=norm)
+    else:
+        # With the first and the last axis swapped, the axis transformed last, and laid out contiguously, is the last.
+        swapped, halved = [*shape], -d
+        swapped[0], swapped[-1] = swapped[-1], swapped[0]
+        field = spectrum(x.transpose(-d, -1), swapped, norm).transpose(-d, -1)
+    plane = take(field) if take else field
+    return plane.contiguous() if x.is_complex() else full_from_half(plane, shape, halved)
 
 
 def adjoint(field: Tensor, shape: Sequence[int], object_shape: Sequence[int], norm: str = "ortho") -> Tensor:
@@ -120,13 +134,13 @@ def mirror(x: Tensor, axes: Sequence[int]) -> Tensor:
     return x.flip(tuple(axes)).roll((1,) * len(axes), tuple(axes)) if axes else x
 
 
-def full_from_half(half: Tensor, shape: Sequence[int]) -> Tensor:
-    """The full plane of a Hermitian (or, if real, centro-symmetric) half plane."""
-    leading = tuple(range(-len(shape), -1))
-    half = half.contiguous()  # transposing once is cheaper than mirroring across the layout of `spectrum`
-    rest = half[..., 1 : (shape[-1] + 1) // 2].flip((*leading, -1))
-    rest = rest.roll((1,) * len(leading), leading) if leading else rest
-    return torch.cat([half, rest.conj() if rest.is_complex() else rest], dim=-1)
+def full_from_half(half: Tensor, shape: Sequence[int], dim: int = -1) -> Tensor:
+    """The full plane of a Hermitian (or, if real, centro-symmetric) plane that is half along `dim` (negative)."""
+    others = tuple(axis for axis in range(-len(shape), 0) if axis != dim)
+    half = half.contiguous()  # one transposition is cheaper than mirroring across the layout of `spectrum`
+    rest = half.narrow(dim, 1, (shape[dim] - 1) // 2).flip((*others, dim))
+    rest = rest.roll((1,) * len(others), others) if others else rest
+    return torch.cat([half, rest.conj_physical() if rest.is_complex() else rest], dim=dim)
 
 
 def half_from_full(full: Tensor) -> Tensor:

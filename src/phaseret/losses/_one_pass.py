@@ -102,7 +102,6 @@ def _values_and_gradient(
         # The spectrum lies in memory with its axes in reverse order: reversed here, it lies as the data does.
         estimate, intensity, mask, shape = _reversed(estimate), _reversed(intensity), _reversed(mask), shape[::-1]
     item_shape, both = estimate.shape[1:], half and not onesided
-    axes = tuple(range(1, 1 + len(shape)))
     values, gradients = [], []
     buffers: dict[int, Tensor] = {}
     for piece in _pieces(estimate, shape):
@@ -113,20 +112,17 @@ def _values_and_gradient(
         sums = intensity.new_zeros(())
         pixels: Tensor | float = 0.0 if mask is not None else float(torch.Size(shape).numel())
         for columns in _columns(field):
-            part = field[..., columns]
+            part = field.narrow(-1, *columns)
             squares = torch.view_as_real(part).square()
             power = torch.add(squares[..., 0], squares[..., 1])
             del squares
-            targets, weights = ([] if x is None else [_like(power, x[..., columns])] for x in here)
+            targets, weights = ([] if x is None else [_like(power, x.narrow(-1, *columns))] for x in here)
             for planes, plane in zip((targets, weights), opposite, strict=False):
-                planes.append(plane[..., columns])
-            # The inner columns of a half plane stand for the opposite half too.
-            first = max(columns.start, 1) - columns.start
-            inner = slice(first, max(first, (shape[-1] + 1) // 2 - columns.start)) if half else slice(0)
+                planes.append(plane.narrow(-1, *columns))
             compared, factor = _compare(power, targets, weights, setting)
-            sums = sums + compared[0].sum(axes) + compared[-1][..., inner].sum(axes)
+            sums = sums + _total(compared, columns[0], shape[-1], half)
             if weights:
-                pixels = pixels + weights[0].sum(axes) + weights[-1][..., inner].sum(axes)
+                pixels = pixels + _total(weights, columns[0], shape[-1], half)
             if wanted:
                 part.mul_(factor)
         pixels = pixels.clamp_min(1) if isinstance(pixels, Tensor) else pixels
@@ -160,11 +156,21 @@ def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, items, size))
 
 
-def _columns(field: Tensor) -> Iterator[slice]:
-    """The last axis, in which a large spectrum lies in one piece, some columns at a time."""
+def _columns(field: Tensor) -> Iterator[tuple[int, int]]:
+    """Start and length of parts of the last axis, in which a large spectrum lies in one piece."""
     count = field.shape[-1]
     size = max(1, PIXELS.get(field.device.type, PIXELS["cuda"]) * count // field.numel())
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+    return ((start, min(size, count - start)) for start in range(0, count, size))
+
+
+def _total(planes: list[Tensor], start: int, m: int, half: bool) -> Tensor:
+    """Sum per item of columns from `start` on; in a half plane the inner ones stand for the opposite half too."""
+    axes = tuple(range(1, planes[0].ndim))
+    total = planes[0].sum(axes)
+    if not half:
+        return total
+    first, last = max(1 - start, 0), min((m + 1) // 2 - start, planes[-1].shape[-1])
+    return total + planes[-1][..., first : max(first, last)].sum(axes)
 
 
 def _opposite(data: Tensor, field: Tensor) -> Tensor:
