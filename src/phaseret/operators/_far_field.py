@@ -27,16 +27,13 @@ class FarField(Operator):
     def linear(self, obj: Tensor) -> Tensor:
         """The spectra of the exit waves: (*, n1..nd) -> (*, K, m1..md), complex."""
         self._check(obj)
-        return self._patterns(obj, lambda spectrum: spectrum)
+        return self._patterns(obj)
 
     def _measure(self, obj: Tensor) -> Tensor:
         return self._patterns(obj, _fft.power)
 
-    def _patterns(self, obj: Tensor, take: Callable[[Tensor], Tensor]) -> Tensor:
-        """`take` of each spectrum, computed on half of the plane if the exit waves are real."""
-        waves = self._exit_waves(_fft.promote(obj))
-        plane = take(_fft.spectrum(waves, self.fourier_shape, self.norm))
-        plane = plane if waves.is_complex() else _fft.full_from_half(plane, self.fourier_shape)
+    def _patterns(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        plane = _fft.full_plane(self._exit_waves(_fft.promote(obj)), self.fourier_shape, self.norm, take)
         return _fft.center(plane, self._centered_axes())
 
     def _exit_waves_adjoint(self, field: Tensor, shape: Sequence[int]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -97,12 +97,6 @@ class _Fourier(Operator):
     def _centered_axes(self) -> range:
         return range(-len(self.fourier_shape), -1 if self.onesided else 0) if self.centered else range(0)
 
-    def _arrange(self, computed: Tensor, real: bool) -> Tensor:
-        """From the plane as computed (the half for a real object) to the plane the caller asked for."""
-        if real and not self.onesided:
-            computed = _fft.full_from_half(computed, self.fourier_shape)
-        return _fft.center(computed, self._centered_axes())
-
     def _check(self, obj: Tensor) -> None:
         super()._check(obj)
         where = type(self).__name__
@@ -111,10 +105,19 @@ class _Fourier(Operator):
             fix = "A complex object has no half spectrum: use onesided=False"
             _checks.fail(where, f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
 
+    def _plane(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The spectrum, or a pointwise function `take` of it, as the caller asked for it."""
+        if self.onesided:
+            half = _fft.spectrum(obj, self.fourier_shape, self.norm)
+            plane = (take(half) if take else half).contiguous()
+        else:
+            plane = _fft.full_plane(obj, self.fourier_shape, self.norm, take)
+        return _fft.center(plane, self._centered_axes())
+
     def linear(self, obj: Tensor) -> Tensor:
         """The spectrum of the zero-padded object: (*, n1..nd) -> (*, m1..md), complex."""
         self._check(obj)
-        return self._arrange(_fft.spectrum(obj, self.fourier_shape, self.norm), not obj.is_complex())
+        return self._plane(obj)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """The adjoint of `linear`: (*, m1..md) -> (*, n1..nd).
@@ -131,12 +134,6 @@ class _Fourier(Operator):
             return _fft.adjoint(field, self.fourier_shape, shape, self.norm)
         once = field / _fft.pair_weights(self.fourier_shape[-1], field)
         return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm)
-
-    def forward(self, obj: Tensor) -> Tensor:
-        """The measurement: (*, n1..nd) -> (*, m1..md), real."""
-        self._check(obj)
-        measured = _fft.in_chunks(self._measure, obj, self.object_ndim, self.chunk)
-        return self._arrange(measured, not obj.is_complex())
 
     def extra_repr(self) -> str:
         return (
@@ -205,7 +202,7 @@ class FourierIntensity(_Fourier):
     """
 
     def _measure(self, obj: Tensor) -> Tensor:
-        return _fft.power(_fft.spectrum(obj, self.fourier_shape, self.norm))
+        return self._plane(obj, _fft.power)
 
 
 def fourier_magnitude(
@@ -237,4 +234,4 @@ class FourierMagnitude(_Fourier):
     """Module of :func:`fourier_magnitude`, with the same options; also `linear` and `adjoint`."""
 
     def _measure(self, obj: Tensor) -> Tensor:
-        return _fft.magnitude(_fft.spectrum(obj, self.fourier_shape, self.norm), self.object_ndim)
+        return self._plane(obj, lambda field: _fft.magnitude(field, self.object_ndim))

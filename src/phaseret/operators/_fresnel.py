@@ -155,7 +155,7 @@ class Fresnel(Operator):
     def linear(self, obj: Tensor) -> Tensor:
         """The wave at the detector: (*, n1..nd) -> (*, n1..nd) or (*, K, n1..nd), complex."""
         self._check(obj)
-        field = _fft.full_spectrum(obj, self.fourier_shape)
+        field = _fft.full_plane(obj, self.fourier_shape)
         field = field.unsqueeze(-self.object_ndim - 1) if self.several else field
         field = field * self.kernel.to(field.dtype)
         return _fft.adjoint(field, self.fourier_shape, obj.shape[-self.object_ndim :])
