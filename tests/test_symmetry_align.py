@@ -194,6 +194,19 @@ def test_equal_candidates_are_decided_by_their_order(dtype: torch.dtype, device:
     assert found.shifts.tolist() == [3, 2]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_a_tiny_asymmetry_decides_the_flip(dtype: torch.dtype) -> None:
+    k = torch.meshgrid(*[torch.arange(-32.0, 32)] * 2, indexing="ij")
+    obj = torch.exp(-sum(a * a for a in k) / 400).to(dtype)
+    obj = obj + conj_flip(obj)
+    obj[20, 25] += 1e-3
+    found = align(conj_flip(obj), obj)
+    assert found.flipped.item()
+    assert found.error.item() < 1e-12
+    found = align(obj.roll((0, 1), (0, 1)), obj, fourier_shape=(64, 64))
+    assert found.shifts.tolist() == [0, -1]
+
+
 def test_zero_and_equal_estimates_stay_as_they_are() -> None:
     obj = random(2, 6, 6, dtype=torch.complex128)
     for estimate in (torch.zeros_like(obj), obj):

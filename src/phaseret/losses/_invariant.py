@@ -32,9 +32,11 @@ def invariant_loss(
     .. math:: \frac{1}{n_1 \cdots n_d} \min_{s,\,f,\,\theta} \| \hat x - e^{i \theta} \, T_s \, C^f x \|^2
 
     over shifts, conjugate flip and global phase on the padded grid, where nothing leaves the box unseen: what lies
-    outside counts as an error. The best copy is found with Fourier correlations, the distance to it computed directly,
-    so it is exactly 0 for a shifted or flipped copy. The gradient is the one of the winning copy, 0 where the
-    phase has no best value. All derivatives exist where the winner is unique.
+    outside counts as an error. The best copy is found with Fourier correlations, whose rounding does not tell copies
+    apart whose distances differ by less than some 1e-6 (single precision) of the squared norms; of such the one first
+    in the order of :func:`phaseret.symmetry.align` is taken. The distance to it is computed directly, without
+    cancellation. The gradient is the one of the winning copy, 0 where the phase has no best value. All derivatives
+    exist where the winner is unique.
 
     With a `temperature` t the minimum over shifts and flip is the soft one, :math:`-t \log \sum_g \exp(-d_g / t)`,
     in which copies that are nearly as good have a say. It lies below the minimum, by at most t times the logarithm of

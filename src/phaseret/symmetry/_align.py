@@ -57,7 +57,7 @@ def align(
     .. math:: \min_{s,\,f,\,\theta} \; \| e^{i \theta} \, T_s \, C^f \, \hat x - x \|^2
 
     over the whole group on the padded grid. All shifts are tried at once by cross-correlation, all items in one batch
-    on their device. Values within the rounding of the transform count as equal, and of equals the first is taken:
+    on their device, in double precision. Values within its rounding count as equal, and of equals the first is taken:
     unflipped before flipped, then the smallest shift index, 0 first, the last axis fastest. So an estimate that is
     already right, or zero, is left as it is.
 
@@ -106,7 +106,7 @@ def align(
     estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
     axes, object_shape = tuple(range(-d, 0)), tuple(obj.shape[-d:])
     if upsample == 1 or not shift:
-        symmetry = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
+        symmetry = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase, double=True)
         shifts, angle = symmetry.shifts, symmetry.phase
         placed = symmetry.cropped(estimate, shape)
     else:
@@ -134,7 +134,7 @@ def _refined(
     """
     d, reach = len(shape), math.ceil(0.75 * upsample)
     twins = torch.stack([estimate, estimate.flip(tuple(range(-d, 0))).conj()] if flip else [estimate])
-    rough = search(twins, obj.expand_as(twins), shape, flip=False, phase=phase)
+    rough = search(twins, obj.expand_as(twins), shape, flip=False, phase=phase, double=True)
     offsets = torch.arange(-reach, reach + 1, device=obj.device).double() / upsample
     points = rough.shifts[..., None] + offsets
     values = _fft.correlation_at(twins, obj, shape, points)

@@ -32,12 +32,21 @@ def prepare(
 
 @torch.no_grad()
 def search(
-    estimate: Tensor, obj: Tensor, shape: Sequence[int], *, shift: bool = True, flip: bool = True, phase: bool = False
+    estimate: Tensor,
+    obj: Tensor,
+    shape: Sequence[int],
+    *,
+    shift: bool = True,
+    flip: bool = True,
+    phase: bool = False,
+    double: bool = False,
 ) -> Symmetry:
     """The element of the group on the padded grid that brings the estimate closest to the object, for each item.
 
     The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and of
     equals the first wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
+    In single precision distances that differ by less than some 1e-6 of the squared norms are equal in this sense;
+    `double` computes in double precision.
     """
     d = len(shape)
     object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
@@ -45,11 +54,11 @@ def search(
     values = _CPU_VALUES if obj.device.type == "cpu" else _DEVICE_VALUES
     items = max(1, values // (2 * math.prod(shape))) if shift else len(pairs[0])
     pieces = zip(*(torch.split(x, items) for x in pairs), strict=True)
-    found = [_search(a, b, shape, shift, flip, phase) for a, b in pieces]
+    dtype = torch.promote_types(obj.dtype, torch.float64) if double else obj.dtype
+    found = [_search(a.to(dtype), b.to(dtype), shape, shift, flip, phase) for a, b in pieces]
     shifts, flipped, angle = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Symmetry(
-        wrap(shifts, shape).reshape(*batch, d), flipped.reshape(batch), angle.reshape(batch), object_shape, tuple(shape)
-    )
+    angle = angle.to(obj.real.dtype).reshape(batch)
+    return Symmetry(wrap(shifts, shape).reshape(*batch, d), flipped.reshape(batch), angle, object_shape, tuple(shape))
 
 
 def _search(
@@ -65,7 +74,7 @@ def _search(
         twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
         planes = [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
     sizes = planes[0].shape[1:]
-    rounding = 2 * math.log2(2 * math.prod(shape)) * torch.finfo(obj.dtype).eps
+    rounding = math.log2(2 * math.prod(shape)) * torch.finfo(obj.dtype).eps
     norms = (_fft.power(estimate).sum(axes) * _fft.power(obj).sum(axes)).sqrt()
 
     # The first best entry is the first one of the first row that holds one: only row maxima are kept. The reflection
