@@ -261,9 +261,16 @@ def uncenter(x: Tensor, axes: Sequence[int]) -> Tensor:
     return torch.fft.ifftshift(x, dim=tuple(axes)) if axes else x
 
 
+def arrange(plane: Tensor, ndim: int, onesided: bool, centered: bool) -> Tensor:
+    """From the full plane with the zero frequency at index 0 to the layout of the data."""
+    plane = half_from_full(plane) if onesided else plane
+    return center(plane, range(-ndim, -1 if onesided else 0)) if centered else plane
+
+
 def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
-    """Distance of each pixel from the zero frequency: 1 per axis is cycles per pixel, `shape` is pixels of the plane."""
-    axes = [torch.fft.fftfreq(m, 1 / unit, dtype=torch.float64) for m, unit in zip(shape, units, strict=True)]
+    """Distance of each pixel from the zero frequency; unit 1 is cycles per pixel, unit m pixels of the plane."""
+    # Whole numbers first, so that multiples of m / unit come out exact.
+    axes = [(frequencies(m) * m).round() * unit / m for m, unit in zip(shape, units, strict=True)]
     return torch.stack(torch.meshgrid(axes, indexing="ij")).square().sum(0).sqrt()
 
 

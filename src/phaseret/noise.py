@@ -534,13 +534,10 @@ def beam_stop(
     """
     shape = _checks.shape("beam_stop", "fourier_shape", fourier_shape)
     radius = _checks.number("beam_stop", "radius", radius, at_least=0)
-    mask = _fft.frequency_radius(shape, shape) > radius
-    if onesided:
-        mask = _fft.half_from_full(mask)
+    mask = _fft.arrange(_fft.frequency_radius(shape, shape) > radius, len(shape), onesided, centered)
     if not mask.any():
         _checks.fail("beam_stop", f"radius must leave pixels of the shape {shape}, got {radius}")
-    axes = range(-len(shape), -1 if onesided else 0)
-    return (_fft.center(mask, axes) if centered else mask).to(device)
+    return mask.to(device)
 
 
 def dead_pixels(

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.metrics._common import largest, positive, reduce
-from phaseret.operators import FourierIntensity, Operator
-from phaseret.operators._fourier import _Fourier
+from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
+
+Fourier = FourierIntensity | FourierMagnitude
 
 
 def relative_magnitude_error(
@@ -232,11 +233,7 @@ def free_pixels(
     free = torch.zeros(shape, dtype=torch.bool)
     free[tuple(pixels.T)] = True
     free = (free | _fft.mirror(free, range(-d, 0))) & outside
-    if onesided:
-        free = _fft.half_from_full(free)
-    if centered:
-        free = _fft.center(free, range(-d, -1 if onesided else 0))
-    return free.to(device)
+    return _fft.arrange(free, d, onesided, centered).to(device)
 
 
 def _magnitudes(
@@ -271,19 +268,22 @@ def predicted(
     _checks.same_batch(
         where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
     )
-    field = spectrum(where, estimate, operator) if isinstance(operator, _Fourier) else operator.linear(estimate)
+    field = spectrum(where, estimate, operator) if isinstance(operator, Fourier) else operator.linear(estimate)
     check_data(where, intensity, field.shape[field.ndim - operator.data_ndim :])
     mask = None if mask is None else _checks.mask(where, mask, intensity)
     return field, _fft.promote(intensity), mask, operator
 
 
-def spectrum(where: str, obj: Tensor, operator: _Fourier) -> Tensor:
+def spectrum(where: str, obj: Tensor, operator: Fourier) -> Tensor:
     """The field at the detector of objects of their own shape, or laid out on the whole grid as solvers may do."""
     check_object(where, obj, operator)
-    return operator._arrange(_fft.spectrum(obj, operator.fourier_shape, operator.norm), not obj.is_complex())
+    if tuple(obj.shape[-operator.object_ndim :]) != operator.fourier_shape:
+        return operator.linear(obj)
+    full = _fft.full_plane(obj, operator.fourier_shape, operator.norm)
+    return _fft.arrange(full, operator.data_ndim, operator.onesided, operator.centered)
 
 
-def check_object(where: str, obj: Tensor, operator: _Fourier) -> None:
+def check_object(where: str, obj: Tensor, operator: Fourier) -> None:
     """The objects are small enough for the grid, or laid out on the whole of it; real if the data is one-sided."""
     shape = tuple(obj.shape[-operator.object_ndim :])
     if shape != operator.fourier_shape:
@@ -303,6 +303,6 @@ def check_data(where: str, intensity: Tensor, data_shape: Sequence[int]) -> None
 
 def multiplicity(operator: Operator, like: Tensor) -> Tensor:
     """How many pixels of the full plane each pixel of the data stands for: 1, unless the data is one-sided."""
-    if isinstance(operator, _Fourier) and operator.onesided:
+    if isinstance(operator, Fourier) and operator.onesided:
         return _fft.pair_weights(operator.fourier_shape[-1], like)
     return torch.ones((), dtype=like.dtype, device=like.device)

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
 from phaseret.metrics._common import largest, pair, positive
-from phaseret.metrics._data import check_data, check_object, multiplicity, spectrum
+from phaseret.metrics._data import Fourier, check_data, check_object, multiplicity, spectrum
 from phaseret.operators import FourierIntensity, FourierMagnitude
-from phaseret.operators._fourier import _Fourier
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ def prtf(
     if operator is None:
         _checks.rank(where, 2, intensity=intensity)
         operator = FourierIntensity(intensity.shape[-2:])
-    elif not isinstance(operator, _Fourier):
+    elif not isinstance(operator, Fourier):
         got = type(operator).__name__
         _checks.fail(where, f"operator must be FourierIntensity or FourierMagnitude, got {got}", error=TypeError)
     shape, d = operator.fourier_shape, operator.data_ndim
@@ -249,7 +248,7 @@ def prtf(
     magnitude = spectrum(where, element(_fft.promote(ensemble)).mean(-d - 1), operator).abs()
     measured = _fft.promote(intensity).clamp(min=0).sqrt()
     rings = _Rings(shape, measured)
-    index = operator._arrange(_fft.half_from_full(rings.index), real=True)
+    index = _fft.arrange(rings.index, d, operator.onesided, operator.centered)
     weight = multiplicity(operator, measured)
     if mask is not None:
         mask = _checks.mask(where, mask, intensity)
