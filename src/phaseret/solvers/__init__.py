@@ -1,4 +1,15 @@
-"""Classical phase retrieval: every algorithm, batched over patterns and starts."""
+"""Classical phase retrieval: every algorithm, batched over patterns and starts.
+
+**Which one should I use?** For noise-free data and a tight support, or a real, non-negative object:
+``pr.solvers.rrr(intensity, support=support, constraint="nonnegative", starts=4)``; :func:`rrr` and
+:func:`difference_map` find the most. For noisy data end with error reduction, which settles what they found:
+``pr.solvers.reconstruct(intensity, schedule="raar:400,er:100", support=support, mask=mask)``. With only a rough idea
+of the support start from :func:`autocorrelation_support` and use ``"20*(raar:30,shrinkwrap),er:100"``. A network's
+output goes in as ``init=``.
+
+Always look at `agreement` of the :class:`Reconstruction`: a low residual is no proof, and several starts that come to
+one object are more of one.
+"""
 
 from phaseret.solvers._algorithms import (
     HIO,
@@ -12,8 +23,10 @@ from phaseret.solvers._algorithms import (
     raar,
     rrr,
 )
-from phaseret.solvers._loop import Algorithm, Run
+from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._result import Reconstruction
+from phaseret.solvers._support import Breed, Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
 from phaseret.solvers._variants import (
     ADMM,
     ASR,
@@ -41,14 +54,20 @@ __all__ = [
     "RAAR",
     "RRR",
     "Algorithm",
+    "Breed",
     "ChargeFlip",
+    "Detwin",
     "DifferenceMap",
     "ErrorReduction",
+    "Recipe",
     "Reconstruction",
     "Run",
+    "Shrinkwrap",
     "SolventFlip",
+    "Step",
     "admm",
     "asr",
+    "autocorrelation_support",
     "charge_flip",
     "chio",
     "difference_map",
@@ -57,6 +76,8 @@ __all__ = [
     "hpr",
     "oss",
     "raar",
+    "reconstruct",
     "rrr",
+    "shrinkwrap_support",
     "solvent_flip",
 ]

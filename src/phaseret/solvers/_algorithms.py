@@ -277,8 +277,8 @@ def rrr(
         torch.Size([12, 12])
 
     Source:
-        Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364; P_S is its projection 1,
-        P_M its projection 2.
+        Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364;
+        P_S is its projection 1, P_M its projection 2.
     """
     return RRR(n_iter, beta=beta)(intensity, **options)
 

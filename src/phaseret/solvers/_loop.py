@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,23 +53,29 @@ class Options(TypedDict, total=False):
     chunk: int | None
     progress: bool
     callback: Callable[[Run], bool | None] | None
+    checkpoint: Callable[[dict[str, Any]], None] | None
+    checkpoint_every: int
+    resume: dict[str, Any] | None
 
 
-class Step(Protocol):
+class Step(nn.Module):
     """A step of a recipe: an algorithm, or something done to the run between algorithms."""
 
-    def leaves(self) -> Sequence[Step]:
+    n_iter = 0
+
+    def leaves(self) -> list[Step]:
         """The steps it stands for, in order."""
+        return [self]
 
     def advance(self, run: Run) -> None:
-        """Advance the run."""
+        """Advance a run by this step."""
+        raise NotImplementedError
 
-    @property
-    def n_iter(self) -> int:
-        """Iterations it adds."""
+    def check(self, run: Run) -> None:
+        """Refuse a problem that the step is not made for."""
 
 
-class Algorithm(nn.Module):
+class Algorithm(Step):
     """The base class of all projection algorithms.
 
     A subclass writes `iterate`, and `query` where the magnitude of another point than the iterate is replaced; or,
@@ -88,9 +94,6 @@ class Algorithm(nn.Module):
     def __init__(self, n_iter: int = 1000) -> None:
         super().__init__()
         self.n_iter = _checks.integer(type(self).__name__, "n_iter", n_iter)
-
-    def check(self, run: Run) -> None:
-        """Refuse a problem that the algorithm is not made for."""
 
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         """The point y whose magnitude is replaced in iteration n, from the iterate x."""
@@ -116,10 +119,6 @@ class Algorithm(nn.Module):
     def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
         """Reconstruct objects from intensities; the options are those of :func:`reconstruct`."""
         return solve(type(self).__name__, [self], intensity, **options)
-
-    def leaves(self) -> list[Step]:
-        """The steps of a recipe that this is: itself."""
-        return [self]
 
     def advance(self, run: Run) -> None:
         """Advance a run by all iterations."""
@@ -149,6 +148,8 @@ class Run:
         estimate: (patterns, starts, *box) estimates on the support's box.
         error: (patterns, starts) relative magnitude errors of the estimates.
         support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
+        half: A part of the box to which a step restricts the support for a while; usually None.
+        updates: How often the support was updated.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -156,7 +157,7 @@ class Run:
 
     def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
         self.problem, self.iterate, self.check_every = problem, iterate, check_every
-        self.support = problem.support
+        self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -164,10 +165,34 @@ class Run:
         self.iteration = 0
         self.stopped = False
         self.after_check: list[Callable[[Run], bool | None]] = []
+        # Where the run stands: the leaf of the recipe, its iterations done, and its state.
+        self.leaf, self.done, self.state = 0, 0, cast("Tensor | None", None)
         if chunk is None:
             on_cpu = problem.device.type == "cpu"
             chunk = max(1, _CACHE_PIXELS // math.prod(problem.shape)) if on_cpu else iterate.shape[:2].numel()
         self.chunk = chunk
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
+        saved = {name: getattr(self, name) for name in _SAVED}
+        return {
+            name: value.detach().clone() if isinstance(value, Tensor) else list(value) if name in _LISTS else value
+            for name, value in saved.items()
+        }
+
+    def load_state_dict(self, where: str, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        if set(state) != set(_SAVED):
+            fix = "Pass what checkpoint was called with"
+            _checks.fail(where, f"resume must hold {', '.join(_SAVED)}, got {', '.join(map(str, state))}", fix)
+        if state["iterate"].shape != self.iterate.shape or state["estimate"].shape != self.estimate.shape:
+            got = f"{tuple(state['iterate'].shape)} and {tuple(state['estimate'].shape)}"
+            expected = f"{tuple(self.iterate.shape)} and {tuple(self.estimate.shape)}"
+            _checks.fail(where, f"resume must hold iterates and estimates of shapes {expected}, got {got}")
+        for name in _SAVED:
+            value = state[name]
+            value = value.to(self.problem.device).clone() if isinstance(value, Tensor) else value
+            setattr(self, name, list(value) if name in _LISTS else value)
 
     def chunks(self) -> list[Items]:
         """Slices of patterns and starts of at most `chunk` items."""
@@ -182,41 +207,47 @@ class Run:
         support = self.support
         if support is not None:
             support = support[tuple(s if n > 1 else slice(None) for s, n in zip(items, support.shape[:2], strict=True))]
+        if self.half is not None:
+            support = self.half if support is None else support & self.half
         return self.problem.constraint(support, whole)
 
     def iterate_with(self, algorithm: Algorithm) -> None:
-        """Run all iterations of an algorithm."""
-        algorithm.check(self)
+        """Run the iterations of an algorithm that are still to be done."""
         learned = any(t.requires_grad for t in vars(algorithm).values() if isinstance(t, Tensor))
         learned = learned or any(t.requires_grad for t in algorithm.parameters())
         learned = learned or self.iterate.requires_grad or self.problem.requires_grad
         differentiable = learned and torch.is_grad_enabled()
         with torch.set_grad_enabled(differentiable):
-            state = algorithm.enter(self.iterate)
+            if self.state is None:
+                self.state = algorithm.enter(self.iterate)
             chunks = [(slice(None), slice(None))] if differentiable else self.chunks()
             workers = [_Worker(self, algorithm, items, differentiable) for items in chunks]
-            done = 0
-            while done < algorithm.n_iter and not self.stopped:
-                count = min(self.check_every, algorithm.n_iter - done)
+            while self.done < algorithm.n_iter and not self.stopped:
+                count = min(self.check_every, algorithm.n_iter - self.done)
                 error = torch.empty_like(self.error)
                 for items, worker in zip(chunks, workers, strict=True):
-                    piece, p = worker.block(state[items], done, count)
+                    piece, p = worker.block(self.state[items], self.done, count)
                     estimate = worker.known.project(self.problem.crop(p))
                     if differentiable:
-                        state, self.estimate, error = piece, estimate, worker.magnitude.residual(estimate)
+                        self.state, self.estimate, error = piece, estimate, worker.magnitude.residual(estimate)
                     else:
-                        if piece.data_ptr() != state[items].data_ptr():
-                            state[items] = piece
+                        if piece.data_ptr() != self.state[items].data_ptr():
+                            self.state[items] = piece
                         self.estimate[items] = estimate
                         error[items] = worker.magnitude.residual(estimate)
                 self.error = error
-                done += count
+                self.done += count
                 self.iteration += count
                 self.history.append(error)
                 self.checked.append(self.iteration)
-                self.iterate = algorithm.leave(state)
+                self.iterate = algorithm.leave(self.state)
                 self.stopped = any([bool(action(self)) for action in self.after_check])  # noqa: C419  (all of them act)
             self.iterate = self.iterate.contiguous()
+            self.state, self.done = None, 0
+
+
+_LISTS = ("history", "checked")
+_SAVED = ("iterate", "estimate", "error", "support", "updates", "iteration", "leaf", "done", "state", *_LISTS)
 
 
 class _Worker:
@@ -288,6 +319,9 @@ def solve(
     chunk: int | None = None,
     progress: bool = False,
     callback: Callable[[Run], bool | None] | None = None,
+    checkpoint: Callable[[dict[str, Any]], None] | None = None,
+    checkpoint_every: int = 1000,
+    resume: dict[str, Any] | None = None,
     **options: Any,
 ) -> Reconstruction:
     """Run the steps of a recipe on a problem."""
@@ -296,20 +330,27 @@ def solve(
     check_determined(where, problem)
     starts = _checks.integer(where, "starts", starts)
     check_every = _checks.integer(where, "check_every", check_every)
+    checkpoint_every = _checks.integer(where, "checkpoint_every", checkpoint_every)
     if chunk is not None:
         _checks.integer(where, "chunk", chunk)
     seeds = _seeds(where, starts, seed, generator)
     if problem.device.type == "cpu":
         torch.empty(_HEAP_BYTES, dtype=torch.uint8)
     run = Run(problem, _starts(where, problem, seeds, init), check_every, chunk)
-    flat = [leaf for step in steps for leaf in step.leaves()]
+    leaves = [leaf for step in steps for leaf in step.leaves()]
+    for leaf in leaves:
+        leaf.check(run)
+    if resume is not None:
+        run.load_state_dict(where, resume)
+    if checkpoint is not None:
+        run.after_check.append(_checkpoints(checkpoint, checkpoint_every))
     if callback is not None:
         run.after_check.append(callback)
-    bar = _progress_bar(run, sum(step.n_iter for step in flat)) if progress else None
+    bar = _progress_bar(run, sum(leaf.n_iter for leaf in leaves)) if progress else None
     try:
-        for step in flat:
-            if not run.stopped:
-                step.advance(run)
+        while run.leaf < len(leaves) and not run.stopped:
+            leaves[run.leaf].advance(run)
+            run.leaf += 1
     finally:
         if bar is not None:
             bar.close()
@@ -324,6 +365,19 @@ def solve(
         recipe=", ".join(map(repr, steps)),
         seconds=time.perf_counter() - began,
     )
+
+
+def _checkpoints(save: Callable[[dict[str, Any]], None], every: int) -> Callable[[Run], None]:
+    """An action that saves the run at the first check after each `every` iterations."""
+    last = 0
+
+    def action(run: Run) -> None:
+        nonlocal last
+        if run.iteration // every > last // every:
+            save(run.state_dict())
+        last = run.iteration
+
+    return action
 
 
 def _seeds(where: str, starts: int, seed: int, generator: torch.Generator | None) -> list[int]:

@@ -223,16 +223,10 @@ class OSS(HIO):
         if known.support is None:
             return x, p
         shape = x.shape[-known.ndim :]
-        # frequencies relative to the size, so that the filter is isotropic on a grid of unequal sides
-        exponent = torch.zeros((), dtype=x.real.dtype, device=x.device)
-        for axis, m in enumerate(shape):
-            k = torch.arange(m, dtype=x.real.dtype, device=x.device)
-            k = torch.minimum(k, m - k) / m
-            exponent = exponent + k.square().reshape([m if a == axis else 1 for a in range(len(shape))])
-        if not x.is_complex():
-            exponent = _fft.half_from_full(exponent)
+        # relative to the size, so that the filter is isotropic on a grid of unequal sides
         size = max(shape)
-        window = torch.exp(-exponent * (size / self.width(n, size)) ** 2 / 2) / math.prod(shape)
+        exponent = _fft.squared_frequencies(shape, x) * (size / self.width(n, size)) ** 2 / 2
+        window = torch.exp(-exponent) / math.prod(shape)
         smooth = _fft.inverse(_fft.transform(x, known.ndim) * window, shape, not x.is_complex())
         return smooth + (x - smooth) * known.support, p
 

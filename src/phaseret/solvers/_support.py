@@ -1,0 +1,311 @@
+"""Where the object may be: a first guess from the data, and updates while a recipe runs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.symmetry import align
+
+
+def autocorrelation_support(
+    intensity: Tensor, *, threshold: float = 0.04, mask: Tensor | None = None, centered: bool = False, ndim: int = 2
+) -> Tensor:
+    """A first guess of the support: the smallest box that the object's autocorrelation allows.
+
+    Along each axis the autocorrelation of an object of n pixels reaches n - 1 pixels to either side, whatever its
+    shape. The box lies in the middle of the data grid. :class:`Shrinkwrap` finds the shape inside it.
+
+    Args:
+        intensity: Measured intensity.
+        threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1).
+        mask: True where measured; the rest counts as 0, which blurs the autocorrelation.
+        centered: Whether the zero frequency lies in the middle of the intensity.
+        ndim: Number of axes of one pattern.
+
+    Shape:
+        - intensity and mask: (*, m1..md)
+        - output: (*, m1..md)
+
+    Returns:
+        Boolean tensor.
+
+    Raises:
+        TypeError: if intensity is not real floating or mask not boolean.
+        ValueError: if threshold is out of range.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32))
+        >>> autocorrelation_support(intensity).sum()
+        tensor(64)
+
+    Source:
+        Fienup, Crimmins, Holsztynski (1982), Reconstruction of the support of an object from the support of its
+        autocorrelation, doi:10.1364/JOSA.72.000610: the box is the simplest set that holds all solutions.
+    """
+    where = "autocorrelation_support"
+    _checks.real(where, intensity=intensity)
+    ndim = _checks.integer(where, "ndim", ndim)
+    _checks.rank(where, ndim, intensity=intensity)
+    threshold = _checks.number(where, "threshold", threshold, above=0, at_most=1)
+    axes = tuple(range(-ndim, 0))
+    intensity = _fft.promote(intensity)
+    if mask is not None:
+        _checks.boolean(where, mask=mask)
+        intensity = torch.where(mask, intensity, 0.0)
+    if centered:
+        intensity = _fft.uncenter(intensity, axes)
+    shape = intensity.shape[-ndim:]
+    # real intensities: their transform is that of their inverse up to a mirror, and the support is symmetric
+    correlation = _fft.power(_fft.full_from_half(_fft.transform(intensity, ndim), shape)).sqrt()
+    inside = _fft.center(correlation >= threshold * correlation.amax(axes, keepdim=True), axes)
+    box = torch.ones_like(inside)
+    for axis, m in zip(axes, shape, strict=True):
+        others = tuple(a for a in axes if a != axis)
+        reached = inside.any(others, keepdim=True) if others else inside
+        index = torch.arange(m, device=inside.device).reshape([-1 if a == axis else 1 for a in axes])
+        size = torch.where(reached, (index - m // 2).abs(), 0).amax(axis, keepdim=True) + 1
+        first = (m - size).div(2, rounding_mode="floor")
+        box = box & (index >= first) & (index < first + size)
+    return box
+
+
+def shrinkwrap_support(
+    obj: Tensor,
+    *,
+    threshold: float = 0.2,
+    sigma: float = 3.0,
+    method: str = "max",
+    least: float = 0.001,
+    most: float = 0.25,
+    ndim: int = 2,
+) -> Tensor:
+    """A support from an estimate: where its blurred modulus is above a threshold.
+
+    Guards keep it sane: if the threshold would keep less than the share `least` of all pixels, or more than `most`,
+    it is moved so that just that share is kept.
+
+    Args:
+        obj: Estimate on its grid, real or complex floating.
+        threshold: Level relative to the largest value ("max") or to the root mean square of the non-zero ones ("rms").
+        sigma: Standard deviation of the Gaussian blur in pixels; it wraps around the edges.
+        method: "max" or "rms".
+        least: Least share of the grid.
+        most: Largest share of the grid.
+        ndim: Number of axes of one item.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - output: (*, n1..nd)
+
+    Returns:
+        Boolean tensor.
+
+    Raises:
+        TypeError: if obj is not floating.
+        ValueError: if an option is out of range.
+
+    Example:
+        >>> obj = torch.zeros(16, 16)
+        >>> obj[4:8, 4:8] = 1
+        >>> shrinkwrap_support(obj, sigma=0.5, threshold=0.5).sum()
+        tensor(16)
+
+    Source:
+        Marchesini et al. (2003), X-ray image reconstruction from a diffraction pattern alone,
+        doi:10.1103/PhysRevB.68.140101.
+    """
+    where = "shrinkwrap_support"
+    _checks.floating(where, obj=obj)
+    ndim = _checks.integer(where, "ndim", ndim)
+    _checks.rank(where, ndim, obj=obj)
+    _check_shrinkwrap(where, threshold, sigma, method, least, most)
+    obj = _fft.promote(obj.detach())
+    axes, shape = tuple(range(-ndim, 0)), obj.shape[-ndim:]
+    modulus = _fft.power(obj).sqrt()
+    kernel = torch.exp(-2 * (math.pi * sigma) ** 2 * _fft.squared_frequencies(shape, modulus)) / math.prod(shape)
+    blurred = _fft.inverse(_fft.transform(modulus, ndim) * kernel, shape, real=True)
+    if method == "max":
+        level = blurred.amax(axes, keepdim=True)
+    else:
+        power, count = blurred.square().sum(axes, keepdim=True), (modulus > 0).sum(axes, keepdim=True)
+        level = (power / count.clamp(min=1)).sqrt()
+    sorted_values = blurred.flatten(-ndim).sort(-1, descending=True).values
+    size = sorted_values.shape[-1]
+
+    def level_of(share: float) -> Tensor:
+        count = min(size, max(1, round(share * size)))
+        return sorted_values[..., count - 1].reshape(level.shape)
+
+    level = torch.minimum(torch.maximum(threshold * level, level_of(most)), level_of(least))
+    return blurred >= level
+
+
+def _check_shrinkwrap(where: str, threshold: float, sigma: float, method: str, least: float, most: float) -> None:
+    _checks.number(where, "threshold", threshold, above=0)
+    _checks.number(where, "sigma", sigma, at_least=0)
+    _checks.choice(where, "method", method, ("max", "rms"))
+    _checks.number(where, "least", least, at_least=0, at_most=1)
+    _checks.number(where, "most", most, above=0, at_most=1)
+    if least > most:
+        _checks.fail(where, f"least must not exceed most, got {least} and {most}")
+
+
+class Shrinkwrap(Step):
+    """A step of a recipe that replaces the support by :func:`shrinkwrap_support` of the estimate, within the one given.
+
+    Each time it is used the blur is narrower: sigma falls by the factor `decay` down to `least_sigma`. Every start has
+    its own support.
+
+    Args:
+        threshold: Level relative to the largest value or the root mean square.
+        sigma: Standard deviation of the first blur in pixels.
+        method: "max" or "rms".
+        least: Least share of the data grid.
+        most: Largest share of the data grid.
+        decay: Factor of sigma from one use to the next, in (0, 1].
+        least_sigma: Smallest sigma.
+
+    Example:
+        >>> recipe = pr.solvers.Recipe("20*(hio:20,shrinkwrap),er:20")
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (24, 24))
+        >>> r = recipe(intensity, support=autocorrelation_support(intensity), constraint="nonnegative")
+        >>> r.obj.shape
+        torch.Size([24, 24])
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.2,
+        sigma: float = 3.0,
+        method: str = "max",
+        least: float = 0.001,
+        most: float = 0.25,
+        decay: float = 0.9,
+        least_sigma: float = 1.0,
+    ) -> None:
+        super().__init__()
+        _check_shrinkwrap("Shrinkwrap", threshold, sigma, method, least, most)
+        self.threshold, self.sigma, self.method, self.least, self.most = threshold, sigma, method, least, most
+        self.decay = _checks.number("Shrinkwrap", "decay", decay, above=0, at_most=1)
+        self.least_sigma = _checks.number("Shrinkwrap", "least_sigma", least_sigma, at_least=0)
+
+    def advance(self, run: Run) -> None:
+        problem = run.problem
+        sigma = max(min(self.least_sigma, self.sigma), self.sigma * self.decay**run.updates)
+        found = shrinkwrap_support(
+            problem.embed(run.estimate),
+            threshold=self.threshold,
+            sigma=sigma,
+            method=self.method,
+            least=self.least,
+            most=self.most,
+            ndim=problem.ndim,
+        )
+        found = problem.crop(found)
+        if problem.support is not None:
+            found = found & problem.support
+        # an estimate that has nothing inside keeps the support it has
+        empty = ~found.flatten(2).any(-1)[(...,) + (None,) * problem.ndim]
+        before = run.support if run.support is not None else torch.ones_like(found)
+        run.support = torch.where(empty, before, found)
+        run.updates += 1
+
+    def extra_repr(self) -> str:
+        return (
+            f"threshold={self.threshold}, sigma={self.sigma}, method={self.method!r}, least={self.least}, "
+            f"most={self.most}, decay={self.decay}, least_sigma={self.least_sigma}"
+        )
+
+
+class Detwin(Step):
+    """A step of a recipe that runs an algorithm with half of the support, to choose between an object and its twin.
+
+    The half lies on one side of the support's centre of mass, along its box's longest axis (or `axis`). An object in
+    half of a symmetric support has its twin in the other half, so the two can no longer mix.
+
+    Args:
+        algorithm: What to run; a few tens of iterations.
+        axis: Axis that is halved, counted over the object's axes. Default: the longest of the support's box.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
+        >>> recipe = pr.solvers.Recipe(pr.solvers.HIO(50), Detwin(pr.solvers.HIO(20)), pr.solvers.HIO(50))
+        >>> recipe(intensity, support=torch.ones(8, 8) > 0, constraint="nonnegative").obj.shape
+        torch.Size([8, 8])
+
+    Source:
+        Guizar-Sicairos, Fienup (2012), Understanding the twin-image problem in phase retrieval,
+        doi:10.1364/JOSAA.29.002367.
+    """
+
+    def __init__(self, algorithm: Step, *, axis: int | None = None) -> None:
+        super().__init__()
+        if not isinstance(algorithm, Algorithm):
+            got = type(algorithm).__name__
+            _checks.fail("Detwin", f"algorithm must be an algorithm, got {got}", "Use HIO(20)", TypeError)
+        self.algorithm, self.axis = algorithm, axis
+        self.n_iter = algorithm.n_iter
+
+    def check(self, run: Run) -> None:
+        self.algorithm.check(run)
+        if self.axis is not None and not -run.problem.ndim <= self.axis < run.problem.ndim:
+            _checks.fail("Detwin", f"axis must be an axis of an object of {run.problem.ndim} axes, got {self.axis}")
+
+    def advance(self, run: Run) -> None:
+        box = run.problem.box_shape
+        axis = box.index(max(box)) if self.axis is None else self.axis % len(box)
+        support = run.support
+        if support is None:
+            support = torch.ones((1, 1, *box), dtype=torch.bool, device=run.problem.device)
+        others = [2 + a for a in range(len(box)) if a != axis]
+        weight = support.to(run.problem.dtype).sum(others) if others else support.to(run.problem.dtype)
+        position = torch.arange(box[axis], dtype=weight.dtype, device=weight.device)
+        middle = (weight * position).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
+        side = position <= middle
+        run.half = side.reshape(*side.shape[:2], *[n if a == axis else 1 for a, n in enumerate(box)]).expand_as(support)
+        try:
+            self.algorithm.advance(run)
+        finally:
+            run.half = None
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
+
+
+class Breed(Step):
+    """A step of a recipe that mixes all starts with the best one: guided multi-start.
+
+    Every other start is aligned with the best one (shift, flip and phase) and replaced by their geometric mean: the
+    modulus is the root of the product of moduli, the phase that of the sum.
+
+    Example:
+        >>> recipe = pr.solvers.Recipe("3*(hio:50,er:20,breed),er:50")
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
+        >>> recipe(intensity, support=torch.ones(8, 8) > 0, constraint="nonnegative", starts=4).objs.shape
+        torch.Size([4, 8, 8])
+
+    Source:
+        Chen, Miao, Wang, Lee (2007), Application of optimization technique to noncrystalline x-ray diffraction
+        microscopy: Guided hybrid input-output method, doi:10.1103/PhysRevB.76.064113. There the object is real and
+        its phase is that of both parents; the complex mean is ours.
+    """
+
+    def advance(self, run: Run) -> None:
+        problem, estimate = run.problem, run.estimate
+        rows = torch.arange(problem.patterns, device=problem.device)
+        best = run.error.argmin(-1)
+        reference = estimate[rows, best].unsqueeze(1).expand_as(estimate)
+        aligned = align(estimate, reference, ndim=problem.ndim).aligned
+        modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
+        total = aligned + reference
+        length = _fft.power(total).sqrt()
+        child = torch.where(length > 0, total / torch.where(length > 0, length, 1), 0.0) * modulus
+        iterate = problem.embed(child)
+        iterate[rows, best] = run.iterate[rows, best]
+        run.iterate = iterate
