@@ -216,11 +216,14 @@ def test_reconstruct_takes_the_support_it_is_told(folder: Path, capsys: pytest.C
     outline = np.zeros((24, 20), np.uint8)
     outline[3:13, 4:13] = 1
     np.save("support.npy", outline)
-    for support, shape in (("support.npy", (24, 20)), ("11,10", (11, 10)), ("none", (24, 20))):
+    whole = (24, 20)
+    for support, shape in (("support.npy", whole), ("11,10", (11, 10)), ("auto", whole), ("none", whole)):
         line = f"reconstruct pattern.h5 --schedule er:5 --constraint nonnegative --support {support}"
         status, _, err = run(f"{line} -o r.npz --overwrite", capsys)
         assert status == 0, err
         assert pr.io.load_object("r.npz").shape == shape, support
+        allowed = int(pr.io.load_support("r.npz").sum())
+        assert allowed == {"support.npy": 90, "11,10": 110, "auto": 90, "none": 480}[support]
 
 
 def test_reconstruct_options_reach_the_solver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,12 +286,52 @@ def test_an_interrupted_stack_keeps_its_blocks_and_is_taken_up(
     assert listing(folder / "r.h5.parts") == {"000000.npz", "000001.npz", "run.json"}
     assert "r.h5" not in listing(folder)
     said = fails(f"reconstruct stack.h5 {QUICK} --block 2 --seed 1 -o r.h5", capsys)
-    assert "r.h5.parts must hold blocks of this run, got those of another one. Remove it, or choose another" in said
+    assert "r.h5.parts must be of this run, got one with another seed. Remove it, or choose another output." in said
     with monkeypatch.context() as patch:
         interrupt_after(1, patch, AssertionError("one block was left"))
         assert run(line, capsys)[0] == 0
     assert run(f"reconstruct stack.h5 {QUICK} -o whole.h5", capsys)[0] == 0
     assert torch.equal(pr.io.load_object("r.h5"), pr.io.load_object("whole.h5"))
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"reconstruct pattern.h5 {QUICK} --starts 2 --checkpoint-every 20 -o r.h5"
+    solve, seen = pr.solvers.reconstruct, []
+
+    def killed(*args: object, **options: object) -> pr.solvers.Reconstruction:
+        keep = options["checkpoint"]
+
+        def keep_and_die(state: dict[str, object]) -> None:
+            keep(state)
+            seen.append(state["iteration"])
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+        return solve(*args, **{**options, "checkpoint": keep_and_die})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pr.solvers, "reconstruct", killed)
+        fails(line, capsys, status=130)
+    assert seen == [20, 40]
+    assert "r.h5.checkpoint" in listing(folder)
+    assert "r.h5" not in listing(folder)
+    said = fails(line.replace("--starts 2", "--starts 3"), capsys)
+    assert "r.h5.checkpoint must be of this run, got one with another starts. Remove it, or choose another" in said
+    assert run(line, capsys)[0] == 0
+    assert "r.h5.checkpoint" not in listing(folder)
+    assert run(line.replace("-o r.h5", "-o whole.h5"), capsys)[0] == 0
+    resumed, whole = pr.io.load_reconstruction("r.h5"), pr.io.load_reconstruction("whole.h5")
+    for name in ("obj", "objs", "history", "errors"):
+        assert torch.equal(resumed[name], whole[name]), name
+    assert resumed["iterations"] == whole["iterations"]
+
+
+def test_a_damaged_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "r.h5.checkpoint").write_bytes(b"half of it")
+    said = fails("reconstruct pattern.h5 --schedule er:3 --checkpoint-every 2 -o r.h5", capsys)
+    assert "r.h5.checkpoint must be a whole checkpoint, got the error: " in said
 
 
 def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,6 +457,7 @@ def test_compare_takes_complex_and_real_objects(folder: Path, capsys: pytest.Cap
         ("info", "phaseret info: error: the following arguments are required: FILE (see phaseret info --help)"),
         ("info pattern.h5 --center 3,x", "argument --center: must be whole numbers such as 64,64, got '3,x'"),
         ("info pattern.h5 --index 1:2:3", "argument --index: must be a number or a range such as 0:10, got '1:2:3'"),
+        ("reconstruct pattern.h5 -o r.h5 --bounds 1", "argument --bounds: must be two numbers such as 0,1, got '1'"),
         ("info pattern.h5 --index a", "argument --index: must be a number or a range such as 0:10, got 'a'"),
         ("reconstruct pattern.h5", "the following arguments are required: -o/--output"),
         ("reconstruct pattern.h5 -o r.h5 --starts x", "argument --starts: invalid int value: 'x'"),
@@ -461,6 +505,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("reconstruct pattern.h5 -o r.h5 --device abacus", "device must be one that works here, got 'abacus' ("),
         ("reconstruct stack.h5 -o r.h5 --index 9:", "index must lie in a stack of 5, got "),
         ("reconstruct stack.h5 -o r.h5 --block 0", "block must be an integer of at least 1, got 0"),
+        (
+            "reconstruct stack.h5 -o r.h5 --checkpoint-every 9",
+            "checkpoint_every must be None for a stack, got 9. A stack",
+        ),
         ("reconstruct stack.h5 -o r.h5 --timeout 0", "timeout must be a finite number above 0, got 0.0"),
         ("simulate negative.npy -o r.h5", "negative.npy must be finite, non-negative and above 0 somewhere"),
         (

@@ -40,6 +40,8 @@ examples:
       A real, non-negative object in a known support; the picture shows the object and whether the starts agree.
   phaseret reconstruct pattern.h5 --support 140,120 --schedule "6*(hio:50,er:20)" --seed 1 -o result.h5
       A box of 140 x 120 pixels as the support, and a recipe of your own.
+  phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
+      Only the pattern is known: begin with the box that the autocorrelation allows, and find the shape inside it.
   torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
       A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
       result.h5.parts until all are done: the same command again carries on.
@@ -197,14 +199,18 @@ def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is known of the object")
     group.add_argument(
         "--support",
-        metavar="FILE|N,M|none",
-        help="where the object may be: an array (non-zero inside), a box of this size, or nothing known; default: the "
-        "support in FILE, if there is one",
+        metavar="FILE|N,M|auto|none",
+        help="where the object may be: an array (non-zero inside), a box of this size, the box that the "
+        "autocorrelation allows, or nothing known; default: the support in FILE, if there is one",
     )
     group.add_argument(
         "--support-size", type=int, metavar="K", help="only the K largest pixels are kept; place unknown"
     )
     group.add_argument("--constraint", default="complex", help='"complex" (default), "real" or "nonnegative"')
+    group.add_argument(
+        "--bounds", type=_range, metavar="LOW,HIGH", help="of the object's values; of its modulus if complex"
+    )
+    group.add_argument("--phase-range", type=_range, metavar="LOW,HIGH", help="of a complex object's phase, in radians")
     group = parser.add_argument_group("how to find it")
     group.add_argument("--schedule", metavar="RECIPE", help='for example "raar:400,er:100" or "6*(hio:50,er:20)"')
     group.add_argument("--starts", type=int, help="random starts per pattern")
@@ -212,6 +218,12 @@ def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--init", metavar="FILE", help="begin with this object instead of random phases")
     group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     group.add_argument("--double", action="store_true", help="compute in double precision")
+    group.add_argument(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="of one pattern, keep the state every N iterations in OUTPUT.checkpoint; the same command again goes on",
+    )
     group.add_argument("--block", type=int, help="patterns of a stack that are done, and kept, at a time")
     group.add_argument(
         "--timeout", type=float, default=1800, help="seconds to wait for other processes (default: 1800)"
@@ -246,6 +258,14 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be whole numbers such as 64,64, got {text!r}") from None
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be two numbers such as 0,1, got {text!r}") from None
+    return low, high
 
 
 def _center(text: str) -> str | tuple[int, ...]:

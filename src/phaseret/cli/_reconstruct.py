@@ -45,10 +45,54 @@ def reconstruct(options: argparse.Namespace) -> None:
     shape, axes = pattern_axes(_WHERE, path, key=key, ndim=options.ndim)
     if len(shape) == axes or isinstance(options.index, int):
         measurement = load_pattern(options)
-        _write(options, measurement, _solve(options, measurement, progress=_shows_progress(options)))
+        with _checkpoints(options) as settings:
+            _write(options, measurement, _solve(options, measurement, progress=_shows_progress(options), **settings))
         return
+    if options.checkpoint_every is not None:
+        fix = "A stack is kept by blocks: use block"
+        _checks.fail(_WHERE, f"checkpoint_every must be None for a stack, got {options.checkpoint_every}", fix)
     with _team(options.timeout) as team:
         _Stack(options, shape, axes, team).run()
+
+
+@contextmanager
+def _checkpoints(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The solver's settings that keep the state of a run in a file, and take it up again; gone when all went well."""
+    if options.checkpoint_every is None:
+        yield {}
+        return
+    file, run = Path(f"{options.output}.checkpoint"), _description(options)
+    settings: dict[str, Any] = {"checkpoint_every": options.checkpoint_every}
+    if file.exists():
+        try:
+            kept = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            _checks.fail(
+                _WHERE, f"{file} must be a whole checkpoint, got the error: {type(error).__name__}", "Remove it"
+            )
+        _same_run(kept["run"], run, file)
+        settings["resume"] = kept["state"]
+
+    def keep(state: dict[str, Any]) -> None:
+        with written(_WHERE, file, overwrite=True) as temporary:
+            torch.save({"run": run, "state": state}, temporary)
+
+    yield settings | {"checkpoint": keep}
+    file.unlink(missing_ok=True)
+
+
+def _description(options: argparse.Namespace) -> dict[str, str]:
+    """What a result depends on, to tell whether kept parts belong to this run."""
+    source = Path(split(options.file)[0]).resolve()
+    run = {name: str(value) for name, value in vars(options).items() if name not in _NEUTRAL}
+    return run | {"file": str(source), "changed": str(source.stat().st_mtime_ns)}
+
+
+def _same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> None:
+    if kept != run:
+        other = ", ".join(sorted(name for name in {*kept, *run} if kept.get(name) != run.get(name)))
+        fix = "Remove it, or choose another output"
+        _checks.fail(_WHERE, f"{place} must be of this run, got one with another {other}", fix)
 
 
 def _write(options: argparse.Namespace, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
@@ -79,7 +123,12 @@ def _shows_progress(options: argparse.Namespace) -> bool:
 
 
 def _solve(
-    options: argparse.Namespace, measurement: io.Measurement, *, rank: int = 0, progress: bool = False
+    options: argparse.Namespace,
+    measurement: io.Measurement,
+    *,
+    rank: int = 0,
+    progress: bool = False,
+    **settings: Any,
 ) -> solvers.Reconstruction:
     """What the solver makes of a pattern or a block of them, on the CPU."""
     device = _device(options.device, rank)
@@ -90,6 +139,8 @@ def _solve(
         "schedule": options.schedule,
         "starts": options.starts,
         "init": _initial(options, ndim),
+        "bounds": options.bounds,
+        "phase_range": options.phase_range,
     }
     given = {name: _moved(value, device) for name, value in chosen.items() if value is not None}
     measurement = measurement.to(device)
@@ -101,6 +152,7 @@ def _solve(
         ndim=ndim,
         progress=progress,
         **given,
+        **settings,
     )
     tensors = {name: getattr(result, name) for name in _names(result)}
     return dataclasses.replace(result, **{name: _moved(value, "cpu") for name, value in tensors.items()})
@@ -133,11 +185,13 @@ def _moved(value: Any, device: str) -> Any:
 
 
 def _support(options: argparse.Namespace, measurement: io.Measurement) -> Tensor | None:
-    """Of the option or of the file: an array, or a box given by its sizes."""
+    """Of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""
     if options.support is None:
         return measurement.support
     if options.support == "none":
         return None
+    if options.support == "auto":
+        return solvers.autocorrelation_support(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
     sizes = options.support.split(",")
     if all(size.strip().isdecimal() for size in sizes):
         return torch.ones(_checks.shape(_WHERE, "support", [int(size) for size in sizes]), dtype=torch.bool)
@@ -252,14 +306,11 @@ class _Stack:
 
     def prepare(self) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
-        source = Path(split(self.options.file)[0]).resolve()
-        run = {name: str(value) for name, value in vars(self.options).items() if name not in _NEUTRAL}
-        run |= {"file": str(source), "changed": str(source.stat().st_mtime_ns), "block": str(len(self.blocks[0]))}
+        run = _description(self.options) | {"block": str(len(self.blocks[0]))}
         self.folder.mkdir(exist_ok=True)
         note = self.folder / "run.json"
-        if note.exists() and json.loads(note.read_text()) != run:
-            fix = "Remove it, or choose another output"
-            _checks.fail(_WHERE, f"{self.folder} must hold blocks of this run, got those of another one", fix)
+        if note.exists():
+            _same_run(json.loads(note.read_text()), run, self.folder)
         with written(_WHERE, note, overwrite=True) as temporary:
             temporary.write_text(json.dumps(run, indent=1))
 
