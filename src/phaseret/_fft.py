@@ -140,7 +140,7 @@ def full_from_half(half: Tensor, shape: Sequence[int], dim: int = -1) -> Tensor:
     half = half.contiguous()  # one transposition is cheaper than mirroring across the layout of `spectrum`
     rest = half.narrow(dim, 1, (shape[dim] - 1) // 2).flip((*others, dim))
     rest = rest.roll((1,) * len(others), others) if others else rest
-    return torch.cat([half, rest.conj_physical() if rest.is_complex() else rest], dim=dim)
+    return torch.cat([half, rest.conj() if rest.is_complex() else rest], dim=dim)
 
 
 def half_from_full(full: Tensor) -> Tensor:

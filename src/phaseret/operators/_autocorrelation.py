@@ -108,7 +108,7 @@ class Autocorrelation(nn.Module):
             lags = _fft.adjoint_half(half + 0j, self.fourier_shape, self.fourier_shape, "backward")
         else:
             # The inverse transform of real data is the conjugate of the transform.
-            half = _fft.spectrum(_fft.uncenter(intensity, axes), self.fourier_shape, "backward").conj_physical()
+            half = _fft.spectrum(_fft.uncenter(intensity, axes), self.fourier_shape, "backward").conj()
             lags = _fft.full_from_half(half, self.fourier_shape)
         return _fft.center(lags, axes)
 
