@@ -54,6 +54,7 @@ def assert_adjoint(operator: Operator, obj: Tensor, field: Tensor) -> None:
     left = torch.vdot(operator.linear(obj).flatten().to(field.dtype), field.flatten())
     back = operator.adjoint(field, shape)
     assert back.shape == obj.shape
+    assert back.is_contiguous()
     right = torch.vdot(obj.flatten().to(back.dtype), back.flatten())
     if not obj.is_complex():
         left, right = left.real, right.real
@@ -67,6 +68,7 @@ def assert_batched(operator: Operator, obj: Tensor) -> None:
         single = torch.stack([function(item) for item in items])
         batch = function(obj)
         assert batch.shape == (*obj.shape[: obj.ndim - operator.object_ndim], *single.shape[1:])
+        assert batch.is_contiguous()
         torch.testing.assert_close(batch, single.reshape(batch.shape))
 
 

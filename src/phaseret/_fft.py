@@ -105,9 +105,16 @@ def adjoint(field: Tensor, shape: Sequence[int], object_shape: Sequence[int], no
     """Adjoint of the full transform of a complex object: inverse transform, then crop to the object."""
     if tuple(shape) == tuple(object_shape):
         return torch.fft.ifftn(field, dim=tuple(range(-len(shape), 0)), norm=ADJOINT_NORM[norm])
-    for dim in range(len(shape), 0, -1):
-        field = torch.fft.ifft(field, dim=-dim, norm=ADJOINT_NORM[norm]).narrow(-dim, 0, object_shape[-dim])
+    field = torch.fft.ifft(field, dim=-1, norm=ADJOINT_NORM[norm]).narrow(-1, 0, object_shape[-1])
+    for dim in range(2, len(shape) + 1):
+        field = _inverse_axis(field, dim, object_shape[-dim], norm)
     return field
+
+
+def _inverse_axis(field: Tensor, dim: int, size: int, norm: str) -> Tensor:
+    """Inverse transform along axis `-dim`, cropped; as in `spectrum`, the axis is laid out contiguously for it."""
+    along = field.transpose(-dim, -1).contiguous()
+    return torch.fft.ifft(along, dim=-1, norm=ADJOINT_NORM[norm]).narrow(-1, 0, size).transpose(-dim, -1)
 
 
 def adjoint_half(half: Tensor, shape: Sequence[int], object_shape: Sequence[int], norm: str = "ortho") -> Tensor:
@@ -116,7 +123,7 @@ def adjoint_half(half: Tensor, shape: Sequence[int], object_shape: Sequence[int]
     Each frequency pair counts twice, as in the full plane; scale the half with `pair_weights` to count it once.
     """
     for dim in range(len(shape), 1, -1):
-        half = torch.fft.ifft(half, dim=-dim, norm=ADJOINT_NORM[norm]).narrow(-dim, 0, object_shape[-dim])
+        half = _inverse_axis(half, dim, object_shape[-dim], norm)
     return torch.fft.irfft(half, n=shape[-1], dim=-1, norm=ADJOINT_NORM[norm]).narrow(-1, 0, object_shape[-1])
 
 
@@ -371,3 +378,31 @@ def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
         k = torch.minimum(k, m - k) / m
         total = total + k.square().reshape([m if a == axis else 1 for a in range(len(shape))])
     return total if like.is_complex() else half_from_full(total)
+
+
+def resize_spectrum(field: Tensor, shape: Sequence[int], new: Sequence[int], real: bool) -> Tensor:
+    """The spectrum of items of `shape` on the frequencies of `new`: cropped, or with zeros at the new frequencies.
+
+    Half spectra if `real`. The frequencies that are unpaired on one of the two grids (Nyquist) become zero.
+    """
+    d = len(shape)
+    for dim, m, n in zip(range(-d, 0), shape, new, strict=True):
+        if m == n:
+            continue
+        pairs, half = (min(m, n) - 1) // 2, real and dim == -1
+        zeros = list(field.shape)
+        zeros[dim] = (half_size(n) if half else n - pairs) - pairs - 1
+        parts = [field.narrow(dim, 0, pairs + 1), field.new_zeros(zeros)]
+        if not half:
+            parts.append(field.narrow(dim, m - pairs, pairs))
+        field = torch.cat(parts, dim)
+    return field
+
+
+def resample(x: Tensor, shape: Sequence[int], ndim: int) -> Tensor:
+    """Items on a coarser or finer grid by trigonometric interpolation, as the lowest frequencies of both have them."""
+    old = x.shape[-ndim:]
+    if old == tuple(shape):
+        return x
+    field = resize_spectrum(transform(x, ndim) / old.numel(), old, shape, not x.is_complex())
+    return inverse(field, shape, not x.is_complex())

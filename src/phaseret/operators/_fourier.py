@@ -131,9 +131,9 @@ class _Fourier(Operator):
         _checks.fourier_shape(where, self.fourier_shape, shape)
         field = _fft.uncenter(self._as_field(field, self.data_shape), self._centered_axes())
         if not self.onesided:
-            return _fft.adjoint(field, self.fourier_shape, shape, self.norm)
+            return _fft.adjoint(field, self.fourier_shape, shape, self.norm).contiguous()
         once = field / _fft.pair_weights(self.fourier_shape[-1], field)
-        return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm)
+        return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm).contiguous()
 
     def extra_repr(self) -> str:
         return (

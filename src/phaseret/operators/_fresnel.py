@@ -158,7 +158,7 @@ class Fresnel(Operator):
         field = _fft.full_plane(obj, self.fourier_shape)
         field = field.unsqueeze(-self.object_ndim - 1) if self.several else field
         field = field * self.kernel.to(field.dtype)
-        return _fft.adjoint(field, self.fourier_shape, obj.shape[-self.object_ndim :])
+        return _fft.adjoint(field, self.fourier_shape, obj.shape[-self.object_ndim :]).contiguous()
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """Propagation back: the shape of `linear`'s result -> (*, n1..nd); `object_shape` may be left out."""
@@ -172,7 +172,7 @@ class Fresnel(Operator):
         spectrum = _fft.spectrum(field, self.fourier_shape)
         spectrum = spectrum * self.kernel.conj().to(spectrum.dtype)
         spectrum = spectrum.sum(-self.object_ndim - 1) if self.several else spectrum
-        return _fft.adjoint(spectrum, self.fourier_shape, shape)
+        return _fft.adjoint(spectrum, self.fourier_shape, shape).contiguous()
 
     def extra_repr(self) -> str:
         options = "".join(f", {name}={value}" for name, value in self.options.items())
