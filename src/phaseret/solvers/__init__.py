@@ -5,7 +5,8 @@
 :func:`difference_map` find the most. For noisy data end with error reduction, which settles what they found:
 ``pr.solvers.reconstruct(intensity, schedule="raar:400,er:100", support=support, mask=mask)``. With only a rough idea
 of the support start from :func:`autocorrelation_support` and use ``"20*(raar:30,shrinkwrap),er:100"``. A network's
-output goes in as ``init=``.
+output goes in as ``init=``. For coded diffraction, Gaussian and other operators: :func:`truncated_amplitude_flow`; for
+counts, :func:`maximum_likelihood` at the very end.
 
 Always look at `agreement` of the :class:`Reconstruction`: a low residual is no proof, and several starts that come to
 one object are more of one.
@@ -22,6 +23,15 @@ from phaseret.solvers._algorithms import (
     hio,
     raar,
     rrr,
+)
+from phaseret.solvers._gradient import (
+    MaximumLikelihood,
+    TruncatedAmplitudeFlow,
+    WirtingerFlow,
+    maximum_likelihood,
+    spectral_initialization,
+    truncated_amplitude_flow,
+    wirtinger_flow,
 )
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
@@ -59,12 +69,15 @@ __all__ = [
     "Detwin",
     "DifferenceMap",
     "ErrorReduction",
+    "MaximumLikelihood",
     "Recipe",
     "Reconstruction",
     "Run",
     "Shrinkwrap",
     "SolventFlip",
     "Step",
+    "TruncatedAmplitudeFlow",
+    "WirtingerFlow",
     "admm",
     "asr",
     "autocorrelation_support",
@@ -74,10 +87,14 @@ __all__ = [
     "error_reduction",
     "hio",
     "hpr",
+    "maximum_likelihood",
     "oss",
     "raar",
     "reconstruct",
     "rrr",
     "shrinkwrap_support",
     "solvent_flip",
+    "spectral_initialization",
+    "truncated_amplitude_flow",
+    "wirtinger_flow",
 ]

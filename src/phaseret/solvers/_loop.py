@@ -150,6 +150,7 @@ class Run:
         support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
         half: A part of the box to which a step restricts the support for a while; usually None.
         updates: How often the support was updated.
+        price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -158,6 +159,7 @@ class Run:
     def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
         self.problem, self.iterate, self.check_every = problem, iterate, check_every
         self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
+        self.price = cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -166,7 +168,7 @@ class Run:
         self.stopped = False
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
-        self.leaf, self.done, self.state = 0, 0, cast("Tensor | None", None)
+        self.leaf, self.done, self.state = 0, 0, cast("Any", None)  # a tensor, or a dict of tensors
         if chunk is None:
             on_cpu = problem.device.type == "cpu"
             chunk = max(1, _CACHE_PIXELS // math.prod(problem.shape)) if on_cpu else iterate.shape[:2].numel()
@@ -247,7 +249,7 @@ class Run:
 
 
 _LISTS = ("history", "checked")
-_SAVED = ("iterate", "estimate", "error", "support", "updates", "iteration", "leaf", "done", "state", *_LISTS)
+_SAVED = ("iterate", "estimate", "error", "support", "updates", "price", "iteration", "leaf", "done", "state", *_LISTS)
 
 
 class _Worker:
@@ -359,6 +361,7 @@ def solve(
         estimate=run.estimate,
         error=run.error,
         support=run.support,
+        price=run.price,
         history=run.history,
         iterations=run.checked,
         seeds=seeds,

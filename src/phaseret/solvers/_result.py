@@ -13,7 +13,7 @@ from phaseret import _fft
 from phaseret.solvers._problem import Problem
 from phaseret.symmetry import align
 
-# A start fits as well as the best one if its residual is at most this factor larger, and agrees with it above this
+# A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
 _RIVAL, _AGREE = 1.25, 0.9
 
@@ -23,12 +23,14 @@ class Reconstruction:
     """The reconstruction of each pattern, and what all starts say about it.
 
     Attributes:
-        obj: (*, n1..nd) estimate of the best start of each pattern: the one with the least error.
+        obj: (*, n1..nd) estimate of the best start of each pattern: the one with the least score.
         error: (*) its relative magnitude error, sqrt(sum (|F obj| - sqrt(Y))^2 / sum Y) over measured pixels.
         support: (*, n1..nd) boolean, where the object was allowed to be non-zero.
         objs: (*, starts, n1..nd) estimates of all starts.
         errors: (*, starts) their errors.
-        ranking: (*, starts) indices of the starts, the least error first.
+        scores: (*, starts) what ranks the starts: their errors, or, after a step that lets them have different numbers
+            of pixels, the errors times the price of these.
+        ranking: (*, starts) indices of the starts, the least score first.
         agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1.
         history: (*, starts, checks) errors during the run.
         iterations: The iteration of each check.
@@ -42,6 +44,7 @@ class Reconstruction:
     support: Tensor
     objs: Tensor
     errors: Tensor
+    scores: Tensor
     ranking: Tensor
     agreement: Tensor
     history: Tensor
@@ -56,7 +59,7 @@ class Reconstruction:
         error = f"{least:.3g}" if self.error.numel() == 1 else f"{least:.3g} to {most:.3g}"
         text = f"obj {tuple(self.obj.shape)} {self.obj.dtype}, error {error}, {starts} start{'s' * (starts > 1)}"
         if starts > 1:
-            rivals = self.errors <= _RIVAL * self.error[..., None]
+            rivals = _rivals(self.scores)
             agree = float((self.agreement[rivals] > _AGREE).float().mean())
             text += f" ({agree:.0%} of the best agree)"
         return (
@@ -70,6 +73,7 @@ def reconstruction(
     estimate: Tensor,
     error: Tensor,
     support: Tensor | None,
+    price: Tensor | None,
     history: Sequence[Tensor],
     iterations: Sequence[int],
     seeds: Sequence[int],
@@ -78,7 +82,8 @@ def reconstruction(
 ) -> Reconstruction:
     """Rank the starts of a finished run, compare them, and give all tensors their public shapes."""
     patterns, starts = error.shape
-    ranking = error.detach().argsort(dim=-1, stable=True)
+    scores = error.detach() if price is None else error.detach() * price
+    ranking = scores.argsort(dim=-1, stable=True)
     best = ranking[:, 0]
     objs = problem.embed(estimate, problem.object_shape)
     rows = torch.arange(patterns, device=best.device)
@@ -93,6 +98,7 @@ def reconstruction(
         support=support[rows, best].reshape(*batch, *problem.object_shape),
         objs=objs.reshape(*batch, starts, *problem.object_shape),
         errors=error.reshape(*batch, starts),
+        scores=scores.reshape(*batch, starts),
         ranking=ranking.reshape(*batch, starts),
         agreement=agreement.reshape(*batch, starts),
         history=torch.stack(list(history), -1).reshape(*batch, starts, -1),
@@ -117,9 +123,14 @@ def _agreement(best: Tensor, objs: Tensor, ndim: int) -> Tensor:
     return inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
 
 
+def _rivals(scores: Tensor) -> Tensor:
+    """Which starts fit as well as the best one."""
+    return scores <= _RIVAL * scores.amin(-1, keepdim=True)
+
+
 def _warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit the data equally well show different objects."""
-    rivals = result.errors <= _RIVAL * result.error[..., None]
+    rivals = _rivals(result.scores)
     different = (rivals & (result.agreement < _AGREE)).any(-1)
     count = int(different.sum())
     if count:

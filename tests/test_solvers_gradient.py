@@ -1,0 +1,204 @@
+"""Gradient methods: one step against NumPy, batches item by item, recovery of Gaussian and coded data."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import phaseret as pr
+from phaseret import solvers
+
+
+def gaussian(n=12, m=96, seed=0, dtype=torch.complex128):
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(m, n, generator=generator, dtype=dtype)
+    return pr.operators.Gaussian(matrix), matrix.numpy()
+
+
+def distance(estimate, obj, ndim):
+    aligned = pr.symmetry.align(estimate, obj, ndim=ndim, shift=False, flip=False).aligned
+    return (aligned - obj).norm() / obj.norm()
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_spectral_start_is_the_leading_eigenvector():
+    operator, a = gaussian()
+    obj = torch.randn(12, dtype=torch.complex128)
+    intensity = operator(obj)
+    a = np.asarray(operator.linear(torch.eye(12, dtype=torch.complex128))).T
+    y = intensity.numpy()
+    kept = y * (y <= 9 * y.mean())
+    _values, vectors = np.linalg.eigh(a.conj().T @ (kept[:, None] * a))
+    z = vectors[:, -1]
+    z = z * np.sqrt(y.sum() / (np.abs(a @ z) ** 2).sum())
+    start = solvers.spectral_initialization(intensity, operator, n_iter=500)
+    assert distance(start, torch.from_numpy(z), 1) < 1e-6
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_step_of_wirtinger_flow_equals_the_published_formula(masked):
+    operator, _ = gaussian()
+    a = np.asarray(operator.linear(torch.eye(12, dtype=torch.complex128))).T
+    z0 = torch.randn(12, dtype=torch.complex128)
+    intensity = torch.rand(96, dtype=torch.float64)
+    mask = torch.rand(96) > 0.3 if masked else torch.ones(96) > 0
+    options = {"mask": mask} if masked else {}
+    r = solvers.wirtinger_flow(intensity, operator, n_iter=1, mu=0.2, init=z0, **options)
+    z, y, w = z0.numpy(), intensity.numpy(), mask.numpy()
+    u = a @ z
+    c = (w * np.abs(u) ** 2).sum() / (np.abs(z) ** 2).sum()
+    step = min(1 - math.exp(-1 / 330), 0.2)
+    expected = z - step / (c * y[w].mean()) * a.conj().T @ (w * (np.abs(u) ** 2 - y) * u)
+    np.testing.assert_allclose(r.obj.numpy(), expected, atol=1e-12)
+
+
+def test_one_step_of_truncated_amplitude_flow_equals_the_published_formula():
+    operator, _ = gaussian()
+    a = np.asarray(operator.linear(torch.eye(12, dtype=torch.complex128))).T
+    z0 = torch.randn(12, dtype=torch.complex128)
+    intensity = 12 * torch.rand(96, dtype=torch.float64)
+    r = solvers.truncated_amplitude_flow(intensity, operator, n_iter=1, init=z0)
+    z, y = z0.numpy(), intensity.numpy()
+    u = a @ z
+    c = (np.abs(u) ** 2).sum() / (np.abs(z) ** 2).sum()
+    kept = np.abs(u) >= np.sqrt(y) / 1.7
+    assert 0 < kept.sum() < 96
+    expected = z - 0.6 / c * a.conj().T @ (kept * (u - np.sqrt(y) * u / np.abs(u)))
+    np.testing.assert_allclose(r.obj.numpy(), expected, atol=1e-12)
+
+
+def test_the_refinement_finds_the_minimum_of_the_likelihood():
+    operator, _ = gaussian(4, 30)
+    obj = 5 * torch.randn(4, dtype=torch.complex128)
+    counts = torch.poisson(operator(obj))
+    r = solvers.maximum_likelihood(obj, counts, operator, n_iter=60)
+    x = r.obj.clone().requires_grad_()
+    model = operator(x) + 0.1
+    (gradient,) = torch.autograd.grad((model - counts * model.log()).sum(), x)
+    assert gradient.abs().max() < 1e-6 * counts.sum()
+
+
+def test_the_first_refinement_step_is_nearly_the_best_along_the_gradient():
+    operator, _ = gaussian(4, 30)
+    start = torch.randn(4, dtype=torch.complex128)
+    counts = torch.poisson(operator(2 * torch.randn(4, dtype=torch.complex128)))
+
+    def loss(x):
+        model = operator(x) + 0.1
+        return (model - counts * model.log()).sum()
+
+    x = start.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(x), x)
+    found = loss(solvers.maximum_likelihood(start, counts, operator, n_iter=1).obj)
+    steps = torch.linspace(0, 1, 2001, dtype=torch.float64) * 10 * start.norm() / gradient.norm()
+    searched = min(loss(start - t * gradient) for t in steps)
+    assert found <= searched + 5e-3 * abs(searched)
+    assert found < loss(start)
+
+
+# --- recovery --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [solvers.wirtinger_flow, solvers.truncated_amplitude_flow])
+@pytest.mark.parametrize("real", [False, True])
+def test_gaussian_data_are_solved(method, real, device):
+    operator, _ = gaussian(12, 144)
+    operator = operator.to(device)
+    obj = torch.randn(2, 12, dtype=torch.float64 if real else torch.complex128, device=device)
+    r = method(operator(obj), operator, n_iter=1500, real=real)
+    assert r.obj.is_complex() is not real
+    assert (r.error < 1e-5).all()
+    for item in range(2):
+        assert distance(r.obj[item], obj[item], 1) < 1e-5
+
+
+@pytest.mark.parametrize("method", [solvers.wirtinger_flow, solvers.truncated_amplitude_flow])
+def test_coded_diffraction_is_solved(method):
+    obj = torch.randn(2, 10, 9, dtype=torch.complex64)
+    masks = pr.operators.coded_masks((10, 9), 8, generator=torch.Generator().manual_seed(0))
+    operator = pr.operators.CodedDiffraction(masks)
+    r = method(operator(obj), operator, n_iter=1000)
+    assert (r.error < 1e-3).all()
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [solvers.wirtinger_flow, solvers.truncated_amplitude_flow])
+def test_a_batch_of_very_different_scales_gives_what_its_items_give(method):
+    operator, _ = gaussian()
+    obj = torch.randn(3, 12, dtype=torch.complex128) * torch.tensor([1.0, 1e-3, 40.0])[:, None]
+    intensity = operator(obj)
+    together = method(intensity, operator, n_iter=40)
+    assert together.history.shape == (3, 1, 4)
+    for item in range(3):
+        alone = method(intensity[item], operator, n_iter=40)
+        torch.testing.assert_close(together.obj[item], alone.obj)
+        torch.testing.assert_close(together.error[item], alone.error)
+    start = solvers.spectral_initialization(intensity, operator)
+    torch.testing.assert_close(start[1], solvers.spectral_initialization(intensity[1], operator))
+    refined = solvers.maximum_likelihood(start, intensity, operator, n_iter=10)
+    torch.testing.assert_close(
+        refined.obj[2], solvers.maximum_likelihood(start[2], intensity[2], operator, n_iter=10).obj
+    )
+
+
+def test_the_refinement_keeps_support_and_sign_and_helps_noisy_data():
+    obj = torch.zeros(16, 16)
+    obj[3:12, 4:11] = 100 * torch.rand(9, 7)
+    operator = pr.operators.FourierIntensity((32, 32))
+    counts = torch.poisson(operator(obj))
+    start = (obj + 5 * torch.randn(16, 16)).clamp(min=0)
+    r = solvers.maximum_likelihood(start, counts, operator, support=obj > 0, nonnegative=True, n_iter=100)
+    assert (r.obj[obj == 0] == 0).all()
+    assert (r.obj >= 0).all()
+    assert (r.obj - obj).norm() < 0.7 * (start * (obj > 0) - obj).norm()
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+OPERATOR = gaussian()[0]
+Y = torch.rand(96, dtype=torch.float64)
+X = torch.rand(12, dtype=torch.complex128)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: solvers.wirtinger_flow(Y + 0j, OPERATOR), TypeError, "WirtingerFlow: intensity must be real floating"),
+        (lambda: solvers.wirtinger_flow(Y, torch.eye(3)), TypeError, "WirtingerFlow: operator must be an Operator"),
+        (lambda: solvers.wirtinger_flow(Y, OPERATOR, mask=Y), TypeError, "mask must be a boolean tensor"),
+        (lambda: solvers.wirtinger_flow(Y, OPERATOR, mask=Y[1:] > 0), ValueError, "mask must have the shape of the"),
+        (lambda: solvers.WirtingerFlow(OPERATOR, n_iter=0), ValueError, "n_iter must be an integer of at least 1"),
+        (lambda: solvers.WirtingerFlow(OPERATOR, mu=0), ValueError, "mu must be a finite number above 0, got 0"),
+        (lambda: solvers.TruncatedAmplitudeFlow(OPERATOR, gamma=-1), ValueError, "gamma must be a finite number above"),
+        (lambda: solvers.spectral_initialization(Y, OPERATOR, truncation=0), ValueError, "truncation must be a finite"),
+        (lambda: solvers.maximum_likelihood(X, Y, OPERATOR, background=0), ValueError, "background must be a finite"),
+        (lambda: solvers.maximum_likelihood(X, Y, OPERATOR, nonnegative=True), ValueError, "estimate must be real"),
+        (lambda: solvers.maximum_likelihood(X, Y, OPERATOR, support=Y > 0), ValueError, "support must have the shape"),
+    ],
+)
+def test_bad_arguments_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# --- modules ---------------------------------------------------------------------------------------------------------
+
+
+def test_modules_are_their_functions():
+    pairs = [
+        (solvers.WirtingerFlow(OPERATOR, n_iter=5), solvers.wirtinger_flow),
+        (solvers.TruncatedAmplitudeFlow(OPERATOR, n_iter=5), solvers.truncated_amplitude_flow),
+    ]
+    for module, function in pairs:
+        torch.testing.assert_close(module(Y).obj, function(Y, OPERATOR, n_iter=5).obj)
+        assert "n_iter=5" in repr(module)
+    module = solvers.MaximumLikelihood(OPERATOR, n_iter=5)
+    torch.testing.assert_close(module(X, Y).obj, solvers.maximum_likelihood(X, Y, OPERATOR, n_iter=5).obj)
+    assert "background=0.1" in repr(module)
