@@ -47,6 +47,7 @@ html_title = f"phaseret {release}"
 html_math_renderer = "mathml"
 html_show_sphinx = False
 
+autodoc_default_options = {"exclude-members": "extra_repr"}
 autodoc_inherit_docstrings = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
