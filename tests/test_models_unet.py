@@ -16,7 +16,7 @@ from phaseret.models import UNet
 from phaseret.operators import fourier_intensity
 
 REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
-OUTPUTS = ("nonnegative", "real", "modulus_phase", "real_imaginary")
+OUTPUTS = ("nonnegative", "unit", "real", "modulus_phase", "real_imaginary")
 SIZES = [((9,), (17,)), ((8,), (40,)), ((7, 5), (13, 12)), ((8, 8), (16, 15)), ((3, 4, 5), (6, 9, 9)), ((1, 1), (1, 1))]
 
 
@@ -98,7 +98,7 @@ def test_any_size_of_two_axes(n: tuple[int, int], more: tuple[int, int], levels:
     assert net(torch.rand(3, *fourier_shape)).shape == (3, *n)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", [output for output in OUTPUTS if output != "unit"])
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("factor", [1e-6, 3.0, 1e6])
 def test_estimate_scales_with_the_object(output: str, representation: str, factor: float) -> None:
@@ -141,6 +141,16 @@ def test_nonnegative_output_is_the_positive_part() -> None:
     estimate = net(intensity)
     net.output = "nonnegative"
     torch.testing.assert_close(net(intensity), estimate.relu())
+
+
+def test_unit_output_lies_between_0_and_1_and_starts_dark() -> None:
+    intensity = 1e3 * torch.rand(20, 12, 13)
+    estimate = small((6, 7), (12, 13), output="unit")(intensity)
+    assert ((estimate >= 0) & (estimate <= 1)).all()
+    assert UNet((6, 7), (12, 13), output="unit")(intensity).mean() < 0.2
+    seen, scale = seen_by(UNet((6, 7), (12, 13), output="unit", representation="intensity"), intensity)
+    assert torch.equal(seen, intensity)
+    assert (scale == 1).all()
 
 
 def test_autocast_computes_the_network_alone_in_half_precision(device: torch.device) -> None:
@@ -208,7 +218,10 @@ def test_gradients_are_right_and_finite_for_zeros(representation: str) -> None:
         ({"fourier_shape": (54, 64)}, "fourier_shape must be at least (55, 55) = 2n-1 for an object of shape (28, 28)"),
         ({"fourier_shape": (64,)}, "fourier_shape must be at least (55, 55) = 2n-1 for an object of shape (28, 28)"),
         ({"representation": "phase"}, "representation must be one of 'magnitude', 'intensity', 'log_intensity', "),
-        ({"output": "complex"}, "output must be one of 'nonnegative', 'real', 'modulus_phase', 'real_imaginary'"),
+        (
+            {"output": "complex"},
+            "output must be one of 'nonnegative', 'unit', 'real', 'modulus_phase', 'real_imaginary'",
+        ),
         ({"channels": (32, 0)}, "channels must be an integer of at least 1, got 0."),
         ({"channels": ()}, "channels must hold at least one level, got ()."),
         ({"onesided": True, "output": "modulus_phase"}, "onesided=True must have a real output, got 'modulus_phase'."),

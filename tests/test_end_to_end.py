@@ -1,0 +1,171 @@
+"""The main job, tiny: its files and keys, a resume that changes nothing, and mistakes that show at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from phaseret.datasets import mnist
+
+pytest.importorskip("lightning")
+pytestmark = pytest.mark.filterwarnings("default")
+
+SCRIPT = Path(__file__).parents[1] / "examples" / "end_to_end.py"
+KEYS = {"raw_psnr", "aligned_psnr", "aligned_ssim", "relative_magnitude_error", "images_per_second"}
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("end_to_end", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["end_to_end"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options of a run over three small batches, twice."""
+    folder = tmp_path_factory.mktemp("digits")
+    for name, images in (("train", mnist()[:84]), ("t10k", mnist(train=False)[:20])):
+        pixels = (images * 255).round().to(torch.uint8).numpy()
+        header = struct.pack(">BBBBIII", 0, 0, 8, 3, *pixels.shape)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+    return ["--data", str(folder), "--images", "84", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def finished(example: ModuleType, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    example.main([*tiny, "--out", str(out)])
+    return out
+
+
+def mistake(example: ModuleType, *arguments: object) -> str:
+    """The message that the run ends with."""
+    with pytest.raises(SystemExit) as stopped:
+        example.main(list(map(str, arguments)))
+    return str(stopped.value.code)
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return state
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_it_writes_metrics_and_picture(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert set(metrics) == {"dnn_v", "dnn_p"}
+    for result in metrics.values():
+        assert set(result) > KEYS
+        assert result["aligned_psnr"] >= result["raw_psnr"] > 5
+        assert (result["training_images"], result["epochs"]) == (80, 2)
+    assert (finished / "figure5.png").read_bytes().startswith(b"\x89PNG")
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    checkpoints = {f"{name}/{kind}.ckpt" for name in metrics for kind in ("best", "last")}
+    assert names == {"metrics.json", "figure5.png"} | checkpoints
+
+
+def test_both_objectives_start_with_the_same_weights_and_learn(finished: Path) -> None:
+    first, second = weights(finished / "dnn_v" / "last.ckpt"), weights(finished / "dnn_p" / "last.ckpt")
+    assert first.keys() == second.keys()
+    name = "net.last.weight"
+    assert not torch.equal(first[name], second[name])
+    assert (first[name] - second[name]).abs().max() < 0.05
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(
+    example: ModuleType, tiny: list[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(model: object) -> None:
+        if model.current_epoch == 1:  # type: ignore[attr-defined]
+            raise ConnectionError
+        start(model)
+
+    start = example.PhaseRetrieval.on_train_epoch_start
+    with monkeypatch.context() as patch:
+        patch.setattr(example.PhaseRetrieval, "on_train_epoch_start", killed)
+        with pytest.raises(ConnectionError):
+            example.main([*tiny, "--out", str(tmp_path)])
+    assert {path.name for path in tmp_path.iterdir()} == {"dnn_v"}
+    torch.rand(7)  # the state of the global generator does not matter
+    example.main([*tiny, "--out", str(tmp_path), "--resume"])
+    for name in ("dnn_v", "dnn_p"):
+        resumed, expected = weights(tmp_path / name / "last.ckpt"), weights(finished / name / "last.ckpt")
+        assert all(torch.equal(resumed[key], expected[key]) for key in expected)
+    there, here = (json.loads((folder / "metrics.json").read_text()) for folder in (finished, tmp_path))
+    for name in there:
+        assert {key: there[name][key] for key in KEYS - {"images_per_second"}} == {
+            key: here[name][key] for key in KEYS - {"images_per_second"}
+        }
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_resume_of_another_configuration_says_what_differs(
+    example: ModuleType, tiny: list[str], finished: Path
+) -> None:
+    message = mistake(example, *tiny, "--out", finished, "--resume", "--variant", "shift", "--seed", 3)
+    assert message.startswith("end_to_end: error: --resume must continue the same training, but ")
+    assert "last.ckpt differs: variant flip_shift there and shift here; seed 0 there and 3 here. " in message
+    assert message.endswith("Give the options it was started with, or another --out.")
+
+
+def test_resume_needs_a_checkpoint(example: ModuleType, tiny: list[str], tmp_path: Path) -> None:
+    message = mistake(example, *tiny, "--out", tmp_path, "--resume", "--objective", "dnn_p")
+    assert message == (
+        f"end_to_end: error: --resume must find {tmp_path / 'dnn_p' / 'last.ckpt'}. Start without --resume."
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
+def test_resume_refuses_other_files(example: ModuleType, tiny: list[str], tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "dnn_v").mkdir()
+    (tmp_path / "dnn_v" / "last.ckpt").write_bytes(content)
+    message = mistake(example, *tiny, "--out", tmp_path, "--resume")
+    assert "last.ckpt must be a checkpoint of this example, got a file that cannot be read as one." in message
+    assert "\n" not in message
+
+
+def test_too_few_images_name_the_fix(example: ModuleType, tiny: list[str], tmp_path: Path) -> None:
+    message = mistake(example, "--preset", "paper", *tiny[:2], "--out", tmp_path / "new")
+    assert "--images must be 20 to 84 with these data, got 60000. Use --data FOLDER with MNIST's IDX files" in message
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "absent"), "mnist: root must be a folder that holds train-images-idx3-ubyte or "),
+        (("--epochs", "0"), "--epochs must be at least 1, got 0."),
+        (("--seed", "-1"), "seed must be an integer of at least 0, got -1."),
+        (("--out", SCRIPT), "File exists"),
+    ],
+)
+def test_mistakes_are_one_line(
+    example: ModuleType, tiny: list[str], arguments: tuple[object, ...], message: str
+) -> None:
+    found = mistake(example, *tiny, *arguments)
+    assert message in found
+    assert "\n" not in found
+
+
+def test_unknown_words_list_the_choices(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistake(example, "--variant", "rotate") == "2"
+    assert "argument --variant: invalid choice: 'rotate' (choose from " in capsys.readouterr().err
