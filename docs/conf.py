@@ -144,7 +144,7 @@ def results_section(path: Path) -> str:
     columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
     rows = [[cell(row.get(key)) for key in columns] for row in result["rows"]]
     about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
-    return heading(path.stem, "-") + about + table([cell(column) for column in columns], rows)
+    return heading(path.stem.replace("_", " "), "-") + about + table([cell(column) for column in columns], rows)
 
 
 def example_section(path: Path) -> str:
