@@ -95,6 +95,29 @@ class MagnitudeConstraint:
                 setattr(part, name, value[items])
         return part
 
+    def resized(self, shape: Sequence[int]) -> MagnitudeConstraint:
+        """The constraint on a coarser grid: the lowest frequencies of the same objects, whose values are kept.
+
+        What no object can explain, the difference between the two sides of a frequency pair, no longer counts.
+        """
+        part = object.__new__(MagnitudeConstraint)
+        part.__dict__.update(self.__dict__)
+        part.shape, part._size, part._scratch = tuple(shape), math.prod(shape), None
+        part._unit = 1 / part._size
+        part._target, part._weight = (
+            _fft.resize_spectrum(plane, self.shape, shape, self.real) for plane in (self._target, self._weight)
+        )
+        if part._free is not None or part.shape != self.shape:
+            part._free = (part._weight == 0).to(part._weight.dtype) / part._size
+        part.total = (part._weight * part._target.square()).flatten(-self.ndim).sum(-1)
+        part._spread = torch.zeros_like(part.total)
+        return part
+
+    @property
+    def measured(self) -> Tensor:
+        """Number of measured pixels of each item."""
+        return self._weight.flatten(-self.ndim).sum(-1)
+
     def project(self, x: Tensor) -> Tensor:
         """The nearest array with the measured magnitude: (*, m1..md) -> (*, m1..md), differentiable.
 

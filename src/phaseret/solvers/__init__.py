@@ -36,6 +36,7 @@ from phaseret.solvers._gradient import (
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._result import Reconstruction
+from phaseret.solvers._sparse import SparseRRR
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
 from phaseret.solvers._variants import (
     ADMM,
@@ -75,6 +76,7 @@ __all__ = [
     "Run",
     "Shrinkwrap",
     "SolventFlip",
+    "SparseRRR",
     "Step",
     "TruncatedAmplitudeFlow",
     "WirtingerFlow",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from phaseret import _checks
 from phaseret.solvers._algorithms import HIO, RAAR, RRR, DifferenceMap, ErrorReduction
 from phaseret.solvers._loop import Algorithm, Run, Step, solve
+from phaseret.solvers._sparse import SparseRRR
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap
 from phaseret.solvers._variants import ADMM, ASR, CHIO, HPR, OSS, ChargeFlip, SolventFlip
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from phaseret.solvers._loop import Options
     from phaseret.solvers._result import Reconstruction
 
-ALGORITHMS: dict[str, type[Algorithm]] = {
+ALGORITHMS: dict[str, type[Algorithm | SparseRRR]] = {
     "er": ErrorReduction,
     "hio": HIO,
     "raar": RAAR,
@@ -34,6 +35,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "sf": SolventFlip,
     "cf": ChargeFlip,
     "admm": ADMM,
+    "sparse": SparseRRR,
 }
 STEPS: dict[str, type[Step]] = {"shrinkwrap": Shrinkwrap, "breed": Breed}
 _TOKEN = re.compile(r"\s*(?:(\d+)|([a-z_]+)|([*:,()]))")
@@ -48,8 +50,8 @@ class Recipe(Step):
         times: How often the whole is repeated.
 
     Text: steps are separated by commas; ``hio:50`` is an algorithm with its iterations (er, hio, raar, dm, rrr, chio,
-    asr, hpr, oss, sf, cf, admm), ``shrinkwrap`` and ``breed`` are steps, ``detwin:20`` is 20 iterations of HIO with
-    half of the support, and ``3*(...)`` or ``3*hio:50`` repeats.
+    asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap`` and ``breed`` are steps, ``detwin:20`` is 20 iterations of HIO
+    with half of the support, and ``3*(...)`` or ``3*hio:50`` repeats.
 
     Example:
         >>> Recipe("2*(hio:50,er:20),er:100").n_iter
