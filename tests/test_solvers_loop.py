@@ -115,6 +115,24 @@ def test_an_easy_pattern_is_solved_and_the_starts_agree():
     assert "100% of the best agree" in repr(r)
 
 
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+def test_the_transfer_function_is_that_of_the_metrics(constraint):
+    _, intensity = patterns(2, 6, 13)
+    mask = torch.rand(13, 13) > 0.1
+    r = solvers.HIO(8)(intensity, mask=mask, support=box(6, 6), constraint=constraint, starts=3)
+    best = r.objs[torch.arange(2), r.ranking[:, 0]]
+    expected = pr.metrics.prtf(r.objs, intensity, reference=best, mask=mask).value
+    torch.testing.assert_close(r.prtf, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_object_and_its_negative_agree():
+    obj, intensity = patterns()
+    init = torch.stack([obj, -obj], 1)
+    r = solvers.HIO(3)(intensity, support=box(6, 6), constraint="real", starts=2, init=init)
+    torch.testing.assert_close(r.agreement, torch.ones(3, 2))
+    torch.testing.assert_close(r.prtf, torch.ones(3, 7), atol=1e-3, rtol=0)
+
+
 def test_starts_that_disagree_are_warned_of():
     intensity = torch.ones(16, 16)
     with pytest.warns(UserWarning, match="1 of 1 reconstructions are not unique: starts that fit the data as well"):

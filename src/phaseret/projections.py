@@ -164,6 +164,23 @@ class MagnitudeConstraint:
                 error += power.mul_(weight[..., slab]).sum(-1)
         return ((error * (self._unit * self._size) ** 2 + self._spread) / self.total).sqrt()
 
+    def transfer(self, obj: Tensor) -> Tensor:
+        """Ratio of the object's magnitude to the measured one, both summed over rings: (*, n1..nd) -> (*, rings).
+
+        Ring r holds the frequencies that round to r / min(m1..md) cycles per pixel, up to one half. nan without light.
+        """
+        rows = _fft.transform(_fft.pad(obj, self.shape), self.ndim).flatten(-self.ndim)
+        target, weight = self._target.flatten(-self.ndim), self._weight.flatten(-self.ndim)
+        least = min(self.shape)
+        radius = _fft.squared_frequencies(self.shape, obj).sqrt().flatten() * least
+        index = radius.round().long().clamp(max=least // 2 + 1)
+
+        def over_rings(values: Tensor) -> Tensor:
+            sums = values.new_zeros((*values.shape[:-1], least // 2 + 2))
+            return sums.index_add_(-1, index, values)[..., :-1]
+
+        return over_rings(_fft.power(rows).sqrt() / self._size * weight) / over_rings(target * weight)
+
     def _powers(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Pieces of flat spectra and a buffer that holds their squared modulus: cheaper than `abs` by far."""
         width = min(_SLAB, rows.shape[-1])

@@ -549,6 +549,7 @@ def _single(
         scores=error.unsqueeze(-1),
         ranking=torch.zeros_like(error, dtype=torch.long).unsqueeze(-1),
         agreement=torch.ones_like(error).unsqueeze(-1),
+        prtf=torch.ones_like(error).unsqueeze(-1),
         history=torch.stack(history, -1).unsqueeze(-2),
         iterations=checked,
         seeds=[seed],

@@ -32,6 +32,9 @@ class Reconstruction:
             of pixels, the errors times the price of these.
         ranking: (*, starts) indices of the starts, the least score first.
         agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1.
+        prtf: (*, rings) phase retrieval transfer function: the magnitude of the mean of all aligned starts over the
+            measured one, summed over rings of r / min(m1..md) cycles per pixel; 1 where the starts agree.
+            :func:`phaseret.metrics.prtf` gives it for any reconstructions.
         history: (*, starts, checks) errors during the run.
         iterations: The iteration of each check.
         seeds: The seed of each start.
@@ -47,6 +50,7 @@ class Reconstruction:
     scores: Tensor
     ranking: Tensor
     agreement: Tensor
+    prtf: Tensor
     history: Tensor
     iterations: list[int]
     seeds: list[int]
@@ -90,7 +94,8 @@ def reconstruction(
     if support is None:
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape), problem.object_shape)
-    agreement = _agreement(objs[rows, best].detach(), objs.detach(), problem.ndim)
+    agreement, mean = _agreement(objs[rows, best].detach(), objs.detach(), problem)
+    prtf = problem.magnitude.transfer(mean)
     batch = problem.batch
     result = Reconstruction(
         obj=objs[rows, best].reshape(*batch, *problem.object_shape),
@@ -101,6 +106,7 @@ def reconstruction(
         scores=scores.reshape(*batch, starts),
         ranking=ranking.reshape(*batch, starts),
         agreement=agreement.reshape(*batch, starts),
+        prtf=prtf.reshape(*batch, -1),
         history=torch.stack(list(history), -1).reshape(*batch, starts, -1),
         iterations=list(iterations),
         seeds=list(seeds),
@@ -111,16 +117,18 @@ def reconstruction(
     return result
 
 
-def _agreement(best: Tensor, objs: Tensor, ndim: int) -> Tensor:
-    """Correlation of each start with the best one after alignment: (patterns, starts)."""
+def _agreement(best: Tensor, objs: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
+    """Correlation of each start with the best one after alignment (patterns, starts), and the mean (patterns, 1)."""
     if objs.shape[1] == 1:
-        return torch.ones(objs.shape[:2], dtype=objs.real.dtype, device=objs.device)
-    axes = tuple(range(-ndim, 0))
+        return torch.ones(objs.shape[:2], dtype=objs.real.dtype, device=objs.device), objs
+    axes = tuple(range(-problem.ndim, 0))
     reference = best.unsqueeze(1).expand_as(objs)
-    aligned = align(objs, reference, ndim=ndim).aligned
-    inner = (aligned.conj() * reference).sum(axes).abs()
+    # the sign of a real object is as free as the phase of a complex one
+    free = problem.known.constraint != "nonnegative"
+    found = align(objs, reference, ndim=problem.ndim, fourier_shape=problem.shape, phase=free)
+    inner = (found.aligned.conj() * reference).sum(axes).abs()
     norms = (_fft.power(objs).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
-    return inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+    return inner / norms.clamp(min=torch.finfo(norms.dtype).tiny), found.symmetry(objs).mean(1, keepdim=True)
 
 
 def _rivals(scores: Tensor) -> Tensor:
