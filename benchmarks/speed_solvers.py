@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from timing import compare, machine, save
 
 import phaseret as pr
+from timing import compare, machine, save
 
 SIZES = [(64, 64, 64), (8, 256, 256), (1, 1024, 1024), (1, 64, 64)]
 ALGORITHMS = {
