@@ -160,7 +160,7 @@ class _Parser:
 def reconstruct(
     intensity: Tensor,
     *,
-    schedule: str | Step = "raar:400,er:100",
+    schedule: str | Step | None = None,
     support: Tensor | None = None,
     support_size: int | None = None,
     mask: Tensor | None = None,
@@ -170,7 +170,7 @@ def reconstruct(
     ndim: int = 2,
     norm: str = "ortho",
     centered: bool = False,
-    starts: int = 8,
+    starts: int = 12,
     init: Tensor | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
@@ -193,7 +193,9 @@ def reconstruct(
 
     Args:
         intensity: Measured intensity, squared object units.
-        schedule: What to run, as text or as a :class:`Recipe` or algorithm.
+        schedule: What to run, as text or as a :class:`Recipe` or algorithm. Default: "sparse:1400,er:30", which finds
+            objects in a loose support, or in none (:class:`SparseRRR`); but "raar:400,er:100" with a `support_size`,
+            and where a gradient is asked for.
         support: True where the object may be non-zero. Object-shaped (then in the corner of the grid, and the result
             has its shape) or data-shaped; one for all patterns or one each. May be left out with `support_size` or
             for a non-negative object.
@@ -236,11 +238,15 @@ def reconstruct(
     Example:
         >>> obj = torch.rand(2, 10, 10)
         >>> intensity = pr.operators.fourier_intensity(obj, (20, 20))
-        >>> r = reconstruct(intensity, schedule="rrr:200,er:20", support=torch.ones(10, 10) > 0,
-        ...                 constraint="nonnegative", starts=4)
+        >>> r = reconstruct(intensity, support=torch.ones(10, 10) > 0, constraint="nonnegative", starts=4)
         >>> r.obj.shape, r.errors.shape
         (torch.Size([2, 10, 10]), torch.Size([2, 4]))
     """
+    if schedule is None:
+        differentiable = torch.is_grad_enabled() and any(
+            isinstance(t, Tensor) and t.requires_grad for t in (intensity, init)
+        )
+        schedule = "sparse:1400,er:30" if support_size is None and not differentiable else "raar:400,er:100"
     recipe = Recipe(schedule)
     return solve(
         "reconstruct",
