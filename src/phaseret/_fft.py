@@ -365,9 +365,11 @@ def transform(x: Tensor, ndim: int) -> Tensor:
 def inverse(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
     """Inverse of `transform` without its factor 1 / (m1...md)."""
     dims = tuple(range(-len(shape), 0))
-    if real:
-        return torch.fft.irfftn(field, s=tuple(shape), dim=dims, norm="forward")
-    return torch.fft.ifftn(field, dim=dims, norm="forward")
+    if not real:
+        return torch.fft.ifftn(field, dim=dims, norm="forward")
+    if len(dims) > 1:  # in two steps, so that a field that is handed over is freed between them
+        field = torch.fft.ifftn(field, dim=dims[:-1], norm="forward")
+    return torch.fft.irfft(field, n=shape[-1], dim=-1, norm="forward")
 
 
 def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:

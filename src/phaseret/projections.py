@@ -63,25 +63,26 @@ class MagnitudeConstraint:
         # magnitude = unit * |unnormalised transform|; the inverse without its factor wants magnitude / (unit * size)
         self._unit = {"ortho": size**-0.5, "backward": 1.0, "forward": 1.0 / size}[norm]
         self._size = size
-        count = torch.ones((), dtype=magnitude.dtype, device=magnitude.device).expand(self.shape)
         if mask is not None:
-            count = mask.to(magnitude.dtype)
-            magnitude = magnitude * count
-        power = magnitude.square()
-        self.total = power.flatten(-ndim).sum(-1)
+            magnitude = magnitude * mask
+        self.total = magnitude.square().flatten(-ndim).sum(-1)
+        count = torch.ones((), dtype=magnitude.dtype, device=magnitude.device) if mask is None else mask.to(magnitude)
         if real:
-            axes = range(-ndim, 0)
-            magnitude = _fft.half_from_full(magnitude + _fft.mirror(magnitude, axes))
-            count = _fft.half_from_full(count + _fft.mirror(count, axes))
-            magnitude = magnitude / count.clamp(min=1.0)
-            self._weight = count / 2 * _fft.pair_weights(self.shape[-1], magnitude)
-        else:
-            self._weight = count
+            magnitude = _pair_sum(magnitude, self.shape)
+            if mask is None:
+                magnitude /= 2
+                count = 2 * count
+            else:
+                count = _pair_sum(count, self.shape)
+                magnitude = magnitude / count.clamp(min=1.0)
+            count = count / 2 * _fft.pair_weights(self.shape[-1], magnitude)
+        # without a mask a view of few numbers
+        self._weight = count.expand(magnitude.shape[-ndim:]) if mask is None else count
         # What no object can explain: the two sides of a frequency pair differ.
         self._spread = (self.total - (self._weight * magnitude.square()).flatten(-ndim).sum(-1)).clamp(min=0.0)
         self._target = magnitude / (self._unit * size)
         self._scratch: tuple[Tensor, Tensor] | None = None
-        self._free = None if mask is None else (count == 0).to(magnitude.dtype) / size
+        self._free = None if mask is None else (self._weight == 0).to(magnitude.dtype) / size
 
     def index(self, items: Any) -> MagnitudeConstraint:
         """The constraint of some items: `items` indexes the batch axes of the magnitude."""
@@ -132,17 +133,25 @@ class MagnitudeConstraint:
         field = torch.where(zero, self._target.to(field.dtype), field * scale)
         return _fft.inverse(field, self.shape, self.real)
 
-    def project_fast(self, x: Tensor) -> Tensor:
-        """`project` without gradient, in place on the spectrum's real view; a spectrum that is zero stays zero."""
+    def project_fast(self, x: Tensor, zeros: bool = False) -> Tensor:
+        """`project` without gradient, in place on the spectrum's real view.
+
+        A spectrum that is exactly zero, which only a given start can have, stays zero unless `zeros`.
+        """
         field = _fft.transform(x, self.ndim)
         rows, target = field.flatten(-self.ndim), self._target.flatten(-self.ndim)
         free = None if self._free is None else self._free.flatten(-self.ndim)
         for slab, scale in self._powers(rows):
+            empty = scale == 0 if zeros else None
             scale.add_(torch.finfo(scale.dtype).tiny).rsqrt_().mul_(target[..., slab])
             if free is not None:
                 scale.add_(free[..., slab])
-            rows[..., slab].mul_(scale)
-        return _fft.inverse(field, self.shape, self.real)
+            part = rows[..., slab].mul_(scale)
+            if empty is not None:
+                part.add_(empty * target[..., slab])
+        handed_over = [field]
+        del field, rows, part
+        return _fft.inverse(handed_over.pop(), self.shape, self.real)
 
     def residual(self, obj: Tensor) -> Tensor:
         r"""Relative magnitude error: (*, n1..nd) -> (*).
@@ -192,6 +201,14 @@ class MagnitudeConstraint:
             squares, power = self._scratch[0][..., : pairs.shape[-2], :], self._scratch[1][..., : pairs.shape[-2]]
             torch.mul(pairs, pairs, out=squares)
             yield slice(low, low + width), torch.add(squares[..., 0], squares[..., 1], out=power)
+
+
+def _pair_sum(plane: Tensor, shape: Sequence[int]) -> Tensor:
+    """Values of a full plane plus those at the opposite frequencies, on the half plane."""
+    batch = plane.shape[: plane.ndim - len(shape)]
+    flat = plane.reshape(-1, *shape)
+    half = _fft.half_from_full(flat)
+    return (half + _fft.copy_opposite_half(flat, torch.empty_like(half))).reshape(*batch, *half.shape[1:])
 
 
 class ObjectConstraint:

@@ -166,6 +166,7 @@ class Run:
         self.checked: list[int] = []
         self.iteration = 0
         self.stopped = False
+        self.given = False
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)  # a tensor, or a dict of tensors
@@ -236,6 +237,7 @@ class Run:
                         if piece.data_ptr() != self.state[items].data_ptr():
                             self.state[items] = piece
                         self.estimate[items] = estimate
+                        del p
                         error[items] = worker.magnitude.residual(estimate)
                 self.error = error
                 self.done += count
@@ -263,23 +265,28 @@ class _Worker:
         kind = type(algorithm)
         self.queries = kind.query is not Algorithm.query
         self.fast = kind.step is Algorithm.step and not differentiable
-        # The first iteration takes the general path: only a start can have exact zeros in its spectrum.
-        self.fresh = run.iteration == 0
+        # Only a given start can have exact zeros in its spectrum.
+        self.fresh = run.iteration == 0 and run.given
 
     def block(self, x: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Iterations `first` to `first + count`: the new state, and the point whose projection is the estimate."""
         outside = None
         for n in range(first, first + count):
-            if self.fast and not self.fresh:
+            p = None  # its memory is free for the next one
+            if self.fast:
                 if outside is None or self.algorithm.varies:
                     outside = self._outside(n)
                 x, p = self._fast_step(x, n, *outside)
             else:
-                exact = self.differentiable or self.fresh
-                project = self.magnitude.project if exact else self.magnitude.project_fast
-                x, p = self.algorithm.step(x, project, self.known_whole, n)
-                self.fresh = False
+                x, p = self.algorithm.step(x, self._project, self.known_whole, n)
+            self.fresh = False
+        assert p is not None
         return x, p
+
+    def _project(self, x: Tensor) -> Tensor:
+        if self.differentiable:
+            return self.magnitude.project(x)
+        return self.magnitude.project_fast(x, zeros=self.fresh)
 
     def _outside(self, n: int) -> tuple[float, float, float]:
         """Outside the support x becomes a x + b p, and y is c x."""
@@ -296,7 +303,7 @@ class _Worker:
             if not self.problem.whole:
                 inner, y = y, x * c
                 crop(y).copy_(inner)
-        p = self.magnitude.project_fast(y)
+        p = self._project(y)
         inner = algorithm.iterate(crop(x), crop(p), known, n)
         if self.problem.whole:
             return inner, p
@@ -339,6 +346,7 @@ def solve(
     if problem.device.type == "cpu":
         torch.empty(_HEAP_BYTES, dtype=torch.uint8)
     run = Run(problem, _starts(where, problem, seeds, init), check_every, chunk)
+    run.given = init is not None
     leaves = [leaf for step in steps for leaf in step.leaves()]
     for leaf in leaves:
         leaf.check(run)
@@ -356,6 +364,7 @@ def solve(
     finally:
         if bar is not None:
             bar.close()
+    del run.iterate  # its memory is free for the comparison of the starts
     return reconstruction(
         problem,
         estimate=run.estimate,

@@ -142,9 +142,11 @@ def prepare(
         _checks.fail(where, f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
     object_shape, box, support = _place_support(where, support, batch, shape)
     real = constraint != "complex"
-    # The square root has no finite gradient at 0; it is defined as 0 there.
-    empty = values == 0
-    magnitude = torch.where(empty, 0.0, torch.where(empty, 1.0, values).sqrt())
+    magnitude = values.sqrt()
+    if values.requires_grad:
+        # the square root has no finite gradient at 0; it is defined as 0 there
+        empty = values == 0
+        magnitude = torch.where(empty, 0.0, torch.where(empty, 1.0, values).sqrt())
     return Problem(
         batch=batch,
         shape=shape,
