@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from timing import compare, save
 from torch.profiler import ProfilerActivity, profile
 
 import phaseret as pr
+from timing import compare, save
 
 CASES = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
 
