@@ -9,7 +9,7 @@ write an algorithm of your own, subclass :class:`phaseret.solvers.Algorithm`: it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -81,7 +81,7 @@ class MagnitudeConstraint:
         # What no object can explain: the two sides of a frequency pair differ.
         self._spread = (self.total - (self._weight * magnitude.square()).flatten(-ndim).sum(-1)).clamp(min=0.0)
         self._target = magnitude / (self._unit * size)
-        self._scratch: tuple[Tensor, Tensor] | None = None
+        self._scratch: tuple[torch.Size, list[_Slab]] | None = None
         self._free = None if mask is None else (self._weight == 0).to(magnitude.dtype) / size
 
     def index(self, items: Any) -> MagnitudeConstraint:
@@ -139,18 +139,20 @@ class MagnitudeConstraint:
         A spectrum that is exactly zero, which only a given start can have, stays zero unless `zeros`.
         """
         field = _fft.transform(x, self.ndim)
-        rows, target = field.flatten(-self.ndim), self._target.flatten(-self.ndim)
-        free = None if self._free is None else self._free.flatten(-self.ndim)
-        for slab, scale in self._powers(rows):
+        rows = field.flatten(-self.ndim)
+        pairs = torch.view_as_real(rows)
+        for slab in self._slabs(rows):
+            part = rows if slab.whole else rows[..., slab.items]
+            scale = slab.power(pairs)
             empty = scale == 0 if zeros else None
-            scale.add_(torch.finfo(scale.dtype).tiny).rsqrt_().mul_(target[..., slab])
-            if free is not None:
-                scale.add_(free[..., slab])
-            part = rows[..., slab].mul_(scale)
+            scale.add_(slab.tiny).rsqrt_().mul_(slab.target)
+            if slab.free is not None:
+                scale.add_(slab.free)
+            part.mul_(scale)
             if empty is not None:
-                part.add_(empty * target[..., slab])
+                part.add_(empty * slab.target)
         handed_over = [field]
-        del field, rows, part
+        del field, rows, pairs, part
         return _fft.inverse(handed_over.pop(), self.shape, self.real)
 
     def residual(self, obj: Tensor) -> Tensor:
@@ -160,17 +162,18 @@ class MagnitudeConstraint:
         box that holds it: the magnitude does not see where it lies.
         """
         rows = _fft.transform(_fft.pad(obj, self.shape), self.ndim).flatten(-self.ndim)
-        target, weight = self._target.flatten(-self.ndim), self._weight.flatten(-self.ndim)
+        weight = self._weight.flatten(-self.ndim)
         if torch.is_grad_enabled() and rows.requires_grad:
             power = _fft.power(rows)
             zero = power == 0
             modulus = torch.where(zero, 0.0, torch.where(zero, 1.0, power).sqrt())
-            error = ((modulus / self._size - target).square() * weight).sum(-1)
+            error = ((modulus / self._size - self._target.flatten(-self.ndim)).square() * weight).sum(-1)
         else:
-            error = torch.zeros(rows.shape[:-1], dtype=target.dtype, device=rows.device)
-            for slab, power in self._powers(rows):
-                power.sqrt_().mul_(1 / self._size).sub_(target[..., slab]).square_()
-                error += power.mul_(weight[..., slab]).sum(-1)
+            pairs = torch.view_as_real(rows)
+            error = torch.zeros(rows.shape[:-1], dtype=self._target.dtype, device=rows.device)
+            for slab in self._slabs(rows):
+                power = slab.power(pairs).sqrt_().mul_(1 / self._size).sub_(slab.target).square_()
+                error += power.mul_(weight[..., slab.items]).sum(-1)
         return ((error * (self._unit * self._size) ** 2 + self._spread) / self.total).sqrt()
 
     def transfer(self, obj: Tensor) -> Tensor:
@@ -190,17 +193,34 @@ class MagnitudeConstraint:
 
         return over_rings(_fft.power(rows).sqrt() / self._size * weight) / over_rings(target * weight)
 
-    def _powers(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Pieces of flat spectra and a buffer that holds their squared modulus: cheaper than `abs` by far."""
-        width = min(_SLAB, rows.shape[-1])
-        if self._scratch is None or self._scratch[1].shape != (*rows.shape[:-1], width):
-            power = torch.empty((*rows.shape[:-1], width), dtype=self._target.dtype, device=rows.device)
-            self._scratch = power.new_empty((*power.shape, 2)), power
-        for low in range(0, rows.shape[-1], width):
-            pairs = torch.view_as_real(rows[..., low : low + width])
-            squares, power = self._scratch[0][..., : pairs.shape[-2], :], self._scratch[1][..., : pairs.shape[-2]]
-            torch.mul(pairs, pairs, out=squares)
-            yield slice(low, low + width), torch.add(squares[..., 0], squares[..., 1], out=power)
+    def _slabs(self, rows: Tensor) -> list[_Slab]:
+        """Pieces of flat spectra with their buffers and data, kept for the next call."""
+        if self._scratch is None or self._scratch[0] != rows.shape:
+            width = min(_SLAB, rows.shape[-1])
+            squares = torch.empty((*rows.shape[:-1], width, 2), dtype=self._target.dtype, device=rows.device)
+            target = self._target.flatten(-self.ndim)
+            free = None if self._free is None else self._free.flatten(-self.ndim)
+            starts = range(0, rows.shape[-1], width)
+            slabs = [_Slab(slice(low, low + width), width == rows.shape[-1], squares, target, free) for low in starts]
+            self._scratch = rows.shape, slabs
+        return self._scratch[1]
+
+
+class _Slab:
+    """A piece of flat spectra: the data of its numbers, and buffers that all pieces share."""
+
+    def __init__(self, items: slice, whole: bool, squares: Tensor, target: Tensor, free: Tensor | None) -> None:
+        self.items, self.whole, self.tiny = items, whole, torch.finfo(target.dtype).tiny
+        self.target, self.free = target[..., items], None if free is None else free[..., items]
+        self.squares = squares[..., : self.target.shape[-1], :]
+        self.real, self.imaginary = self.squares.unbind(-1)
+        self.sum = torch.empty_like(self.real)
+
+    def power(self, pairs: Tensor) -> Tensor:
+        """Squared modulus of this piece of spectra given as pairs of numbers: cheaper than `abs` by far."""
+        pairs = pairs if self.whole else pairs[..., self.items, :]
+        torch.mul(pairs, pairs, out=self.squares)
+        return torch.add(self.real, self.imaginary, out=self.sum)
 
 
 def _pair_sum(plane: Tensor, shape: Sequence[int]) -> Tensor:

@@ -264,6 +264,7 @@ class _Worker:
         self.known_whole = self.known if run.problem.whole else run.known(items, whole=True)
         kind = type(algorithm)
         self.queries = kind.query is not Algorithm.query
+        self.box: tuple[Any, ...] = (..., *run.problem.box)
         self.fast = kind.step is Algorithm.step and not differentiable
         # Only a given start can have exact zeros in its spectrum.
         self.fresh = run.iteration == 0 and run.given
@@ -296,22 +297,21 @@ class _Worker:
 
     def _fast_step(self, x: Tensor, n: int, a: float, b: float, c: float) -> tuple[Tensor, Tensor]:
         """One iteration in place: the formulas on the support's box, their linear part outside."""
-        algorithm, known, crop = self.algorithm, self.known, self.problem.crop
-        y = x
-        if self.queries:
-            y = algorithm.query(crop(x), known, n)
-            if not self.problem.whole:
-                inner, y = y, x * c
-                crop(y).copy_(inner)
-        p = self._project(y)
-        inner = algorithm.iterate(crop(x), crop(p), known, n)
+        algorithm, known = self.algorithm, self.known
         if self.problem.whole:
-            return inner, p
+            p = self._project(algorithm.query(x, known, n) if self.queries else x)
+            return algorithm.iterate(x, p, known, n), p
+        inner, y = x[self.box], x
+        if self.queries:
+            y = x * c
+            y[self.box] = algorithm.query(inner, known, n)
+        p = self._project(y)
+        updated = algorithm.iterate(inner, p[self.box], known, n)
         if a != 1:
             x.mul_(a)
         if b != 0:
             x.add_(p, alpha=b)
-        crop(x).copy_(inner)
+        inner.copy_(updated)
         return x, p
 
 
