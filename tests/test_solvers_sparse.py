@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 import phaseret as pr
 from phaseret import _fft, solvers
 from phaseret.projections import MagnitudeConstraint
-from phaseret.solvers._sparse import keep_largest, size_price
+from phaseret.solvers._sparse import _coarse_factor, keep_largest, size_price
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions are not unique")
 
@@ -169,6 +170,15 @@ def test_a_large_box_is_solved_on_the_coarse_grid_first():
     assert r.obj.shape == (96, 96)
 
 
+@pytest.mark.parametrize(
+    ("shape", "known", "factor"),
+    [((127, 300), True, 1), ((128, 300), True, 2), ((300, 256), True, 4), ((128,), False, 1), ((256, 256), False, 2)],
+)
+def test_the_coarse_grid_leaves_64_pixels_of_the_shorter_side(shape, known, factor):
+    full = SimpleNamespace(problem=SimpleNamespace(box_shape=shape))
+    assert _coarse_factor(full, known) == factor
+
+
 # --- properties of the run -------------------------------------------------------------------------------------------
 
 
@@ -253,6 +263,24 @@ def test_support_size_is_the_largest_size():
     intensity, options, step = loose(support_size=25)
     r = step_result(step, intensity, **options)
     assert int((r.objs != 0).flatten(-2).sum(-1).max()) <= 25
+
+
+@pytest.mark.parametrize("coarse", [1, 2])
+def test_every_start_keeps_to_its_own_support(coarse):
+    intensity, options, _ = loose()
+    before = solvers.Recipe("hio:20,shrinkwrap")
+    supports = []
+
+    def callback(run):
+        supports.append(run.support)
+
+    recipe = solvers.Recipe(before, solvers.SparseRRR(105, coarse=coarse), "hio:5")
+    r = recipe(intensity, callback=callback, **options)
+    given, found = supports[-2], supports[-1]
+    assert given.shape == found.shape == (3, 5, 20, 20)
+    assert not (found & ~given).any()
+    assert (found.flatten(2).sum(-1) < given.flatten(2).sum(-1)).any()
+    assert not ((r.objs != 0) & ~given).any()
 
 
 def test_unmeasured_values_do_not_matter():

@@ -1,12 +1,14 @@
 """Classical phase retrieval: every algorithm, batched over patterns and starts.
 
-**Which one should I use?** For noise-free data and a tight support, or a real, non-negative object:
+**Which one should I use?** If you are not sure, or know the support only roughly or not at all:
+``pr.solvers.reconstruct(intensity, support=support, mask=mask, constraint="nonnegative")``. Its default recipe keeps
+few pixels and finds how many (:class:`SparseRRR`), which tells the object from the mixtures with its twin that fit a
+loose support better. With a tight support, in a fraction of the time:
 ``pr.solvers.rrr(intensity, support=support, constraint="nonnegative", starts=4)``; :func:`rrr` and
 :func:`difference_map` find the most. For noisy data end with error reduction, which settles what they found:
-``pr.solvers.reconstruct(intensity, schedule="raar:400,er:100", support=support, mask=mask)``. With only a rough idea
-of the support start from :func:`autocorrelation_support` and use ``"20*(raar:30,shrinkwrap),er:100"``. A network's
-output goes in as ``init=``. For coded diffraction, Gaussian and other operators: :func:`truncated_amplitude_flow`; for
-counts, :func:`maximum_likelihood` at the very end.
+``pr.solvers.reconstruct(intensity, schedule="raar:400,er:100", support=support, mask=mask)``. A network's output goes
+in as ``init=``. For coded diffraction, Gaussian and other operators: :func:`truncated_amplitude_flow`; for counts,
+:func:`maximum_likelihood` at the very end.
 
 Always look at `agreement` of the :class:`Reconstruction`: a low residual is no proof, and several starts that come to
 one object are more of one.
