@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,8 @@ from phaseret.symmetry._elements import Symmetry, grid, item_axes, margins
 
 # An even symmetric object's centre lies between two pixels; rounding noise must not decide which one is taken.
 _ROUND_UP = 0.5 + 2.0**-10
+# The direction of the flip's odd function: incommensurate, so that the symmetries of a pixel grid do not cancel in it.
+_DIRECTION = tuple(2 * math.exp(-i / 2) for i in range(3))
 
 
 def canonicalize(
@@ -32,20 +35,23 @@ def canonicalize(
     1. Centre c: the circular mean of the pixel positions on the padded grid, weighted by :math:`w = |x|^2`, along each
        axis. With :math:`\alpha_i(k) = 2 \pi (k_i - c_i) / m_i`, which moves along with the object:
     2. Flip: conjugate-flip the object if the following is negative, an odd function of it that its twin has with the
-       opposite sign: the third circular moment of the weights, plus for complex objects the first moment of the
-       phase gradient,
+       opposite sign: a moment of the weights, and for complex objects of the phase gradient, under one odd function of
+       the place that is symmetric in no direction,
 
-       .. math:: \sum_i 2^{-i} \sum_k \Big[ w_k \sin \alpha_i (1 - \cos \alpha_i)
-                 + \sin \alpha_i(k + \tfrac12 e_i) \, \mathrm{Im}\, \overline{x_k} x_{k + e_i} \Big]
+       .. math:: \sum_k w_k \sin \varphi(\alpha(k))
+                 + \sum_i c_i \sum_k \sin \varphi(\alpha(k + \tfrac12 e_i)) \, \mathrm{Im}\, \overline{x_k} x_{k + e_i},
+                 \qquad \varphi(\alpha) = \sum_i c_i (\sin \alpha_i + \tfrac14 \sin 2 \alpha_i),
+                 \qquad c_i = 2 e^{-(i - 1) / 2}
 
     3. Shift: by whole pixels, so that c comes closest to the middle of the box, and no further than the non-zero
        pixels stay inside the box. With `fourier_shape`, to the middle of the padded grid without that limit.
     4. Phase: the sum of the pixels becomes real and not negative; for real objects, a sign.
 
     It is continuous in the object wherever the winner of each step does not change: the flip changes where the odd
-    function is 0 (nearly point-symmetric objects), the shift jumps by a pixel, and the phase is undefined where the
-    sum of the pixels is 0. For Gaussian phase retrieval, whose only symmetry is the phase or sign, switch the others
-    off.
+    function is 0 (point-symmetric objects, whose twin is themselves, and a null set of others, near which rounding
+    decides), the shift jumps by a pixel, and the phase is undefined where the sum of the pixels is 0. The flip of a
+    complex object sees only the phase between neighbouring pixels. For Gaussian phase retrieval, whose only symmetry is
+    the phase or sign, switch the others off.
 
     Args:
         obj: Object, real or complex floating. What is outside the object must be exactly 0 for it to be moved, unless
@@ -113,23 +119,23 @@ def _element(
     largest = obj.abs().amax(axes, keepdim=True)
     obj = obj / torch.where(largest > 0, largest, 1)
     weights = _fft.power(obj)
-    centres, odd = [], obj.real.new_zeros(batch)
+    centres, around, place = [], [], torch.zeros_like(weights)
     for i, (n, m) in enumerate(zip(object_shape, circle, strict=True)):
         others = [k for k in axes if k != i - d]
         density = weights.sum(others) if others else weights
         angle = 2 * torch.pi / m * torch.arange(n, device=obj.device, dtype=density.dtype)
         mean = torch.atan2((density * angle.sin()).sum(-1), (density * angle.cos()).sum(-1))
         centres.append(mean * m / (2 * torch.pi))
-        around = angle - mean[..., None]
-        moment = (density * around.sin() * (1 - around.cos())).sum(-1)
-        if obj.is_complex():
+        around.append((angle - mean[..., None]).reshape(*batch, *[1] * i, n, *[1] * (d - 1 - i)))
+        place = place + _DIRECTION[i] * _bent(around[i])
+    odd = (weights * place.sin()).sum(axes)
+    if obj.is_complex():
+        for i, (n, m) in enumerate(zip(object_shape, circle, strict=True)):
             following = obj.roll(-1, i - d)
             if m > n:
                 following.narrow(i - d, n - 1, 1).zero_()
-            current = (obj.conj() * following).imag
-            current = current.sum(others) if others else current
-            moment = moment + ((around + torch.pi / m).sin() * current).sum(-1)
-        odd = odd + moment / 2**i
+            between = place + _DIRECTION[i] * (_bent(around[i] + torch.pi / m) - _bent(around[i]))
+            odd = odd + _DIRECTION[i] * (between.sin() * (obj.conj() * following).imag).sum(axes)
     flipped = (odd < 0) & flip
     shifts = torch.zeros(*batch, d, dtype=torch.long, device=obj.device)
     if shift:
@@ -145,6 +151,11 @@ def _element(
     if phase:
         angle = total.angle() * torch.where(flipped, 1, -1)
     return Symmetry(shifts, flipped, angle, object_shape, shape)
+
+
+def _bent(angle: Tensor) -> Tensor:
+    """An odd function of the angle that differs on the two halves of the half circle."""
+    return angle.sin() + (2 * angle).sin() / 4
 
 
 class Canonicalize(nn.Module):
