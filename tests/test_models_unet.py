@@ -117,7 +117,7 @@ def test_dark_data_give_a_dark_estimate() -> None:
 
 
 def test_batch_equals_its_items() -> None:
-    net = small((6, 7), (12, 13))
+    net = small((6, 7), (12, 13), output="real")
     intensity = torch.rand(2, 3, 12, 13)
     items = torch.stack([net(item) for item in intensity.reshape(6, 12, 13)])
     torch.testing.assert_close(net(intensity).reshape(6, 6, 7), items)
@@ -154,7 +154,7 @@ def test_unit_output_lies_between_0_and_1_and_starts_dark() -> None:
 
 
 def test_autocast_computes_the_network_alone_in_half_precision(device: torch.device) -> None:
-    net = small((28, 28), (64, 64)).to(device)
+    net = small((28, 28), (64, 64), output="real").to(device)
     intensity = fourier_intensity(torch.rand(2, 28, 28, device=device), (64, 64))
     expected = net(intensity)
     with torch.autocast(device.type, torch.bfloat16):
@@ -164,14 +164,14 @@ def test_autocast_computes_the_network_alone_in_half_precision(device: torch.dev
 
 
 def test_channels_last_changes_nothing(device: torch.device) -> None:
-    net = small((28, 28), (64, 64)).to(device)
+    net = small((28, 28), (64, 64), output="real").to(device)
     intensity = torch.rand(2, 64, 64, device=device)
     expected = net(intensity)
     torch.testing.assert_close(net.to(memory_format=torch.channels_last)(intensity), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_half_precision_data_are_promoted() -> None:
-    net = small((6, 7), (12, 13))
+    net = small((6, 7), (12, 13), output="real")
     intensity = torch.rand(12, 13).bfloat16()
     torch.testing.assert_close(net(intensity), net(intensity.float()))
 
@@ -248,7 +248,7 @@ def test_wrong_data_name_what_was_given() -> None:
 
 
 def test_state_dict_round_trip() -> None:
-    net, other = small((6, 7), (12, 13)), small((6, 7), (12, 13))
+    net, other = small((6, 7), (12, 13), output="real"), small((6, 7), (12, 13), output="real")
     intensity = torch.rand(2, 12, 13)
     assert not torch.equal(net(intensity), other(intensity))
     other.load_state_dict(net.state_dict())

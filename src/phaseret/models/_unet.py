@@ -34,9 +34,12 @@ class UNet(nn.Module):
 
     What differs from the source: the data come in as blocks, not pixels (each block of at least 2 x 2 frequencies is
     one pixel of as many channels), because data are about twice as large as the object or more: all layers work on a
-    grid just larger than the object, and nothing is computed to be cropped. Convolutions are padded, so sizes are
-    free and skip connections are not cropped; each is followed by batch normalisation; three poolings, not four, and
-    32 channels at first, not 64 (1.9 million parameters, not 31 million).
+    grid just larger than the object, and nothing is computed to be cropped. There is no skip connection at the finest
+    level, where a frequency has nothing to do with the object's pixel at the same place; with one, training without
+    ground truth depends on the seed (digits after three epochs: 14.1 dB or 16.4 dB, without it 16.2 dB for the worse
+    seed). Convolutions are padded, so sizes are free and the other skip connections are not cropped; each is followed
+    by batch normalisation; three poolings, not four, and 32 channels at first, not 64 (1.9 million parameters, not
+    31 million).
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
@@ -99,9 +102,10 @@ class UNet(nn.Module):
             self.down.append(_convolutions(d, before, width))
             before = width
         self.up, self.merge = nn.ModuleList(), nn.ModuleList()
-        for width in reversed(widths[:-1]):
+        for level in reversed(range(len(widths) - 1)):
+            width = widths[level]
             self.up.append(_UP[d](before, width, 2, stride=2))
-            self.merge.append(_convolutions(d, 2 * width, width))
+            self.merge.append(_convolutions(d, 2 * width if level else width, width))
             before = width
         self.pool = _POOL[d](2, ceil_mode=True)
         self.last = _CONV[d](before, _OUTPUTS[output], 1)
@@ -151,8 +155,9 @@ class UNet(nn.Module):
         for convolutions in self.down:
             x = convolutions(self.pool(x) if skipped else x)
             skipped.append(x)
-        for up, convolutions, skip in zip(self.up, self.merge, reversed(skipped[:-1]), strict=True):
-            x = convolutions(torch.cat([_fft.crop(up(x), skip.shape[2:]), skip], 1))
+        for level, up, convolutions in zip(reversed(range(len(self.up))), self.up, self.merge, strict=True):
+            x = _fft.crop(up(x), skipped[level].shape[2:])
+            x = convolutions(torch.cat([x, skipped[level]], 1) if level else x)
         estimate: Tensor = self.last(x)
         return estimate
 
