@@ -466,6 +466,11 @@ def test_free_pixels_with_bad_options() -> None:
         (ValueError, {"radius": -1}, "radius must be an integer of at least 0, got -1."),
         (ValueError, {"exclude": -0.1}, "exclude must be a finite number at least 0, got -0.1."),
         (ValueError, {"exclude": 0.8}, "exclude must leave pixels of the shape (8, 8), got 0.8."),
+        (
+            TypeError,
+            {"generator": 3},
+            "generator must be a torch.Generator, got 3. Use torch.Generator().manual_seed(0).",
+        ),
     ]
     for error, options, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'free_pixels: {message}')}$"):

@@ -220,7 +220,6 @@ def test_dead_pixels_are_the_wanted_share() -> None:
     mask = noise.dead_pixels((200, 200), fraction=0.1, generator=seeded())
     assert abs((~mask).double().mean().item() - 0.1) < 5 * math.sqrt(0.1 * 0.9 / NUMBER)
     assert noise.dead_pixels((8, 8), fraction=0).all()
-    assert not noise.dead_pixels((8, 8), fraction=1).any()
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
@@ -507,6 +506,26 @@ def test_beam_stops_and_dead_pixels_with_bad_options() -> None:
             TypeError,
             lambda: noise.dead_pixels((8, 8), fraction=0.1, generator=0),
             "dead_pixels: generator must be a torch.Generator, got 0. Use torch.Generator().manual_seed(0).",
+        ),
+        (
+            ValueError,
+            lambda: noise.dead_pixels((8, 8), fraction=1),
+            "dead_pixels: fraction must leave pixels of the shape (8, 8), got 1.0. Use a smaller one.",
+        ),
+        (
+            ValueError,
+            lambda: noise.mask_pixels(torch.ones(2, 3), torch.zeros(2, 3).bool()),
+            "mask_pixels: mask must leave pixels, got one that is False everywhere. It is True where measured.",
+        ),
+        (
+            ValueError,
+            lambda: noise.MaskPixels(torch.zeros(2, 3).bool()),
+            "MaskPixels: mask must leave pixels, got one that is False everywhere. It is True where measured.",
+        ),
+        (
+            TypeError,
+            lambda: noise.MaskPixels(torch.ones(2, 3).bool())(torch.ones(2, 3).int()),
+            "MaskPixels: intensity must be real floating, got torch.int32. Use intensity.float().",
         ),
     ]
     for error, call, message in cases:

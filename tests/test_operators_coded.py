@@ -321,6 +321,13 @@ def test_coded_masks_errors(arguments: tuple[object, ...], error: type[Exception
     assert str(caught.value) == f"coded_masks: {message}"
 
 
+def test_coded_masks_generator_error() -> None:
+    with pytest.raises(TypeError) as caught:
+        coded_masks((4,), 2, generator=3)  # type: ignore[arg-type]
+    message = "generator must be a torch.Generator, got 3. Use torch.Generator().manual_seed(0)."
+    assert str(caught.value) == f"coded_masks: {message}"
+
+
 def test_coded_masks_dtype_error() -> None:
     with pytest.raises(
         ValueError, match=r"coded_masks: dtype must be one of torch.float32, torch.float64, got torch.float16"

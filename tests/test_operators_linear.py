@@ -388,6 +388,12 @@ def test_torch_func_transforms() -> None:
         (((4,), 2.5), {}, TypeError, "count must be an integer of at least 1, got 2.5."),
         (
             ((4,), 2),
+            {"generator": 3},
+            TypeError,
+            "generator must be a torch.Generator, got 3. Use torch.Generator().manual_seed(0).",
+        ),
+        (
+            ((4,), 2),
             {"dtype": torch.half},
             ValueError,
             "dtype must be one of torch.float32, torch.float64, torch.complex64, torch.complex128, got torch.float16.",

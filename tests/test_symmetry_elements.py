@@ -410,6 +410,11 @@ X = torch.ones(2, 3, 4)
             "RandomSymmetry: shift must be a bool, an integer or 2 integers, got (1, 2, 3).",
         ),
         (
+            lambda: RandomSymmetry(generator=3),
+            TypeError,
+            "RandomSymmetry: generator must be a torch.Generator, got 3. Use torch.Generator().manual_seed(0).",
+        ),
+        (
             lambda: RandomSymmetry(shift=-1),
             ValueError,
             "RandomSymmetry: shift must be an integer of at least 0, got -1.",

@@ -118,6 +118,13 @@ def choice(where: str, name: str, value: Any, options: Iterable[Any]) -> None:
         fail(where, f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
+def generator(where: str, value: Any) -> None:
+    """The value is a source of random numbers, or None for torch's own."""
+    if value is not None and not isinstance(value, torch.Generator):
+        fix = "Use torch.Generator().manual_seed(0)"
+        fail(where, f"generator must be a torch.Generator, got {value!r}", fix, TypeError)
+
+
 def number(
     where: str,
     name: str,

@@ -74,12 +74,6 @@ def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
-def _check_generator(where: str, generator: torch.Generator | None) -> None:
-    if generator is not None and not isinstance(generator, torch.Generator):
-        fix = "Use torch.Generator().manual_seed(0)"
-        _checks.fail(where, f"generator must be a torch.Generator, got {generator!r}", fix, TypeError)
-
-
 def poisson_noise(
     intensity: Tensor,
     *,
@@ -165,7 +159,7 @@ def _check_photons(
         if value is not None:
             _checks.number(where, name, value, above=0)
     _checks.integer(where, "ndim", ndim)
-    _check_generator(where, generator)
+    _checks.generator(where, generator)
 
 
 class PoissonNoise(_Step):
@@ -253,7 +247,7 @@ def gaussian_noise(
 def _check_gaussian(where: str, sigma: float, domain: str, generator: torch.Generator | None) -> None:
     _checks.number(where, "sigma", sigma, at_least=0)
     _checks.choice(where, "domain", domain, DOMAINS)
-    _check_generator(where, generator)
+    _checks.generator(where, generator)
 
 
 class GaussianNoise(_Step):
@@ -313,7 +307,7 @@ def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator |
 
 def _check_alpha(where: str, alpha: float, generator: torch.Generator | None) -> None:
     _checks.number(where, "alpha", alpha, at_least=0)
-    _check_generator(where, generator)
+    _checks.generator(where, generator)
 
 
 class AlphaNoise(_Step):
@@ -376,7 +370,7 @@ def _check_readout(where: str, sigma: float, step: float | None, generator: torc
     _checks.number(where, "sigma", sigma, at_least=0)
     if step is not None:
         _checks.number(where, "step", step, above=0)
-    _check_generator(where, generator)
+    _checks.generator(where, generator)
 
 
 class ReadoutNoise(_Step):
@@ -452,7 +446,7 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
 
     Raises:
         TypeError: if intensity is not real floating, mask not boolean or value not a number.
-        ValueError: if the mask does not fit or lies on another device.
+        ValueError: if the mask does not fit, leaves no pixel or lies on another device.
 
     Example:
         >>> mask_pixels(torch.ones(2, 3), torch.tensor([True, False, True]))
@@ -462,6 +456,12 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
     where = "mask_pixels"
     _checks.real(where, intensity=intensity)
     _check_mask(where, mask, value)
+    masked = _masked(where, intensity, mask, value)
+    _check_some(where, mask)
+    return masked
+
+
+def _masked(where: str, intensity: Tensor, mask: Tensor, value: float) -> Tensor:
     mask = _checks.mask(where, mask, intensity)
     return _fft.promote(intensity).where(mask, value)
 
@@ -470,6 +470,11 @@ def _check_mask(where: str, mask: Tensor, value: float) -> None:
     _checks.boolean(where, mask=mask)
     if not (isinstance(value, float) and math.isnan(value)):
         _checks.number(where, "value", value)
+
+
+def _check_some(where: str, mask: Tensor) -> None:
+    if not mask.any():
+        _checks.fail(where, "mask must leave pixels, got one that is False everywhere", "It is True where measured")
 
 
 class MaskPixels(nn.Module):
@@ -486,12 +491,14 @@ class MaskPixels(nn.Module):
     def __init__(self, mask: Tensor, *, value: float = 0.0) -> None:
         super().__init__()
         _check_mask("MaskPixels", mask, value)
+        _check_some("MaskPixels", mask)
         self.register_buffer("mask", mask)
         self.value = value
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The intensity where it is measured, `value` elsewhere."""
-        return mask_pixels(intensity, self.mask, value=self.value)
+        _checks.real("MaskPixels", intensity=intensity)
+        return _masked("MaskPixels", intensity, self.mask, self.value)
 
     def extra_repr(self) -> str:
         """The options."""
@@ -558,7 +565,7 @@ def dead_pixels(
 
     Raises:
         TypeError: if data_shape is not a sequence of integers or fraction not a number.
-        ValueError: if the fraction is out of its range.
+        ValueError: if the fraction is out of its range, or no pixel is left.
 
     Example:
         >>> dead_pixels((512, 512), fraction=0.01).float().mean().round(decimals=2)
@@ -567,6 +574,9 @@ def dead_pixels(
     where = "dead_pixels"
     shape = _checks.shape(where, "data_shape", data_shape)
     fraction = _checks.number(where, "fraction", fraction, at_least=0, at_most=1)
-    _check_generator(where, generator)
+    _checks.generator(where, generator)
     device = None if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=device) >= fraction
+    mask = torch.rand(shape, generator=generator, device=device) >= fraction
+    if not mask.any():
+        _checks.fail(where, f"fraction must leave pixels of the shape {shape}, got {fraction}", "Use a smaller one")
+    return mask

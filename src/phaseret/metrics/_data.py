@@ -217,6 +217,7 @@ def free_pixels(
     fraction = _checks.number(where, "fraction", fraction, above=0, at_most=0.5)
     radius = _checks.integer(where, "radius", radius, at_least=0)
     exclude = _checks.number(where, "exclude", exclude, at_least=0)
+    _checks.generator(where, generator)
     d = len(shape)
     outside = _fft.frequency_radius(shape, (1,) * d) > exclude
     candidates = outside.flatten().nonzero()[:, 0]

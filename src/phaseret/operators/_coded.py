@@ -69,6 +69,7 @@ def coded_masks(
     shape = (_checks.integer(where, "count", count), *_checks.shape(where, "object_shape", object_shape))
     _checks.choice(where, "kind", kind, KINDS)
     _checks.choice(where, "dtype", dtype, (torch.float32, torch.float64))
+    _checks.generator(where, generator)
     source = generator.device if generator is not None else torch.device("cpu")
     draw, second = torch.rand(2, *shape, dtype=torch.float64, device=source, generator=generator)
     if kind == "uniform":

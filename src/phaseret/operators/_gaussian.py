@@ -56,6 +56,7 @@ def gaussian_matrix(
     where = "gaussian_matrix"
     shape = (_checks.integer(where, "count", count), *_checks.shape(where, "object_shape", object_shape))
     _checks.choice(where, "dtype", dtype, DTYPES)
+    _checks.generator(where, generator)
     source = generator.device if generator is not None else torch.device("cpu")
     double = torch.complex128 if dtype.is_complex else torch.float64
     return torch.randn(shape, dtype=double, device=source, generator=generator).to(device or source, dtype)

@@ -477,6 +477,7 @@ class RandomSymmetry(nn.Module):
             if len(most) != ndim:
                 _checks.fail(where, f"shift must be a bool, an integer or {ndim} integers, got {shift!r}")
             self.shift = tuple(_checks.integer(where, "shift", s, at_least=0) for s in most)
+        _checks.generator(where, generator)
         self.flip, self.phase, self.generator = bool(flip), phase, generator
         self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
 
