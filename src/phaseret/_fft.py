@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.utils.checkpoint import checkpoint
 
 NORMS = ("ortho", "backward", "forward")
@@ -201,9 +202,17 @@ def power(field: Tensor) -> Tensor:
     """Squared absolute value, with a finite gradient everywhere."""
     if not field.is_complex():
         return field.square()
-    if torch.compiler.is_compiling():  # it does not trace a function with a forward-mode derivative of its own
+    if _as_composition(field):
         return field.real.square() + field.imag.square()
     return _Power.apply(field)
+
+
+def _as_composition(field: Tensor) -> bool:
+    """Whether torch must see plain operations: to compile them, or for forward-mode derivatives.
+
+    Of a nested one torch drops the outer tangent in a Function with a `jvp` of its own.
+    """
+    return torch.compiler.is_compiling() or unpack_dual(field).tangent is not None
 
 
 class _Magnitude(torch.autograd.Function):
@@ -253,7 +262,7 @@ class _Magnitude(torch.autograd.Function):
 def magnitude(field: Tensor, axes: int) -> Tensor:
     """Absolute value of items of `axes` axes, finite with a finite gradient for all finite fields."""
     # One fused kernel on a GPU; on the CPU its hypot costs more than the transform.
-    if field.is_cuda or not field.is_complex() or torch.compiler.is_compiling():
+    if field.is_cuda or not field.is_complex() or _as_composition(field):
         return field.abs()
     return _Magnitude.apply(field, axes)
 

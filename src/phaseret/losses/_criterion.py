@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -54,3 +55,27 @@ def reduce_items(per_item: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return per_item.mean()
     return per_item.sum() if reduction == "sum" else per_item
+
+
+def poisson_floor(counts: Tensor) -> Tensor:
+    """The background that keeps the logarithm of a dark pixel finite: machine precision times the item's mean count."""
+    limits = torch.finfo(counts.dtype)
+    return (limits.eps * counts.mean(tuple(range(1, counts.ndim)), keepdim=True)).clamp_min(limits.tiny)
+
+
+def poisson_pixels(expected: Tensor, counts: Tensor) -> Tensor:
+    r"""Minus the log-likelihood of counts Y where I > 0 are expected: :math:`I - Y \log I + \log \Gamma(Y + 1)`.
+
+    Evaluated as :math:`Y (r - \log(1 + r))`, r = I / Y - 1, and a term of the data alone, for in single precision the
+    textbook sum loses all digits at bright pixels.
+    """
+    some = counts > 0
+    y = torch.where(some, counts, 1)
+    r = (expected - y) / y
+    logarithm = torch.where(r < -0.5, (expected / y).log(), r.clamp_min(-0.5).log1p())
+    # log(Y!) - Y log Y + Y: Stirling's series where it is exact to double precision.
+    large = y.clamp_min(64)
+    stirling = (2 * math.pi * large).log() / 2 + 1 / (12 * large) - 1 / (360 * large**3) + 1 / (1260 * large**5)
+    small = y.clamp_max(64)
+    term = torch.where(y > 64, stirling, torch.lgamma(small + 1) - small * small.log() + small)
+    return torch.where(some, y * (r - logarithm) + term, expected)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from phaseret import _fft
+from phaseret.losses._criterion import poisson_floor, poisson_pixels
 
 # Gradient of a pixel by its spectrum, over `spectrum * factor` of `_compare`.
 GAIN = {"magnitude": 2.0, "intensity": 4.0, "autocorrelation": 4.0, "poisson": 2.0}
@@ -23,20 +24,26 @@ PIXELS = {"cpu": 1 << 17, "cuda": 1 << 25}
 
 
 class Setting(NamedTuple):
-    """What is computed: the transform, the distance, and the same values step by step (differentiable)."""
+    """What is computed: the transform, the distance, and the same values step by step (differentiable).
+
+    `prepared` gives from (intensity, mask) of some items the data and mask with the zero frequency at index 0, and a
+    factor for each estimate or None.
+    """
 
     shape: tuple[int, ...]
     norm: str
     onesided: bool
     domain: str
     criterion: str
+    prepared: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None, Tensor | None]]
     step_by_step: Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class OnePass(torch.autograd.Function):
     """(estimate, intensity, mask or None) of B items -> B values, and the gradient of each if `wanted`.
 
-    Derivatives of higher order differentiate the step-by-step computation instead.
+    Derivatives of higher order differentiate the step-by-step computation instead. Of nested forward-mode derivatives
+    torch drops the outer one in a `jvp`; where the caller sees a tangent, it computes step by step itself.
     """
 
     @staticmethod
@@ -84,9 +91,7 @@ class OnePass(torch.autograd.Function):
 
         estimate, intensity = front(estimate, in_dims[0]), front(intensity, in_dims[1])
         items = estimate.shape[1]
-        if mask is not None:
-            mask = front(mask, in_dims[2])
-            mask = mask.expand(info.batch_size, items, *mask.shape[2:]).flatten(0, 1)
+        mask = None if mask is None else front(mask, in_dims[2]).flatten(0, 1)
         value, gradient = OnePass.apply(estimate.flatten(0, 1), intensity.flatten(0, 1), mask, setting, wanted)
         if wanted:
             gradient = gradient.unflatten(0, (info.batch_size, items))
@@ -96,54 +101,60 @@ class OnePass(torch.autograd.Function):
 def _values_and_gradient(
     estimate: Tensor, intensity: Tensor, mask: Tensor | None, setting: Setting, wanted: bool
 ) -> tuple[Tensor, Tensor]:
-    shape, onesided = setting.shape, setting.onesided
-    half = not estimate.is_complex()
-    if not onesided:
-        # The spectrum lies in memory with its axes in reverse order: reversed here, it lies as the data does.
-        estimate, intensity, mask, shape = _reversed(estimate), _reversed(intensity), _reversed(mask), shape[::-1]
-    item_shape, both = estimate.shape[1:], half and not onesided
+    half, both = not estimate.is_complex(), not estimate.is_complex() and not setting.onesided
+    # The spectrum lies in memory with its axes in reverse order; with those of the object reversed, as full data do.
+    arranged = _as_given if setting.onesided else _reversed
+    shape = setting.shape if setting.onesided else setting.shape[::-1]
+    item_shape = arranged(estimate).shape[1:]
     values, gradients = [], []
     buffers: dict[int, Tensor] = {}
     for piece in _pieces(estimate, shape):
-        field = _fft.spectrum(estimate[piece], shape, setting.norm, buffers)
-        data = [x if x is None or x.shape[0] == 1 else x[piece] for x in (intensity, mask)]
-        here = [x if x is None or not both else _fft.half_from_full(x) for x in data]
-        opposite = [_opposite(x, field) for x in data if x is not None and both]
-        sums = intensity.new_zeros(())
-        pixels: Tensor | float = 0.0 if mask is not None else float(torch.Size(shape).numel())
+        inside = None if mask is None else mask[piece]
+        data, inside, factors = setting.prepared(intensity[piece], inside)
+        scale = None if factors is None else factors.reshape(-1, *[1] * len(shape))
+        objects = arranged(estimate[piece])
+        field = _fft.spectrum(objects if scale is None else objects * scale, shape, setting.norm, buffers)
+        planes = [arranged(data)] if inside is None else [arranged(data), arranged(inside)]
+        here = [_fft.half_from_full(x) for x in planes] if both else planes
+        opposite = [_opposite(x, field) for x in planes] if both else []
+        floor = poisson_floor(data) if setting.domain == "poisson" else None
+        sums, pixels = data.new_zeros(()), data.new_zeros(())
         for columns in _columns(field):
             part = field.narrow(-1, *columns)
             squares = torch.view_as_real(part).square()
             power = torch.add(squares[..., 0], squares[..., 1])
             del squares
-            targets, weights = ([] if x is None else [_like(power, x.narrow(-1, *columns))] for x in here)
-            for planes, plane in zip((targets, weights), opposite, strict=False):
-                planes.append(plane.narrow(-1, *columns))
-            compared, factor = _compare(power, targets, weights, setting)
+            compared_with = [[_like(power, x.narrow(-1, *columns))] for x in here]
+            for kind, plane in zip(compared_with, opposite, strict=False):
+                kind.append(plane.narrow(-1, *columns))
+            targets, weights = compared_with if inside is not None else (compared_with[0], [])
+            compared, factor = _compare(power, targets, weights, setting, floor)
             sums = sums + _total(compared, columns[0], shape[-1], half)
             if weights:
                 pixels = pixels + _total(weights, columns[0], shape[-1], half)
             if wanted:
                 part.mul_(factor)
-        pixels = pixels.clamp_min(1) if isinstance(pixels, Tensor) else pixels
-        values.append(sums / pixels)
+        count = float(torch.Size(shape).numel()) if inside is None else pixels
+        values.append(sums / count)
         if wanted:
             back = (_fft.adjoint_half if half else _fft.adjoint)(field, shape, item_shape, setting.norm)
-            scale = GAIN[setting.domain] / (1 + both) / pixels
-            gradients.append(back * (scale.reshape(-1, *[1] * len(shape)) if isinstance(scale, Tensor) else scale))
+            gain = GAIN[setting.domain] / (1 + both) / count
+            if isinstance(gain, Tensor):
+                gain = gain.reshape(-1, *[1] * len(shape))
+            gradients.append(back * (gain if scale is None else gain * scale))
     if not wanted:
         return torch.cat(values), estimate.new_empty(0)
     gradient = torch.cat(gradients) if len(gradients) > 1 else gradients[0]
-    return torch.cat(values), gradient if onesided else _reversed(gradient).contiguous()
+    return torch.cat(values), arranged(gradient).contiguous()
 
 
-@overload
-def _reversed(x: Tensor) -> Tensor: ...
-@overload
-def _reversed(x: None) -> None: ...
-def _reversed(x: Tensor | None) -> Tensor | None:
+def _as_given(x: Tensor) -> Tensor:
+    return x
+
+
+def _reversed(x: Tensor) -> Tensor:
     """The item axes in reverse order: a view."""
-    return None if x is None else x.permute(0, *range(x.ndim - 1, 0, -1))
+    return x.permute(0, *range(x.ndim - 1, 0, -1))
 
 
 def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:
@@ -184,7 +195,7 @@ def _like(power: Tensor, data: Tensor) -> Tensor:
 
 
 def _compare(
-    power: Tensor, targets: list[Tensor], weights: list[Tensor], setting: Setting
+    power: Tensor, targets: list[Tensor], weights: list[Tensor], setting: Setting, floor: Tensor | None
 ) -> tuple[list[Tensor], Tensor]:
     """Values of the pixels against each target, and the factor of the spectrum in the gradient.
 
@@ -196,8 +207,9 @@ def _compare(
         power = power.mul_(inverse)
     values, derivatives = [], []
     for i, data in enumerate(targets):
-        if setting.domain == "poisson":
-            value, derivative = _poisson(power, data)
+        if floor is not None:
+            expected = power + floor
+            value, derivative = poisson_pixels(expected, data), 1 - data / expected
             if weights:
                 value, derivative = value.mul_(weights[i]), derivative.mul_(weights[i])
         else:
@@ -221,11 +233,3 @@ def _distance(residual: Tensor, criterion: str) -> tuple[Tensor, Tensor]:
         return residual.abs(), residual.sign().mul_(0.5)
     clipped = residual.clamp(-1, 1)
     return residual.sub_(clipped / 2).mul_(clipped), clipped / 2
-
-
-def _poisson(power: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Minus the log-likelihood of the counts, and its derivative by the power."""
-    expected = power + torch.finfo(power.dtype).eps
-    derivative = torch.div(counts, expected).neg_().add_(1)
-    value = expected.log_().mul_(counts).neg_().add_(power).add_(torch.lgamma(counts + 1))
-    return value, derivative

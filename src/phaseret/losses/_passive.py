@@ -7,11 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
+from torch.utils.checkpoint import checkpoint
 
 from phaseret import _checks, _fft
-from phaseret.losses._criterion import Criterion, check_criterion, check_reduction, pixelwise, reduce_items
+from phaseret.losses._criterion import (
+    Criterion,
+    check_criterion,
+    check_reduction,
+    pixelwise,
+    poisson_floor,
+    poisson_pixels,
+    reduce_items,
+)
 from phaseret.losses._one_pass import OnePass, Setting
-from phaseret.operators import FourierIntensity, Operator
+from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 from phaseret.operators._fourier import _Fourier
 
 DOMAINS = ("magnitude", "intensity", "poisson", "autocorrelation")
@@ -38,7 +47,8 @@ def passive_loss(
     ================= =====================================================================
     "magnitude"       :math:`(\sqrt I - \sqrt Y)^2`
     "intensity"       :math:`(I - Y)^2`, the literal squared error of eq. 2.2
-    "poisson"         :math:`I - Y \log I + \log \Gamma(Y + 1)`, minus the log-likelihood of the counts Y
+    "poisson"         :math:`I - Y \log I + \log \Gamma(Y + 1)`, minus the log-likelihood of the counts Y, with a
+                      background of machine precision times the item's mean count added to I
     "autocorrelation" :math:`|F^{-1}(I - Y)|^2`, equal to "intensity" for this criterion (Parseval)
     ================= =====================================================================
 
@@ -56,13 +66,16 @@ def passive_loss(
         estimate: Candidate object, real or complex.
         intensity: Measured intensity, squared object units (counts for "poisson"), non-negative.
         operator: What was measured. Default: the 2D oversampled Fourier transform with ``norm="ortho"``, its shape
-            read from the data. Give `FourierIntensity` with its options for 1D, 3D, onesided or centered data.
+            read from the data. Give `FourierIntensity` with its options for 1D, 3D, onesided or centered data: which
+            of these the data are cannot be seen from their shape. The `chunk` of other operators is respected.
         domain: "magnitude", "intensity", "poisson" or "autocorrelation".
         criterion: "mse", "l1", "huber" (threshold 1), or a callable of two tensors that returns one value a pixel;
             "poisson" has its own.
-        mask: Boolean, True where the pixel was measured. Default: everywhere.
+        mask: Boolean, True where the pixel was measured. Default: everywhere. The value of an item without a measured
+            pixel is nan.
         normalize: Divide data and estimated intensity by the item's mean measured intensity: the value no longer
-            depends on the data's scale, and dim items count as much as bright ones.
+            depends on the data's scale, and dim items count as much as bright ones. Use it where intensities, or
+            their squares in the domain "intensity", leave the range of the dtype.
         reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
 
     Shape:
@@ -89,7 +102,7 @@ def passive_loss(
         Metzler et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026.
     """
     where = "passive_loss"
-    _check_options(where, operator, domain, criterion, reduction)
+    _check_options(where, operator, domain, criterion, normalize, reduction)
     _checks.floating(where, estimate=estimate)
     _checks.real(where, intensity=intensity)
     if operator is None:
@@ -100,31 +113,36 @@ def passive_loss(
     _checks.same_batch(
         where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
     )
-    if mask is not None:
-        _checks.boolean(where, mask=mask)
-        mask = _broadcast(where, mask, intensity, operator.data_ndim)
     _checks.same_device(where, estimate=estimate, intensity=intensity, mask=mask)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
+    if mask is not None:
+        mask = _checks.mask(where, mask, intensity).reshape(-1, *intensity.shape[len(batch) :])
     estimate = _fft.promote(estimate).reshape(-1, *estimate.shape[len(batch) :])
     intensity = _fft.promote(intensity).reshape(-1, *intensity.shape[len(batch) :])
-    if mask is not None:
-        # An unmeasured pixel may hold any value, NaN too.
-        intensity = intensity.masked_fill(~mask, 0)
+    dtype = torch.promote_types(estimate.real.dtype, intensity.dtype)
+    estimate, intensity = estimate.to(torch.promote_types(estimate.dtype, dtype)), intensity.to(dtype)
+    given, axes = operator, range(0)
     if isinstance(operator, _Fourier):
         _checks.fourier_shape(where, operator.fourier_shape, estimate.shape[1:])
         _check_data_shape(where, intensity, operator.data_shape)
-        if operator.centered:
-            axes = range(-operator.data_ndim, -1 if operator.onesided else 0)
-            operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
-            intensity = _fft.uncenter(intensity, axes)
-            mask = None if mask is None else _fft.uncenter(mask, axes)
-    if normalize:
-        scale = _mean(intensity, mask, operator)
-        scale = scale.clamp_min(torch.finfo(scale.dtype).tiny)
-        intensity = intensity / scale.reshape(-1, *[1] * operator.data_ndim)
-        estimate = estimate * scale.rsqrt().reshape(-1, *[1] * operator.object_ndim)
+        axes = range(-operator.data_ndim, -1 if operator.onesided else 0) if operator.centered else axes
+        operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
+
+    def prepared(intensity: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Data and mask with the zero frequency at index 0, and for each estimate a factor or None."""
+        if mask is not None:
+            # An unmeasured pixel may hold any value, NaN too.
+            intensity, mask = intensity.masked_fill(~mask, 0), _fft.uncenter(mask, axes)
+        intensity = _fft.uncenter(intensity, axes)
+        if not normalize:
+            return intensity, mask, None
+        scale = _mean(intensity, mask, operator).clamp_min(torch.finfo(intensity.dtype).tiny)
+        return intensity / scale.reshape(-1, *[1] * operator.data_ndim), mask, scale.rsqrt()
 
     def step_by_step(estimate: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
+        intensity, mask, factors = prepared(intensity, mask)
+        if factors is not None:
+            estimate = estimate * factors.reshape(-1, *[1] * operator.object_ndim)
         return _step_by_step(where, estimate, intensity, mask, operator, domain, criterion)
 
     if (
@@ -132,17 +150,23 @@ def passive_loss(
         and isinstance(criterion, str)
         and _one_pass_applies(estimate, intensity, operator, domain, criterion)
     ):
-        setting = Setting(operator.fourier_shape, operator.norm, operator.onesided, domain, criterion, step_by_step)
-        wanted = estimate.requires_grad or unpack_dual(estimate).tangent is not None
+        shape, norm, onesided = operator.fourier_shape, operator.norm, operator.onesided
+        setting = Setting(shape, norm, onesided, domain, criterion, prepared, step_by_step)
+        wanted = estimate.requires_grad and torch.is_grad_enabled()
         values, _ = OnePass.apply(estimate, intensity, mask, setting, wanted)
-    else:
+    elif given.chunk is None or given.chunk >= len(estimate):
         values = step_by_step(estimate, intensity, mask)
+    else:
+        masks = [None] * len(estimate) if mask is None else mask.split(given.chunk)
+        pieces = zip(estimate.split(given.chunk), intensity.split(given.chunk), masks, strict=False)
+        values = torch.cat([checkpoint(step_by_step, *piece, use_reentrant=False) for piece in pieces])
     return reduce_items(values.reshape(batch), reduction)
 
 
 def _one_pass_applies(estimate: Tensor, intensity: Tensor, operator: _Fourier, domain: str, criterion: str) -> bool:
     return (
         (domain != "autocorrelation" or criterion == "mse")
+        and unpack_dual(estimate).tangent is None
         and not (operator.onesided and estimate.is_complex())
         and not intensity.requires_grad
         and unpack_dual(intensity).tangent is None
@@ -165,9 +189,7 @@ def _step_by_step(
     if domain == "autocorrelation":
         return _autocorrelation_distance(where, _fft.power(field), intensity, mask, operator, criterion)
     if domain == "poisson":
-        expected = _fft.power(field)
-        logarithm = (expected + torch.finfo(expected.dtype).eps).log()
-        pixels = expected - intensity * logarithm + torch.lgamma(intensity + 1)
+        pixels = poisson_pixels(_fft.power(field) + poisson_floor(intensity), intensity)
     elif domain == "magnitude":
         # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
         vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
@@ -190,7 +212,7 @@ def _autocorrelation_distance(
 
     pixels = pixelwise(where, criterion, inverse(power), inverse(intensity))
     # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
-    share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator).clamp_min(1e-30)
+    share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator)
     return pixels.flatten(1).mean(1) / share
 
 
@@ -208,16 +230,23 @@ def _mean(pixels: Tensor, mask: Tensor | None, operator: Operator) -> Tensor:
         weights = (1.0 if weights is None else weights) * pairs.expand(1, *pixels.shape[1:])
     if weights is None:
         return pixels.flatten(1).mean(1)
-    return (pixels * weights).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp_min(1)
+    return (pixels * weights).flatten(1).sum(1) / weights.flatten(1).sum(1)
 
 
-def _check_options(where: str, operator: Any, domain: str, criterion: Criterion, reduction: str) -> None:
+def _check_options(
+    where: str, operator: Any, domain: str, criterion: Criterion, normalize: bool, reduction: str
+) -> None:
     if operator is not None and not isinstance(operator, Operator):
         fix = "Pass one of phaseret.operators, or a subclass of Operator"
         _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+    if isinstance(operator, FourierMagnitude):
+        fix = "Use FourierIntensity, and domain='magnitude' to compare magnitudes"
+        _checks.fail(where, "operator must measure intensities, got FourierMagnitude", fix)
     _checks.choice(where, "domain", domain, DOMAINS)
     check_criterion(where, criterion)
     check_reduction(where, reduction)
+    if domain == "poisson" and normalize:
+        _checks.fail(where, "normalize must be False with domain='poisson', got True", "Counts have no free scale")
     if domain == "poisson" and criterion != "mse":
         fix = "Leave criterion at its default"
         _checks.fail(where, f"criterion must not be given with domain='poisson', got {criterion!r}", fix)
@@ -230,17 +259,6 @@ def _check_data_shape(where: str, intensity: Tensor, expected: tuple[int, ...]) 
     if tuple(intensity.shape[1:]) != expected:
         given = f"got {tuple(intensity.shape[1:])} per item"
         _checks.fail(where, f"intensity must have the data shape {expected} of the operator, {given}")
-
-
-def _broadcast(where: str, mask: Tensor, intensity: Tensor, data_ndim: int) -> Tensor:
-    """The mask as (1, *data) if it serves all items, else (B, *data)."""
-    try:
-        if mask.ndim <= data_ndim:
-            return mask.expand(1, *intensity.shape[intensity.ndim - data_ndim :])
-        return mask.expand(intensity.shape).reshape(-1, *intensity.shape[intensity.ndim - data_ndim :])
-    except RuntimeError:
-        rule = f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}"
-        _checks.fail(where, rule)
 
 
 class PassiveLoss(nn.Module):
@@ -267,11 +285,12 @@ class PassiveLoss(nn.Module):
     ) -> None:
         super().__init__()
         where = "PassiveLoss"
-        _check_options(where, operator, domain, criterion, reduction)
+        _check_options(where, operator, domain, criterion, normalize, reduction)
         if mask is not None:
             _checks.boolean(where, mask=mask)
-            if not mask.any():
-                _checks.fail(where, "mask must leave at least one pixel measured (True), got none", "Is it inverted?")
+            axes = min(mask.ndim, 2 if operator is None else operator.data_ndim)
+            if not mask.flatten(-axes).any(-1).all():
+                _checks.fail(where, "mask must leave each item a measured pixel (True), got none", "Is it inverted?")
         self.operator = operator
         self.domain, self.criterion, self.normalize, self.reduction = domain, criterion, normalize, reduction
         self.register_buffer("mask", mask)
