@@ -159,10 +159,38 @@ def test_an_unknown_reduction_fails_at_once(cls: Callable[..., Any]) -> None:
         cls(reduction="median")
 
 
-def test_other_options_are_checked_by_the_function() -> None:
-    metric = metrics.PSNR(data_range=0)
-    with pytest.raises(ValueError, match=r"^psnr: data_range must be a finite number above 0, got 0.$"):
-        metric.update(*batches()[0])
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: metrics.MSE(ndim=7), ValueError, "MSE: ndim must be 1, 2 or 3, got 7."),
+        (lambda: metrics.NMSE(ndim="2"), TypeError, "NMSE: ndim must be an integer of at least 1, got '2'."),
+        (
+            lambda: metrics.PSNR(data_range=-1),
+            ValueError,
+            "PSNR: data_range must be a finite number above 0, got -1.",
+        ),
+        (lambda: metrics.SSIM(win_size=4), ValueError, "SSIM: win_size must be odd, got 4. Use 3 or 5."),
+        (lambda: metrics.SSIM(data_range=0), ValueError, "SSIM: data_range must be a finite number above 0, got 0."),
+        (
+            lambda: metrics.SuccessRate(threshold=-1),
+            ValueError,
+            "SuccessRate: threshold must be a finite number above 0, got -1.",
+        ),
+        (
+            lambda: metrics.RFactor("x"),
+            TypeError,
+            "RFactor: operator must be an Operator, got str. Use one of phaseret.operators.",
+        ),
+        (
+            lambda: metrics.RFactor(mask=torch.ones(3)),
+            TypeError,
+            "RFactor: mask must be a boolean tensor, got torch.float32. Use mask.bool().",
+        ),
+    ],
+)
+def test_impossible_options_fail_at_once(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call()
 
 
 def test_without_torchmetrics_the_functions_work_and_the_classes_say_what_is_missing() -> None:
@@ -174,12 +202,20 @@ from phaseret import metrics
 print(metrics.mse(torch.ones(4, 4), torch.ones(4, 4), align=False).item())
 try:
     metrics.PSNR
-except ImportError as error:
+except AttributeError as error:
     print(error)
+print(hasattr(metrics, "PSNR"), "PSNR" in dir(metrics))
+from phaseret.metrics import *
+print(psnr is metrics.psnr)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     message = 'metrics.PSNR: the package torchmetrics must be installed. Install it with pip install "phaseret[train]".'
-    assert result.stdout.splitlines() == ["0.0", message]
+    assert result.stdout.splitlines() == ["0.0", message, "False False", "True"]
+
+
+def test_the_module_lists_its_classes() -> None:
+    assert {"PSNR", "RFactor", "psnr", "__doc__"} <= set(dir(metrics))
+    assert set(metrics.__all__) <= set(dir(metrics))
 
 
 def test_a_name_that_does_not_exist() -> None:

@@ -12,6 +12,7 @@ package torchmetrics: ``pip install "phaseret[train]"``. Several aligned metrics
 :func:`phaseret.symmetry.align` and give its result with ``align=False``.
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from phaseret import _checks
@@ -56,12 +57,27 @@ __all__ = [
     "success_rate",
 ]
 
+_CLASSES = ("MSE", "NMSE", "PSNR", "SSIM", "PoissonLogLikelihood", "RFactor", "RelativeMagnitudeError", "SuccessRate")
+if find_spec("torchmetrics") is None:
+    # A star import takes what is there.
+    for _name in _CLASSES:
+        __all__.remove(_name)
+
 
 def __getattr__(name: str) -> Any:
     """The classes for torchmetrics, which is imported when the first of them is asked for."""
-    if name not in __all__:
+    if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _checks.extra(f"metrics.{name}", "torchmetrics", "torchmetrics", "train")
+    try:
+        _checks.extra(f"metrics.{name}", "torchmetrics", "torchmetrics", "train")
+    except ImportError as error:
+        # What hasattr and inspection expect of a name that is not there.
+        raise AttributeError(str(error)) from error
     from phaseret.metrics import _torchmetrics
 
     return getattr(_torchmetrics, name)
+
+
+def __dir__() -> list[str]:
+    """The names of the module, the classes among them."""
+    return sorted({*globals(), *__all__})

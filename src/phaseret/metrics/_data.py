@@ -261,9 +261,7 @@ def predicted(
     if operator is None:
         _checks.rank(where, 2, estimate=estimate, intensity=intensity)
         operator = FourierIntensity(intensity.shape[-2:])
-    elif not isinstance(operator, Operator):
-        fix = "Use one of phaseret.operators"
-        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+    check_operator(where, operator)
     _checks.rank(where, operator.object_ndim, estimate=estimate)
     _checks.rank(where, operator.data_ndim, intensity=intensity)
     _checks.same_batch(
@@ -273,6 +271,13 @@ def predicted(
     check_data(where, intensity, field.shape[field.ndim - operator.data_ndim :])
     mask = None if mask is None else _checks.mask(where, mask, intensity)
     return field, _fft.promote(intensity), mask, operator
+
+
+def check_operator(where: str, operator: Operator) -> None:
+    """The operator is one."""
+    if not isinstance(operator, Operator):
+        fix = "Use one of phaseret.operators"
+        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
 
 
 def spectrum(where: str, obj: Tensor, operator: Fourier) -> Tensor:

@@ -208,11 +208,9 @@ def ssim(
         ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``.
     """
     data_range = _checks.number("ssim", "data_range", data_range, above=0)
-    width = _checks.integer("ssim", "win_size", win_size)
+    width = window_width("ssim", win_size)
     _checks.real("ssim", estimate=estimate, obj=obj)
     estimate, obj, axes = pair("ssim", estimate, obj, ndim)
-    if width % 2 == 0:
-        _checks.fail("ssim", f"win_size must be odd, got {width}", f"Use {width - 1} or {width + 1}")
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
         fix = f"Use win_size={smallest - 1 + smallest % 2}"
@@ -227,6 +225,14 @@ def ssim(
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     structure = (2 * cov + c2) / (var_x + var_y + c2)
     return reduce("ssim", (luminance * structure).mean(axes), reduction)
+
+
+def window_width(where: str, win_size: int) -> int:
+    """Check the width of a window, which has a middle."""
+    width = _checks.integer(where, "win_size", win_size)
+    if width % 2 == 0:
+        _checks.fail(where, f"win_size must be odd, got {width}", f"Use {width - 1} or {width + 1}")
+    return width
 
 
 def _window(x: Tensor, width: int, axes: tuple[int, ...]) -> Tensor:

@@ -12,7 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from phaseret import _checks
 from phaseret.metrics import _data, _image
-from phaseret.metrics._common import REDUCTIONS
+from phaseret.metrics._common import REDUCTIONS, item_axes
 from phaseret.operators import Operator
 
 
@@ -56,6 +56,16 @@ class _Average(Metric):
 
 class _OfObject(_Average):
     """A metric of an estimate and the true object."""
+
+    def __init__(
+        self, function: Callable[..., Tensor], reduction: str, kwargs: dict[str, Any], *, ndim: int, **options: Any
+    ) -> None:
+        where = type(self).__name__
+        item_axes(where, ndim)
+        for name in ("data_range", "threshold"):
+            if name in options:
+                _checks.number(where, name, options[name], above=0)
+        super().__init__(function, reduction, kwargs, **options, ndim=ndim)
 
     def update(self, estimate: Tensor, obj: Tensor) -> None:
         """Add a batch: (*, n1..nd) and the same."""
@@ -129,8 +139,9 @@ class SSIM(_OfObject):
         reduction: str = "mean",
         **kwargs: Any,
     ) -> None:
-        options = {"data_range": data_range, "win_size": win_size, "align": align, "ndim": ndim}
-        super().__init__(_image.ssim, reduction, kwargs, **options)
+        _image.window_width("SSIM", win_size)
+        options = {"data_range": data_range, "win_size": win_size, "align": align}
+        super().__init__(_image.ssim, reduction, kwargs, ndim=ndim, **options)
 
 
 class SuccessRate(_OfObject):
@@ -163,6 +174,11 @@ class _OfData(_Average):
         reduction: str,
         kwargs: dict[str, Any],
     ) -> None:
+        where = type(self).__name__
+        if operator is not None:
+            _data.check_operator(where, operator)
+        if mask is not None:
+            _checks.boolean(where, mask=mask)
         super().__init__(function, reduction, kwargs)
         self.operator = operator
         self.register_buffer("mask", mask)
