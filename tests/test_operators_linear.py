@@ -457,6 +457,25 @@ RULE = "fresnel_number, or distance with wavelength and pixel_size, must be give
             ValueError,
             "fresnel_number must not be 0, got 0. It is infinite at distance 0.",
         ),
+        ((4,), {"fresnel_number": 1e-320}, ValueError, "fresnel_number must give finite phases, got 1e-320."),
+        (
+            (4,),
+            {"distance": 1e300, "wavelength": 1e-300, "pixel_size": 1},
+            ValueError,
+            "distance / wavelength must give finite phases, got 1e+300 / 1e-300.",
+        ),
+        (
+            (4,),
+            {"fresnel_number": torch.ones(2)},
+            TypeError,
+            "fresnel_number must be a number or a sequence of numbers, got Tensor. Use fresnel_number.tolist().",
+        ),
+        (
+            (4,),
+            {"distance": np.ones(2), "wavelength": 1, "pixel_size": 1},
+            TypeError,
+            "distance must be a number or a sequence of numbers, got ndarray. Use distance.tolist().",
+        ),
         ((4,), {"fresnel_number": "x"}, TypeError, "fresnel_number must be a finite number, got 'x'."),
         ((4,), {"fresnel_number": []}, ValueError, "fresnel_number must hold at least one number, got []."),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -140,6 +141,10 @@ class Fresnel(Operator):
                 _checks.fail(where, f"pixel_size must be one number or {d}, got {len(sizes)}")
             ratios = [length / size for size in sizes * (d if len(sizes) == 1 else 1)]
         kernel = torch.stack([_transfer(self.fourier_shape, z, ratios, paraxial) for z in waves])
+        if not kernel.isfinite().all():
+            if fresnel_number is None:
+                _checks.fail(where, f"distance / wavelength must give finite phases, got {distance!r} / {wavelength!r}")
+            _checks.fail(where, f"fresnel_number must give finite phases, got {fresnel_number!r}")
         self.several = isinstance(distance if fresnel_number is None else fresnel_number, Sequence)
         self.register_buffer("kernel", kernel if self.several else kernel[0], persistent=False)
         self.object_ndim, self.data_ndim = d, d + self.several
@@ -180,6 +185,9 @@ class Fresnel(Operator):
 
 
 def _numbers(where: str, name: str, value: Any, *, above: float | None = None) -> list[float]:
+    if hasattr(value, "tolist") and not isinstance(value, Real):
+        rule = f"{name} must be a number or a sequence of numbers, got {type(value).__name__}"
+        _checks.fail(where, rule, f"Use {name}.tolist()", TypeError)
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if not values:
         _checks.fail(where, f"{name} must hold at least one number, got {value!r}")
