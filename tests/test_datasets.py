@@ -203,6 +203,11 @@ def test_variant_lives_where_its_images_do(device: torch.device) -> None:
     assert data[:2].device.type == device.type
 
 
+def test_mnist_takes_a_path_only() -> None:
+    with pytest.raises(TypeError, match=r"^mnist: root must be the path of a folder or None, got 3\.$"):
+        mnist(3)  # type: ignore[call-overload]
+
+
 # --- SymmetryVariant: errors -----------------------------------------------------------------------------------------
 def test_unknown_name_lists_the_names() -> None:
     message = r"^SymmetryVariant.named: name must be one of 'none', 'shift', 'flip', 'flip_shift', got 'rotate'\.$"

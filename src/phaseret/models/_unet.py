@@ -87,6 +87,9 @@ class UNet(nn.Module):
         _checks.fourier_shape("UNet", self.fourier_shape, self.object_shape)
         _checks.choice("UNet", "representation", representation, _REPRESENTATIONS)
         _checks.choice("UNet", "output", output, _OUTPUTS)
+        if isinstance(channels, str) or not isinstance(channels, Sequence):
+            fix = "Give one width per level, such as (32, 64)"
+            _checks.fail("UNet", f"channels must be a sequence of integers, got {channels!r}", fix, TypeError)
         widths = [_checks.integer("UNet", "channels", width) for width in channels]
         if not widths:
             _checks.fail("UNet", f"channels must hold at least one level, got {channels!r}")
@@ -116,6 +119,7 @@ class UNet(nn.Module):
         *rest, m = self.fourier_shape
         expected = (*rest, _fft.half_size(m) if self.onesided else m)
         _checks.real("UNet", intensity=intensity)
+        _checks.same_device("UNet", intensity=intensity, network=self.last.weight)
         if tuple(intensity.shape[-d:]) != expected:
             _checks.fail(
                 "UNet",
