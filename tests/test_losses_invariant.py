@@ -273,6 +273,16 @@ X = torch.ones(2, 3, 4)
             "invariant_loss: obj must be real or complex floating, got torch.int32. Use obj.float().",
         ),
         (
+            lambda: invariant_loss(X, X, phase="no"),
+            TypeError,
+            "invariant_loss: phase must be True, False or None, got 'no'.",
+        ),
+        (
+            lambda: InvariantLoss(phase="no"),
+            TypeError,
+            "InvariantLoss: phase must be True, False or None, got 'no'.",
+        ),
+        (
             lambda: invariant_loss(X, X[:, :2]),
             ValueError,
             "invariant_loss: shapes must be equal, got estimate (2, 3, 4), obj (2, 2, 4).",

@@ -310,6 +310,7 @@ X = torch.ones(2, 3, 4)
             TypeError,
             "align: obj must be real or complex floating, got torch.int32. Use obj.float().",
         ),
+        (lambda: align(X, X, phase="no"), TypeError, "align: phase must be True, False or None, got 'no'."),
         (lambda: align(X, X[0]), ValueError, "align: shapes must be equal, got estimate (2, 3, 4), obj (3, 4)."),
         (
             lambda: align(X[:, :0], X[:, :0]),
@@ -358,3 +359,9 @@ def test_digits_turned_and_moved_are_found_again(data_dir) -> None:  # type: ign
     assert torch.equal(found.aligned, plain)
     noisy = align(variant[:] + 0.1 * torch.randn(200, 40, 40), plain)
     assert ((noisy.shifts == found.shifts).all(-1) & (noisy.flipped == found.flipped)).double().mean() > 0.9
+
+
+def test_alignments_are_compared_by_identity() -> None:
+    first, second = align(X, X), align(X, X)
+    assert first == first
+    assert first != second

@@ -253,6 +253,16 @@ X = torch.ones(2, 3, 4)
             ValueError,
             "canonicalize: obj must hold at least one element, got shape (0, 3, 4).",
         ),
+        (
+            lambda: canonicalize(X, phase="no"),
+            TypeError,
+            "canonicalize: phase must be True, False or None, got 'no'.",
+        ),
+        (
+            lambda: Canonicalize(phase=1),
+            TypeError,
+            "Canonicalize: phase must be True, False or None, got 1.",
+        ),
         (lambda: canonicalize(X, ndim=5), ValueError, "canonicalize: ndim must be 1, 2 or 3, got 5."),
         (
             lambda: canonicalize(X, fourier_shape=(2, 9)),

@@ -143,6 +143,16 @@ X = torch.ones(5, 3, 4)
             "diagnose: dataset must be a tensor or hold tensors, got int. Use torch.stack.",
         ),
         (
+            lambda: diagnose(X / 0),
+            ValueError,
+            "diagnose: dataset must be finite, got nan or infinite values. Leave out the items that hold them.",
+        ),
+        (
+            lambda: diagnose(X, phase="no"),
+            TypeError,
+            "diagnose: phase must be True, False or None, got 'no'.",
+        ),
+        (
             lambda: diagnose([(X[0], X[0])] * 3),
             TypeError,
             "diagnose: items of dataset must be a torch.Tensor, got tuple. Use torch.as_tensor.",

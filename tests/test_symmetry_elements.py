@@ -410,6 +410,21 @@ X = torch.ones(2, 3, 4)
             "RandomSymmetry: shift must be a bool, an integer or 2 integers, got (1, 2, 3).",
         ),
         (
+            lambda: RandomSymmetry(shift=2.5),
+            TypeError,
+            "RandomSymmetry: shift must be a bool, an integer or 2 integers, got 2.5.",
+        ),
+        (
+            lambda: RandomSymmetry(phase="no"),
+            TypeError,
+            "RandomSymmetry: phase must be True, False or None, got 'no'.",
+        ),
+        (
+            lambda: some_symmetry((), (3, 4), (6, 8), real=True)(X.to("meta")),
+            ValueError,
+            "Symmetry: all tensors must lie on one device, got obj on meta, shifts on cpu. Move them with .to(device).",
+        ),
+        (
             lambda: RandomSymmetry(generator=3),
             TypeError,
             "RandomSymmetry: generator must be a torch.Generator, got 3. Use torch.Generator().manual_seed(0).",
@@ -488,3 +503,14 @@ def test_modules_show_their_options() -> None:
     assert repr(SubpixelShift((0.5, 1))) == "SubpixelShift(shifts of shape (2,), fourier_shape=None)"
     shown = "RandomSymmetry(shift=(3, 3), flip=False, phase=None, ndim=2, fourier_shape=None)"
     assert repr(RandomSymmetry(3, flip=False)) == shown
+
+
+def test_elements_are_compared_by_identity() -> None:
+    g, h = (some_symmetry((2,), (3, 4), (6, 8), real=True) for _ in range(2))
+    assert g == g
+    assert g != h
+    assert len({g, h}) == 2
+
+
+def test_random_symmetry_takes_integers_of_numpy() -> None:
+    assert RandomSymmetry(np.int64(2)).shift == RandomSymmetry(2).shift == (2, 2)

@@ -118,6 +118,12 @@ def choice(where: str, name: str, value: Any, options: Iterable[Any]) -> None:
         fail(where, f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
+def switch(where: str, name: str, value: Any) -> None:
+    """The value is True, False, or None for the default."""
+    if value is not None and not isinstance(value, bool):
+        fail(where, f"{name} must be True, False or None, got {value!r}", error=TypeError)
+
+
 def generator(where: str, value: Any) -> None:
     """The value is a source of random numbers, or None for torch's own."""
     if value is not None and not isinstance(value, torch.Generator):

@@ -157,6 +157,7 @@ class InvariantLoss(nn.Module):
         where = "InvariantLoss"
         self.ndim = item_axes(where, ndim)
         self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
+        _checks.switch(where, "phase", phase)
         self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
         self.temperature = None if temperature is None else _checks.number(where, "temperature", temperature, above=0)
         check_reduction(where, reduction)

@@ -14,7 +14,7 @@ from phaseret.symmetry._elements import Symmetry, item_axes
 from phaseret.symmetry._search import prepare, search
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Alignment:
     """What :func:`align` found and removed; one entry per item.
 

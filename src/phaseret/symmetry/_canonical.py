@@ -90,11 +90,12 @@ def canonicalize(
         instead, and every step is exact on the padded grid.
     """
     where = "canonicalize"
+    _checks.switch(where, "phase", phase)
     _checks.floating(where, obj=obj)
     d = item_axes(where, ndim, obj=obj)
     obj = _fft.promote(obj)
     object_shape = tuple(obj.shape[-d:])
-    breaks_phase = obj.is_complex() if phase is None else bool(phase)
+    breaks_phase = obj.is_complex() if phase is None else phase
     shape = grid(where, fourier_shape, object_shape)
     circle = fast_fourier_shape(object_shape, 1) if fourier_shape is None else shape
     with torch.no_grad():
@@ -175,6 +176,7 @@ class Canonicalize(nn.Module):
         self.fourier_shape = (
             None if fourier_shape is None else _checks.shape("Canonicalize", "fourier_shape", fourier_shape)
         )
+        _checks.switch("Canonicalize", "phase", phase)
         self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
 
     def forward(self, obj: Tensor) -> Tensor:

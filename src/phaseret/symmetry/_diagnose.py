@@ -20,7 +20,7 @@ from phaseret.symmetry._elements import RandomSymmetry, grid
 _ITEMS, _PAIR_VALUES = 512, 2**25
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Ambiguity:
     """What :func:`diagnose` found. All distances are between items scaled to unit norm; one entry per item.
 
@@ -120,7 +120,7 @@ def diagnose(
 
     Raises:
         TypeError: if the items are not floating tensors.
-        ValueError: if there are fewer than three items, or an option is out of range.
+        ValueError: if there are fewer than three items, values are not finite, or an option is out of range.
 
     Example:
         >>> shapes = torch.rand(100, 6, 6)
@@ -131,6 +131,9 @@ def diagnose(
     """
     where = "diagnose"
     objects = _stack(where, dataset)
+    if not objects.isfinite().all():
+        _checks.fail(where, "dataset must be finite, got nan or infinite values", "Leave out the items that hold them")
+    _checks.switch(where, "phase", phase)
     closest = _checks.number(where, "closest", closest, above=0, at_most=1)
     far = _checks.number(where, "far", far, above=0)
     count, object_shape = len(objects), tuple(objects.shape[1:])

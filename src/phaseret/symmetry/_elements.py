@@ -311,7 +311,7 @@ class GlobalPhase(nn.Module):
         return f"tensor of shape {tuple(self.theta.shape)}" if isinstance(self.theta, Tensor) else f"{self.theta}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Symmetry:
     r"""An element of the group, one per item: flip, then shift, then global phase on the padded grid.
 
@@ -358,6 +358,7 @@ class Symmetry:
         """The transformed object: (*, n1..nd) or (*, m1..md) -> (*, m1..md)."""
         where, d = "Symmetry", len(self.object_shape)
         _checks.tensor(where, obj=obj)
+        _checks.same_device(where, obj=obj, shifts=self.shifts)
         if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
             rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
             _checks.fail(where, f"{rule}, got {tuple(obj.shape)}")
@@ -473,11 +474,15 @@ class RandomSymmetry(nn.Module):
         if isinstance(shift, bool):
             self.shift = shift
         else:
-            most = (shift,) * ndim if isinstance(shift, int) else tuple(shift)
+            rule = f"shift must be a bool, an integer or {ndim} integers, got {shift!r}"
+            if not isinstance(shift, Integral | Sequence) or isinstance(shift, str):
+                _checks.fail(where, rule, error=TypeError)
+            most = (shift,) * ndim if isinstance(shift, Integral) else tuple(shift)
             if len(most) != ndim:
-                _checks.fail(where, f"shift must be a bool, an integer or {ndim} integers, got {shift!r}")
+                _checks.fail(where, rule)
             self.shift = tuple(_checks.integer(where, "shift", s, at_least=0) for s in most)
         _checks.generator(where, generator)
+        _checks.switch(where, "phase", phase)
         self.flip, self.phase, self.generator = bool(flip), phase, generator
         self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
 
