@@ -1,13 +1,12 @@
 """How often each algorithm finds the object, and how long it takes: Marchesini's question on our data.
 
-    PHASERET_DATA_DIR=... python benchmarks/quality_solvers.py [digits crystals objects noise logo] [--count 100]
+    PHASERET_DATA_DIR=... python benchmarks/quality_solvers.py [digits objects noise crystals] [--count 100]
 
 - digits: MNIST 28 in 64, noise-free, box support, non-negative, 1000 iterations, five starts each.
 - crystals: synthetic crystals after Elser, Lan, Bendory (2018), made here: support size only, DC unknown; one crystal
   of each size for each 20 of --count. Their atoms are random; the published ones are graded by hardness.
 - objects: digits with a smooth random phase (complex), tight and loose support.
 - noise: digits at four photon levels; the error is that of the aligned object.
-- logo: the measured pattern, known and loose support.
 
 Success is an aligned relative error, |estimate - object| / |object|, below 5 %. "best" is the best of all starts by
 residual. Without PHASERET_DATA_DIR the digits are those that `phaseret.datasets.mnist` finds.
@@ -23,7 +22,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -201,39 +199,6 @@ def run_crystals(count: int) -> Iterator[Row]:
                 "log10 of median": round(math.log10(median), 2) if math.isfinite(median) else None,
                 "log10 of iterations per solution, published (easy, medium, hard)": log10,
                 "seconds": round(time.perf_counter() - began, 1),
-            }
-
-
-def run_logo(_: int) -> Iterator[Row]:
-    """The measured pattern: residual, and correlation with the reconstruction from the known support."""
-    folder = os.environ.get("PHASERET_DATA_DIR")
-    if not folder:
-        print("logo: PHASERET_DATA_DIR is not set")
-        return
-    data = np.load(Path(folder) / "measured" / "esrf_logo_cdi.npz")
-    intensity = torch.from_numpy(np.fft.ifftshift(data["intensity"]).copy())
-    mask = torch.from_numpy(np.fft.ifftshift(data["valid"]).copy())
-    support = torch.from_numpy(data["support"] > 0)
-    rows, columns = support.any(1).nonzero(), support.any(0).nonzero()
-    box = torch.zeros_like(support)
-    box[int(rows[0]) - 6 : int(rows[-1]) + 7, int(columns[0]) - 6 : int(columns[-1]) + 7] = True
-    truth = solvers.reconstruct(
-        intensity, mask=mask, support=support, constraint="nonnegative", schedule="6*(hio:50,er:20)", starts=3
-    ).obj
-    for case, inside in (("known support", support), ("box, 6 pixels wider", box)):
-        for schedule in ("12*(hio:50,er:20)", "raar:700,er:140", "rrr:700,er:140", "oss:700,er:140"):
-            r = solvers.reconstruct(
-                intensity, mask=mask, support=inside, constraint="nonnegative", schedule=schedule, starts=3
-            )
-            aligned = pr.symmetry.align(r.objs, truth.expand_as(r.objs)).aligned
-            inner = (aligned * truth).sum((-1, -2)) / (aligned.norm(dim=(-1, -2)) * truth.norm())
-            yield {
-                "case": f"logo, {case}",
-                "algorithm": schedule,
-                "residuals": [round(e, 4) for e in r.errors.tolist()],
-                "correlations": [round(c, 3) for c in inner.tolist()],
-                "agreement": [round(a, 3) for a in r.agreement.tolist()],
-                "seconds per start": round(r.seconds / 3, 1),
             }
 
 
