@@ -35,22 +35,25 @@ def rule(x: np.ndarray, circle: tuple[int, ...]) -> tuple[float, list[float]]:
         mean = sum(abs(x[k]) ** 2 * np.exp(2j * np.pi * k[i] / m) for k in np.ndindex(*x.shape))
         centre.append(float(np.angle(mean)) * m / (2 * np.pi))
 
-    def weight(k: tuple[float, ...]) -> float:
-        total = 0.0
-        for i, m in enumerate(circle):
-            alpha = 2 * np.pi * (k[i] - centre[i]) / m
-            total += 2 * np.exp(-i / 2) * (np.sin(alpha) + np.sin(2 * alpha) / 4)
-        return float(np.sin(total))
+    def angles(k: list[float]) -> list[float]:
+        return [2 * np.pi * (k[i] - centre[i]) / m for i, m in enumerate(circle)]
+
+    def oblique(alpha: list[float]) -> float:
+        total = sum(2 * np.exp(-i / 2) * (np.sin(a) + np.sin(2 * a) / 4) for i, a in enumerate(alpha))
+        return float(np.sin(total)) / 16
 
     odd = 0.0
     for k in np.ndindex(*x.shape):
-        odd += abs(x[k]) ** 2 * weight(k)
+        alpha = angles(list(k))
+        skewness = sum(np.sin(a) * (1 - np.cos(a)) / 2**i for i, a in enumerate(alpha))
+        odd += abs(x[k]) ** 2 * (skewness + oblique(alpha))
         for i, m in enumerate(circle):
             following, half = list(k), [float(j) for j in k]
             following[i] = (k[i] + 1) % m
             half[i] += 0.5
             step = x[tuple(following)] if following[i] < x.shape[i] else 0
-            odd += 2 * np.exp(-i / 2) * weight(tuple(half)) * (np.conj(x[k]) * step).imag
+            alpha = angles(half)
+            odd += (np.sin(alpha[i]) + oblique(alpha)) / 2**i * (np.conj(x[k]) * step).imag
     return odd, centre
 
 

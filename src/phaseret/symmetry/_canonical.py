@@ -14,8 +14,9 @@ from phaseret.symmetry._elements import Symmetry, grid, item_axes, margins
 
 # An even symmetric object's centre lies between two pixels; rounding noise must not decide which one is taken.
 _ROUND_UP = 0.5 + 2.0**-10
-# The direction of the flip's odd function: incommensurate, so that the symmetries of a pixel grid do not cancel in it.
-_DIRECTION = tuple(2 * math.exp(-i / 2) for i in range(3))
+# The oblique part of the flip's odd function: small, for the rest varies less between similar objects, and of a
+# direction so incommensurate that the symmetries of a pixel grid do not cancel in it.
+_SHARE, _DIRECTION = 1 / 16, tuple(2 * math.exp(-i / 2) for i in range(3))
 
 
 def canonicalize(
@@ -35,14 +36,14 @@ def canonicalize(
     1. Centre c: the circular mean of the pixel positions on the padded grid, weighted by :math:`w = |x|^2`, along each
        axis. With :math:`\alpha_i(k) = 2 \pi (k_i - c_i) / m_i`, which moves along with the object:
     2. Flip: conjugate-flip the object if the following is negative, an odd function of it that its twin has with the
-       opposite sign: a moment of the weights, and for complex objects of the phase gradient, under one odd function of
-       the place that is symmetric in no direction,
+       opposite sign: the third circular moment of the weights, plus for complex objects the first moment of the phase
+       gradient, each with a small oblique part that sees what is not in the sums over rows and columns,
 
-       .. math:: \sum_k w_k \sin \varphi(\alpha(k))
-                 + \sum_i c_i \sum_k \sin \varphi(\alpha(k + \tfrac12 e_i)) \, \mathrm{Im}\, \overline{x_k} x_{k + e_i},
-                 \qquad \varphi(\alpha) = \sum_i c_i (\sin \alpha_i + \tfrac14 \sin 2 \alpha_i),
-                 \qquad c_i = 2 e^{-(i - 1) / 2}
+       .. math:: \sum_k w_k \Big[ \sum_i 2^{1-i} \sin \alpha_i (1 - \cos \alpha_i) + \tfrac{1}{16} \sin \varphi \Big]
+                 + \sum_i 2^{1-i} \sum_k \Big[ \sin \alpha_i + \tfrac{1}{16} \sin \varphi \Big]_{k + e_i / 2}
+                 \mathrm{Im}\, \overline{x_k} x_{k + e_i}
 
+       with :math:`\varphi = \sum_i 2 e^{(1 - i) / 2} (\sin \alpha_i + \tfrac14 \sin 2 \alpha_i)`.
     3. Shift: by whole pixels, so that c comes closest to the middle of the box, and no further than the non-zero
        pixels stay inside the box. With `fourier_shape`, to the middle of the padded grid without that limit.
     4. Phase: the sum of the pixels becomes real and not negative; for real objects, a sign.
@@ -120,7 +121,8 @@ def _element(
     largest = obj.abs().amax(axes, keepdim=True)
     obj = obj / torch.where(largest > 0, largest, 1)
     weights = _fft.power(obj)
-    centres, around, place = [], [], torch.zeros_like(weights)
+    centres, around = [], []
+    skewness, place = torch.zeros_like(weights), torch.zeros_like(weights)
     for i, (n, m) in enumerate(zip(object_shape, circle, strict=True)):
         others = [k for k in axes if k != i - d]
         density = weights.sum(others) if others else weights
@@ -128,15 +130,17 @@ def _element(
         mean = torch.atan2((density * angle.sin()).sum(-1), (density * angle.cos()).sum(-1))
         centres.append(mean * m / (2 * torch.pi))
         around.append((angle - mean[..., None]).reshape(*batch, *[1] * i, n, *[1] * (d - 1 - i)))
+        skewness = skewness + around[i].sin() * (1 - around[i].cos()) / 2**i
         place = place + _DIRECTION[i] * _bent(around[i])
-    odd = (weights * place.sin()).sum(axes)
+    odd = (weights * (skewness + _SHARE * place.sin())).sum(axes)
     if obj.is_complex():
         for i, (n, m) in enumerate(zip(object_shape, circle, strict=True)):
             following = obj.roll(-1, i - d)
             if m > n:
                 following.narrow(i - d, n - 1, 1).zero_()
             between = place + _DIRECTION[i] * (_bent(around[i] + torch.pi / m) - _bent(around[i]))
-            odd = odd + _DIRECTION[i] * (between.sin() * (obj.conj() * following).imag).sum(axes)
+            moment = (around[i] + torch.pi / m).sin() + _SHARE * between.sin()
+            odd = odd + (moment * (obj.conj() * following).imag).sum(axes) / 2**i
     flipped = (odd < 0) & flip
     shifts = torch.zeros(*batch, d, dtype=torch.long, device=obj.device)
     if shift:
