@@ -207,7 +207,6 @@ TASKS: dict[str, Callable[[int], Iterator[Row]]] = {
     "objects": run_objects,
     "noise": run_noise,
     "crystals": run_crystals,
-    "logo": run_logo,
 }
 
 
