@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import phaseret as pr
-from phaseret.interop import from_deepinv, loss_to_deepinv, to_deepinv
+from phaseret.interop import from_deepinv, loss_from_deepinv, loss_to_deepinv, to_deepinv
 
 
 @pytest.fixture
@@ -59,6 +59,16 @@ def test_our_losses_are_called_as_their_losses(deepinv: ModuleType) -> None:
         torch.testing.assert_close(value, ours(estimate, target))
 
 
+def test_their_losses_are_called_as_ours(deepinv: ModuleType) -> None:
+    obj, estimate = torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8)
+    operator = pr.operators.FourierIntensity((16, 16))
+    measured = loss_from_deepinv(deepinv.loss.MCLoss(), to_deepinv(operator, (8, 8)))
+    expected = pr.losses.passive_loss(estimate, operator(obj), domain="intensity")
+    torch.testing.assert_close(measured(estimate, operator(obj)), expected)
+    supervised = loss_from_deepinv(deepinv.loss.SupLoss(torch.nn.MSELoss()))
+    torch.testing.assert_close(supervised(estimate, obj), pr.losses.supervised_loss(estimate, obj))
+
+
 @pytest.mark.filterwarnings("ignore:Complex modules:UserWarning")
 def test_their_random_operator_is_one_of_ours(deepinv: ModuleType) -> None:
     physics = deepinv.physics.RandomPhaseRetrieval(m=90, img_size=(1, 4, 5), rng=torch.Generator().manual_seed(0))
@@ -86,6 +96,7 @@ def test_their_random_operator_is_one_of_ours(deepinv: ModuleType) -> None:
             torch.nn.Identity(),
             "from_deepinv: physics must have a linear part B and its B_adjoint, got Identity",
         ),
+        (loss_from_deepinv, "mc", "loss_from_deepinv: loss must be a deepinv loss, got str"),
         (loss_to_deepinv, torch.nn.MSELoss(), "loss_to_deepinv: loss must be a PassiveLoss, .* got MSELoss"),
     ],
 )

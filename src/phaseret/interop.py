@@ -4,6 +4,7 @@
 
 - `to_deepinv` gives a deepinv ``Physics`` from one of our operators, for deepinv's trainer, losses and noise models.
 - `loss_to_deepinv` gives a deepinv ``Loss`` from one of our losses, for its trainer.
+- `loss_from_deepinv` gives a loss called as ours, ``loss(estimate, target)``, from a deepinv ``Loss``.
 - `from_deepinv` gives one of our operators from a deepinv ``PhaseRetrieval`` physics, for our losses and solvers.
 
 Nothing is needed for plain PyTorch and Lightning, where operators and losses are used as the Modules they are.
@@ -22,7 +23,7 @@ from phaseret import _checks
 from phaseret.losses import InvariantLoss, PassiveLoss, SupervisedLoss
 from phaseret.operators import Operator
 
-__all__ = ["from_deepinv", "loss_to_deepinv", "to_deepinv"]
+__all__ = ["from_deepinv", "loss_from_deepinv", "loss_to_deepinv", "to_deepinv"]
 
 
 def _deepinv(where: str) -> Any:
@@ -142,3 +143,32 @@ def loss_to_deepinv(loss: nn.Module) -> Any:
         rule = f"loss must be a PassiveLoss, SupervisedLoss or InvariantLoss, got {type(loss).__name__}"
         _checks.fail(where, rule, error=TypeError)
     return _loss_class(_deepinv(where).loss.Loss)(loss)
+
+
+class _LossFromDeepinv(nn.Module):
+    def __init__(self, loss: nn.Module, physics: nn.Module | None) -> None:
+        super().__init__()
+        self.loss, self.physics = loss, physics
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Any:
+        """The loss of (estimate, target)."""
+        return self.loss(x_net=estimate, x=target, y=target, physics=self.physics, model=None)
+
+
+def loss_from_deepinv(loss: nn.Module, physics: Any = None) -> nn.Module:
+    """A loss called as ours, (estimate, target), from one of deepinv.
+
+    Args:
+        loss: A ``deepinv.loss.Loss`` that needs no model. It is given the target both as the image x and as the
+            measurement y, and takes the one it knows: ``SupLoss`` the image, ``MCLoss`` the measurement.
+        physics: The deepinv physics of a loss on measurements; see `to_deepinv`.
+
+    Returns:
+        A Module.
+
+    Raises:
+        TypeError: if loss is not a Module.
+    """
+    if not isinstance(loss, nn.Module):
+        _checks.fail("loss_from_deepinv", f"loss must be a deepinv loss, got {type(loss).__name__}", error=TypeError)
+    return _LossFromDeepinv(loss, physics)
