@@ -265,3 +265,9 @@ def test_a_support_that_the_data_cannot_determine_is_warned_of():
     support[:10, :10] = True
     with pytest.warns(UserWarning, match="HIO: the support holds 100 of 144 pixels; above one half the data do not"):
         solvers.HIO(2)(GOOD, support=support)
+
+
+@pytest.mark.parametrize("support", [(28, 28), "box", [[True]]])
+def test_a_support_of_the_wrong_kind_is_named(support: object) -> None:
+    with pytest.raises(TypeError, match=r"RRR: support must be a torch\.Tensor, got"):
+        pr.solvers.RRR(n_iter=2)(torch.rand(16, 16), support=support)

@@ -118,6 +118,7 @@ def prepare(
     ObjectConstraint.check(
         where, support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range
     )
+    _checks.boolean(where, **{k: v for k, v in {"mask": mask, "support": support}.items() if v is not None})
     _checks.same_device(where, intensity=intensity, mask=mask, support=support)
     intensity = _fft.promote(intensity)
     shape = tuple(intensity.shape[-ndim:])
