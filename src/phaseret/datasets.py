@@ -147,7 +147,8 @@ class SymmetryVariant(Dataset[Tensor]):
 
     A flip turns a random half of the images (exactly half of them, rounded down) top-down and left-right, conjugated
     if they are complex; a shift then puts each image at a random place on the canvas. Both are drawn once, from the
-    seed: item i is always the same, whatever the order of access and the number of workers. The canvas is part of
+    seed: item i is always the same, whatever the order of access and the number of workers, until `set_epoch` draws
+    them anew. The canvas is part of
     the object: a 28 x 28 digit on the default canvas is an object of 32 x 32 and needs data of at least 63 x 63.
 
     Args:
@@ -197,10 +198,27 @@ class SymmetryVariant(Dataset[Tensor]):
         self.object_shape = _checks.shape(where, "canvas", canvas) if shift else size
         if len(self.object_shape) != len(size) or any(c < n for c, n in zip(self.object_shape, size, strict=True)):
             _checks.fail(where, f"canvas must be at least the images' {size}, got {self.object_shape}")
-        generator = torch.Generator().manual_seed(_checks.integer(where, "seed", seed, at_least=0))
+        self.flip, self.seed = bool(flip), _checks.integer(where, "seed", seed, at_least=0)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw all flips and places anew, from the seed and this number alone: augmentation by symmetry.
+
+        Call it before each epoch; a new dataset is at epoch 0. Neither the number of workers of a `DataLoader` nor
+        an interrupted training changes what an item is in an epoch.
+
+        Example:
+            >>> data = SymmetryVariant(torch.rand(10, 28, 28))
+            >>> first = data[:]
+            >>> data.set_epoch(1)
+            >>> torch.equal(data[:], first)
+            False
+        """
+        epoch = _checks.integer("SymmetryVariant.set_epoch", "epoch", epoch, at_least=0)
+        generator = torch.Generator().manual_seed((self.seed + (epoch << 32)) % 2**63)
         # Both are always drawn, so that the variants of one seed flip the same images and place them alike.
-        count, device = len(images), images.device
-        half = torch.randperm(count, generator=generator)[: count // 2 if flip else 0]
+        count, device, size = len(self.images), self.images.device, self.images.shape[1:]
+        half = torch.randperm(count, generator=generator)[: count // 2 if self.flip else 0]
         self.flipped = torch.zeros(count, dtype=torch.bool).index_fill(0, half, True).to(device)
         rooms = [c - n + 1 for c, n in zip(self.object_shape, size, strict=True)]
         places = [torch.randint(room, (count,), generator=generator) for room in rooms]

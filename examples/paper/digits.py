@@ -1,0 +1,123 @@
+"""One network, one objective, one set of digits: the training that several experiments are made of.
+
+Settings (all optional but images and epochs): variant, objective, domain, representation, channels, photons, noise_seed
+and those of `training.fit`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import phaseret as pr
+from paper.scoring import scores
+from training import Patterns, Settings, estimate, finish, finished, fit, load_weights
+
+FOURIER_SHAPE = (64, 64)
+HELD_OUT = 20  # one training image in so many is for early stopping, not for training
+DEFAULTS: Settings = {
+    "variant": "flip_shift",
+    "objective": "dnn_p",
+    "domain": "magnitude",
+    "representation": "magnitude",
+    "channels": [32, 64, 128, 256],
+    "photons": None,  # per detector pixel; None: no noise
+    "test_images": 1000,
+    "seed": 0,
+    "augment": False,
+}
+
+
+class Objective:
+    """(network, objects, intensities) -> loss, for the objectives of the paper and beyond."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name, self.domain, self.photons = settings["objective"], settings["domain"], settings["photons"]
+
+    def __call__(self, net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+        estimate = net(intensity)
+        if self.name == "dnn_v":
+            return pr.losses.supervised_loss(estimate, obj)
+        if self.name == "canonical":
+            return pr.losses.supervised_loss(estimate, pr.symmetry.canonicalize(obj))
+        if self.name == "invariant":
+            return pr.losses.invariant_loss(estimate, obj)
+        if self.domain == "poisson":
+            # The likelihood is that of counts; how many an item has in all is what was set.
+            counts_per_unit = self.photons / intensity.mean((-2, -1), keepdim=True).clamp_min(1e-12)
+            return pr.losses.passive_loss(
+                estimate * counts_per_unit.sqrt(), intensity * counts_per_unit, domain="poisson"
+            )
+        return pr.losses.passive_loss(estimate, intensity, domain=self.domain)
+
+
+def network(settings: Settings, object_shape: tuple[int, ...]) -> nn.Module:
+    """The U-Net of the settings, with the weights of its seed."""
+    torch.manual_seed(settings["seed"])
+    return pr.models.UNet(
+        object_shape,
+        FOURIER_SHAPE,
+        output="unit",
+        representation=settings["representation"],
+        channels=settings["channels"],
+    )
+
+
+def measured(objects: Tensor, photons: float | None, seed: int) -> Tensor:
+    """What the detector records of the objects: noise-free, or so many photons a pixel on average."""
+    intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
+    if photons is None:
+        return intensities
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat(
+        [
+            pr.noise.poisson_noise(part, photons_per_pixel=photons, generator=generator)
+            for part in intensities.split(1000)
+        ]
+    )
+
+
+def patterns(settings: Settings, images: Tensor, seed: int) -> Patterns:
+    """The variant of these images that the settings name, and its intensities."""
+    objects = pr.datasets.SymmetryVariant.named(settings["variant"], images, seed=seed)
+    noisy = None if settings["photons"] is None else measured(objects[:], settings["photons"], seed)
+    return Patterns(objects, pr.operators.FourierIntensity(FOURIER_SHAPE), noisy, settings["augment"])
+
+
+def test_patterns(settings: Settings, data: Path | None) -> tuple[Tensor, Tensor]:
+    """Test objects, the same for every seed, and their intensities."""
+    settings = {**DEFAULTS, **settings}
+    test = patterns(settings, pr.datasets.mnist(data, train=False)[: settings["test_images"]], 2)
+    return test[:]
+
+
+def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]:
+    """Train one network and score it on the test digits; a finished training is read from its folder.
+
+    Writes metrics.json, estimates.npy (of the test digits) and best.ckpt into the folder.
+    """
+    settings = {**DEFAULTS, **settings}
+    done = finished(folder, settings)
+    if done is not None:
+        return done
+    images = pr.datasets.mnist(data)[: settings["images"]]
+    split = len(images) - len(images) // HELD_OUT
+    training = patterns(settings, images[:split], settings["seed"])
+    validation = patterns({**settings, "augment": False}, images[split:], settings["seed"] + 1)
+    net = network(settings, training.objects.object_shape)
+    took = fit(net, Objective(settings), training, validation, settings, folder, title="/".join(folder.parts[-3:]))
+    objects, intensities = test_patterns(settings, data)
+    estimates = estimate(net, intensities, settings.get("bfloat16", False))
+    np.save(folder / "estimates.npy", estimates.half().numpy())
+    return finish(folder, settings, {**scores(estimates, objects), **took})
+
+
+def trained(folder: Path, settings: Settings, object_shape: tuple[int, ...]) -> nn.Module:
+    """The network that `train` left in the folder."""
+    net = network({**DEFAULTS, **settings}, object_shape)
+    load_weights(net, folder / "best.ckpt")
+    return net.eval()

@@ -1,0 +1,89 @@
+"""Fig. 5 as numbers: four variants of the digits, four objectives, one U-Net and one budget.
+
+DNN-V learns the objects, DNN-P their intensities; "invariant" learns the objects up to symmetry, "canonical" learns one
+representative of each object's copies (active symmetry breaking).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from paper import digits
+from paper.experiment import Context, Result, Row
+from paper.scoring import as_pixels
+from training import run_all
+
+VARIANTS = ("none", "shift", "flip", "flip_shift")
+OBJECTIVES = {"dnn_v": "DNN-V", "dnn_p": "DNN-P", "invariant": "invariant", "canonical": "canonical"}
+PANELS, PANEL_ROWS = 3, 5
+
+
+def settings_of(context: Context, variant: str, objective: str, seed: int) -> dict[str, Any]:
+    """The settings of one training."""
+    shared = {key: value for key, value in context.config.items() if key not in ("seeds", "headline_seeds")}
+    return {**shared, "variant": variant, "objective": objective, "seed": seed, "bfloat16": context.bfloat16}
+
+
+def run(context: Context) -> Result:
+    """Train every variant with every objective, the headline variant with several seeds."""
+    config = context.config
+    headline = [("flip_shift", seed) for seed in config["headline_seeds"]]
+    others = [(variant, seed) for variant in VARIANTS[:-1] for seed in config["seeds"]]
+    calls = []
+    for variant, seed in [*headline, *others]:
+        for objective in OBJECTIVES:
+            folder = context.folder / variant / objective / f"seed{seed}"
+            calls.append((settings_of(context, variant, objective, seed), context.mnist, folder))
+    metrics = run_all(digits.train, calls, context.jobs)
+    rows: list[Row] = []
+    arrays: dict[str, Any] = {}
+    for (settings, data, folder), found in zip(calls, metrics, strict=True):
+        variant, objective, seed = settings["variant"], settings["objective"], settings["seed"]
+        rows.append({"variant": variant, "objective": objective, "seed": seed, **found})
+        if seed == config["headline_seeds"][0]:
+            count = PANELS * PANEL_ROWS
+            objects, _ = digits.test_patterns(settings, data)
+            arrays[f"{variant} truth"] = as_pixels(objects[:count])
+            estimates = torch.from_numpy(np.load(folder / "estimates.npy")[:count]).float()
+            arrays[f"{variant} {objective}"] = as_pixels(estimates)
+    rows.sort(key=lambda row: (VARIANTS.index(row["variant"]), list(OBJECTIVES).index(row["objective"]), row["seed"]))
+    budget = {"images": config["images"], "epochs": max(row["epochs"] for row in rows)}
+    return Result(rows, config["headline_seeds"], budget, arrays)
+
+
+def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
+    """The paper's panels for the headline variant, and the aligned PSNR of everything."""
+    columns = ["truth", *OBJECTIVES]
+    figure = Figure(figsize=(15, 8.2), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1, 0.85])
+    panels = upper.subfigures(1, PANELS, wspace=0.03)
+    for number, panel in enumerate(panels):
+        axes = panel.subplots(PANEL_ROWS, len(columns), gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+        for column, name in enumerate(columns):
+            axes[0, column].set_title(OBJECTIVES.get(name, name), fontsize=9)
+            for row in range(PANEL_ROWS):
+                image = arrays[f"flip_shift {name}"][number * PANEL_ROWS + row]
+                axes[row, column].imshow(image, cmap="gray", vmin=0, vmax=255)
+                axes[row, column].axis("off")
+    left, right = lower.subplots(1, 2)
+    for axis, key, label in (
+        (left, "aligned_psnr", "aligned PSNR (dB)"),
+        (right, "relative_magnitude_error", "relative magnitude error"),
+    ):
+        for number, (objective, title) in enumerate(OBJECTIVES.items()):
+            for place, variant in enumerate(VARIANTS):
+                found = [r[key] for r in rows if (r["variant"], r["objective"]) == (variant, objective)]
+                at = place + 0.2 * (number - 1.5)
+                axis.bar(at, np.mean(found), 0.18, color=f"C{number}", label=title if place == 0 else None)
+                axis.plot([at] * len(found), found, "k.", markersize=4)
+        axis.set_xticks(range(len(VARIANTS)), [variant.replace("_", " + ") for variant in VARIANTS])
+        axis.set_ylabel(label)
+        axis.set_axisbelow(True)
+        axis.grid(axis="y", alpha=0.3)
+    left.set_ylim(10)
+    left.legend(ncols=4, fontsize=9, loc="upper center")
+    return figure
