@@ -272,7 +272,7 @@ def check_resumable(checkpoint: Path, settings: Settings) -> None:
 
 def quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*(does not have many workers|exists and is not empty|no `seed` set).*")
+    warnings.filterwarnings("ignore", ".*(does not have many workers|exists and is not empty|smaller than the logging interval|LeafSpec).*")
 
 
 # --- several trainings ------------------------------------------------------------------------------------------------

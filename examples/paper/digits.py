@@ -96,7 +96,7 @@ def test_patterns(settings: Settings, data: Path | None) -> tuple[Tensor, Tensor
 
 
 def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]:
-    """Train one network and score it on the test digits; a finished training is read from its folder.
+    """Train one network and apply it to the test digits; what the training took. One that is done is not repeated.
 
     Writes metrics.json, estimates.npy (of the test digits) and best.ckpt into the folder.
     """
@@ -110,10 +110,18 @@ def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]
     validation = patterns({**settings, "augment": False}, images[split:], settings["seed"] + 1)
     net = network(settings, training.objects.object_shape)
     took = fit(net, Objective(settings), training, validation, settings, folder, title="/".join(folder.parts[-3:]))
-    objects, intensities = test_patterns(settings, data)
+    _, intensities = test_patterns(settings, data)
     estimates = estimate(net, intensities, settings.get("bfloat16", False))
-    np.save(folder / "estimates.npy", estimates.half().numpy())
-    return finish(folder, settings, {**scores(estimates, objects), **took})
+    np.save(folder / "estimates.npy", estimates.numpy())
+    return finish(folder, settings, took)
+
+
+def scored(settings: Settings, data: Path | None, folder: Path) -> tuple[dict[str, float], Tensor, Tensor]:
+    """Scores of the estimates that `train` left in the folder, the estimates, and the test objects."""
+    objects, _ = test_patterns(settings, data)
+    estimates = torch.from_numpy(np.load(folder / "estimates.npy"))
+    # The relative magnitude error is that of noise-free data, also where noisy ones were measured.
+    return scores(estimates, objects), estimates, objects
 
 
 def trained(folder: Path, settings: Settings, object_shape: tuple[int, ...]) -> nn.Module:

@@ -11,8 +11,9 @@ import phaseret as pr
 
 #: An output is a copy of the object if their correlation after alignment is at least this.
 COPY = 0.9
-#: An output is a superposition if each of two copies has at least this share in the combination that fits best.
-SHARE = 0.2
+#: An output is a superposition of the object and its flip if both have at least this share in the combination of the
+#: two that fits best, and if that correlates with the output by at least RESEMBLANCE.
+SHARE, RESEMBLANCE = 0.2, 0.7
 
 
 def scores(estimates: Tensor, objects: Tensor, intensities: Tensor | None = None) -> dict[str, float]:
@@ -58,7 +59,7 @@ def copies(estimates: Tensor, objects: Tensor) -> dict[str, Tensor]:
     is_copy = torch.maximum(of_object, of_flip) >= COPY
     is_object = is_copy & (of_object >= of_flip)
     is_flip = is_copy & (of_flip > of_object)
-    superposed = ~is_copy & (least >= SHARE) & (both > torch.maximum(of_object, of_flip))
+    superposed = ~is_copy & (least >= SHARE) & (both >= RESEMBLANCE)
     moved = (torch.where(is_flip[:, None], turned.shifts, straight.shifts) != 0).any(1)
     return {
         "is_object": is_object,
