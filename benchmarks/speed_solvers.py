@@ -4,16 +4,22 @@
 
 A row is one algorithm at one size, with the residual taken every 10 iterations, from the public API: the time of a
 whole run divided by its iterations, so that preparing the data and comparing the starts is paid too. `textbook hio`
-is HIO as it is usually written in torch. The peer solvephase is measured, on one pattern, when it is installed.
+is HIO as it is usually written in torch. solvephase and cohere-core are measured, on one pattern, where they are
+installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
+import tempfile
 import warnings
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 
 import phaseret as pr
@@ -40,13 +46,11 @@ def textbook(magnitude: torch.Tensor, support: torch.Tensor, x: torch.Tensor, n_
     return x
 
 
-def peers(magnitude: torch.Tensor, support: torch.Tensor, n_iter: int) -> dict[str, Callable[[], object]]:
-    """HIO of other packages, one pattern after the other where they take only one."""
-    found: dict[str, Callable[[], object]] = {}
+def solvephase_hio(magnitude: torch.Tensor, support: torch.Tensor, n_iter: int) -> dict[str, Callable[[], object]]:
     try:
         solvephase = importlib.import_module("solvephase")
     except ImportError:
-        return found
+        return {}
     image, inside = torch.fft.fftshift(magnitude[0]).numpy(), support.numpy()
 
     def run() -> None:
@@ -61,13 +65,40 @@ def peers(magnitude: torch.Tensor, support: torch.Tensor, n_iter: int) -> dict[s
             tol=0.0,
         )
 
-    return found | {"solvephase hio": run}
+    return {"solvephase hio": run}
+
+
+def cohere_hio(magnitude: torch.Tensor, n_iter: int) -> dict[str, Callable[[], object]]:
+    """Its objects are complex, its support is half of the frame along each axis, its residual is taken every time.
+
+    The time of its iterations alone: files, which it begins with, are read before.
+    """
+    try:
+        phasing = importlib.import_module("cohere_core.controller.phasing")
+    except ImportError:
+        return {}
+    parameters = {"algorithm_sequence": f"{n_iter}*HIO", "initial_support_area": (0.5, 0.5)}
+    found: dict[str, Callable[[], object]] = {}
+    for library in ("np", "torch"):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            file = f"{folder}/data.npy"
+            np.save(file, torch.fft.fftshift(magnitude[0]).numpy())
+            phasing.set_lib_from_pkg(library)
+            ready = phasing.create_rec(dict(parameters), file, library, -1, debug=True)
+
+        def run(library: str = library, ready: Any = ready) -> None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                phasing.set_lib_from_pkg(library)
+                ready.iterate()
+
+        found[f"cohere hio, {library}"] = run
+    return found
 
 
 def case(shape: tuple[int, ...], seconds: float) -> list[dict[str, object]]:
     """All candidates at one size."""
     batch, *grid = shape
-    n_iter = 200 if batch * grid[0] * grid[1] < 2**20 else 40
+    n_iter, cohere_iter = (100, 20) if batch * grid[0] * grid[1] < 2**20 else (40, 5)
     object_shape = tuple(m // 2 for m in grid)
     obj = torch.rand(batch, *object_shape)
     intensity = pr.operators.fourier_intensity(obj, grid)
@@ -78,12 +109,13 @@ def case(shape: tuple[int, ...], seconds: float) -> list[dict[str, object]]:
     candidates: dict[str, Callable[[], object]] = {"pair": lambda: torch.fft.irfft2(torch.fft.rfft2(start), s=grid)}
     # batch-iterations in one call
     work = {"pair": 1.0, "textbook hio": 10.0, "solvephase hio": n_iter / batch}
+    work |= {f"cohere hio, {library}": cohere_iter / batch for library in ("np", "torch")}
     for name, algorithm in ALGORITHMS.items():
         solver = algorithm(n_iter)
         candidates[name] = lambda solver=solver: solver(intensity, support=support, constraint="nonnegative")
     candidates["hio complex"] = lambda: pr.solvers.HIO(n_iter)(intensity, support=support)
     candidates["textbook hio"] = lambda: textbook(magnitude, padded, start, 10)
-    others = peers(magnitude, padded, n_iter)
+    others = solvephase_hio(magnitude, padded, n_iter) | cohere_hio(magnitude, cohere_iter)
     rows: list[dict[str, object]] = []
     for name, result in compare(candidates | others, "pair", seconds=seconds, least_rounds=5).items():
         done = work.get(name, float(n_iter))

@@ -39,8 +39,8 @@ def compare(
 
     repeats = {}
     for name, function in candidates.items():
-        once(function, 2)
-        repeats[name] = max(1, round(0.02 / once(function, 2)))
+        once(function, 1)
+        repeats[name] = max(1, round(0.02 / once(function, 1)))
     rounds: dict[str, list[float]] = {name: [] for name in candidates}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(rounds[reference]) < least_rounds:
