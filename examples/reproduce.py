@@ -76,7 +76,11 @@ def report(name: str, folder: Path) -> None:
     figure = importlib.import_module(MODULES[name]).draw(rows, arrays)
     replace(folder / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=100, bbox_inches="tight"))
     for row in rows:
-        print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+        print(
+            "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+        )
     print(folder / f"{name}.png")
 
 
@@ -112,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report(name, options.results)
             continue
         context = Context(
-            configuration(name, options.preset), data, options.out / options.preset / name, options.jobs, bfloat16_is_fast()
+            configuration(name, options.preset),
+            data,
+            options.out / options.preset / name,
+            options.jobs,
+            bfloat16_is_fast(),
         )
         try:
             result = importlib.import_module(MODULES[name]).run(context)

@@ -157,7 +157,7 @@ class Lines(Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, Training)
-        done, values = trainer.current_epoch + 1, trainer.callback_metrics
+        done = trainer.current_epoch + 1
         left = module.seconds / max(module.images, 1) * module.seen * (trainer.max_epochs - done)
         speed = f"{module.images / module.seconds:.0f} images/s, {left:.0f} s left"
         value = float(trainer.callback_metrics["validation"])
@@ -272,7 +272,9 @@ def check_resumable(checkpoint: Path, settings: Settings) -> None:
 
 def quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*(does not have many workers|exists and is not empty|smaller than the logging interval|LeafSpec).*")
+    warnings.filterwarnings(
+        "ignore", ".*(does not have many workers|exists and is not empty|smaller than the logging interval|LeafSpec).*"
+    )
 
 
 # --- several trainings ------------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ class Objective:
     """(network, objects, intensities) -> loss, for the objectives of the paper and beyond."""
 
     def __init__(self, settings: Settings) -> None:
-        self.name, self.domain, self.photons = settings["objective"], settings["domain"], settings["photons"]
+        self.name, self.domain = settings["objective"], settings["domain"]
+        self.photons = settings["photons"] or 100.0  # of noise-free data: some number that a likelihood can be of
 
     def __call__(self, net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
         estimate = net(intensity)
@@ -47,7 +48,7 @@ class Objective:
         if self.name == "invariant":
             return pr.losses.invariant_loss(estimate, obj)
         if self.domain == "poisson":
-            # The likelihood is that of counts; how many an item has in all is what was set.
+            # The likelihood is that of counts.
             counts_per_unit = self.photons / intensity.mean((-2, -1), keepdim=True).clamp_min(1e-12)
             return pr.losses.passive_loss(
                 estimate * counts_per_unit.sqrt(), intensity * counts_per_unit, domain="poisson"
@@ -67,24 +68,24 @@ def network(settings: Settings, object_shape: tuple[int, ...]) -> nn.Module:
     )
 
 
-def measured(objects: Tensor, photons: float | None, seed: int) -> Tensor:
-    """What the detector records of the objects: noise-free, or so many photons a pixel on average."""
-    intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
-    if photons is None:
-        return intensities
+def counted(objects: Tensor, photons: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Photons that the detector counts, so many a pixel on average, and the intensity that one of them stands for."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.cat(
-        [
-            pr.noise.poisson_noise(part, photons_per_pixel=photons, generator=generator)
-            for part in intensities.split(1000)
-        ]
-    )
+    counts, units = [], []
+    for part in objects.split(1000):
+        clean = pr.operators.fourier_intensity(part, FOURIER_SHAPE)
+        counts.append(pr.noise.poisson_noise(clean, photons_per_pixel=photons, counts=True, generator=generator))
+        units.append(clean.mean((-2, -1), keepdim=True) / photons)
+    return torch.cat(counts), torch.cat(units)
 
 
 def patterns(settings: Settings, images: Tensor, seed: int) -> Patterns:
     """The variant of these images that the settings name, and its intensities."""
     objects = pr.datasets.SymmetryVariant.named(settings["variant"], images, seed=seed)
-    noisy = None if settings["photons"] is None else measured(objects[:], settings["photons"], seed)
+    noisy = None
+    if settings["photons"] is not None:
+        counts, unit = counted(objects[:], settings["photons"], seed)
+        noisy = counts * unit
     return Patterns(objects, pr.operators.FourierIntensity(FOURIER_SHAPE), noisy, settings["augment"])
 
 

@@ -46,7 +46,10 @@ def run(context: Context) -> Result:
         rows.append({"variant": variant, "objective": objective, "seed": seed, **found, **cost})
         if seed == first[1]:
             shown = slice(PANELS * PANEL_ROWS)
-            arrays[f"{variant} truth"], arrays[f"{variant} {objective}"] = as_pixels(objects[shown]), as_pixels(estimates[shown])
+            arrays[f"{variant} truth"], arrays[f"{variant} {objective}"] = (
+                as_pixels(objects[shown]),
+                as_pixels(estimates[shown]),
+            )
     rows.sort(key=lambda row: (VARIANTS.index(row["variant"]), list(OBJECTIVES).index(row["objective"]), row["seed"]))
     budget = {"images": config["images"], "epochs": max(row["epochs"] for row in rows)}
     return Result(rows, config["headline_seeds"], budget, arrays)
