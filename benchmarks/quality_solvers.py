@@ -242,6 +242,7 @@ def run_crystals(count: int) -> Iterator[Row]:
                     support_size=8 * atoms,
                     constraint="nonnegative",
                     seed=start,
+                    check_every=1,
                     callback=solved,
                 )
                 spent.append(r.iterations[-1])

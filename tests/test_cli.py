@@ -339,7 +339,7 @@ def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.Captur
     stack[3] = 0
     np.save("holes.npy", stack)
     said = fails('reconstruct holes.npy --ndim 2 --block 2 --support 3,3 --schedule "er:2" -o r.h5', capsys)
-    assert "error: patterns 2 to 3: load_intensity: intensity must hold a value above 0 in every pattern, got" in said
+    assert "error: patterns 2 to 3: intensity must hold a value above 0 in every pattern, got" in said
 
 
 def port() -> int:
@@ -383,7 +383,7 @@ def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: py
     assert (first.returncode, second.returncode, out) == (1, -9, ""), err
     assert "Traceback" not in err
     said = err.splitlines()[-1]
-    assert said.startswith("phaseret reconstruct: error: reconstruct: a process was lost or stopped ("), err
+    assert said.startswith("phaseret reconstruct: error: a process was lost or stopped ("), err
     assert "; not finished: process 1 of 2; 4 of 5 blocks are kept in r.h5.parts. The same command again" in said
     assert listing(folder / "r.h5.parts") == {f"00000{i}.npz" for i in (0, 1, 2, 4)} | {"run.json"}
 
@@ -424,6 +424,14 @@ def test_compare_removes_the_symmetries(folder: Path, capsys: pytest.CaptureFixt
     assert found["relative_error"] == pytest.approx(0, abs=1e-3)
     assert found["ssim"] == pytest.approx(1)
     assert found["frc"]["value"] == pytest.approx([1] * 7, abs=1e-3)
+
+
+def test_compare_says_that_it_took_the_object_of_a_pattern(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("simulate pattern.npy -o new.h5", capsys)[0] == 0
+    out = run("compare new.h5 pattern.npy", capsys)[1]
+    assert "A                 new.h5: the object that this pattern was made from, entry_1/image_1/data\n" in out
+    assert "B                 pattern.npy\n" in out
+    assert "correlation       1.0000" in out
 
 
 def test_compare_equals_the_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -471,28 +479,30 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("info none.h5", "phaseret info: error: load_intensity: path must name a file, got 'none.h5', which does not"),
+        ("info none.h5", "phaseret info: error: path must name a file, got 'none.h5', which does not"),
         ("info text", "path must name a file of a known kind, got 'text'"),
         ("info cut.h5", "cut.h5 must be a whole HDF5 file, got the error: "),
         ("info evil.npy", "path must name a file without pickled Python objects, got 'evil.npy'"),
         (
             "info stack.npy",
-            "ndim must be given for 'data' of stack.npy with the shape (5, 10, 9). Use ndim=2 for a stack",
+            "error: --ndim must be given for 'data' of stack.npy with the shape (5, 10, 9). Use --ndim 2 for a stack of",
         ),
         ("info pattern.h5 --kind amplitude", "kind must be one of 'intensity', 'magnitude', got 'amplitude'"),
-        ("info pattern.h5::none", "key must name an array of pattern.h5, got 'none'"),
+        ("info pattern.h5::none", "KEY in FILE::KEY must name an array of pattern.h5, got 'none'"),
+        ("info two.npz", "FILE::KEY must say which array of two.npz to read, got None. It holds 'a'"),
+        ("info masked.npz", "--mask-is must say what the non-zero pixels of 'mask' of masked.npz are. Pass --mask-is "),
         ("info pattern.h5 --center 99,0", "center must be a pixel inside the frame (24, 20), got (99, 0)"),
         ("info pattern.h5 --mask stack.npy", "mask must have the shape (24, 20)"),
         ("info negative.npy", "intensity must hold a measured pixel in every pattern, got none"),
         ("info zero.npy", "intensity must hold a value above 0 in every pattern, got none"),
         (
             "info pattern.h5 --figure old.h5",
-            "path must not exist yet, got 'old.h5'. Choose another path or set overwrite",
+            "path must not exist yet, got 'old.h5'. Choose another path or use --overwrite.",
         ),
         ("info pattern.h5 --figure p.xyz", "the ending of path must be one of "),
         (
             "reconstruct pattern.h5 -o old.h5",
-            "phaseret reconstruct: error: reconstruct: path must not exist yet, got 'old",
+            "phaseret reconstruct: error: path must not exist yet, got 'old",
         ),
         ("reconstruct pattern.h5 -o none/r.h5", "path must lie in an existing folder, got 'none'"),
         ("reconstruct pattern.h5 -o r.h5 --figure old.h5", "path must not exist yet, got 'old.h5'"),
@@ -507,9 +517,12 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("reconstruct stack.h5 -o r.h5 --block 0", "block must be an integer of at least 1, got 0"),
         (
             "reconstruct stack.h5 -o r.h5 --checkpoint-every 9",
-            "checkpoint_every must be None for a stack, got 9. A stack",
+            "--checkpoint-every must be left out for a stack, got 9. A stack is kept by blocks: use --block.",
         ),
         ("reconstruct stack.h5 -o r.h5 --timeout 0", "timeout must be a finite number above 0, got 0.0"),
+        ("reconstruct pattern.h5 -o r.tif", "the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', got"),
+        ("reconstruct pattern.h5 -o r.h5 --figure p.xyz", "the ending of path must be one of "),
+        ("reconstruct bare.h5 -o r.h5", "Give --support or --support-size, or --constraint nonnegative."),
         ("simulate negative.npy -o r.h5", "negative.npy must be finite, non-negative and above 0 somewhere"),
         (
             "simulate complex.npy -o r.h5",
@@ -520,7 +533,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "simulate pattern.npy -o r.tif",
             "the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'",
         ),
-        ("simulate pattern.npy -o r.h5 --fourier-shape 12,12", "fourier_shape must be at least (19, 17) = 2n-1"),
+        ("simulate pattern.npy -o r.h5 --fourier-shape 12,12", "--fourier-shape must be at least (19, 17) = 2n-1"),
         ("simulate pattern.npy -o r.h5 --photons -3", "photons must be a finite number above 0, got -3.0"),
         ("simulate pattern.npy -o r.h5 --size 3", "size must be two numbers for a picture of two axes, got (3,)"),
         (
@@ -528,6 +541,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "zero.npy must be finite, non-negative and above 0 somewhere",
         ),
         ("compare pattern.npy stack.npy", "A and B must be single objects with equally many axes, one to three, got ("),
+        (
+            "compare bare.h5 pattern.npy",
+            "bare.h5 must hold an object, got a diffraction pattern. Reconstruct it first, or",
+        ),
         ("compare pattern.npy zero.npy", "A and B must be finite, and above 0 somewhere"),
         ("compare pattern.npy text", "path must name a file of a known kind, got 'text'"),
     ],
@@ -542,11 +559,41 @@ def test_whatever_is_wrong_is_one_line(
     np.save("negative.npy", -np.ones((8, 8)))
     np.save("zero.npy", np.zeros((10, 9)))
     np.save("complex.npy", np.ones((4, 4), np.complex64))
+    np.savez("two.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
+    np.savez("masked.npz", intensity=np.ones((4, 4)), mask=np.ones((4, 4)))
+    pr.io.save_intensity("bare.h5", pr.operators.fourier_intensity(digit(), (24, 20)))
     before = {name: (folder / name).read_bytes() for name in listing(folder)}
     said = fails(line, capsys)
     assert message in said
     after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert after == before
+
+
+def test_a_colour_picture_is_no_pattern(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("colour.png")
+    said = fails("reconstruct colour.png -o r.h5", capsys)
+    assert "got a colour picture. A diffraction pattern is needed; of a picture of the object, make one with " in said
+    assert said.endswith("make one with phaseret simulate.\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["reconstruct pattern.h5 -o r.h5", "info pattern.h5", "simulate pattern.npy -o r.h5"]
+)
+def test_a_missing_matplotlib_is_said_before_the_work(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    interrupt_after(0, monkeypatch, AssertionError("the work began"))
+    said = fails(f"{command} --figure r.png", capsys)
+    assert 'the package matplotlib must be installed. Install it with pip install "phaseret[demo]".' in said
+    assert not {"r.h5", "r.png"} & listing(folder)
+
+
+def test_advice_is_given_in_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shifted = np.roll(pr.operators.fourier_intensity(digit(), (24, 20)).numpy(), (14, 9), (0, 1))
+    np.save("shifted.npy", shifted)
+    assert "of the frame: load it with --center 14,9" in run("info shifted.npy", capsys)[1]
 
 
 def test_unforeseen_errors_are_one_line_too(
@@ -588,6 +635,6 @@ def test_the_installed_command_runs(folder: Path) -> None:
     found = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True)
     assert found.returncode == 1
     assert found.stdout == ""
-    expected = "save_intensity: x.h5 must be writable, got the error: the disk is full. Free some space."
+    expected = "x.h5 must be writable, got the error: the disk is full. Free some space."
     assert found.stderr == f"phaseret simulate: error: {expected}\n"
     assert listing(folder) == {"pattern.h5", "pattern.npy", "stack.h5", "stack.npy"}

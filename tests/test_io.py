@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import phaseret as pr
+from phaseret import _output
 from phaseret.io import _files
 
 h5py = pytest.importorskip("h5py")
@@ -284,9 +285,19 @@ def test_friedel_symmetry_equals_a_slow_search() -> None:
     assert found.friedel == pytest.approx(best, rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (32, 40), (33, 34)])
+def test_inspect_does_not_warn_of_an_object_that_fills_its_half_of_the_frame(shape: tuple[int, int]) -> None:
+    obj = torch.rand(16, 16) + 0.1
+    found = pr.io.inspect(pr.io.as_measurement(pr.operators.fourier_intensity(obj, shape)))
+    assert found.object_shape == (16, 16)
+    assert found.warnings == ()
+
+
 def test_inspect_warns_of_what_is_wrong() -> None:
     crowded = pr.operators.fourier_intensity(torch.rand(16, 16), (31, 31))
-    assert "fills the frame" in pr.io.inspect(pr.io.as_measurement(crowded)).warnings[0]
+    assert "fills the frame: the object just fits" in pr.io.inspect(pr.io.as_measurement(crowded)).warnings[0]
+    large = torch.fft.fft2(torch.rand(32, 32) * (torch.arange(32) < 24)).abs().square()
+    assert "fills the frame" in pr.io.inspect(pr.io.as_measurement(large)).warnings[0]
     stopped = pr.operators.fourier_intensity(torch.rand(8, 8), (32, 32))
     stopped[0, 0] = float("nan")
     assert "the zero frequency was not measured" in pr.io.inspect(pr.io.as_measurement(stopped)).warnings[0]
@@ -680,7 +691,7 @@ def test_surprising_axes_and_types(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold one real number per pixel, got complex64"):
         pr.io.load_intensity(tmp_path / "complex.npy")
     pytest.importorskip("PIL.Image").fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "c.png")
-    with pytest.raises(ValueError, match=r"must hold one real number per pixel, got a colour picture"):
+    with pytest.raises(ValueError, match=r"per pixel, got a colour picture\. A diffraction pattern is needed"):
         pr.io.load_intensity(tmp_path / "c.png")
 
 
@@ -793,6 +804,31 @@ def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder.h5"]
 
 
+def test_check_output_finds_what_would_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pr.io.check_output(tmp_path / "x.h5")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"check_output: the ending of path must be one of '.cxi'"):
+        pr.io.check_output(tmp_path / "x.tif")
+    (tmp_path / "x.npz").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"check_output: path must not exist yet"):
+        pr.io.check_output(tmp_path / "x.npz")
+    pr.io.check_output(tmp_path / "x.npz", overwrite=True)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r"check_output: the package h5py must be installed"):
+        pr.io.check_output(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.npz"])
+def test_a_pattern_is_not_taken_for_an_object(name: str, tmp_path: Path) -> None:
+    pr.io.save_intensity(tmp_path / name, torch.rand(8, 8))
+    with pytest.raises(ValueError, match=r"load_object: .* must hold an object, got a diffraction pattern\. Reconstr"):
+        pr.io.load_object(tmp_path / name)
+    obj = torch.rand(4, 4)
+    simulated = pr.io.as_measurement(pr.operators.fourier_intensity(obj, (8, 8)), obj=obj)
+    pr.io.save_intensity(tmp_path / name, simulated, overwrite=True)
+    assert torch.equal(pr.io.load_object(tmp_path / name), obj)
+
+
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     """The size a process may write is limited, which fails the same way as a full disk."""
     pytest.importorskip("resource")
@@ -813,13 +849,13 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
 
 
 def interrupted(path: Path) -> None:
-    with _files.written("here", path, overwrite=False) as temporary:
+    with _output.written("here", path, overwrite=False) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
 
 
 def overtaken(path: Path) -> None:
-    with _files.written("here", path, overwrite=False) as temporary:
+    with _output.written("here", path, overwrite=False) as temporary:
         temporary.write_text("ours")
         path.write_text("theirs")
 

@@ -90,6 +90,18 @@ def test_lines_and_volumes_are_shown(shape: tuple[int, ...], what: str) -> None:
     assert len(titles(pr.plotting.plot_pattern(measurement))) == 1
 
 
+def test_a_reconstruction_plots_and_saves_itself(tmp_path: Path) -> None:
+    measurement, result = problem(items=2)
+    assert titles(result.plot(measurement=measurement, index=1)) == titles(
+        pr.plotting.plot_reconstruction(result, measurement=measurement, index=1)
+    )
+    result.save(tmp_path / "r.npz", measurement=measurement)
+    assert torch.equal(pr.solvers.Reconstruction(**pr.io.load_reconstruction(tmp_path / "r.npz")).objs, result.objs)
+    with pytest.raises(FileExistsError, match=r"save_reconstruction: path must not exist yet"):
+        result.save(tmp_path / "r.npz")
+    result.save(tmp_path / "r.npz", overwrite=True)
+
+
 def test_one_pattern_of_a_stack_is_shown() -> None:
     measurement, result = problem(items=3)
     figure = pr.plotting.plot_reconstruction(result, measurement=measurement, index=1)
@@ -170,6 +182,19 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"save_figure: path must not exist yet"):
         pr.plotting.save_figure(tmp_path / "x.png", figure)
     assert (tmp_path / "x.png").read_text() == "precious"
+
+
+def test_check_figure_finds_what_would_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pr.plotting.check_figure(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"check_figure: the ending of path must be one of .*'png'.*, got 'xyz'"):
+        pr.plotting.check_figure(tmp_path / "x.xyz")
+    (tmp_path / "x.png").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"check_figure: path must not exist yet"):
+        pr.plotting.check_figure(tmp_path / "x.png")
+    pr.plotting.check_figure(tmp_path / "x.png", overwrite=True)
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    with pytest.raises(ImportError, match=r"check_figure: the package matplotlib must be installed"):
+        pr.plotting.check_figure(tmp_path / "x.pdf")
 
 
 def test_a_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

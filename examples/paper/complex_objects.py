@@ -129,7 +129,9 @@ def run(context: Context) -> Result:
 
     def solve(method: str, schedule: str | None, support: Tensor, starts: int, **more: Any) -> None:
         began = time.perf_counter()
-        result = pr.solvers.reconstruct(intensities, schedule, support=support, starts=starts, constraint="complex")
+        result = pr.solvers.reconstruct(
+            intensities, schedule=schedule, support=support, starts=starts, constraint="complex"
+        )
         add(method, result.obj, time.perf_counter() - began, schedule=schedule or "default", starts=starts, **more)
 
     box = torch.ones(28, 28, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """Network, then solver: how often RRR and HIO finish, against iterations, from networks' outputs and random starts.
 
-The networks are those of fig5 (variant flip_shift, first seed; trained here if they are not there). A digit is solved if
-its aligned relative error is below 5 %. In rows with "support" the solver is also given the support that the network's
+The networks are those of fig5 (variant flip_shift, first seed; trained here if they are not there). A digit is solved
+if its aligned relative error is below 5 %. In rows with "support" the solver is also given the support that the network's
 output shows (values above `threshold`, grown by a pixel) for all but the last `box_iterations`; the best classical
 recipe is `classical`, with the number of starts that solves most. Times are per image, network included.
 """
@@ -83,7 +83,7 @@ def run(context: Context) -> Result:
                 add(name, solver, iterations, seconds, second.obj, support=True)
     for recipe in config["classical"]:
         result = pr.solvers.reconstruct(
-            intensities, recipe["schedule"], support=box, constraint="nonnegative", starts=recipe["starts"]
+            intensities, schedule=recipe["schedule"], support=box, constraint="nonnegative", starts=recipe["starts"]
         )
         total = recipe["starts"] * max(result.iterations)
         title = f"{recipe['schedule']}, best of {recipe['starts']}"

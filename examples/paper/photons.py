@@ -75,7 +75,7 @@ def run(context: Context) -> Result:
 def reconstruct(schedule: str, intensities: Tensor) -> pr.solvers.Reconstruction:
     """The best of three starts by residual."""
     box = torch.ones(28, 28, dtype=torch.bool)
-    return pr.solvers.reconstruct(intensities, schedule, support=box, constraint="nonnegative", starts=STARTS)
+    return pr.solvers.reconstruct(intensities, schedule=schedule, support=box, constraint="nonnegative", starts=STARTS)
 
 
 # --- solver, then network ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ The floor plan: a module imports only from the lines below its own::
     4  plotting  interop
     3  losses  metrics  solvers  models  datasets  io
     2  symmetry  projections  noise
-    1  operators
+    1  operators  _output
     0  _fft  _checks
 """
 
@@ -24,6 +24,8 @@ from phaseret import (
     solvers,
     symmetry,
 )
+
+solvers._result.ABOVE.update(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
 
 __version__ = "0.1.0"
 

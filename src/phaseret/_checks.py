@@ -7,19 +7,44 @@ values on request. ``where`` is the name of the public function or class that wa
 
 from __future__ import annotations
 
+import difflib
+import functools
 import importlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def fail(where: str, what: str, fix: str = "", error: type[Exception] = ValueError) -> NoReturn:
     """Raise `error` with the project's wording: ``where: what. fix.``."""
-    raise error(f"{where}: {what}." + (f" {fix}." if fix else ""))
+    end = "" if fix.endswith("?") else "."
+    raise error(f"{where}: {what}." + (f" {fix}{end}" if fix else ""))
+
+
+def speaks_for(worker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator of a function whose work the Module `worker` does: errors say the name that the user called."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except (TypeError, ValueError) as error:
+                message = str(error)
+                if message.startswith(f"{worker}: "):
+                    error.args = (function.__name__ + message.removeprefix(worker),)
+                raise
+
+        return call
+
+    return decorate
 
 
 def extra(where: str, module: str, package: str, name: str) -> Any:
@@ -37,7 +62,11 @@ def tensor(where: str, **tensors: Any) -> None:
         if not isinstance(value, Tensor):
             fail(where, f"{name} must be a torch.Tensor, got {type(value).__name__}", "Use torch.as_tensor", TypeError)
         if value.numel() == 0:
-            fail(where, f"{name} must hold at least one element, got shape {tuple(value.shape)}")
+            fail(
+                where,
+                f"{name} must hold at least one element, got shape {tuple(value.shape)}",
+                "Leave out empty batches",
+            )
 
 
 def floating(where: str, **tensors: Any) -> None:
@@ -88,14 +117,23 @@ def rank(where: str, at_least: int, **tensors: Tensor) -> None:
     """Every argument has at least `at_least` axes."""
     for name, value in tensors.items():
         if value.ndim < at_least:
-            fail(where, f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}")
+            fix = "The last axes are those of one item; add missing ones with unsqueeze"
+            fail(where, f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}", fix)
+
+
+def item_axes(where: str, ndim: Any, **tensors: Tensor) -> int:
+    """The number of axes of one item is 1, 2 or 3, and the tensors have that many; returns it."""
+    if integer(where, "ndim", ndim) > 3:
+        fail(where, f"ndim must be 1, 2 or 3, got {ndim}", "All axes before those of one item are a batch")
+    rank(where, ndim, **tensors)
+    return int(ndim)
 
 
 def same_shape(where: str, **tensors: Tensor) -> None:
     """All arguments have one shape."""
     if len({tuple(value.shape) for value in tensors.values()}) > 1:
         listing = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
-        fail(where, f"shapes must be equal, got {listing}")
+        fail(where, f"shapes must be equal, got {listing}", "Expand, index or reshape one of them")
 
 
 def same_batch(where: str, first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> None:
@@ -115,13 +153,16 @@ def choice(where: str, name: str, value: Any, options: Iterable[Any]) -> None:
     """The value is one of the options."""
     options = tuple(options)
     if value not in options:
-        fail(where, f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+        words = [option for option in options if isinstance(option, str)]
+        close = difflib.get_close_matches(value, words) if isinstance(value, str) else []
+        fix = f"Did you mean {close[0]!r}?" if close else "Choose one of these"
+        fail(where, f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}", fix)
 
 
 def switch(where: str, name: str, value: Any) -> None:
     """The value is True, False, or None for the default."""
     if value is not None and not isinstance(value, bool):
-        fail(where, f"{name} must be True, False or None, got {value!r}", error=TypeError)
+        fail(where, f"{name} must be True, False or None, got {value!r}", f"Use bool({name})", TypeError)
 
 
 def generator(where: str, value: Any) -> None:
@@ -145,7 +186,7 @@ def number(
     rules += [f"at most {at_most}"] * (at_most is not None)
     rule = "a finite number" + (" " + " and ".join(rules) if rules else "")
     if isinstance(value, bool) or not isinstance(value, Real):
-        fail(where, f"{name} must be {rule}, got {value!r}", error=TypeError)
+        fail(where, f"{name} must be {rule}, got {value!r}", f"Use float({name}), or one number", TypeError)
     result = float(value)
     inside = (
         math.isfinite(result)
@@ -154,16 +195,16 @@ def number(
         and (at_most is None or result <= at_most)
     )
     if not inside:
-        fail(where, f"{name} must be {rule}, got {value!r}")
+        fail(where, f"{name} must be {rule}, got {value!r}", "Choose a number in this range")
     return result
 
 
 def integer(where: str, name: str, value: Any, *, at_least: int = 1) -> int:
     """The value is an integer of at least `at_least`; returns it as an int."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}", error=TypeError)
+        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use int({name})", TypeError)
     if value < at_least:
-        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}")
+        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use {at_least} or more")
     return int(value)
 
 
@@ -173,13 +214,13 @@ def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, Integral) and not isinstance(value, bool):
         fail(where, f"{name} must be a sequence of sizes, got {given!r}", f"Use ({given}, {given})", TypeError)
     if not isinstance(value, Sequence) or isinstance(value, str):
-        fail(where, f"{name} must be a sequence of sizes, got {given!r}", error=TypeError)
+        fail(where, f"{name} must be a sequence of sizes, got {given!r}", "Use a tuple such as (64, 64)", TypeError)
     if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in value):
-        fail(where, f"{name} must hold integers, got {given!r}", error=TypeError)
+        fail(where, f"{name} must hold integers, got {given!r}", "Use int() of each size", TypeError)
     if not 1 <= len(value) <= 3:
-        fail(where, f"{name} must have one to three sizes, got {given!r}")
+        fail(where, f"{name} must have one to three sizes, got {given!r}", "Leave out the axes of the batch")
     if any(size < 1 for size in value):
-        fail(where, f"{name} must hold positive sizes, got {given!r}")
+        fail(where, f"{name} must hold positive sizes, got {given!r}", "Use sizes of at least 1")
     return tuple(int(size) for size in value)
 
 

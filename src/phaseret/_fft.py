@@ -348,6 +348,17 @@ def fourier_shift(x: Tensor, shifts: Tensor, shape: Sequence[int]) -> Tensor:
     return adjoint_half(field, shape, shape, "forward")
 
 
+def recomputed(function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
+    """`function` of the arguments; nothing else is kept for the gradient, for which it is computed again.
+
+    The transforms of `torch.func` cannot compute again: for them everything is kept.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return function(*args)
+    result: Tensor = checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+    return result
+
+
 def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, chunk: int | None) -> Tensor:
     """`function` of a batch, computed `chunk` items at a time.
 
@@ -358,7 +369,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, c
         return function(x)
     pieces = x.reshape(-1, *x.shape[x.ndim - item_axes :]).split(chunk)
     if x.requires_grad and torch.is_grad_enabled():
-        results = [checkpoint(function, piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
+        results = [recomputed(function, piece) for piece in pieces]
     else:
         results = [function(piece) for piece in pieces]
     result = torch.cat(results)

@@ -54,7 +54,8 @@ def to_deepinv(operator: Operator, object_shape: Sequence[int] | None = None, *,
     """
     where = "to_deepinv"
     if not isinstance(operator, Operator):
-        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", error=TypeError)
+        fix = "Use one of phaseret.operators"
+        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
     deepinv = _deepinv(where)
     linear = deepinv.physics.LinearPhysics(
         A=lambda x, **_: operator.linear(x), A_adjoint=lambda y, **_: operator.adjoint(y, object_shape)
@@ -141,7 +142,7 @@ def loss_to_deepinv(loss: nn.Module) -> Any:
     where = "loss_to_deepinv"
     if not isinstance(loss, (PassiveLoss, SupervisedLoss, InvariantLoss)):
         rule = f"loss must be a PassiveLoss, SupervisedLoss or InvariantLoss, got {type(loss).__name__}"
-        _checks.fail(where, rule, error=TypeError)
+        _checks.fail(where, rule, "Use one of phaseret.losses", TypeError)
     return _loss_class(_deepinv(where).loss.Loss)(loss)
 
 
@@ -170,5 +171,6 @@ def loss_from_deepinv(loss: nn.Module, physics: Any = None) -> nn.Module:
         TypeError: if loss is not a Module.
     """
     if not isinstance(loss, nn.Module):
-        _checks.fail("loss_from_deepinv", f"loss must be a deepinv loss, got {type(loss).__name__}", error=TypeError)
+        rule = f"loss must be a deepinv loss, got {type(loss).__name__}"
+        _checks.fail("loss_from_deepinv", rule, "Use one of deepinv.loss", TypeError)
     return _LossFromDeepinv(loss, physics)

@@ -154,7 +154,7 @@ def _check_photons(
 ) -> None:
     if photons_per_pixel is not None and total_photons is not None:
         given = f"photons_per_pixel={photons_per_pixel!r} and total_photons={total_photons!r}"
-        _checks.fail(where, f"at most one number of photons must be given, got {given}")
+        _checks.fail(where, f"at most one number of photons must be given, got {given}", "Leave out one of them")
     for name, value in (("photons_per_pixel", photons_per_pixel), ("total_photons", total_photons)):
         if value is not None:
             _checks.number(where, name, value, above=0)
@@ -543,7 +543,9 @@ def beam_stop(
     radius = _checks.number("beam_stop", "radius", radius, at_least=0)
     mask = _fft.arrange(_fft.frequency_radius(shape, shape) > radius, len(shape), onesided, centered)
     if not mask.any():
-        _checks.fail("beam_stop", f"radius must leave pixels of the shape {shape}, got {radius}")
+        _checks.fail(
+            "beam_stop", f"radius must leave pixels of the shape {shape}, got {radius}", "Choose a smaller one"
+        )
     return mask.to(device)
 
 

@@ -3,7 +3,7 @@
 Which one should I use? :func:`plot_pattern` before a reconstruction, :func:`plot_reconstruction` after it: it shows not
 only the object but also whether the starts agree, since a small residual alone is no proof. :func:`plot_comparison`
 puts two objects side by side. Each gives a `matplotlib.figure.Figure` without touching any global state, which a
-notebook shows and :func:`save_figure` writes.
+notebook shows and :func:`save_figure` writes; :func:`check_figure` tells before a long run whether it will.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, metrics
+from phaseret._output import check_free, written
 from phaseret.io import Measurement
-from phaseret.io._files import written
 from phaseret.operators import FourierIntensity
 from phaseret.solvers import Reconstruction
 from phaseret.symmetry import align
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
+__all__ = ["check_figure", "plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
 
 _INCHES = 4.0
 
@@ -164,10 +164,34 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool
         ValueError: if Matplotlib does not know the format.
     """
     where = "save_figure"
-    ending = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
-    _checks.choice(where, "the ending of path", ending, sorted(figure.canvas.get_supported_filetypes()))
+    ending = _check(where, path, overwrite)
     with written(where, path, overwrite) as temporary:
         figure.savefig(temporary, format=ending)
+
+
+def check_figure(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Fail now, and not after a long run, if :func:`save_figure` could not write there.
+
+    Args:
+        path: As of `save_figure`.
+        overwrite: As of `save_figure`.
+
+    Raises:
+        FileExistsError: if the file exists and `overwrite` is False.
+        FileNotFoundError: if its folder does not exist.
+        ImportError: if Matplotlib is not installed.
+        ValueError: if Matplotlib does not know the format.
+    """
+    _check("check_figure", path, overwrite)
+
+
+def _check(where: str, path: str | os.PathLike[str], overwrite: bool) -> str:
+    """The format of a picture that can be written."""
+    check_free(where, path, overwrite)
+    canvas = _checks.extra(where, "matplotlib.backend_bases", "matplotlib", "demo").FigureCanvasBase
+    ending = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
+    _checks.choice(where, "the ending of path", ending, sorted(canvas.get_supported_filetypes()))
+    return ending
 
 
 def _item(where: str, x: Tensor, axes: int, index: int) -> Tensor:

@@ -12,18 +12,25 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, io, metrics, noise, operators, plotting, symmetry
-from phaseret.io._files import check_free
+from phaseret.io._load import pattern_object
 
 
 def info(options: argparse.Namespace) -> None:
     """``phaseret info``."""
-    if options.figure:
-        check_free("info", options.figure, options.overwrite)
+    check_outputs(options)
     measurement = load_pattern(options)
     found = io.inspect(measurement)
     if options.figure:
         plotting.save_figure(options.figure, plotting.plot_pattern(measurement), overwrite=options.overwrite)
     print(_json(dataclasses.asdict(found)) if options.json else found)
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Whatever is wrong with the files to be written is found before anything is read or computed."""
+    if getattr(options, "output", None):
+        io.check_output(options.output, overwrite=options.overwrite)
+    if options.figure:
+        plotting.check_figure(options.figure, overwrite=options.overwrite)
 
 
 def load_pattern(options: argparse.Namespace) -> io.Measurement:
@@ -59,8 +66,7 @@ def split(file: str) -> tuple[str, str | None]:
 
 def simulate(options: argparse.Namespace) -> None:
     """``phaseret simulate``."""
-    for file in filter(None, (options.output, options.figure)):
-        check_free("simulate", file, options.overwrite)
+    check_outputs(options)
     obj = _picture(options.image, options.size)
     support = obj.abs() > 0
     if options.phase:
@@ -109,12 +115,13 @@ def _picture(file: str, size: tuple[int, ...] | None) -> Tensor:
 
 def compare(options: argparse.Namespace) -> None:
     """``phaseret compare``."""
-    if options.figure:
-        check_free("compare", options.figure, options.overwrite)
-    objects = []
+    check_outputs(options)
+    objects, sources = [], []
     for file in (options.estimate, options.object):
         path, key = split(file)
+        name = None if key else pattern_object(path)
         objects.append(io.load_object(path, key=key))
+        sources.append(f"{file}: the object that this pattern was made from, {name}" if name else file)
     estimate, obj = _same_shape(*objects)
     ndim = obj.ndim
     found = symmetry.align(estimate, obj, ndim=ndim, scale=True)
@@ -126,6 +133,8 @@ def compare(options: argparse.Namespace) -> None:
     norm = float(obj.abs().square().sum())
     inner = float((aligned.conj() * obj).sum().abs()) / (math.sqrt(norm * float(aligned.abs().square().sum())) or 1.0)
     scores = {
+        "a": sources[0],
+        "b": sources[1],
         "shift": found.shifts.tolist(),
         "flipped": bool(found.flipped),
         "phase": float(found.phase),
@@ -163,6 +172,8 @@ def _same_shape(*objects: Tensor) -> tuple[Tensor, Tensor]:
 
 def _comparison(scores: dict[str, Any]) -> str:
     rows = [
+        ("A", scores["a"]),
+        ("B", scores["b"]),
         ("removed", f"shift {tuple(scores['shift'])}, {'flip, ' * scores['flipped']}phase {scores['phase']:.4g} rad, "
          f"factor {scores['scale']:.6g}"),
         ("relative error", f"{scores['relative_error']:.4g}"),

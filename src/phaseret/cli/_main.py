@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ from phaseret.cli import _commands, _reconstruct
 
 _PHASERET = """
 begin with:
-  phaseret simulate picture.png -o pattern.h5     (or take a pattern that you measured)
+  phaseret simulate picture.png --size 64,64 -o pattern.h5     (or take a pattern that you measured)
   phaseret info pattern.h5
-  phaseret reconstruct pattern.h5 --constraint nonnegative --starts 8 -o result.h5 --figure result.png
-  phaseret compare result.h5 picture.png
+  phaseret reconstruct pattern.h5 --constraint nonnegative --schedule hio:1500,er:50 --starts 4 -o result.h5 \\
+      --figure result.png
+  phaseret compare result.h5 pattern.h5                        (with the object that the pattern was made from)
   phaseret COMMAND --help                         (every option, with examples)
 """
 _INFO = """
@@ -34,10 +36,12 @@ examples:
 _RECONSTRUCT = """
 examples:
   phaseret reconstruct pattern.h5 -o result.h5
-      With the support of the file, if it has one, and what the library recommends.
-  phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --starts 8 -o result.h5 \\
-      --figure result.png
-      A real, non-negative object in a known support; the picture shows the object and whether the starts agree.
+      With the support of the file, if it has one, and the default recipe: 12 starts of "sparse:1400,er:30", which
+      finds objects in a loose support, or in none. Half a minute for a pattern of 512 x 512 pixels, minutes for larger.
+  phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
+      --starts 4 -o result.h5 --figure result.png
+      A real, non-negative object in a known support, many times faster; the picture shows the object and whether
+      the starts agree.
   phaseret reconstruct pattern.h5 --support 140,120 --schedule "6*(hio:50,er:20)" --seed 1 -o result.h5
       A box of 140 x 120 pixels as the support, and a recipe of your own.
   phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
@@ -92,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        print(f"{name}: warning: {_one_line(message)}", file=sys.stderr)
+        print(f"{name}: warning: {_in_flags(message, options)}", file=sys.stderr)
 
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
     logging.getLogger().addHandler(quiet)
@@ -114,15 +118,43 @@ def main(argv: Sequence[str] | None = None) -> int:
                 error, (ValueError, TypeError, OSError, ImportError, MemoryError, torch.OutOfMemoryError)
             )
             kind = "error" if known else f"internal error: {type(error).__name__}"
-            print(f"{name}: {kind}: {_one_line(error)}", file=sys.stderr)
+            print(f"{name}: {kind}: {_in_flags(error, options)}", file=sys.stderr)
             return 1
         finally:
             logging.getLogger().removeHandler(quiet)
     return 0
 
 
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+# What the library says to those who program, as those who type commands would say it.
+_PHRASES = (
+    (r"^(?:Measurement\.)?[a-zA-Z]\w*: ", ""),
+    (r"^patterns (\d+) to (\d+): [a-zA-Z]\w*: ", r"patterns \1 to \2: "),
+    (r"\bset overwrite\b", "use --overwrite"),
+    (r"\bindex=slice\(start, stop\)", "--index START:STOP"),
+    (r" Use min_fourier_shape\([^.]*\)\.", " Leave it out for sizes that fit."),
+    (r"make one with fourier_intensity", "make one with phaseret simulate"),
+    (r"\bkey must name\b", "KEY in FILE::KEY must name"),
+    (r"\bkey must say\b", "FILE::KEY must say"),
+    (r"\bwith key=", "as FILE::KEY"),
+    (r" or phaseret\.io\.save_intensity\b", ""),
+)
+
+
+def _in_flags(message: object, options: argparse.Namespace) -> str:
+    """A message of the library as one line, with the command's options in place of the function's arguments."""
+    text = " ".join(str(message).split())
+    for pattern, plain in _PHRASES:
+        text = re.sub(pattern, plain, text)
+    for name, flag in options.flags.items():
+        # name='value', name=(1, 2), name=value: as they are typed
+        text = re.sub(rf"\b{name}='(\w+)'", rf"{flag} \1", text)
+        for tuple_ in re.findall(rf"\b{name}=\(([\d., ]+)\)", text):
+            text = text.replace(f"{name}=({tuple_})", f"{flag} {tuple_.replace(' ', '')}")
+        text = re.sub(rf"\b{name}=(?=\w)", f"{flag} ", text)
+        text = re.sub(rf"\b{name}=", flag, text)
+        if getattr(options, name) is not None or name not in ("mask", "support"):  # which files hold too
+            text = re.sub(rf"(^|: ){name} must\b", rf"\1{flag} must", text)
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,6 +202,9 @@ def _parser() -> argparse.ArgumentParser:
         "--figure", metavar="FILE", help="write a picture of the aligned pair and the ring correlation"
     )
     compare.add_argument("--overwrite", action="store_true", help="replace an existing picture")
+    for sub in (info, reconstruct, simulate, compare):
+        named = (action for action in sub._actions if action.option_strings and action.dest != "help")
+        sub.set_defaults(flags={action.dest: action.option_strings[-1] for action in named})
     return parser
 
 
@@ -212,8 +247,13 @@ def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--phase-range", type=_range, metavar="LOW,HIGH", help="of a complex object's phase, in radians")
     group = parser.add_argument_group("how to find it")
-    group.add_argument("--schedule", metavar="RECIPE", help='for example "raar:400,er:100" or "6*(hio:50,er:20)"')
-    group.add_argument("--starts", type=int, help="random starts per pattern")
+    group.add_argument(
+        "--schedule",
+        metavar="RECIPE",
+        help='for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
+        "support but several times as long",
+    )
+    group.add_argument("--starts", type=int, help="random starts per pattern (default: 12)")
     group.add_argument("--seed", type=int, default=0, help="same seed, same answer (default: 0)")
     group.add_argument("--init", metavar="FILE", help="begin with this object instead of random phases")
     group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")

@@ -26,21 +26,20 @@ import torch
 from torch import Tensor, distributed
 
 from phaseret import _checks, io, plotting, solvers
-from phaseret.cli._commands import load_pattern, split
-from phaseret.io._files import check_free, written
+from phaseret._output import written
+from phaseret.cli._commands import check_outputs, load_pattern, split
 from phaseret.io._load import pattern_axes
 
 _WHERE = "reconstruct"
 # Pixels of all starts of a block of patterns: enough work to keep a device busy, little to lose.
 _BLOCK_PIXELS = 2**24
 # Options that do not change the result of a block.
-_NEUTRAL = ("run", "command", "debug", "output", "figure", "overwrite", "quiet", "timeout", "device")
+_NEUTRAL = ("run", "command", "flags", "debug", "output", "figure", "overwrite", "quiet", "timeout", "device")
 
 
 def reconstruct(options: argparse.Namespace) -> None:
     """``phaseret reconstruct``."""
-    for file in filter(None, (options.output, options.figure)):
-        check_free(_WHERE, file, options.overwrite)
+    check_outputs(options)
     path, key = split(options.file)
     shape, axes = pattern_axes(_WHERE, path, key=key, ndim=options.ndim)
     if len(shape) == axes or isinstance(options.index, int):
@@ -49,8 +48,8 @@ def reconstruct(options: argparse.Namespace) -> None:
             _write(options, measurement, _solve(options, measurement, progress=_shows_progress(options), **settings))
         return
     if options.checkpoint_every is not None:
-        fix = "A stack is kept by blocks: use block"
-        _checks.fail(_WHERE, f"checkpoint_every must be None for a stack, got {options.checkpoint_every}", fix)
+        fix = "A stack is kept by blocks: use block="
+        _checks.fail(_WHERE, f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}", fix)
     with _team(options.timeout) as team:
         _Stack(options, shape, axes, team).run()
 

@@ -7,7 +7,7 @@ Which one should I use?
 - :func:`inspect` before any reconstruction: is the pattern centred, sampled finely enough, symmetric, complete?
 - :func:`load_support`, :func:`load_mask` and :func:`load_object` for the arrays that go with a pattern.
 - :func:`save_reconstruction` and :func:`load_reconstruction` for results, :func:`save_intensity` for patterns: CXI,
-  which other coherent-imaging programs read, or npz.
+  which other coherent-imaging programs read, or npz. :func:`check_output` tells before a long run whether they will.
 
 Files are recognised by their content. In files the zero frequency lies in the middle of the frame; in tensors at
 index 0. Whether values are intensities or magnitudes, a mask marks good or bad pixels, three axes are a stack or a
@@ -17,12 +17,13 @@ volume is never guessed: where the file does not say it, the error names the opt
 from phaseret.io._inspect import Inspection, inspect
 from phaseret.io._load import load_intensity, load_mask, load_object, load_reconstruction, load_support
 from phaseret.io._measurement import Measurement, as_measurement
-from phaseret.io._save import save_intensity, save_reconstruction
+from phaseret.io._save import check_output, save_intensity, save_reconstruction
 
 __all__ = [
     "Inspection",
     "Measurement",
     "as_measurement",
+    "check_output",
     "inspect",
     "load_intensity",
     "load_mask",

@@ -1,4 +1,4 @@
-"""What a file holds, found out by its content and not by its name, and files that are written whole or not at all.
+"""What a file holds, found out by its content and not by its name.
 
 Every reader gives the names, shapes and types of the arrays before any of them is read, so that the choice of an
 array and the check that it fits into memory come first. Nothing is ever unpickled.
@@ -7,10 +7,8 @@ array and the check that it fits into memory come first. Nothing is ever unpickl
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
-import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -374,40 +372,3 @@ _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"\n{", "edf", _open_fabio),
     (b"###CBF", "cbf", _open_fabio),
 )
-
-
-def check_free(where: str, path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """The output path is a file in an existing folder, and does not exist yet unless `overwrite`."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        fix = "Make it first"
-        _checks.fail(where, f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)
-    if target.is_dir():
-        _checks.fail(where, f"path must name a file, got the folder {str(target)!r}", error=IsADirectoryError)
-    if target.exists() and not overwrite:
-        fix = "Choose another path or set overwrite"
-        _checks.fail(where, f"path must not exist yet, got {str(target)!r}", fix, FileExistsError)
-    return target
-
-
-@contextlib.contextmanager
-def written(where: str, path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """A temporary path beside `path` to write to: renamed to it if all goes well, removed otherwise."""
-    target = check_free(where, path, overwrite)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        check_free(where, target, overwrite)
-        temporary.replace(target)
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, FileExistsError):
-            raise
-        code = getattr(error, "errno", None)
-        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
-        said = "the disk is full" if full else " ".join(str(error).split()).rstrip(".")
-        fix = "Free some space" if full else "Nothing was written"
-        _checks.fail(where, f"{target} must be writable, got the error: {said}", fix, OSError)
-    finally:
-        temporary.unlink(missing_ok=True)

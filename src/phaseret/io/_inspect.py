@@ -123,7 +123,8 @@ def inspect(measurement: Measurement) -> Inspection:
     mask = _fft.center(count > 0, axes).numpy()
     center_friedel, friedel = _friedel(np.sqrt(mean), mask)
     center_known = bool(mask[tuple(m // 2 for m in shape)])
-    object_shape = _object_shape(torch.from_numpy(mean), center_known)
+    extent = _extent(torch.from_numpy(mean), center_known)
+    object_shape = tuple(math.ceil(width / 2) for width in extent)
     found = Inspection(
         shape=shape,
         patterns=stack.shape[0],
@@ -142,7 +143,8 @@ def inspect(measurement: Measurement) -> Inspection:
         object_pixel_size=measurement.object_pixel_size,
         warnings=(),
     )
-    return dataclasses.replace(found, warnings=tuple(_warnings(found, center_known)))
+    fills = any(width >= m for width, m in zip(extent, shape, strict=True))
+    return dataclasses.replace(found, warnings=tuple(_warnings(found, center_known, fills)))
 
 
 def _friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tuple[tuple[float, ...], float]:
@@ -161,8 +163,8 @@ def _friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tup
     return tuple(float(i) / 2 for i in place), float(min(1.0, score[place]))
 
 
-def _object_shape(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
-    """Half of the extent, along each axis, of the part of the autocorrelation that stands out of the noise."""
+def _extent(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
+    """The extent, along each axis, of the part of the autocorrelation that stands out of the noise."""
     from scipy.ndimage import binary_opening
 
     axes = tuple(range(mean.ndim))
@@ -178,10 +180,10 @@ def _object_shape(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
     present = autocorrelation > threshold * autocorrelation.max()
     opened = binary_opening(present)
     places = np.nonzero(opened if opened.any() else present)
-    return tuple(math.ceil((int(i.max()) - int(i.min()) + 1) / 2) for i in places)
+    return tuple(int(i.max()) - int(i.min()) + 1 for i in places)
 
 
-def _warnings(found: Inspection, center_known: bool) -> list[str]:
+def _warnings(found: Inspection, center_known: bool, fills: bool) -> list[str]:
     said = []
     away = [abs(c - middle) for c, middle in zip(found.center_friedel, found.center, strict=True)]
     if found.friedel > 0.5:
@@ -196,9 +198,11 @@ def _warnings(found: Inspection, center_known: bool) -> list[str]:
         said.append("the zero frequency was not measured: the total density is free, and a tight support matters")
     if found.friedel < 0.9:
         said.append(f"the Friedel symmetry is {found.friedel:.2f}: noise, a wrong centre, or a complex object")
-    if any(m <= 2 * n for m, n in zip(found.shape, found.object_shape, strict=True)):
+    if fills:
         other = "noise hides it" if center_known else "the missing centre hides its size"
-        said.append(f"the autocorrelation fills the frame: the object is too large for this sampling, or {other}")
+        said.append(
+            "the autocorrelation fills the frame: the object just fits or is too large for this sampling, or " + other
+        )
     unmeasured = found.missing + found.negative + found.saturated
     if unmeasured > 0.5:
         said.append(f"{unmeasured:.0%} of the pixels cannot be used")

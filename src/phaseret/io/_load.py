@@ -86,7 +86,12 @@ def load_intensity(
         entry = _entry(where, contents, name)
         if entry.color or entry.dtype.kind not in "iufb":
             what = "a colour picture" if entry.color else str(entry.dtype)
-            _checks.fail(where, f"{name!r} of {path} must hold one real number per pixel, got {what}")
+            fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
+            _checks.fail(
+                where,
+                f"{name!r} of {path} must hold one real number per pixel, got {what}",
+                fix if entry.color else "",
+            )
         axes = _item_axes(where, contents, name, entry.shape, ndim)
         if index is not None and len(entry.shape) <= axes:
             _checks.fail(where, f"index must be None for a single pattern of shape {entry.shape}, got {index!r}")
@@ -193,22 +198,30 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
 
     Args:
         path: The file, of any kind that `load_intensity` reads. Colour pictures become grey by their luma.
-        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one.
+        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one. Of a file
+            of a simulated pattern this is the object that it was made from.
 
     Returns:
         Tensor in single precision (double if the file has it), complex if the file's array is.
 
     Raises:
-        ValueError: as `load_intensity`.
+        ValueError: if the file holds a pattern and no object, and as `load_intensity`.
     """
     where = "load_object"
     with opened(where, path) as contents:
-        name = key or _known(contents, f"{IMAGE}/data", f"{DATA}/data", "obj", "object") or _only_array(where, contents)
+        name = key or _object_name(where, contents)
         entry = _entry(where, contents, name)
         value = contents.read(where, name)
         if entry.color:
             value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
     return _object_tensor(value)
+
+
+def pattern_object(path: str | os.PathLike[str]) -> str | None:
+    """The name of the object that a file of a pattern holds beside it (simulated data); None of other files."""
+    where = "load_object"
+    with opened(where, path) as contents:
+        return _object_name(where, contents) if _holds_pattern(contents) else None
 
 
 def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -289,6 +302,22 @@ def _beside(
         return None
     one_each = bool(batch) and _entry(where, contents, name).shape[: len(batch)] == batch
     return contents.read(where, name, index if one_each else None)
+
+
+def _holds_pattern(contents: Contents) -> bool:
+    return _known(contents, f"{DETECTOR}/data", "intensity") is not None
+
+
+def _object_name(where: str, contents: Contents) -> str:
+    """The name of the object; a pattern is not taken for one."""
+    if not _holds_pattern(contents):
+        name = _known(contents, f"{IMAGE}/data", f"{DATA}/data", "obj", "object")
+        return name or _only_array(where, contents)
+    name = _known(contents, f"{IMAGE}/data", "obj", "object")
+    if name is None:
+        fix = "Reconstruct it first, or name another array with key="
+        _checks.fail(where, f"{contents.path} must hold an object, got a diffraction pattern", fix)
+    return name
 
 
 def _only_array(where: str, contents: Contents) -> str:

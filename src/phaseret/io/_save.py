@@ -15,11 +15,27 @@ import numpy as np
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.io._files import check_free, written
+from phaseret._output import check_free, written
 from phaseret.io._load import CXI_INSIDE_SUPPORT, DETECTOR, IMAGE, INSTRUMENT, PLANCK_LIGHT
 from phaseret.io._measurement import Measurement, as_measurement
 
 _SUFFIXES = (".cxi", ".h5", ".hdf5", ".npz")
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Fail now, and not after a long run, if `save_reconstruction` or `save_intensity` could not write there.
+
+    Args:
+        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: if the file exists and `overwrite` is False.
+        FileNotFoundError: if its folder does not exist.
+        ImportError: if h5py is needed and not installed.
+        ValueError: if the name ends otherwise.
+    """
+    _writer("check_output", path, overwrite)
 
 
 def save_intensity(path: str | os.PathLike[str], measurement: Measurement | Tensor, *, overwrite: bool = False) -> None:

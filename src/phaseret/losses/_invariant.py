@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret.losses._criterion import check_reduction, reduce_items
 from phaseret.symmetry import Symmetry
-from phaseret.symmetry._elements import item_axes, sources, transform
+from phaseret.symmetry._elements import sources, transform
 from phaseret.symmetry._search import prepare, search
 
 
@@ -74,7 +74,7 @@ def invariant_loss(
         tensor(0.)
     """
     where = "invariant_loss"
-    d = item_axes(where, ndim)
+    d = _checks.item_axes(where, ndim)
     check_reduction(where, reduction)
     estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
@@ -155,7 +155,7 @@ class InvariantLoss(nn.Module):
     ) -> None:
         super().__init__()
         where = "InvariantLoss"
-        self.ndim = item_axes(where, ndim)
+        self.ndim = _checks.item_axes(where, ndim)
         self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
         _checks.switch(where, "phase", phase)
         self.shift, self.flip, self.phase = bool(shift), bool(flip), phase

@@ -102,50 +102,47 @@ def _values_and_gradient(
     estimate: Tensor, intensity: Tensor, mask: Tensor | None, setting: Setting, wanted: bool
 ) -> tuple[Tensor, Tensor]:
     half, both = not estimate.is_complex(), not estimate.is_complex() and not setting.onesided
-    # The spectrum lies in memory with its axes in reverse order; with those of the object reversed, as full data do.
-    arranged = _as_given if setting.onesided else _reversed
+    # The spectrum lies in memory with its axes in reverse order: as full data do if those of the object are reversed.
+    # Everything is compared in the order of the memory, in which a half axis comes first.
+    arranged, in_memory = (_as_given, _reversed) if setting.onesided else (_reversed, _as_given)
     shape = setting.shape if setting.onesided else setting.shape[::-1]
-    item_shape = arranged(estimate).shape[1:]
-    values, gradients = [], []
+    gradient = torch.empty_like(estimate) if wanted else estimate.new_empty(0)
+    values = []
     buffers: dict[int, Tensor] = {}
     for piece in _pieces(estimate, shape):
-        inside = None if mask is None else mask[piece]
-        data, inside, factors = setting.prepared(intensity[piece], inside)
+        data, inside, factors = setting.prepared(intensity[piece], None if mask is None else mask[piece])
         scale = None if factors is None else factors.reshape(-1, *[1] * len(shape))
         objects = arranged(estimate[piece])
         field = _fft.spectrum(objects if scale is None else objects * scale, shape, setting.norm, buffers)
-        planes = [arranged(data)] if inside is None else [arranged(data), arranged(inside)]
-        here = [_fft.half_from_full(x) for x in planes] if both else planes
-        opposite = [_opposite(x, field) for x in planes] if both else []
+        spectrum = _reversed(field)
+        planes = [in_memory(data)] if inside is None else [in_memory(data), in_memory(inside)]
+        opposite = [_opposite(x, spectrum) for x in planes] if both else []
         floor = poisson_floor(data) if setting.domain == "poisson" else None
         sums, pixels = data.new_zeros(()), data.new_zeros(())
-        for columns in _columns(field):
-            part = field.narrow(-1, *columns)
+        for start, size in _columns(spectrum):
+            part = spectrum.narrow(1, start, size)
             squares = torch.view_as_real(part).square()
             power = torch.add(squares[..., 0], squares[..., 1])
-            del squares
-            compared_with = [[_like(power, x.narrow(-1, *columns))] for x in here]
-            for kind, plane in zip(compared_with, opposite, strict=False):
-                kind.append(plane.narrow(-1, *columns))
-            targets, weights = compared_with if inside is not None else (compared_with[0], [])
+            del squares  # freed memory is used again while it is in the cache
+            strips = [[x.narrow(1, start, size) for x in side] for side in (planes, opposite) if side]
+            targets = [side[0] for side in strips]
+            weights = [side[1].to(power.dtype) for side in strips] if inside is not None else []
             compared, factor = _compare(power, targets, weights, setting, floor)
-            sums = sums + _total(compared, columns[0], shape[-1], half)
+            sums = sums + _total(compared, start, shape[-1], half)
             if weights:
-                pixels = pixels + _total(weights, columns[0], shape[-1], half)
+                pixels = pixels + _total(weights, start, shape[-1], half)
             if wanted:
                 part.mul_(factor)
+            del power, compared, factor
         count = float(torch.Size(shape).numel()) if inside is None else pixels
         values.append(sums / count)
         if wanted:
-            back = (_fft.adjoint_half if half else _fft.adjoint)(field, shape, item_shape, setting.norm)
+            back = (_fft.adjoint_half if half else _fft.adjoint)(field, shape, objects.shape[1:], setting.norm)
             gain = GAIN[setting.domain] / (1 + both) / count
             if isinstance(gain, Tensor):
                 gain = gain.reshape(-1, *[1] * len(shape))
-            gradients.append(back * (gain if scale is None else gain * scale))
-    if not wanted:
-        return torch.cat(values), estimate.new_empty(0)
-    gradient = torch.cat(gradients) if len(gradients) > 1 else gradients[0]
-    return torch.cat(values), arranged(gradient).contiguous()
+            torch.mul(back, gain if scale is None else gain * scale, out=arranged(gradient[piece]))
+    return torch.cat(values), gradient
 
 
 def _as_given(x: Tensor) -> Tensor:
@@ -167,10 +164,10 @@ def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, items, size))
 
 
-def _columns(field: Tensor) -> Iterator[tuple[int, int]]:
-    """Start and length of parts of the last axis, in which a large spectrum lies in one piece."""
-    count = field.shape[-1]
-    size = max(1, PIXELS.get(field.device.type, PIXELS["cuda"]) * count // field.numel())
+def _columns(spectrum: Tensor) -> Iterator[tuple[int, int]]:
+    """Start and length of parts of the first axis, in which a large spectrum lies in one piece."""
+    count = spectrum.shape[1]
+    size = max(1, PIXELS.get(spectrum.device.type, PIXELS["cuda"]) * count // spectrum.numel())
     return ((start, min(size, count - start)) for start in range(0, count, size))
 
 
@@ -180,18 +177,15 @@ def _total(planes: list[Tensor], start: int, m: int, half: bool) -> Tensor:
     total = planes[0].sum(axes)
     if not half:
         return total
-    first, last = max(1 - start, 0), min((m + 1) // 2 - start, planes[-1].shape[-1])
-    return total + planes[-1][..., first : max(first, last)].sum(axes)
+    first, last = max(1 - start, 0), min((m + 1) // 2 - start, planes[-1].shape[1])
+    return total + planes[-1][:, first : max(first, last)].sum(axes)
 
 
-def _opposite(data: Tensor, field: Tensor) -> Tensor:
-    """The data at the frequencies opposite to those of the half plane, laid out in memory as the field is."""
-    return _fft.copy_opposite_half(data, torch.empty_like(field[: data.shape[0]], dtype=field.real.dtype))
-
-
-def _like(power: Tensor, data: Tensor) -> Tensor:
-    """A copy of the data with the memory layout and dtype of the power."""
-    return torch.empty_like(power[: data.shape[0]]).copy_(data)
+def _opposite(data: Tensor, spectrum: Tensor) -> Tensor:
+    """The data at the frequencies opposite to those of the spectrum, laid out in memory as it is."""
+    opposite = torch.empty_like(spectrum[: data.shape[0]], dtype=spectrum.real.dtype)
+    _fft.copy_opposite_half(_reversed(data), _reversed(opposite))
+    return opposite
 
 
 def _compare(
@@ -199,7 +193,7 @@ def _compare(
 ) -> tuple[list[Tensor], Tensor]:
     """Values of the pixels against each target, and the factor of the spectrum in the gradient.
 
-    The arguments but the weights are overwritten.
+    The power is overwritten.
     """
     inverse = None
     if setting.domain == "magnitude":
@@ -214,8 +208,9 @@ def _compare(
                 value, derivative = value.mul_(weights[i]), derivative.mul_(weights[i])
         else:
             if setting.domain == "magnitude":
-                data = data.clamp_min_(0).sqrt_()
-            residual = torch.sub(power, data, out=data)
+                # In the data's own layout, for a slow path through memory is best taken when it is in the cache.
+                data = data.clamp_min(0).sqrt_()
+            residual = torch.sub(power, data, out=power if i + 1 == len(targets) else None)
             if weights:
                 residual.mul_(weights[i])
             value, derivative = _distance(residual, setting.criterion)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
-from torch.utils.checkpoint import checkpoint
 
 from phaseret import _checks, _fft
 from phaseret.losses._criterion import (
@@ -21,7 +20,6 @@ from phaseret.losses._criterion import (
 )
 from phaseret.losses._one_pass import OnePass, Setting
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
-from phaseret.operators._fourier import _Fourier
 
 DOMAINS = ("magnitude", "intensity", "poisson", "autocorrelation")
 
@@ -122,7 +120,7 @@ def passive_loss(
     dtype = torch.promote_types(estimate.real.dtype, intensity.dtype)
     estimate, intensity = estimate.to(torch.promote_types(estimate.dtype, dtype)), intensity.to(dtype)
     given, axes = operator, range(0)
-    if isinstance(operator, _Fourier):
+    if isinstance(operator, FourierIntensity):
         _checks.fourier_shape(where, operator.fourier_shape, estimate.shape[1:])
         _check_data_shape(where, intensity, operator.data_shape)
         axes = range(-operator.data_ndim, -1 if operator.onesided else 0) if operator.centered else axes
@@ -146,7 +144,7 @@ def passive_loss(
         return _step_by_step(where, estimate, intensity, mask, operator, domain, criterion)
 
     if (
-        isinstance(operator, _Fourier)
+        isinstance(operator, FourierIntensity)
         and isinstance(criterion, str)
         and _one_pass_applies(estimate, intensity, operator, domain, criterion)
     ):
@@ -159,11 +157,13 @@ def passive_loss(
     else:
         masks = [None] * len(estimate) if mask is None else mask.split(given.chunk)
         pieces = zip(estimate.split(given.chunk), intensity.split(given.chunk), masks, strict=False)
-        values = torch.cat([checkpoint(step_by_step, *piece, use_reentrant=False) for piece in pieces])
+        values = torch.cat([_fft.recomputed(step_by_step, *piece) for piece in pieces])
     return reduce_items(values.reshape(batch), reduction)
 
 
-def _one_pass_applies(estimate: Tensor, intensity: Tensor, operator: _Fourier, domain: str, criterion: str) -> bool:
+def _one_pass_applies(
+    estimate: Tensor, intensity: Tensor, operator: FourierIntensity, domain: str, criterion: str
+) -> bool:
     return (
         (domain != "autocorrelation" or criterion == "mse")
         and unpack_dual(estimate).tangent is None
@@ -203,7 +203,7 @@ def _autocorrelation_distance(
     where: str, power: Tensor, intensity: Tensor, mask: Tensor | None, operator: Operator, criterion: Criterion
 ) -> Tensor:
     """One value per item: the distance of the inverse transforms of the measured pixels, every lag."""
-    assert isinstance(operator, _Fourier)  # by _check_options
+    assert isinstance(operator, FourierIntensity)  # by _check_options
     shape = operator.fourier_shape
 
     def inverse(plane: Tensor) -> Tensor:
@@ -225,7 +225,7 @@ def _root(intensity: Tensor) -> Tensor:
 def _mean(pixels: Tensor, mask: Tensor | None, operator: Operator) -> Tensor:
     """Mean over the measured pixels of the full plane, per item."""
     weights = None if mask is None else mask.to(pixels.dtype)
-    if isinstance(operator, _Fourier) and operator.onesided:
+    if isinstance(operator, FourierIntensity) and operator.onesided:
         pairs = _fft.pair_weights(operator.fourier_shape[-1], pixels)
         weights = (1.0 if weights is None else weights) * pairs.expand(1, *pixels.shape[1:])
     if weights is None:
@@ -250,7 +250,7 @@ def _check_options(
     if domain == "poisson" and criterion != "mse":
         fix = "Leave criterion at its default"
         _checks.fail(where, f"criterion must not be given with domain='poisson', got {criterion!r}", fix)
-    if domain == "autocorrelation" and operator is not None and not isinstance(operator, _Fourier):
+    if domain == "autocorrelation" and operator is not None and not isinstance(operator, FourierIntensity):
         fix = "Use domain='intensity', which has the same value for far-field data"
         _checks.fail(where, f"operator must be far-field Fourier for {domain=}, got {type(operator).__name__}", fix)
 
@@ -258,7 +258,8 @@ def _check_options(
 def _check_data_shape(where: str, intensity: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(intensity.shape[1:]) != expected:
         given = f"got {tuple(intensity.shape[1:])} per item"
-        _checks.fail(where, f"intensity must have the data shape {expected} of the operator, {given}")
+        fix = "Give the operator that measured this intensity"
+        _checks.fail(where, f"intensity must have the data shape {expected} of the operator, {given}", fix)
 
 
 class PassiveLoss(nn.Module):

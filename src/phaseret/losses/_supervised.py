@@ -22,7 +22,7 @@ def supervised_loss(
     Args:
         estimate: Candidate object, real or complex.
         obj: The true object.
-        ndim: Number of axes of one object; all axes before them are a batch.
+        ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
         criterion: "mse", "l1", "huber" (threshold 1), or a callable of two tensors that returns one value a pixel.
         reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
 
@@ -48,8 +48,7 @@ def supervised_loss(
     _checks.floating(where, estimate=estimate, obj=obj)
     _checks.same_shape(where, estimate=estimate, obj=obj)
     _checks.same_device(where, estimate=estimate, obj=obj)
-    ndim = _checks.integer(where, "ndim", ndim)
-    _checks.rank(where, ndim, estimate=estimate, obj=obj)
+    _checks.item_axes(where, ndim, estimate=estimate, obj=obj)
     check_reduction(where, reduction)
     values = pixelwise(where, criterion, _fft.promote(estimate), _fft.promote(obj))
     return reduce_items(values.mean(tuple(range(-ndim, 0))), reduction)
@@ -65,7 +64,7 @@ class SupervisedLoss(nn.Module):
 
     def __init__(self, *, ndim: int = 2, criterion: Criterion = "mse", reduction: str = "mean") -> None:
         super().__init__()
-        self.ndim = _checks.integer("SupervisedLoss", "ndim", ndim)
+        self.ndim = _checks.item_axes("SupervisedLoss", ndim)
         check_criterion("SupervisedLoss", criterion)
         check_reduction("SupervisedLoss", reduction)
         self.criterion, self.reduction = criterion, reduction

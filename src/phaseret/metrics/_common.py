@@ -11,18 +11,10 @@ from phaseret import _checks, _fft
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def item_axes(where: str, ndim: int) -> int:
-    """Check the number of axes of one item."""
-    if _checks.integer(where, "ndim", ndim) > 3:
-        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}")
-    return ndim
-
-
 def pair(where: str, estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Check two objects; give them in at least single precision, and their item axes."""
-    item_axes(where, ndim)
     _checks.floating(where, estimate=estimate, obj=obj)
-    _checks.rank(where, ndim, estimate=estimate, obj=obj)
+    _checks.item_axes(where, ndim, estimate=estimate, obj=obj)
     _checks.same_device(where, estimate=estimate, obj=obj)
     _checks.same_shape(where, estimate=estimate, obj=obj)
     return _fft.promote(estimate), _fft.promote(obj), tuple(range(-ndim, 0))

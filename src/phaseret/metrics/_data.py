@@ -12,8 +12,6 @@ from phaseret import _checks, _fft
 from phaseret.metrics._common import largest, positive, reduce
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
-Fourier = FourierIntensity | FourierMagnitude
-
 
 def relative_magnitude_error(
     estimate: Tensor,
@@ -49,7 +47,8 @@ def relative_magnitude_error(
 
     Raises:
         TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
-        ValueError: if m < 2n - 1, batch or data shapes or devices differ, or an option is unknown.
+        ValueError: if m < 2n - 1, batch or data shapes or devices differ, the operator measures magnitudes, or an
+            option is unknown.
 
     Example:
         >>> obj = torch.rand(4, 28, 28)
@@ -141,7 +140,8 @@ def poisson_log_likelihood(
 
     Raises:
         TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
-        ValueError: if m < 2n - 1, batch or data shapes or devices differ, or an option is unknown.
+        ValueError: if m < 2n - 1, batch or data shapes or devices differ, the operator measures magnitudes, or an
+            option is unknown.
 
     Example:
         >>> obj = 30 * torch.rand(28, 28)
@@ -222,7 +222,7 @@ def free_pixels(
     outside = _fft.frequency_radius(shape, (1,) * d) > exclude
     candidates = outside.flatten().nonzero()[:, 0]
     if len(candidates) == 0:
-        _checks.fail(where, f"exclude must leave pixels of the shape {shape}, got {exclude}")
+        _checks.fail(where, f"exclude must leave pixels of the shape {shape}, got {exclude}", "Choose a smaller one")
     offsets = torch.cartesian_prod(*[torch.arange(-radius, radius + 1)] * d).reshape(-1, d)
     offsets = offsets[offsets.square().sum(-1) <= radius**2]
     # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, for each has a mirror image.
@@ -267,20 +267,22 @@ def predicted(
     _checks.same_batch(
         where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
     )
-    field = spectrum(where, estimate, operator) if isinstance(operator, Fourier) else operator.linear(estimate)
+    field = spectrum(where, estimate, operator) if isinstance(operator, FourierIntensity) else operator.linear(estimate)
     check_data(where, intensity, field.shape[field.ndim - operator.data_ndim :])
     mask = None if mask is None else _checks.mask(where, mask, intensity)
     return field, _fft.promote(intensity), mask, operator
 
 
 def check_operator(where: str, operator: Operator) -> None:
-    """The operator is one."""
+    """The operator is one, and of intensities."""
     if not isinstance(operator, Operator):
         fix = "Use one of phaseret.operators"
         _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+    if isinstance(operator, FourierMagnitude):
+        _checks.fail(where, "operator must measure intensities, got FourierMagnitude", "Use FourierIntensity")
 
 
-def spectrum(where: str, obj: Tensor, operator: Fourier) -> Tensor:
+def spectrum(where: str, obj: Tensor, operator: FourierIntensity) -> Tensor:
     """The field at the detector of objects of their own shape, or laid out on the whole grid as solvers may do."""
     check_object(where, obj, operator)
     if tuple(obj.shape[-operator.object_ndim :]) != operator.fourier_shape:
@@ -289,7 +291,7 @@ def spectrum(where: str, obj: Tensor, operator: Fourier) -> Tensor:
     return _fft.arrange(full, operator.data_ndim, operator.onesided, operator.centered)
 
 
-def check_object(where: str, obj: Tensor, operator: Fourier) -> None:
+def check_object(where: str, obj: Tensor, operator: FourierIntensity) -> None:
     """The objects are small enough for the grid, or laid out on the whole of it; real if the data is one-sided."""
     shape = tuple(obj.shape[-operator.object_ndim :])
     if shape != operator.fourier_shape:
@@ -304,11 +306,11 @@ def check_data(where: str, intensity: Tensor, data_shape: Sequence[int]) -> None
     got = intensity.shape[-len(data_shape) :]
     if got != tuple(data_shape):
         rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
-        _checks.fail(where, f"{rule}, got {tuple(got)}")
+        _checks.fail(where, f"{rule}, got {tuple(got)}", "Give the operator that measured this intensity")
 
 
 def multiplicity(operator: Operator, like: Tensor) -> Tensor:
     """How many pixels of the full plane each pixel of the data stands for: 1, unless the data is one-sided."""
-    if isinstance(operator, Fourier) and operator.onesided:
+    if isinstance(operator, FourierIntensity) and operator.onesided:
         return _fft.pair_weights(operator.fourier_shape[-1], like)
     return torch.ones((), dtype=like.dtype, device=like.device)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
 from phaseret.metrics._common import largest, pair, positive
-from phaseret.metrics._data import Fourier, check_data, check_object, multiplicity, spectrum
-from phaseret.operators import FourierIntensity, FourierMagnitude
+from phaseret.metrics._data import check_data, check_object, multiplicity, spectrum
+from phaseret.operators import FourierIntensity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RingCurve:
     """A curve over rings of equal spatial frequency, as :func:`frc`, :func:`fsc` and :func:`prtf` give it.
 
@@ -172,7 +172,7 @@ def resolution(curve: RingCurve, *, criterion: str | float = "half-bit") -> Tens
 def prtf(
     ensemble: Tensor,
     intensity: Tensor,
-    operator: FourierIntensity | FourierMagnitude | None = None,
+    operator: FourierIntensity | None = None,
     *,
     reference: Tensor | None = None,
     mask: Tensor | None = None,
@@ -205,7 +205,7 @@ def prtf(
         :class:`RingCurve`; frequencies in cycles per object pixel.
 
     Raises:
-        TypeError: if ensemble is not floating, intensity not real, mask not boolean or operator not a Fourier one.
+        TypeError: if ensemble is not floating, intensity not real, mask not boolean or operator not a FourierIntensity.
         ValueError: if m < 2n - 1, or batch or data shapes or devices differ.
 
     Example:
@@ -227,9 +227,9 @@ def prtf(
     if operator is None:
         _checks.rank(where, 2, intensity=intensity)
         operator = FourierIntensity(intensity.shape[-2:])
-    elif not isinstance(operator, Fourier):
-        got = type(operator).__name__
-        _checks.fail(where, f"operator must be FourierIntensity or FourierMagnitude, got {got}", error=TypeError)
+    elif not isinstance(operator, FourierIntensity):
+        fix = "The rings are those of far-field data"
+        _checks.fail(where, f"operator must be a FourierIntensity, got {type(operator).__name__}", fix, TypeError)
     shape, d = operator.fourier_shape, operator.data_ndim
     _checks.rank(where, d + 1, ensemble=ensemble)
     check_data(where, intensity, operator.data_shape)
@@ -241,7 +241,7 @@ def prtf(
         expected = tuple(ensemble.select(-d - 1, 0).shape)
         if reference.shape != expected:
             rule = f"reference must have the shape of one reconstruction {expected}"
-            _checks.fail(where, f"{rule}, got {tuple(reference.shape)}")
+            _checks.fail(where, f"{rule}, got {tuple(reference.shape)}", "Index or expand it")
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
     check_object(where, ensemble, operator)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=shape).symmetry

@@ -12,7 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from phaseret import _checks
 from phaseret.metrics import _data, _image
-from phaseret.metrics._common import REDUCTIONS, item_axes
+from phaseret.metrics._common import REDUCTIONS
 from phaseret.operators import Operator
 
 
@@ -61,7 +61,7 @@ class _OfObject(_Average):
         self, function: Callable[..., Tensor], reduction: str, kwargs: dict[str, Any], *, ndim: int, **options: Any
     ) -> None:
         where = type(self).__name__
-        item_axes(where, ndim)
+        _checks.item_axes(where, ndim)
         for name in ("data_range", "threshold"):
             if name in options:
                 _checks.number(where, name, options[name], above=0)

@@ -9,17 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
+from phaseret.models._common import CONV, NORM, OUTPUTS, Model, as_estimate, as_items, levels, normalised, sqrt
 
 _REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
-# Channels of the last layer: two make a complex estimate.
-_OUTPUTS = {"nonnegative": 1, "unit": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-class UNet(nn.Module):
+class UNet(Model):
     r"""The U-Net of Ronneberger et al. (2015), from an intensity to an estimate of the object.
 
     .. math:: g(Y) = s \, U(r(Y / s^2)), \qquad s^2 = \frac{1}{n_1 \cdots n_d} \sum_k Y_k
@@ -71,6 +68,8 @@ class UNet(nn.Module):
         correlography, doi:10.1364/OPTICA.374026.
     """
 
+    decoder = ("up", "merge", "last")
+
     def __init__(
         self,
         object_shape: Sequence[int],
@@ -82,20 +81,16 @@ class UNet(nn.Module):
         onesided: bool = False,
     ) -> None:
         super().__init__()
-        self.object_shape = _checks.shape("UNet", "object_shape", object_shape)
-        self.fourier_shape = _checks.shape("UNet", "fourier_shape", fourier_shape)
-        _checks.fourier_shape("UNet", self.fourier_shape, self.object_shape)
-        _checks.choice("UNet", "representation", representation, _REPRESENTATIONS)
-        _checks.choice("UNet", "output", output, _OUTPUTS)
-        if isinstance(channels, str) or not isinstance(channels, Sequence):
-            fix = "Give one width per level, such as (32, 64)"
-            _checks.fail("UNet", f"channels must be a sequence of integers, got {channels!r}", fix, TypeError)
-        widths = [_checks.integer("UNet", "channels", width) for width in channels]
-        if not widths:
-            _checks.fail("UNet", f"channels must hold at least one level, got {channels!r}")
-        if onesided and _OUTPUTS[output] > 1:
+        where = type(self).__name__
+        self.object_shape = _checks.shape(where, "object_shape", object_shape)
+        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
+        _checks.fourier_shape(where, self.fourier_shape, self.object_shape)
+        _checks.choice(where, "representation", representation, _REPRESENTATIONS)
+        _checks.choice(where, "output", output, OUTPUTS)
+        widths = levels(where, "channels", channels)
+        if onesided and OUTPUTS[output] > 1:
             fix = "The data of a complex object have no half spectrum: use onesided=False"
-            _checks.fail("UNet", f"onesided=True must have a real output, got {output!r}", fix)
+            _checks.fail(where, f"onesided=True must have a real output, got {output!r}", fix)
         self.representation, self.output, self.onesided = representation, output, bool(onesided)
         d = len(self.object_shape)
         self.block = tuple(max(2, m // n) for m, n in zip(self.fourier_shape, self.object_shape, strict=True))
@@ -111,39 +106,36 @@ class UNet(nn.Module):
             self.merge.append(_convolutions(d, 2 * width if level else width, width))
             before = width
         self.pool = _POOL[d](2, ceil_mode=True)
-        self.last = _CONV[d](before, _OUTPUTS[output], 1)
+        self.last = CONV[d](before, OUTPUTS[output], 1)
+        self.options = {
+            "object_shape": self.object_shape,
+            "fourier_shape": self.fourier_shape,
+            "representation": representation,
+            "output": output,
+            "channels": tuple(widths),
+            "onesided": self.onesided,
+        }
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The estimate: (*, m1..md) -> (*, n1..nd)."""
         d = len(self.fourier_shape)
         *rest, m = self.fourier_shape
         expected = (*rest, _fft.half_size(m) if self.onesided else m)
-        _checks.real("UNet", intensity=intensity)
-        _checks.same_device("UNet", intensity=intensity, network=self.last.weight)
-        if tuple(intensity.shape[-d:]) != expected:
-            _checks.fail(
-                "UNet",
-                f"intensity must have the shape (*, {', '.join(map(str, expected))}), got {tuple(intensity.shape)}",
-                "Build the network with the fourier_shape and onesided of the data",
-            )
-        items = _fft.promote(intensity).reshape(-1, *expected)
+        fix = "Build the network with the fourier_shape and onesided of the data"
+        items = as_items(type(self).__name__, intensity, expected, self.last.weight, fix)
         with torch.autocast(intensity.device.type, enabled=False):
             seen, scale = self._represent(items)
         features = self._u(_blocks(seen, self.block).to(self.last.weight.dtype))
-        estimate = self._output(_middle(features, self.object_shape).to(scale.dtype)) * scale
-        return estimate.reshape(*intensity.shape[:-d], *self.object_shape)
+        x = as_estimate(_middle(features, self.object_shape).to(scale.dtype), self.output) * scale
+        return x.reshape(*intensity.shape[:-d], *self.object_shape)
 
     def _represent(self, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees of the intensity, (b, m1..md), and the scale (b, 1..1)."""
-        axes = tuple(range(1, intensity.ndim))
         if self.onesided:
             intensity = _fft.full_from_half(intensity, self.fourier_shape)
-        square = intensity.sum(axes, keepdim=True) / math.prod(self.object_shape)
-        if self.output == "unit":
-            square = torch.ones_like(square)
-        seen = intensity / torch.where(square > 0, square, 1)
+        seen, scale = normalised(intensity, math.prod(self.object_shape), self.output)
         if self.representation == "magnitude":
-            seen = _sqrt(seen)
+            seen = sqrt(seen)
         elif self.representation == "log_intensity":
             seen = seen.log1p()
         elif self.representation == "autocorrelation":
@@ -151,7 +143,7 @@ class UNet(nn.Module):
             half = _fft.spectrum(seen, self.fourier_shape, "backward") / math.prod(self.object_shape)
             full = _fft.full_from_half(half, self.fourier_shape)
             seen = full.real - full.imag
-        return seen, _sqrt(square)
+        return seen, scale
 
     def _u(self, x: Tensor) -> Tensor:
         """The U: (b, c, k1..kd) -> (b, channels of the output, k1..kd)."""
@@ -162,20 +154,7 @@ class UNet(nn.Module):
         for level, up, convolutions in zip(reversed(range(len(self.up))), self.up, self.merge, strict=True):
             x = _fft.crop(up(x), skipped[level].shape[2:])
             x = convolutions(torch.cat([x, skipped[level]], 1) if level else x)
-        estimate: Tensor = self.last(x)
-        return estimate
-
-    def _output(self, x: Tensor) -> Tensor:
-        """The last layer's channels to an estimate in units of the scale: (b, c, n1..nd) -> (b, n1..nd)."""
-        if self.output == "nonnegative":
-            return x[:, 0].relu()
-        if self.output == "unit":
-            return (x[:, 0] - 2).sigmoid()  # the first estimates are dark: sigmoid(-2) = 0.12
-        if self.output == "real":
-            return x[:, 0]
-        if self.output == "modulus_phase":
-            return torch.polar(x[:, 0].relu(), x[:, 1])
-        return torch.complex(x[:, 0], x[:, 1])
+        return self.last(x)
 
     def extra_repr(self) -> str:
         """The options."""
@@ -189,7 +168,7 @@ def _convolutions(d: int, before: int, after: int) -> nn.Sequential:
     """Twice a convolution over 3 pixels, normalisation and ReLU."""
     layers: list[nn.Module] = []
     for width in (before, after):
-        layers += [_CONV[d](width, after, 3, padding=1, bias=False), _NORM[d](after), nn.ReLU(inplace=True)]
+        layers += [CONV[d](width, after, 3, padding=1, bias=False), NORM[d](after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -208,9 +187,3 @@ def _middle(x: Tensor, shape: Sequence[int]) -> Tensor:
     for dim, size in enumerate(shape, x.ndim - len(shape)):
         x = x.narrow(dim, (x.shape[dim] - size) // 2, size)
     return x
-
-
-def _sqrt(x: Tensor) -> Tensor:
-    """Square root whose derivative is 0 at 0."""
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)

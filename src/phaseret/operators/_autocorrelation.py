@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 
 
+@_checks.speaks_for("Autocorrelation")
 def autocorrelation(
     intensity: Tensor,
     fourier_shape: Sequence[int],

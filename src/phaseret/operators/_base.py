@@ -18,7 +18,7 @@ def check_grid(where: str, grid: Sequence[int], object_shape: Sequence[int]) -> 
     """Raise unless the grid on which the field is computed has room for the object."""
     if len(grid) != len(object_shape) or any(m < n for m, n in zip(grid, object_shape, strict=True)):
         rule = f"fourier_shape must be at least {tuple(object_shape)}, the shape of the object"
-        _checks.fail(where, f"{rule}, got {tuple(grid)}")
+        _checks.fail(where, f"{rule}, got {tuple(grid)}", "Pad more, or crop the object")
 
 
 class Operator(nn.Module):
@@ -34,7 +34,7 @@ class Operator(nn.Module):
 
     Args:
         chunk: Items that `forward` computes at a time. Results and gradients do not depend on it; peak memory does.
-            Not for `torch.func.grad` and its kin, which cannot recompute.
+            Under `torch.func.grad` and its kin, which cannot compute again, the gradient needs the memory of all items.
     """
 
     object_ndim: int
@@ -81,7 +81,8 @@ class Operator(nn.Module):
         """Raise unless the objects have the one shape that this operator measures."""
         if tuple(obj.shape[-self.object_ndim :]) != tuple(expected):
             sizes = ", ".join(map(str, expected))
-            _checks.fail(type(self).__name__, f"obj must have the shape (*, {sizes}), got {tuple(obj.shape)}")
+            fix = "Pad or crop it, or make an operator of its shape"
+            _checks.fail(type(self).__name__, f"obj must have the shape (*, {sizes}), got {tuple(obj.shape)}", fix)
 
     def _check_adjoint_shape(self, given: Sequence[int] | None, expected: Sequence[int]) -> None:
         """Raise unless the `object_shape` given to `adjoint` is absent or the only one there is."""
@@ -96,7 +97,8 @@ class Operator(nn.Module):
         _checks.same_device(where, field=field, **dict(self.named_buffers()), **dict(self.named_parameters()))
         if field.ndim < len(shape) or tuple(field.shape[field.ndim - len(shape) :]) != tuple(shape):
             sizes = ", ".join(map(str, shape))
-            _checks.fail(where, f"field must have the shape (*, {sizes}), got {tuple(field.shape)}")
+            fix = "It is the shape of what linear gives"
+            _checks.fail(where, f"field must have the shape (*, {sizes}), got {tuple(field.shape)}", fix)
         field = _fft.promote(field)
         return field if field.is_complex() else field + 0j
 

@@ -85,6 +85,7 @@ def coded_masks(
     return masks.to(device or source, dtype.to_complex() if masks.is_complex() else dtype)
 
 
+@_checks.speaks_for("CodedDiffraction")
 def coded_diffraction(
     obj: Tensor,
     masks: Tensor,
@@ -156,7 +157,8 @@ class CodedDiffraction(FarField):
         where = type(self).__name__
         _checks.floating(where, masks=masks)
         if not 2 <= masks.ndim <= 4:
-            _checks.fail(where, f"masks must have the shape (L, n1..nd) with d = 1, 2 or 3, got {tuple(masks.shape)}")
+            rule = f"masks must have the shape (L, n1..nd) with d = 1, 2 or 3, got {tuple(masks.shape)}"
+            _checks.fail(where, rule, "Give a single mask an axis with masks[None]")
         object_shape = tuple(masks.shape[1:])
         grid = object_shape if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
         check_grid(where, grid, object_shape)

@@ -142,6 +142,7 @@ class _Fourier(Operator):
         )
 
 
+@_checks.speaks_for("FourierIntensity")
 def fourier_intensity(
     obj: Tensor,
     fourier_shape: Sequence[int],
@@ -205,6 +206,7 @@ class FourierIntensity(_Fourier):
         return self._plane(obj, _fft.power)
 
 
+@_checks.speaks_for("FourierMagnitude")
 def fourier_magnitude(
     obj: Tensor,
     fourier_shape: Sequence[int],

@@ -14,6 +14,7 @@ from phaseret import _checks, _fft
 from phaseret.operators._base import Operator, check_grid
 
 
+@_checks.speaks_for("Fresnel")
 def fresnel(
     obj: Tensor,
     fourier_shape: Sequence[int],
@@ -86,7 +87,7 @@ def fresnel(
         paraxial=paraxial,
         chunk=chunk,
     )
-    _checks.tensor("Fresnel", obj=obj)
+    _checks.tensor("fresnel", obj=obj)
     return operator.to(obj.device)(obj)
 
 
@@ -124,7 +125,7 @@ class Fresnel(Operator):
         if len(given) != (3 if fresnel_number is None else 0):
             got = ", ".join((["fresnel_number"] if fresnel_number is not None else []) + given) or "none of them"
             rule = "fresnel_number, or distance with wavelength and pixel_size, must be given"
-            _checks.fail(where, f"{rule}, got {got}")
+            _checks.fail(where, f"{rule}, got {got}", "Give one description of the distance")
         if fresnel_number is not None:
             if not paraxial:
                 fix = "The angular spectrum needs distance, wavelength and pixel_size"
@@ -138,13 +139,15 @@ class Fresnel(Operator):
             waves = [z / length for z in _numbers(where, "distance", distance)]
             sizes = _numbers(where, "pixel_size", pixel_size, above=0)
             if len(sizes) not in (1, d):
-                _checks.fail(where, f"pixel_size must be one number or {d}, got {len(sizes)}")
+                fix = "Give one for each axis, or one for all"
+                _checks.fail(where, f"pixel_size must be one number or {d}, got {len(sizes)}", fix)
             ratios = [length / size for size in sizes * (d if len(sizes) == 1 else 1)]
         kernel = torch.stack([_transfer(self.fourier_shape, z, ratios, paraxial) for z in waves])
         if not kernel.isfinite().all():
+            name, got = "fresnel_number", f"{fresnel_number!r}"
             if fresnel_number is None:
-                _checks.fail(where, f"distance / wavelength must give finite phases, got {distance!r} / {wavelength!r}")
-            _checks.fail(where, f"fresnel_number must give finite phases, got {fresnel_number!r}")
+                name, got = "distance / wavelength", f"{distance!r} / {wavelength!r}"
+            _checks.fail(where, f"{name} must give finite phases, got {got}", "Check the units")
         self.several = isinstance(distance if fresnel_number is None else fresnel_number, Sequence)
         self.register_buffer("kernel", kernel if self.several else kernel[0], persistent=False)
         self.object_ndim, self.data_ndim = d, d + self.several
@@ -190,7 +193,7 @@ def _numbers(where: str, name: str, value: Any, *, above: float | None = None) -
         _checks.fail(where, rule, f"Use {name}.tolist()", TypeError)
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if not values:
-        _checks.fail(where, f"{name} must hold at least one number, got {value!r}")
+        _checks.fail(where, f"{name} must hold at least one number, got {value!r}", "Give a number or a list")
     return [_checks.number(where, name, one, above=above) for one in values]
 
 

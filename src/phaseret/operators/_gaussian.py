@@ -62,6 +62,7 @@ def gaussian_matrix(
     return torch.randn(shape, dtype=double, device=source, generator=generator).to(device or source, dtype)
 
 
+@_checks.speaks_for("Gaussian")
 def gaussian(obj: Tensor, matrix: Tensor, *, chunk: int | None = None) -> Tensor:
     r"""Gaussian phase retrieval: squared moduli of the object's products with the rows of a matrix.
 
@@ -117,7 +118,7 @@ class Gaussian(Operator):
         _checks.floating(where, matrix=matrix)
         if not 2 <= matrix.ndim <= 4:
             rule = "matrix must have the shape (M, n1..nd) with d = 1, 2 or 3"
-            _checks.fail(where, f"{rule}, got {tuple(matrix.shape)}")
+            _checks.fail(where, f"{rule}, got {tuple(matrix.shape)}", "Give a single row an axis with matrix[None]")
         self._hold("matrix", matrix)
         self.object_shape = tuple(matrix.shape[1:])
         self.object_ndim = len(self.object_shape)

@@ -12,6 +12,7 @@ from phaseret import _checks, _fft
 from phaseret.operators._far_field import FarField
 
 
+@_checks.speaks_for("Ptychography")
 def ptychography(
     obj: Tensor,
     probe: Tensor,
@@ -100,13 +101,13 @@ class Ptychography(FarField):
             _checks.fail(where, rule, fix, TypeError)
         if positions.ndim != 2 or positions.shape[1] != probe.ndim:
             rule = f"positions must have the shape (J, {probe.ndim}) for a probe of shape {tuple(probe.shape)}"
-            _checks.fail(where, f"{rule}, got {tuple(positions.shape)}")
+            _checks.fail(where, f"{rule}, got {tuple(positions.shape)}", "One row for each position")
         self._hold("probe", probe)
         self._hold("positions", positions)
         host = positions.detach().cpu().double()
         lowest, highest = host.amin(0).tolist(), host.amax(0).tolist()
         if not host.isfinite().all():
-            _checks.fail(where, f"positions must be finite, got values from {lowest} to {highest}")
+            _checks.fail(where, f"positions must be finite, got values from {lowest} to {highest}", "Drop them")
         if min(map(round, lowest)) < 0:
             _checks.fail(where, f"positions must be at least 0, got {lowest}", "Subtract positions.amin(0)")
         self.least_shape = tuple(round(high) + p for high, p in zip(highest, probe.shape, strict=True))
@@ -123,7 +124,7 @@ class Ptychography(FarField):
     def _check_room(self, where: str, name: str, shape: Sequence[int]) -> None:
         if len(shape) != self.object_ndim or any(n < least for n, least in zip(shape, self.least_shape, strict=True)):
             rule = f"{name} must have at least the shape {self.least_shape}, to hold all windows of the probe"
-            _checks.fail(where, f"{rule}, got {tuple(shape)}")
+            _checks.fail(where, f"{rule}, got {tuple(shape)}", "Pad the object, or subtract from positions")
 
     def _windows(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The probe in each window, and the flat index into the object of each pixel of each window (J p1...pd)."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,12 @@ from torch import Tensor
 from phaseret import _fft
 from phaseret.solvers._problem import Problem
 from phaseret.symmetry import align
+
+if TYPE_CHECKING:
+    import os
+
+# What modules above this one do with a result, entered by phaseret/__init__.py: imports only go down.
+ABOVE: dict[str, Callable[..., Any]] = {}
 
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
@@ -56,6 +63,14 @@ class Reconstruction:
     seeds: list[int]
     recipe: str
     seconds: float
+
+    def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
+        """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
+        ABOVE["save"](path, self, measurement=measurement, overwrite=overwrite)
+
+    def plot(self, *, measurement: Any = None, index: int = 0) -> Any:
+        """A Matplotlib figure of it: :func:`phaseret.plotting.plot_reconstruction`."""
+        return ABOVE["plot"](self, measurement=measurement, index=index)
 
     def __repr__(self) -> str:
         starts = len(self.seeds)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.symmetry._elements import Symmetry, item_axes
+from phaseret.symmetry._elements import Symmetry
 from phaseret.symmetry._search import prepare, search
 
 
@@ -101,7 +101,7 @@ def align(
         Nyquist frequency of even sizes taken as the mean of its two signs, so that real objects stay real.
     """
     where = "align"
-    d = item_axes(where, ndim)
+    d = _checks.item_axes(where, ndim)
     upsample = _checks.integer(where, "upsample", upsample)
     estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
     axes, object_shape = tuple(range(-d, 0)), tuple(obj.shape[-d:])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret.operators import fast_fourier_shape
-from phaseret.symmetry._elements import Symmetry, grid, item_axes, margins
+from phaseret.symmetry._elements import Symmetry, grid, margins
 
 # An even symmetric object's centre lies between two pixels; rounding noise must not decide which one is taken.
 _ROUND_UP = 0.5 + 2.0**-10
@@ -93,7 +93,7 @@ def canonicalize(
     where = "canonicalize"
     _checks.switch(where, "phase", phase)
     _checks.floating(where, obj=obj)
-    d = item_axes(where, ndim, obj=obj)
+    d = _checks.item_axes(where, ndim, obj=obj)
     obj = _fft.promote(obj)
     object_shape = tuple(obj.shape[-d:])
     breaks_phase = obj.is_complex() if phase is None else phase
@@ -176,7 +176,7 @@ class Canonicalize(nn.Module):
         phase: bool | None = None,
     ) -> None:
         super().__init__()
-        self.ndim = item_axes("Canonicalize", ndim)
+        self.ndim = _checks.item_axes("Canonicalize", ndim)
         self.fourier_shape = (
             None if fourier_shape is None else _checks.shape("Canonicalize", "fourier_shape", fourier_shape)
         )

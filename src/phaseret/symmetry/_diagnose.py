@@ -193,7 +193,7 @@ def _stack(where: str, dataset: Any) -> Tensor:
     _checks.floating(where, dataset=dataset)
     if not 2 <= dataset.ndim <= 4 or len(dataset) < 3:
         rule = "dataset must have the shape (N, n1..nd) with N >= 3 and d = 1, 2 or 3"
-        _checks.fail(where, f"{rule}, got {tuple(dataset.shape)}")
+        _checks.fail(where, f"{rule}, got {tuple(dataset.shape)}", "Stack more objects, without axes of channels")
     return dataset
 
 

@@ -14,21 +14,14 @@ from phaseret import _checks, _fft
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def item_axes(where: str, ndim: int, **tensors: Tensor) -> int:
-    """Check the number of axes of one item, and that the tensors have that many."""
-    if _checks.integer(where, "ndim", ndim) > 3:
-        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}")
-    _checks.rank(where, ndim, **tensors)
-    return ndim
-
-
 def grid(where: str, fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tuple[int, ...]:
     """The padded grid: `fourier_shape`, which must hold the object; without one the object's own grid."""
     if fourier_shape is None:
         return tuple(object_shape)
     shape = _checks.shape(where, "fourier_shape", fourier_shape)
     if len(shape) != len(object_shape) or any(m < n for m, n in zip(shape, object_shape, strict=True)):
-        _checks.fail(where, f"fourier_shape must be at least the object's {tuple(object_shape)}, got {shape}")
+        fix = f"Use min_fourier_shape({tuple(object_shape)})"
+        _checks.fail(where, f"fourier_shape must be at least the object's {tuple(object_shape)}, got {shape}", fix)
     return shape
 
 
@@ -39,15 +32,17 @@ def integer_shifts(where: str, shifts: Tensor | Sequence[int]) -> Tensor | tuple
             fix = "Use subpixel_shift for fractions of a pixel"
             _checks.fail(where, f"shifts must be integers, got {shifts.dtype}", fix, TypeError)
         if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
-            _checks.fail(where, f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}")
+            rule = f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}"
+            _checks.fail(where, rule, "One integer for each axis")
         return shifts
     if isinstance(shifts, str) or not isinstance(shifts, Sequence):
-        _checks.fail(where, f"shifts must be a sequence of integers or a tensor, got {shifts!r}", error=TypeError)
+        fix = "Use a tuple such as (1, 0)"
+        _checks.fail(where, f"shifts must be a sequence of integers or a tensor, got {shifts!r}", fix, TypeError)
     if not all(isinstance(s, Integral) and not isinstance(s, bool) for s in shifts):
         fix = "Use subpixel_shift for fractions of a pixel"
         _checks.fail(where, f"shifts must be integers, got {tuple(shifts)}", fix, TypeError)
     if not 1 <= len(shifts) <= 3:
-        _checks.fail(where, f"shifts must have one to three entries, got {tuple(shifts)}")
+        _checks.fail(where, f"shifts must have one to three entries, got {tuple(shifts)}", "One for each axis")
     return tuple(int(s) for s in shifts)
 
 
@@ -55,7 +50,8 @@ def per_item(where: str, name: str, value: Tensor, batch: Sequence[int], rest: i
     """Expand a tensor (*, rest axes) to the batch: one value per item, or one for all."""
     leading = value.shape[: value.ndim - rest]
     if len(leading) and tuple(leading) != tuple(batch):
-        _checks.fail(where, f"{name} must have the batch shape {tuple(batch)} or none, got {tuple(leading)}")
+        fix = "Give one for each item, or one for all"
+        _checks.fail(where, f"{name} must have the batch shape {tuple(batch)} or none, got {tuple(leading)}", fix)
     return value.expand((*batch, *value.shape[value.ndim - rest :]))
 
 
@@ -214,7 +210,7 @@ def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
     """
     where = "conj_flip"
     _checks.tensor(where, obj=obj)
-    item_axes(where, ndim, obj=obj)
+    _checks.item_axes(where, ndim, obj=obj)
     flipped = obj.flip(tuple(range(-ndim, 0)))
     return flipped.conj().resolve_conj() if flipped.is_complex() else flipped
 
@@ -224,7 +220,7 @@ class ConjFlip(nn.Module):
 
     def __init__(self, *, ndim: int = 2) -> None:
         super().__init__()
-        self.ndim = item_axes("ConjFlip", ndim)
+        self.ndim = _checks.item_axes("ConjFlip", ndim)
 
     def inverse(self) -> ConjFlip:
         """The Module that undoes this one: the same."""
@@ -275,7 +271,7 @@ def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
         theta = _fft.promote(theta)
         if theta.ndim > obj.ndim or theta.shape != obj.shape[: theta.ndim]:
             rule = f"theta must have the shape of leading axes of obj {tuple(obj.shape)}"
-            _checks.fail(where, f"{rule}, got {tuple(theta.shape)}")
+            _checks.fail(where, f"{rule}, got {tuple(theta.shape)}", "Give one for each item, or one for all")
     else:
         theta = torch.tensor(_checks.number(where, "theta", theta), dtype=torch.float64, device=obj.device)
     return obj * phase_factor(theta, obj).reshape([*theta.shape, *[1] * (obj.ndim - theta.ndim)])
@@ -351,7 +347,8 @@ class Symmetry:
         object.__setattr__(self, "fourier_shape", grid(where, self.fourier_shape, self.object_shape))
         expected = (*self.flipped.shape, len(self.object_shape))
         if tuple(self.shifts.shape) != expected:
-            _checks.fail(where, f"shifts must have the shape (*, d) = {expected}, got {tuple(self.shifts.shape)}")
+            rule = f"shifts must have the shape (*, d) = {expected}, got {tuple(self.shifts.shape)}"
+            _checks.fail(where, rule, "One row of d shifts for each item of flipped")
         _checks.same_shape(where, flipped=self.flipped, phase=self.phase)
 
     def __call__(self, obj: Tensor) -> Tensor:
@@ -361,7 +358,7 @@ class Symmetry:
         _checks.same_device(where, obj=obj, shifts=self.shifts)
         if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
             rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
-            _checks.fail(where, f"{rule}, got {tuple(obj.shape)}")
+            _checks.fail(where, f"{rule}, got {tuple(obj.shape)}", "An element acts on the shapes it was made for")
         return self.cropped(obj, self.fourier_shape)
 
     def cropped(self, obj: Tensor, shape: Sequence[int]) -> Tensor:
@@ -394,6 +391,7 @@ class Symmetry:
                 "Symmetry",
                 "both elements must have equal object_shape and fourier_shape, got "
                 f"{self.object_shape}, {self.fourier_shape} and {first.object_shape}, {first.fourier_shape}",
+                "Make both on one padded grid",
             )
         sign = torch.where(self.flipped, -1, 1)
         return Symmetry(
@@ -469,17 +467,18 @@ class RandomSymmetry(nn.Module):
     ) -> None:
         super().__init__()
         where = "RandomSymmetry"
-        self.ndim = item_axes(where, ndim)
+        self.ndim = _checks.item_axes(where, ndim)
         self.shift: bool | tuple[int, ...]
         if isinstance(shift, bool):
             self.shift = shift
         else:
             rule = f"shift must be a bool, an integer or {ndim} integers, got {shift!r}"
+            fix = "Use True for all shifts, or the largest one in pixels"
             if not isinstance(shift, Integral | Sequence) or isinstance(shift, str):
-                _checks.fail(where, rule, error=TypeError)
+                _checks.fail(where, rule, fix, TypeError)
             most = (shift,) * ndim if isinstance(shift, Integral) else tuple(shift)
             if len(most) != ndim:
-                _checks.fail(where, rule)
+                _checks.fail(where, rule, fix)
             self.shift = tuple(_checks.integer(where, "shift", s, at_least=0) for s in most)
         _checks.generator(where, generator)
         _checks.switch(where, "phase", phase)

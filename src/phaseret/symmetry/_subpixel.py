@@ -88,11 +88,13 @@ def _fractions(where: str, shifts: Tensor | Sequence[float]) -> Tensor:
     """Check the shifts: one to three numbers, or a real tensor (*, d)."""
     if not isinstance(shifts, Tensor):
         if isinstance(shifts, str) or not isinstance(shifts, Sequence):
-            _checks.fail(where, f"shifts must be a sequence of numbers or a tensor, got {shifts!r}", error=TypeError)
+            fix = "Use a tuple such as (0.5, 0)"
+            _checks.fail(where, f"shifts must be a sequence of numbers or a tensor, got {shifts!r}", fix, TypeError)
         shifts = torch.tensor([_checks.number(where, "shifts", s) for s in shifts], dtype=torch.float64)
     elif not shifts.is_floating_point():
         fix = "Use shift for whole pixels"
         _checks.fail(where, f"shifts must be real floating, got {shifts.dtype}", fix, TypeError)
     if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
-        _checks.fail(where, f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}")
+        fix = "One number for each axis"
+        _checks.fail(where, f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}", fix)
     return shifts
