@@ -1,0 +1,49 @@
+"""Files that are written whole or not at all: the only way in which this package makes or replaces a file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from phaseret import _checks
+
+
+def check_free(where: str, path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """The output path is a file in an existing folder, and does not exist yet unless `overwrite`."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        fix = "Make it first"
+        _checks.fail(where, f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)
+    if target.is_dir():
+        _checks.fail(where, f"path must name a file, got the folder {str(target)!r}", error=IsADirectoryError)
+    if target.exists() and not overwrite:
+        fix = "Choose another path or set overwrite"
+        _checks.fail(where, f"path must not exist yet, got {str(target)!r}", fix, FileExistsError)
+    return target
+
+
+@contextlib.contextmanager
+def written(where: str, path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
+    """A temporary path beside `path` to write to: renamed to it if all goes well, removed otherwise."""
+    target = check_free(where, path, overwrite)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        check_free(where, target, overwrite)
+        temporary.replace(target)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, FileExistsError):
+            raise
+        code = getattr(error, "errno", None)
+        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
+        said = "the disk is full" if full else " ".join(str(error).split()).rstrip(".")
+        fix = "Free some space" if full else "Nothing was written"
+        _checks.fail(where, f"{target} must be writable, got the error: {said}", fix, OSError)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""What the networks share: layers by dimension, the kinds of estimates, the check of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+
+# Channels of the last layer: two make a complex estimate.
+OUTPUTS = {"nonnegative": 1, "unit": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class Model(nn.Module):
+    """A network that knows the options it was built with: `repr` shows them, and files hold them beside the weights.
+
+    Attributes:
+        options: The arguments that build it again.
+        decoder: The submodules behind its narrowest layer, which :func:`phaseret.models.finetune` adapts.
+        given: The arguments that no file can hold.
+    """
+
+    options: dict[str, Any]
+    decoder: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+
+    def _weight(self) -> Tensor:
+        """One of the parameters: all have its dtype and device."""
+        return next(self.parameters())
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+def levels(where: str, name: str, value: Any) -> list[int]:
+    """A sequence of at least one positive integer, as a list."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        fix = "Give one width per level, such as (32, 64)"
+        _checks.fail(where, f"{name} must be a sequence of integers, got {value!r}", fix, TypeError)
+    if not value:
+        _checks.fail(where, f"{name} must hold at least one level, got {value!r}")
+    return [_checks.integer(where, name, one) for one in value]
+
+
+def as_items(
+    where: str,
+    intensity: Tensor,
+    expected: Sequence[int],
+    weight: Tensor,
+    fix: str = "Build the network with the sizes of the data",
+) -> Tensor:
+    """The data, checked, as one batch axis and the axes of one item, at least in single precision."""
+    _checks.real(where, intensity=intensity)
+    _checks.same_device(where, intensity=intensity, network=weight)
+    if tuple(intensity.shape[-len(expected) :]) != tuple(expected):
+        rule = f"intensity must have the shape (*, {', '.join(map(str, expected))})"
+        _checks.fail(where, f"{rule}, got {tuple(intensity.shape)}", fix)
+    return _fft.promote(intensity).reshape(-1, *expected)
+
+
+def dense(before: int, width: int, depth: int, after: int) -> nn.Sequential:
+    """`depth` fully connected layers with ReLU between them, and batch normalisation but for the first and last."""
+    layers: list[nn.Module] = [nn.Linear(before, width), nn.ReLU()]
+    for _ in range(depth - 2):
+        layers += [nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, after))
+
+
+def as_estimate(x: Tensor, output: str) -> Tensor:
+    """The last layer's channels to an estimate of the kind `output`: (b, c, n1..nd) -> (b, n1..nd)."""
+    if output == "nonnegative":
+        return x[:, 0].relu()
+    if output == "unit":
+        return (x[:, 0] - 2).sigmoid()  # the first estimates are dark: sigmoid(-2) = 0.12
+    if output == "real":
+        return x[:, 0]
+    if output == "modulus_phase":
+        return torch.polar(x[:, 0].relu(), x[:, 1])
+    return torch.complex(x[:, 0], x[:, 1])
+
+
+def normalised(intensity: Tensor, count: int, output: str) -> tuple[Tensor, Tensor]:
+    """The data in units of the squared scale of each item, and the scale (b, 1..1): the root of its total / count.
+
+    The scale is 1 for the output "unit", whose estimates have units already; dark data stay dark.
+    """
+    square = intensity.sum(tuple(range(1, intensity.ndim)), keepdim=True) / count
+    if output == "unit":
+        square = torch.ones_like(square)
+    return intensity / torch.where(square > 0, square, 1), sqrt(square)
+
+
+def times(x: Tensor, scale: Tensor) -> Tensor:
+    """Items of any number of axes, each multiplied by its own scale (b, 1..1)."""
+    return x * scale.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Square root whose derivative is 0 at 0; 0 for negative numbers."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
+
+
+def resized(x: Tensor, shape: Sequence[int], mode: str = "nearest") -> Tensor:
+    """Items (b, c, n1..nd) on a grid of another size."""
+    return nn.functional.interpolate(x, size=tuple(shape), mode=mode)
+
+
+def volume(shape: Sequence[int]) -> int:
+    """The number of elements of a shape."""
+    return math.prod(shape)

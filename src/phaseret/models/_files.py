@@ -1,0 +1,175 @@
+"""Weights in safetensors files: written whole or not at all, read without running any code of theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks
+from phaseret.models._common import Model
+
+# What every model card says, beside the architecture and its options.
+_CARD = ("data", "command", "metrics", "licence")
+_KEY = "phaseret"
+_NEWER = "It may be from another version of phaseret"
+
+
+def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, Any]) -> str:
+    """Write a network of this module to a safetensors file: its weights, how to build it, and what is known of it.
+
+    The file is written under another name and renamed when it is complete; an existing one is replaced.
+
+    Args:
+        model: A network of `phaseret.models`.
+        path: The file, by custom ending in .safetensors.
+        card: What a user of the weights must know, at least "data" (what it was trained on), "command" (that trains it
+            again), "metrics" (what was measured) and "licence" (of the weights). Texts, numbers, lists and mappings.
+
+    Returns:
+        The SHA-256 of the file, to be published beside it and given to :func:`load`.
+
+    Raises:
+        ImportError: if safetensors is not installed.
+        OSError: if the file cannot be written; then an existing one is unchanged.
+        TypeError: if model is not of this module, or the card is not a mapping.
+        ValueError: if the card lacks an entry, or holds one that is not plain.
+
+    Example:
+        >>> import tempfile
+        >>> net = pr.models.MLP((8, 8), (16, 16), width=16)
+        >>> card = {"data": "none", "command": "none", "metrics": {}, "licence": "BSD-3-Clause"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checksum = pr.models.save(net, folder + "/net.safetensors", card=card)
+        ...     pr.models.load(folder + "/net.safetensors", sha256=checksum).card["licence"]
+        'BSD-3-Clause'
+    """
+    where = "save"
+    if not isinstance(model, Model) or type(model) not in _architectures().values():
+        got = type(model).__name__
+        _checks.fail(where, f"model must be a network of phaseret.models, got {got}", "Save its parts", TypeError)
+    if not isinstance(card, Mapping):
+        _checks.fail(where, f"card must be a mapping, got {type(card).__name__}", error=TypeError)
+    missing = [name for name in _CARD if name not in card]
+    if missing:
+        _checks.fail(where, f"card must say {', '.join(_CARD)}, got one without {', '.join(missing)}")
+    about = {"architecture": type(model).__name__, "options": model.options, "card": dict(card)}
+    try:
+        text = json.dumps(about, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        _checks.fail(where, f"card must hold texts, numbers, lists and mappings, got the error: {error}")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
+    # one entry, since safetensors shuffles several: the same network gives the same file
+    content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
+    _write(Path(path), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: Any) -> Model:
+    """Build a network from a file that :func:`save` wrote, in evaluation mode, on the CPU.
+
+    The weights are compared with the checksum that the file holds; nothing is unpickled and no code of the file runs.
+
+    Args:
+        path: The file.
+        sha256: What :func:`save` returned, or the publisher of the file says: also protects against another file.
+        **given: The arguments that a file cannot hold, such as the operator of a `ResidualNet`.
+
+    Returns:
+        The network; its `card` is the mapping that was saved with it.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ImportError: if safetensors is not installed.
+        ValueError: if the file is damaged, is not one of :func:`save`, or a checksum differs.
+    """
+    where, file = "load", Path(path)
+    if not file.is_file():
+        _checks.fail(where, f"path must name a file, got {str(file)!r}, which is none", error=FileNotFoundError)
+    library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
+    content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and sha256.lower() != found:
+        _checks.fail(where, f"{file} must have the sha256 {sha256}, got {found}", "It is another file, or damaged")
+    text, stored = _header(where, file, content)
+    try:
+        tensors = library.load(content)
+    except Exception as error:
+        _damaged(where, file, error)
+    if _checksum(text, tensors) != stored:
+        _damaged(where, file, "its checksum differs")
+    about = json.loads(text)
+    architecture = _architectures().get(about["architecture"])
+    if architecture is None:
+        _checks.fail(where, f"{file} must hold a network of phaseret.models, got {about['architecture']!r}", _NEWER)
+    if set(given) != set(architecture.given):
+        needed = ", ".join(architecture.given) or "nothing"
+        got = ", ".join(given) or "nothing"
+        _checks.fail(
+            where, f"the arguments of {architecture.__name__} that a file cannot hold must be {needed}, got {got}"
+        )
+    try:
+        model: Model = architecture(**about["options"], **given)
+        model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        model.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        _checks.fail(where, f"{file} must fit {architecture.__name__}, got the error: {error}", _NEWER)
+    model.card = about["card"]
+    return model.eval()
+
+
+def _architectures() -> dict[str, type[Model]]:
+    """The networks of this package by name."""
+    found, rest = {}, [Model]
+    while rest:
+        for cls in rest.pop().__subclasses__():
+            if cls.__module__.startswith("phaseret.models."):
+                found[cls.__name__] = cls
+            rest.append(cls)
+    return found
+
+
+def _header(where: str, file: Path, content: bytes) -> tuple[str, str]:
+    """The description and the checksum of the file's header: eight bytes of length, then a mapping as text."""
+    try:
+        size = int.from_bytes(content[:8], "little")
+        checksum, _, text = json.loads(content[8 : 8 + size])["__metadata__"][_KEY].partition(" ")
+        return text, checksum
+    except (ValueError, KeyError, TypeError, AttributeError):
+        fix = "Other weights can be loaded into a network with torch, safetensors and load_state_dict"
+        _checks.fail(where, f"path must name a whole file that phaseret.models.save wrote, got {str(file)!r}", fix)
+
+
+def _damaged(where: str, file: Path, error: object) -> NoReturn:
+    _checks.fail(where, f"{file} must be whole, got the error: {error}", "Fetch or write it again")
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the description and of the name, type, shape and bytes of each tensor."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write beside the file and rename, so that nobody ever reads half of it."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

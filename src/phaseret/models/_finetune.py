@@ -1,0 +1,112 @@
+"""Refinement at test time: a trained network is adapted to one measurement, without any ground truth."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks
+from phaseret.models._misfit import Misfit, descend
+
+
+def finetune(
+    model: nn.Module,
+    intensity: Tensor,
+    *,
+    steps: int = 100,
+    lr: float = 1e-4,
+    parameters: str | Sequence[str] = "decoder",
+    operator: nn.Module | None = None,
+    mask: Tensor | None = None,
+    ndim: int = 2,
+) -> Tensor:
+    r"""Adapt a trained network to each measurement, and give the estimates that explain them best.
+
+    .. math:: \min_\theta \sum_k \big( |F g_\theta(Y)|_k - \sqrt{Y_k} \big)^2
+
+    with Adam over some of the parameters of a copy of the network, one copy for each item. The network is used in
+    evaluation mode, with its running statistics, and is not changed.
+
+    Args:
+        model: A trained network from intensity to estimate.
+        intensity: Measured intensity.
+        steps: Steps of Adam.
+        lr: Its learning rate.
+        parameters: What is adapted: "decoder" (what lies behind the narrowest layer, for a network of this module that
+            has one), "all", or names of submodules or parameters.
+        operator: The measurement. Default: the Fourier transform of the object padded to the size of the data.
+        mask: True where measured. Default: everywhere.
+        ndim: Number of axes of one item, if no operator says it.
+
+    Shape:
+        - intensity: (*, m1..md)
+        - output: (*, n1..nd)
+
+    Returns:
+        Of each item the estimate with the least misfit among all steps: never a worse one than the network's own.
+
+    Raises:
+        TypeError: if model is no Module, or intensity is complex.
+        ValueError: if an option is out of range, or parameters name nothing.
+
+    Example:
+        >>> net = pr.models.UNet((8, 8), (16, 16), channels=(4, 8))
+        >>> finetune(net, torch.rand(2, 16, 16), steps=3).shape
+        torch.Size([2, 8, 8])
+
+    Source:
+        Zhang, Situ et al. (2024), Opt. Lett. 49, 6129: a supervised U-Net whose decoder is adapted to each measured
+        pattern for 200 to 1000 steps of Adam with learning rates of 1e-4 to 1e-3, on the intensity. Here the misfit is
+        that of the magnitudes, relative to the data.
+    """
+    where = "finetune"
+    if not isinstance(model, nn.Module):
+        _checks.fail(where, f"model must be a torch.nn.Module, got {type(model).__name__}", error=TypeError)
+    steps = _checks.integer(where, "steps", steps, at_least=0)
+    lr = _checks.number(where, "lr", lr, above=0)
+    chosen = _chosen(where, model, parameters)
+    misfit = Misfit(where, intensity, ndim, operator=operator, mask=mask)
+    axes = misfit.ndim
+    items = intensity.reshape(-1, *intensity.shape[intensity.ndim - axes :])
+    masks = [None] * len(items) if misfit.mask is None else misfit.mask.reshape(items.shape).unbind()
+    estimates = []
+    for item, measured in zip(items, masks, strict=True):
+        estimates.append(_adapted(model, chosen, item, Misfit(where, item, ndim, operator=operator, mask=measured), steps, lr))
+    found = torch.stack(estimates)
+    return found.reshape(*intensity.shape[: intensity.ndim - axes], *found.shape[1:])
+
+
+def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, steps: int, lr: float) -> Tensor:
+    """The best estimate of one item by a copy of the network."""
+    one = copy.deepcopy(model).eval()
+    free = []
+    for name, parameter in one.named_parameters():
+        parameter.requires_grad_(name in chosen)
+        if name in chosen:
+            free.append(parameter)
+    return descend(lambda: one(item), free, misfit, steps, lr)
+
+
+def _chosen(where: str, model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
+    """The names of the parameters that are adapted."""
+    names = [name for name, _ in model.named_parameters()]
+    if parameters == "all":
+        return set(names)
+    wanted = parameters
+    if parameters == "decoder":
+        wanted = getattr(model, "decoder", ())
+        if not wanted:
+            fix = "Use parameters='all', or names of submodules"
+            _checks.fail(where, f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
+    if isinstance(wanted, str):
+        wanted = [wanted]
+    chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
+    unknown = [prefix for prefix in wanted if not any(f"{name}.".startswith(f"{prefix}.") for name in names)]
+    if parameters != "decoder" and (unknown or not chosen):
+        known = ", ".join(repr(name) for name, _ in model.named_children())
+        rule = "parameters must be 'decoder', 'all', or name submodules or parameters of the model"
+        _checks.fail(where, f"{rule}, got {parameters!r}", f"It has {known}")
+    return chosen

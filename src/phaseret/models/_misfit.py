@@ -1,0 +1,107 @@
+"""How far estimates are from their data, and the descent on it: what fits a network to single patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.models._common import sqrt
+from phaseret.operators import Operator
+
+
+class Misfit:
+    r"""Squared relative error of the magnitude of each item over its measured pixels.
+
+    .. math:: \frac{\sum_k (|A x|_k - \sqrt{Y_k})^2}{\sum_k Y_k}
+
+    Args:
+        where: The public function that asks.
+        intensity: The data (*, m1..md); negative values count as 0.
+        ndim: Axes of one measurement, if there is no operator.
+        operator: The measurement. Default: the Fourier transform of the object padded to the size of the data, which
+            may be as small as the object.
+        mask: True where measured. Default: everywhere.
+    """
+
+    def __init__(
+        self, where: str, intensity: Tensor, ndim: int, *, operator: Any = None, mask: Tensor | None = None
+    ) -> None:
+        _checks.real(where, intensity=intensity)
+        if operator is not None and not isinstance(operator, Operator):
+            got = type(operator).__name__
+            _checks.fail(where, f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        ndim = _checks.integer(where, "ndim", ndim)
+        self.ndim, self.object_ndim = (
+            (operator.data_ndim, operator.object_ndim) if operator is not None else (ndim, ndim)
+        )
+        _checks.rank(where, self.ndim, intensity=intensity)
+        self.operator = operator
+        intensity = _fft.promote(intensity)
+        self.mask = None if mask is None else _checks.mask(where, mask, intensity)
+        self.magnitude = sqrt(self._measured(intensity))
+        self.shape = tuple(intensity.shape[-self.ndim :])
+        total = self._sum(self.magnitude.square())
+        self.total = torch.where(total > 0, total, 1)
+
+    def linear(self, estimate: Tensor) -> Tensor:
+        """The field of an estimate at the detector."""
+        if self.operator is not None:
+            return self.operator.linear(estimate)
+        return _fft.full_plane(estimate, self.shape)
+
+    def adjoint(self, field: Tensor, object_shape: Sequence[int]) -> Tensor:
+        """The adjoint of `linear` on complex objects."""
+        if self.operator is not None:
+            return self.operator.adjoint(field, object_shape)
+        return _fft.adjoint(field, self.shape, object_shape)
+
+    def __call__(self, estimate: Tensor) -> Tensor:
+        """The misfit of each item: (*, n1..nd) -> (*)."""
+        magnitude = _fft.magnitude(self.linear(estimate), self.ndim)
+        return self._sum(self._measured(magnitude - self.magnitude).square()) / self.total
+
+    def gradient(self, estimate: Tensor) -> Tensor:
+        r"""The gradient of :math:`\frac12 \sum_k (|A x|_k - \sqrt{Y_k})^2`: on the reals for real estimates."""
+        field = self.linear(estimate)
+        magnitude = _fft.magnitude(field, self.ndim)
+        unit = field / torch.where(magnitude > 0, magnitude, 1)
+        step = self.adjoint(self._measured(field - self.magnitude * unit), estimate.shape[-self.object_ndim :])
+        return step if estimate.is_complex() else step.real
+
+    def _measured(self, values: Tensor) -> Tensor:
+        return values if self.mask is None else torch.where(self.mask, values, 0)
+
+    def _sum(self, values: Tensor) -> Tensor:
+        return values.sum(tuple(range(-self.ndim, 0)))
+
+
+def descend(
+    estimate: Callable[[], Tensor],
+    parameters: Sequence[Tensor],
+    misfit: Callable[[Tensor], Tensor],
+    steps: int,
+    lr: float,
+) -> Tensor:
+    """Adam on the sum of the misfits of all items; of each item the estimate of least misfit that it comes across."""
+    optimizer = torch.optim.Adam(list(parameters), lr)
+    for step in range(steps + 1):
+        with torch.enable_grad():
+            x = estimate()
+            errors = misfit(x)
+            total = errors.sum()
+        if step == 0:
+            best, least = x.detach(), errors.detach()
+        else:
+            better = errors.detach() < least
+            least = torch.where(better, errors.detach(), least)
+            best = torch.where(better.reshape(*better.shape, *[1] * (x.ndim - better.ndim)), x.detach(), best)
+        if step < steps:
+            gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+    return best

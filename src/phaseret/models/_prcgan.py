@@ -1,0 +1,200 @@
+"""A conditional generative network, and the search for the latent variable that explains a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.models._common import Model, as_items, sqrt, volume
+from phaseret.models._misfit import Misfit, descend
+from phaseret.models._mlp import MLP
+
+
+class PRCGANGenerator(MLP):
+    r"""The generator of PRCGAN: an :class:`MLP` that also sees a latent variable z.
+
+    .. math:: G(Y, z) = s \, N(\sqrt{Y} / s, z)
+
+    Train it with a distance to the object plus a small adversarial term of a :class:`PRCGANDiscriminator`; then let
+    :func:`latent_optimize` look for the z that explains each measurement, as PRCGAN* does.
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
+        data_shape: Sizes of one measurement, any.
+        latent_shape: Sizes of z. Default: those of the data.
+        width: Width of the hidden layers.
+        depth: Number of layers, at least 2.
+        output: As of `MLP`.
+
+    Shape:
+        - intensity: (*, data_shape)
+        - latent: (*, latent_shape). Default: zeros
+        - output: (*, n1..nd)
+
+    Raises:
+        TypeError: if an argument is of the wrong kind, or a tensor is complex.
+        ValueError: if an option is unknown, or a tensor has other sizes.
+
+    Example:
+        >>> net = PRCGANGenerator((28, 28), (28, 28), width=64).eval()
+        >>> net(torch.rand(4, 28, 28), torch.randn(4, 28, 28)).shape
+        torch.Size([4, 28, 28])
+
+    Source:
+        Uelwer, Oberstraß, Harmeling (2019), Phase retrieval using conditional generative adversarial networks,
+        arXiv:1912.04981. There is one batch normalisation per middle layer as in `MLP`; outputs other than "unit", and
+        their scale, are ours. Their code trains with z = 0 as well as with normal z; 0 is the default here.
+    """
+
+    def __init__(
+        self,
+        object_shape: Sequence[int],
+        data_shape: Sequence[int],
+        *,
+        latent_shape: Sequence[int] | None = None,
+        width: int = 2048,
+        depth: int = 5,
+        output: str = "unit",
+    ) -> None:
+        super().__init__(object_shape, data_shape, width=width, depth=depth, output=output)
+        latent_shape = self.data_shape if latent_shape is None else latent_shape
+        self.latent_shape = _checks.shape(type(self).__name__, "latent_shape", latent_shape)
+        self.layers[0] = nn.Linear(volume(self.latent_shape) + volume(self.data_shape), width)
+        self.options["latent_shape"] = self.latent_shape
+
+    def forward(self, intensity: Tensor, latent: Tensor | None = None) -> Tensor:
+        """The estimate of a latent variable: (*, data_shape), (*, latent_shape) -> (*, n1..nd)."""
+        items = as_items(type(self).__name__, intensity, self.data_shape, self._weight())
+        sizes = self._latent_sizes(intensity)
+        if latent is None:
+            latent = items.new_zeros(sizes)
+        _check_item(type(self).__name__, "latent", latent, sizes, intensity)
+        return self._estimate(intensity, latent)
+
+    def _latent_sizes(self, intensity: Tensor) -> tuple[int, ...]:
+        return (*intensity.shape[: -len(self.data_shape)], *self.latent_shape)
+
+
+class PRCGANDiscriminator(Model):
+    """The discriminator of PRCGAN: does this real object belong to this measurement?
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
+        data_shape: Sizes of one measurement, any.
+        width: Width of the hidden layers.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - intensity: (*, data_shape)
+        - output: (*), logits: their sigmoid is the probability of a true pair
+
+    Raises:
+        TypeError: if an argument is of the wrong kind, or a tensor is complex.
+        ValueError: if a tensor has other sizes.
+
+    Example:
+        >>> net = PRCGANDiscriminator((28, 28), (28, 28), width=64).eval()
+        >>> net(torch.rand(4, 28, 28), torch.rand(4, 28, 28)).shape
+        torch.Size([4])
+
+    Source:
+        Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981: three layers, batch normalisation, leaky ReLU. There the
+        sigmoid is part of the network; without it `torch.nn.functional.binary_cross_entropy_with_logits` is exact.
+    """
+
+    def __init__(self, object_shape: Sequence[int], data_shape: Sequence[int], *, width: int = 2048) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.object_shape = _checks.shape(where, "object_shape", object_shape)
+        self.data_shape = _checks.shape(where, "data_shape", data_shape)
+        width = _checks.integer(where, "width", width)
+        layers: list[nn.Module] = []
+        for before in (volume(self.object_shape) + volume(self.data_shape), width):
+            layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
+        self.options = {"object_shape": self.object_shape, "data_shape": self.data_shape, "width": width}
+
+    def forward(self, obj: Tensor, intensity: Tensor) -> Tensor:
+        """The logit of each pair: (*, n1..nd), (*, data_shape) -> (*)."""
+        where, weight = type(self).__name__, self._weight()
+        items = as_items(where, intensity, self.data_shape, weight)
+        batch = intensity.shape[: -len(self.data_shape)]
+        _check_item(where, "obj", obj, (*batch, *self.object_shape), intensity)
+        pair = torch.cat([_fft.promote(obj).reshape(len(items), -1).to(items.dtype), sqrt(items).flatten(1)], 1)
+        return self.layers(pair.to(weight.dtype)).to(items.dtype).reshape(batch)
+
+
+def latent_optimize(
+    network: PRCGANGenerator,
+    intensity: Tensor,
+    *,
+    steps: int = 100,
+    lr: float = 1.0,
+    latent: Tensor | None = None,
+    operator: nn.Module | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    r"""Look for the latent variable whose estimate explains the measurement: PRCGAN*.
+
+    .. math:: \min_z \sum_k \big( |F G(Y, z)|_k - \sqrt{Y_k} \big)^2
+
+    with Adam, for each item on its own. The network is used in evaluation mode and not changed.
+
+    Args:
+        network: A trained `PRCGANGenerator`.
+        intensity: Measured intensity.
+        steps: Steps of Adam.
+        lr: Its learning rate.
+        latent: Where to start. Default: zeros.
+        operator: The measurement. Default: the Fourier transform of the object padded to the size of the data, which
+            may be as small as the object.
+        mask: True where measured. Default: everywhere.
+
+    Shape:
+        - intensity: (*, data_shape)
+        - latent: (*, latent_shape)
+        - output: (*, n1..nd)
+
+    Returns:
+        Of each item the estimate with the least misfit among all steps: never a worse one than the first.
+
+    Raises:
+        TypeError: if network is no PRCGANGenerator, or a tensor is complex.
+        ValueError: if an option is out of range or a tensor has other sizes.
+
+    Example:
+        >>> net = PRCGANGenerator((8, 8), (8, 8), width=64)
+        >>> latent_optimize(net, torch.rand(2, 8, 8), steps=3).shape
+        torch.Size([2, 8, 8])
+
+    Source:
+        Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981, section on PRCGAN*; Adam with learning rate 1 from z = 0
+        as in the authors' code, which returns the last estimate.
+    """
+    where = "latent_optimize"
+    if not isinstance(network, PRCGANGenerator):
+        got = type(network).__name__
+        _checks.fail(where, f"network must be a PRCGANGenerator, got {got}", error=TypeError)
+    steps = _checks.integer(where, "steps", steps, at_least=0)
+    lr = _checks.number(where, "lr", lr, above=0)
+    misfit = Misfit(where, intensity, len(network.data_shape), operator=operator, mask=mask)
+    if latent is None:
+        latent = misfit.magnitude.new_zeros(network._latent_sizes(misfit.magnitude))
+    latent = latent.detach().clone().requires_grad_()
+    training = network.training
+    network.eval()
+    try:
+        return descend(lambda: network(intensity, latent), [latent], misfit, steps, lr)
+    finally:
+        network.train(training)
+
+
+def _check_item(where: str, name: str, value: Tensor, shape: tuple[int, ...], intensity: Tensor) -> None:
+    """A real tensor of the shape, beside the data."""
+    _checks.real(where, **{name: value})
+    _checks.same_device(where, **{"intensity": intensity, name: value})
+    if tuple(value.shape) != shape:
+        _checks.fail(where, f"{name} must have the shape {shape}, got {tuple(value.shape)}", "Give one for each item")

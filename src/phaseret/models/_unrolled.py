@@ -1,0 +1,162 @@
+"""Unrolled projections: a few iterations of a classical algorithm whose relaxation and denoisers are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, _fft
+from phaseret.models._common import CONV, Model, as_items, normalised, sqrt, times, volume
+from phaseret.projections import CONSTRAINTS, MagnitudeConstraint, ObjectConstraint
+
+_ALGORITHMS = ("hio", "raar")
+
+
+class Unrolled(Model):
+    r"""HIO or RAAR cut into stages, each with a relaxation of its own and a small network behind it, all learned.
+
+    In stage k, with the projections :math:`P_M` and :math:`P_S` on the data and on what is known of the object,
+
+    .. math:: x \leftarrow A_{\beta_k}^{I}(x), \qquad e = P_S P_M x, \qquad x \leftarrow x + R_k(e)
+
+    where A is one iteration of the algorithm, I their number and :math:`R_k` a network on the object's box. The
+    estimate is :math:`P_S` of the last :math:`e + R_k(e)`. The networks start at 0: before training this is the
+    algorithm itself, and 2 I K + 2 K transforms are what it costs. All of it scales with the data.
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3; the object lies in the corner of the grid.
+        fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
+        algorithm: "hio" or "raar".
+        stages: Number K of stages.
+        iterations: Number I of iterations of each stage.
+        beta: What each relaxation starts from.
+        constraint: "nonnegative", "real" or "complex".
+        channels: Width of the networks, two layers each; 0 for none.
+
+    Shape:
+        - intensity: (*, m1..md), zero frequency at index 0
+        - init: (*, m1..md) or (*, n1..nd). Default: one random image for all, learned as well
+        - output: (*, n1..nd)
+
+    Raises:
+        TypeError: if an argument is of the wrong kind, or intensity is complex.
+        ValueError: if an option is unknown, m < 2n - 1, or a tensor has other sizes.
+
+    Example:
+        >>> net = Unrolled((28, 28), (64, 64), stages=3, iterations=5, channels=8)
+        >>> net(torch.rand(4, 64, 64)).shape
+        torch.Size([4, 28, 28])
+
+    Source:
+        The algorithms: Fienup (1982), doi:10.1364/AO.21.002758, and Luke (2005), doi:10.1088/0266-5611/21/1/004;
+        unrolling: Gregor, LeCun (2010), Learning fast approximations of sparse coding. That networks take turns with
+        HIO is from Işıl, Oktem, Koç (2019), doi:10.1364/AO.58.005422; here they are trained through it.
+    """
+
+    def __init__(
+        self,
+        object_shape: Sequence[int],
+        fourier_shape: Sequence[int],
+        *,
+        algorithm: str = "hio",
+        stages: int = 5,
+        iterations: int = 10,
+        beta: float = 0.9,
+        constraint: str = "nonnegative",
+        channels: int = 32,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.object_shape = _checks.shape(where, "object_shape", object_shape)
+        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
+        _checks.fourier_shape(where, self.fourier_shape, self.object_shape)
+        _checks.choice(where, "algorithm", algorithm, _ALGORITHMS)
+        _checks.choice(where, "constraint", constraint, CONSTRAINTS)
+        stages = _checks.integer(where, "stages", stages)
+        self.iterations = _checks.integer(where, "iterations", iterations)
+        beta = _checks.number(where, "beta", beta, above=0)
+        channels = _checks.integer(where, "channels", channels, at_least=0)
+        self.algorithm, self.constraint = algorithm, constraint
+        self.beta = nn.Parameter(torch.full((stages,), beta))
+        parts = 2 if constraint == "complex" else 1
+        self.start = nn.Parameter(torch.rand(parts, *self.object_shape))
+        d = len(self.object_shape)
+        self.networks = nn.ModuleList(_residual(d, parts, channels) for _ in range(stages if channels else 0))
+        support = torch.zeros(self.fourier_shape, dtype=torch.bool)
+        support[tuple(slice(n) for n in self.object_shape)] = True
+        self.register_buffer("support", support, persistent=False)
+        self.options = {
+            "object_shape": self.object_shape,
+            "fourier_shape": self.fourier_shape,
+            "algorithm": algorithm,
+            "stages": stages,
+            "iterations": self.iterations,
+            "beta": beta,
+            "constraint": constraint,
+            "channels": channels,
+        }
+
+    def forward(self, intensity: Tensor, init: Tensor | None = None) -> Tensor:
+        """The estimate: (*, m1..md) -> (*, n1..nd)."""
+        where, d = type(self).__name__, len(self.fourier_shape)
+        items = as_items(where, intensity, self.fourier_shape, self.beta)
+        batch = intensity.shape[:-d]
+        with torch.autocast(intensity.device.type, enabled=False):
+            seen, scale = normalised(items, volume(self.object_shape), "real")
+            data = MagnitudeConstraint(sqrt(seen), real=self.constraint != "complex", ndim=d)
+            known = ObjectConstraint(support=self.support, constraint=self.constraint, ndim=d, dtype=items.dtype)
+            x = self._first(items) if init is None else self._given(where, init, batch, scale)
+            x = _fft.pad(x, self.fourier_shape)
+            for k, beta in enumerate(self.beta.to(items.dtype)):
+                for _ in range(self.iterations):
+                    x = self._iterate(x, data.project(x), known, beta)
+                estimate = known.project(data.project(x))
+                if len(self.networks):
+                    change = self._change(k, estimate)
+                    x, estimate = x + change, known.project(estimate + change)
+        return times(_fft.crop(estimate, self.object_shape), scale).reshape(*batch, *self.object_shape)
+
+    def _iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, beta: Tensor) -> Tensor:
+        """One iteration, with p the projection of x on the data."""
+        if self.algorithm == "hio":
+            return known.choose(p, p, x - beta * p)
+        return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
+
+    def _change(self, k: int, estimate: Tensor) -> Tensor:
+        """What the network of stage k adds to an estimate, on the grid of the data."""
+        box, d = _fft.crop(estimate, self.object_shape), len(self.object_shape)
+        parts = torch.view_as_real(box).movedim(-1, 1) if box.is_complex() else box[:, None]
+        change = self.networks[k](parts.to(self.beta.dtype)).to(parts.dtype)
+        whole = torch.complex(change[:, 0], change[:, 1]) if box.is_complex() else change[:, 0]
+        return _fft.pad(whole.reshape(-1, *box.shape[-d:]), self.fourier_shape)
+
+    def _first(self, items: Tensor) -> Tensor:
+        """The learned start, the same for all items."""
+        start = self.start.to(items.dtype)
+        whole = torch.complex(start[0], start[1]) if self.constraint == "complex" else start[0]
+        return whole.expand(len(items), *self.object_shape)
+
+    def _given(self, where: str, init: Tensor, batch: Sequence[int], scale: Tensor) -> Tensor:
+        """A start that was given, in units of the scale of each item."""
+        _checks.floating(where, init=init)
+        _checks.same_device(where, init=init, network=self.beta)
+        shapes = ((*batch, *self.object_shape), (*batch, *self.fourier_shape))
+        if tuple(init.shape) not in shapes:
+            _checks.fail(where, f"init must have the shape {shapes[0]} or {shapes[1]}, got {tuple(init.shape)}")
+        if init.is_complex() and self.constraint != "complex":
+            fix = "Use init.real"
+            _checks.fail(where, f"init must be real for constraint={self.constraint!r}, got {init.dtype}", fix, TypeError)
+        x = _fft.promote(init).reshape(-1, *init.shape[len(batch) :])
+        if self.constraint == "complex":
+            x = x.to(scale.dtype.to_complex())
+        return times(x.to(torch.promote_types(x.dtype, scale.dtype)), 1 / torch.where(scale > 0, scale, 1))
+
+
+def _residual(d: int, parts: int, channels: int) -> nn.Sequential:
+    """Two convolutions whose last weights are 0."""
+    last = CONV[d](channels, parts, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(CONV[d](parts, channels, 3, padding=1), nn.ReLU(), last)
