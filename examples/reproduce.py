@@ -7,7 +7,8 @@ Each experiment is a module of examples/paper with a configuration file beside i
 cores do in minutes to an hour) and "paper" (the full protocol). Results go to benchmarks/results: NAME.json with all
 numbers, NAME.npz with the images shown, NAME.png. A killed run, started again, goes on from its last checkpoints;
 trainings that are done are not done again. With ``torchrun`` in place of ``python`` each training runs on all
-processes. FOLDER holds MNIST's IDX files and, for other_data, the other images (default: the environment's PHASERET_DATA_DIR).
+processes. FOLDER holds mnist/ with the IDX files and objects/ with other images (default: the environment's
+PHASERET_DATA_DIR).
 """
 
 from __future__ import annotations

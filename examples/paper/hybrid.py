@@ -1,9 +1,9 @@
 """Network, then solver: how often RRR and HIO finish, against iterations, from networks' outputs and random starts.
 
 The networks are those of fig5 (variant flip_shift, first seed; trained here if they are not there). A digit is solved
-if its aligned relative error is below 5 %. In rows with "support" the solver is also given the support that the network's
-output shows (values above `threshold`, grown by a pixel) for all but the last `box_iterations`; the best classical
-recipe is `classical`, with the number of starts that solves most. Times are per image, network included.
+if its aligned relative error is below 5 %. In rows with "support" the solver is also given the support that the
+network's output shows (values above `threshold`, grown by a pixel) for all but the last `box_iterations`. `classical`
+lists recipes that start at random. Times are per image, network included.
 """
 
 from __future__ import annotations
