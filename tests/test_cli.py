@@ -485,7 +485,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("info evil.npy", "path must name a file without pickled Python objects, got 'evil.npy'"),
         (
             "info stack.npy",
-            "error: --ndim must be given for 'data' of stack.npy with the shape (5, 10, 9). Use --ndim 2 for a stack of",
+            "error: --ndim must be given for 'data' of stack.npy with the shape (5, 10, 9). Use --ndim 2 for",
         ),
         ("info pattern.h5 --kind amplitude", "kind must be one of 'intensity', 'magnitude', got 'amplitude'"),
         ("info pattern.h5::none", "KEY in FILE::KEY must name an array of pattern.h5, got 'none'"),

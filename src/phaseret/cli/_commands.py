@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, io, metrics, noise, operators, plotting, symmetry
+from phaseret.cli._words import in_flags
 from phaseret.io._load import pattern_object
 
 
@@ -20,6 +21,7 @@ def info(options: argparse.Namespace) -> None:
     check_outputs(options)
     measurement = load_pattern(options)
     found = io.inspect(measurement)
+    found = dataclasses.replace(found, warnings=tuple(in_flags(text, options) for text in found.warnings))
     if options.figure:
         plotting.save_figure(options.figure, plotting.plot_pattern(measurement), overwrite=options.overwrite)
     print(_json(dataclasses.asdict(found)) if options.json else found)

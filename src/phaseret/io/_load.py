@@ -83,15 +83,7 @@ def load_intensity(
     _checks.choice(where, "dtype", dtype, (torch.float32, torch.float64))
     with opened(where, path) as contents:
         name = _data_name(where, contents, key)
-        entry = _entry(where, contents, name)
-        if entry.color or entry.dtype.kind not in "iufb":
-            what = "a colour picture" if entry.color else str(entry.dtype)
-            fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
-            _checks.fail(
-                where,
-                f"{name!r} of {path} must hold one real number per pixel, got {what}",
-                fix if entry.color else "",
-            )
+        entry = _pattern(where, contents, name)
         axes = _item_axes(where, contents, name, entry.shape, ndim)
         if index is not None and len(entry.shape) <= axes:
             _checks.fail(where, f"index must be None for a single pattern of shape {entry.shape}, got {index!r}")
@@ -131,7 +123,7 @@ def pattern_axes(
     """The shape of the intensity in a file, and how many of its last axes are one pattern; reads no values."""
     with opened(where, path) as contents:
         name = _data_name(where, contents, key)
-        shape = _entry(where, contents, name).shape
+        shape = _pattern(where, contents, name).shape
         return shape, _item_axes(where, contents, name, shape, ndim)
 
 
@@ -268,6 +260,18 @@ def _entry(where: str, contents: Contents, name: str) -> Entry:
     entry = contents.lookup(name)
     if entry is None:
         contents.no_such_array(where, name)
+    return entry
+
+
+def _pattern(where: str, contents: Contents, name: str) -> Entry:
+    """The entry of an intensity."""
+    entry = _entry(where, contents, name)
+    if entry.color or entry.dtype.kind not in "iufb":
+        what, fix = str(entry.dtype), ""
+        if entry.color:
+            what = "a colour picture"
+            fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
+        _checks.fail(where, f"{name!r} of {contents.path} must hold one real number per pixel, got {what}", fix)
     return entry
 
 
