@@ -19,6 +19,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     matplotlib.use("Agg")
     quiet_lightning()
+    # What the warning says of single reconstructions is what the tables count.
+    warnings.filterwarnings("ignore", ".*starts.*")
     names = options.experiments or [n for n in EXPERIMENTS if (options.results / f"{n}.json").exists()]
     data = options.data or (Path(os.environ["PHASERET_DATA_DIR"]) if "PHASERET_DATA_DIR" in os.environ else None)
     for name in names:
