@@ -23,7 +23,24 @@ import phaseret as pr
 from timing import RESULTS, save
 
 MARGIN = 6
-PLAIN = {"HIO": "8*(hio:50,er:20)", "RAAR": "raar:520,er:40"}
+# Every projection algorithm, with as many iterations; the first two are in the picture.
+PLAIN = {
+    "HIO": "8*(hio:50,er:20)",
+    "RAAR": "raar:520,er:40",
+    "ER": "er:560",
+    "CHIO": "chio:520,er:40",
+    "DM": "dm:520,er:40",
+    "RRR": "rrr:520,er:40",
+    "ASR": "asr:520,er:40",
+    "HPR": "hpr:520,er:40",
+    "OSS": "oss:520,er:40",
+    "solvent flipping": "sf:520,er:40",
+    "charge flipping": "cf:520,er:40",
+    "ADMM": "admm:520,er:40",
+    "shrinkwrap": "10*(hio:46,er:10,shrinkwrap)",
+    "detwin": "detwin:60,hio:460,er:40",
+}
+SHOWN = 2
 
 
 def main() -> None:
@@ -73,14 +90,14 @@ def main() -> None:
     images, table = [reference], [row]
     for name, schedule in PLAIN.items():
         obj, row = run(f"loose box, {name}", reference, support=box, schedule=schedule, starts=2)
-        images.append(obj)
+        images += [obj] * (len(images) <= SHOWN)
         table.append(row)
     for seed in range(seeds):
         obj, row = run(f"loose box, default, seed {seed}", reference, support=box, seed=1000 * seed)
         images.append(obj)
         table.append(row)
         save("quality_logo", table)
-    _picture(images, table, tight)
+    _picture(images, table[: 1 + SHOWN] + table[1 + len(PLAIN) :], tight)
 
 
 def _picture(images: list[torch.Tensor], table: list[dict[str, Any]], tight: torch.Tensor) -> None:
