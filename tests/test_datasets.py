@@ -210,7 +210,10 @@ def test_mnist_takes_a_path_only() -> None:
 
 # --- SymmetryVariant: errors -----------------------------------------------------------------------------------------
 def test_unknown_name_lists_the_names() -> None:
-    message = r"^SymmetryVariant.named: name must be one of 'none', 'shift', 'flip', 'flip_shift', got 'rotate'\.$"
+    message = (
+        r"^SymmetryVariant.named: name must be one of 'none', 'shift', 'flip', 'flip_shift', got 'rotate'\. "
+        r"Choose one of these\.$"
+    )
     with pytest.raises(ValueError, match=message):
         SymmetryVariant.named("rotate", torch.rand(2, 3, 3))
 

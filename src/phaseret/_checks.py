@@ -117,14 +117,14 @@ def rank(where: str, at_least: int, **tensors: Tensor) -> None:
     """Every argument has at least `at_least` axes."""
     for name, value in tensors.items():
         if value.ndim < at_least:
-            fix = "The last axes are those of one item; add missing ones with unsqueeze"
+            fix = "Add one with unsqueeze(0)"
             fail(where, f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}", fix)
 
 
 def item_axes(where: str, ndim: Any, **tensors: Tensor) -> int:
     """The number of axes of one item is 1, 2 or 3, and the tensors have that many; returns it."""
     if integer(where, "ndim", ndim) > 3:
-        fail(where, f"ndim must be 1, 2 or 3, got {ndim}", "All axes before those of one item are a batch")
+        fail(where, f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
     rank(where, ndim, **tensors)
     return int(ndim)
 
@@ -133,7 +133,7 @@ def same_shape(where: str, **tensors: Tensor) -> None:
     """All arguments have one shape."""
     if len({tuple(value.shape) for value in tensors.values()}) > 1:
         listing = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
-        fail(where, f"shapes must be equal, got {listing}", "Expand, index or reshape one of them")
+        fail(where, f"shapes must be equal, got {listing}", "Expand or index one of them")
 
 
 def same_batch(where: str, first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> None:

@@ -111,6 +111,8 @@ def passive_loss(
     _checks.same_batch(
         where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
     )
+    if mask is not None:
+        _checks.boolean(where, mask=mask)
     _checks.same_device(where, estimate=estimate, intensity=intensity, mask=mask)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     if mask is not None:

@@ -223,6 +223,8 @@ def prtf(
     where = "prtf"
     _checks.floating(where, ensemble=ensemble)
     _checks.real(where, intensity=intensity)
+    if reference is not None:
+        _checks.floating(where, reference=reference)
     _checks.same_device(where, ensemble=ensemble, intensity=intensity, reference=reference)
     if operator is None:
         _checks.rank(where, 2, intensity=intensity)
@@ -237,7 +239,6 @@ def prtf(
     if reference is None:
         reference = ensemble.select(-d - 1, 0)
     else:
-        _checks.floating(where, reference=reference)
         expected = tuple(ensemble.select(-d - 1, 0).shape)
         if reference.shape != expected:
             rule = f"reference must have the shape of one reconstruction {expected}"
