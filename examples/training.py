@@ -185,7 +185,7 @@ def fit(
         folder: For best.ckpt, last.ckpt and the logs.
         title: Print one line per epoch that begins with it, instead of a progress bar.
     """
-    settings = {**DEFAULTS, **settings}
+    settings = complete(settings)
     start = folder / "last.ckpt"
     if start.exists():
         check_resumable(start, settings)
@@ -229,6 +229,11 @@ def fit(
         "epochs": trainer.current_epoch,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
+
+
+def complete(settings: Settings) -> Settings:
+    """The settings with the defaults of what they leave out."""
+    return {**DEFAULTS, **settings}
 
 
 def load_weights(net: nn.Module, checkpoint: Path) -> None:

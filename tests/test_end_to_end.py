@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import struct
 import sys
@@ -18,18 +18,13 @@ pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("default")
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "end_to_end.py"
+sys.path.insert(0, str(SCRIPT.parent))  # as Python does for a script
 KEYS = {"raw_psnr", "aligned_psnr", "aligned_ssim", "relative_magnitude_error", "images_per_second"}
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("end_to_end", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["end_to_end"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("end_to_end")
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +68,14 @@ def test_it_writes_metrics_and_picture(finished: Path) -> None:
         assert result["aligned_psnr"] >= result["raw_psnr"] > 5
         assert (result["training_images"], result["epochs"]) == (80, 2)
     assert (finished / "figure5.png").read_bytes().startswith(b"\x89PNG")
-    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    names = {
+        str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file() and "log" not in path.parts
+    }
     checkpoints = {f"{name}/{kind}.ckpt" for name in metrics for kind in ("best", "last")}
     assert names == {"metrics.json", "figure5.png"} | checkpoints
+    log = (finished / "dnn_p" / "log" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert "loss" in log[0]
+    assert len(log) > 2
 
 
 def test_both_objectives_start_with_the_same_weights_and_learn(finished: Path) -> None:
@@ -97,9 +97,10 @@ def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(
             raise ConnectionError
         start(model)
 
-    start = example.PhaseRetrieval.on_train_epoch_start
+    training = importlib.import_module("training")
+    start = training.Training.on_train_epoch_start
     with monkeypatch.context() as patch:
-        patch.setattr(example.PhaseRetrieval, "on_train_epoch_start", killed)
+        patch.setattr(training.Training, "on_train_epoch_start", killed)
         with pytest.raises(ConnectionError):
             example.main([*tiny, "--out", str(tmp_path)])
     assert {path.name for path in tmp_path.iterdir()} == {"dnn_v"}
@@ -122,8 +123,8 @@ def test_resume_of_another_configuration_says_what_differs(
     example: ModuleType, tiny: list[str], finished: Path
 ) -> None:
     message = mistake(example, *tiny, "--out", finished, "--resume", "--variant", "shift", "--seed", 3)
-    assert message.startswith("end_to_end: error: --resume must continue the same training, but ")
-    assert "last.ckpt differs: variant flip_shift there and shift here; seed 0 there and 3 here. " in message
+    assert message.startswith("end_to_end: error: a training must be continued with its own settings, but ")
+    assert "last.ckpt differs: seed 0 there and 3 here; variant flip_shift there and shift here. " in message
     assert message.endswith("Give the options it was started with, or another --out.")
 
 
@@ -139,7 +140,7 @@ def test_resume_refuses_other_files(example: ModuleType, tiny: list[str], tmp_pa
     (tmp_path / "dnn_v").mkdir()
     (tmp_path / "dnn_v" / "last.ckpt").write_bytes(content)
     message = mistake(example, *tiny, "--out", tmp_path, "--resume")
-    assert "last.ckpt must be a checkpoint of this example, got a file that cannot be read as one." in message
+    assert "last.ckpt must be a checkpoint of these examples, got a file that cannot be read as one." in message
     assert "\n" not in message
 
 

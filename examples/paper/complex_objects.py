@@ -2,9 +2,9 @@
 
 Digits are the modulus, a smooth random phase (a cubic polynomial of about two pi) multiplies it; the only constraint is
 the 28 x 28 box. Networks with complex outputs learn passively and up to symmetry; another learns the modulus alone, up
-to shift and flip. The support that a network's modulus shows (above a share of its maximum, grown by some pixels) then goes into
-RRR. A digit is recovered if its aligned relative error is below 5 %; of several starts that of the smallest residual
-counts.
+to shift and flip. The support that a network's modulus shows (above a share of its maximum, grown by some pixels) then
+goes into RRR. A digit is recovered if its aligned relative error is below 5 %; of several starts that of the smallest
+residual counts.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def run(context: Context) -> Result:
             add(f"network {name}", estimates, 0.0, **cost)
         for pixels in solver["grown"]:
             shown = estimates.abs()
-            support = grown(shown > solver["threshold"] * shown.amax((-2, -1), keepdim=True), pixels)
+            support = grown(shown >= solver["threshold"] * shown.amax((-2, -1), keepdim=True), pixels)
             covered = pr.symmetry.align(support.float(), (objects.abs() > 0.1).float()).aligned > 0.5
             share = (covered & (objects.abs() > 0.1)).sum() / (objects.abs() > 0.1).sum()
             solve(
