@@ -74,3 +74,24 @@ def test_gaussian_runs_every_objective_and_neighbours(tmp_path: Path) -> None:
     errors = {(row["field"], row["objective"]): row["aligned_error"] for row in network if row["samples"] == 200}
     for field in ("real", "complex"):
         assert errors[field, "active"] < errors[field, "naive"]
+
+
+def test_other_data_scores_networks_and_solvers_on_real_and_complex_images(tmp_path: Path) -> None:
+    config = {
+        **BUDGET,
+        "data": ["faces", "cell", "atoms"],
+        "images": 64,
+        "channels": [4, 8],
+        "complex_output": "modulus_phase",
+        "seed": 0,
+        "test_images": 4,
+        "solver": {"iterations": 30, "starts": 2},
+    }
+    result = run("other_data", config, tmp_path)
+    assert [(row["data"], row["method"]) for row in result.rows] == [
+        (data, method) for data in config["data"] for method in ("dnn_v", "dnn_p", "invariant", "rrr", "hio")
+    ]
+    assert {row["data"] for row in result.rows if row["kind"] == "complex"} == {"cell"}
+    for row in result.rows:
+        assert row["aligned_psnr"] >= row["raw_psnr"]
+        assert row["ambiguous_share_canonical"] <= row["ambiguous_share"]
