@@ -69,7 +69,8 @@ class Cascade(Model):
         self.sizes = [_checks.shape(where, "stages", size) for size in stages]
         if not self.sizes or self.sizes[-1] != self.object_shape or {len(s) for s in self.sizes} != {len(object_shape)}:
             _checks.fail(where, f"stages must end with the object's shape {self.object_shape}, got {stages!r}")
-        fits = len(self.data_shape) == len(self.object_shape) and self.data_shape >= self.object_shape
+        pairs = zip(self.data_shape, self.object_shape, strict=False)
+        fits = len(self.data_shape) == len(self.object_shape) and all(m >= n for m, n in pairs)
         if feedback == "magnitude" and not fits:
             rule = f"data_shape must be at least {self.object_shape} for feedback='magnitude'"
             _checks.fail(where, f"{rule}, got {self.data_shape}", "Use feedback='image'")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
+from phaseret._output import written
 from phaseret.models._common import Model
 
 # What every model card says, beside the architecture and its options.
@@ -22,21 +22,23 @@ _KEY = "phaseret"
 _NEWER = "It may be from another version of phaseret"
 
 
-def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, Any]) -> str:
+def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, Any], overwrite: bool = False) -> str:
     """Write a network of this module to a safetensors file: its weights, how to build it, and what is known of it.
 
-    The file is written under another name and renamed when it is complete; an existing one is replaced.
+    The file is written under another name and renamed when it is complete.
 
     Args:
         model: A network of `phaseret.models`.
         path: The file, by custom ending in .safetensors.
         card: What a user of the weights must know, at least "data" (what it was trained on), "command" (that trains it
             again), "metrics" (what was measured) and "licence" (of the weights). Texts, numbers, lists and mappings.
+        overwrite: Replace an existing file.
 
     Returns:
         The SHA-256 of the file, to be published beside it and given to :func:`load`.
 
     Raises:
+        FileExistsError: if the file exists and `overwrite` is False.
         ImportError: if safetensors is not installed.
         OSError: if the file cannot be written; then an existing one is unchanged.
         TypeError: if model is not of this module, or the card is not a mapping.
@@ -69,7 +71,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
     library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
     # one entry, since safetensors shuffles several: the same network gives the same file
     content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
-    _write(Path(path), content)
+    with written(where, path, overwrite) as partial:
+        partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -160,16 +163,3 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the file and rename, so that nobody ever reads half of it."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

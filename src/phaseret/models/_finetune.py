@@ -74,7 +74,9 @@ def finetune(
     masks = [None] * len(items) if misfit.mask is None else misfit.mask.reshape(items.shape).unbind()
     estimates = []
     for item, measured in zip(items, masks, strict=True):
-        estimates.append(_adapted(model, chosen, item, Misfit(where, item, ndim, operator=operator, mask=measured), steps, lr))
+        estimates.append(
+            _adapted(model, chosen, item, Misfit(where, item, ndim, operator=operator, mask=measured), steps, lr)
+        )
     found = torch.stack(estimates)
     return found.reshape(*intensity.shape[: intensity.ndim - axes], *found.shape[1:])
 

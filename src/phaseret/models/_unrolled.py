@@ -55,6 +55,8 @@ class Unrolled(Model):
         HIO is from Işıl, Oktem, Koç (2019), doi:10.1364/AO.58.005422; here they are trained through it.
     """
 
+    support: Tensor
+
     def __init__(
         self,
         object_shape: Sequence[int],
@@ -147,7 +149,9 @@ class Unrolled(Model):
             _checks.fail(where, f"init must have the shape {shapes[0]} or {shapes[1]}, got {tuple(init.shape)}")
         if init.is_complex() and self.constraint != "complex":
             fix = "Use init.real"
-            _checks.fail(where, f"init must be real for constraint={self.constraint!r}, got {init.dtype}", fix, TypeError)
+            _checks.fail(
+                where, f"init must be real for constraint={self.constraint!r}, got {init.dtype}", fix, TypeError
+            )
         x = _fft.promote(init).reshape(-1, *init.shape[len(batch) :])
         if self.constraint == "complex":
             x = x.to(scale.dtype.to_complex())
@@ -156,7 +160,7 @@ class Unrolled(Model):
 
 def _residual(d: int, parts: int, channels: int) -> nn.Sequential:
     """Two convolutions whose last weights are 0."""
-    last = CONV[d](channels, parts, 3, padding=1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(CONV[d](parts, channels, 3, padding=1), nn.ReLU(), last)
+    first, last = (CONV[d](before, after, 3, padding=1) for before, after in ((parts, channels), (channels, parts)))
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return nn.Sequential(first, nn.ReLU(), last)

@@ -1,0 +1,202 @@
+"""Untrained networks as priors: fitted to one measurement, without any training set."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks
+from phaseret.models._common import CONV, NORM, OUTPUTS, Model, as_estimate, levels, resized
+from phaseret.models._misfit import Misfit, descend
+
+
+class _Prior(Model):
+    """What the untrained networks share: they are called without data, and fitted to measurements one by one."""
+
+    object_shape: tuple[int, ...]
+
+    def fit(
+        self,
+        intensity: Tensor,
+        *,
+        steps: int = 1000,
+        lr: float = 1e-2,
+        operator: nn.Module | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        r"""Fit a copy of the network to each measurement.
+
+        .. math:: \min_\theta \sum_k \big( |F g_\theta|_k - \sqrt{Y_k} \big)^2
+
+        with Adam. Each item starts from the weights of this module, which are not changed; its data are fitted in
+        units of the root mean square of the object.
+
+        Args:
+            intensity: Measured intensity.
+            steps: Steps of Adam.
+            lr: Its learning rate.
+            operator: The measurement. Default: the Fourier transform of the object padded to the size of the data.
+            mask: True where measured. Default: everywhere.
+
+        Shape:
+            - intensity: (*, m1..md)
+            - output: (*, n1..nd)
+
+        Returns:
+            Of each item the estimate with the least misfit among all steps.
+
+        Raises:
+            TypeError: if intensity is complex, or operator is none.
+            ValueError: if an option is out of range.
+        """
+        where = f"{type(self).__name__}.fit"
+        steps, lr = _checks.integer(where, "steps", steps), _checks.number(where, "lr", lr, above=0)
+        every = Misfit(where, intensity, len(self.object_shape), operator=operator, mask=mask)
+        _checks.same_device(where, intensity=intensity, network=self._weight())
+        axes = every.ndim
+        batch, item = intensity.shape[: intensity.ndim - axes], intensity.shape[intensity.ndim - axes :]
+        power = every.total.reshape(-1) / math.prod(self.object_shape)
+        masks = [None] * len(power) if every.mask is None else every.mask.reshape(-1, *item).unbind()
+        found = []
+        for data, square, measured in zip(intensity.reshape(-1, *item), power, masks, strict=True):
+            misfit = Misfit(
+                where, data.to(square.dtype) / square, len(self.object_shape), operator=operator, mask=measured
+            )
+            one = copy.deepcopy(self).train()
+            found.append(descend(one, list(one.parameters()), misfit, steps, lr) * square.sqrt())
+        return torch.stack(found).reshape(*batch, *self.object_shape)
+
+
+class DeepImagePrior(_Prior):
+    r"""An untrained convolutional network whose weights stand for one object: deep image prior, deep decoder.
+
+    A fixed random input on a coarse grid is enlarged and convolved until it is an object. Called without an argument
+    the network gives its present object; :meth:`fit` makes it explain a measurement. Its smoothness is all it knows of
+    the object: no support, no training set.
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
+        output: "nonnegative", "real", "modulus_phase" or "real_imaginary".
+        channels: Width of each level from the coarsest; the grid doubles from one to the next.
+        seed: Of the random input.
+
+    Shape:
+        - output: (n1..nd)
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if an option is unknown.
+
+    Example:
+        >>> prior = DeepImagePrior((8, 8), channels=(8, 8))
+        >>> prior.fit(torch.rand(2, 16, 16), steps=3).shape
+        torch.Size([2, 8, 8])
+
+    Source:
+        Ulyanov, Vedaldi, Lempitsky (2018), Deep image prior, arXiv:1711.10925; the decoder without an encoder: Heckel,
+        Hand (2019), Deep decoder, arXiv:1810.03982; for far-field phase retrieval: Tayal et al. (2021), Phase
+        retrieval using single-instance deep generative prior, arXiv:2106.04812. Here convolutions are over 3 pixels as
+        in the first and there is no encoder as in the second.
+    """
+
+    def __init__(
+        self,
+        object_shape: Sequence[int],
+        *,
+        output: str = "nonnegative",
+        channels: Sequence[int] = (64, 64, 64, 64),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.object_shape = _checks.shape(where, "object_shape", object_shape)
+        _checks.choice(where, "output", output, [kind for kind in OUTPUTS if kind != "unit"])
+        widths, seed = levels(where, "channels", channels), _checks.integer(where, "seed", seed, at_least=0)
+        self.output = output
+        self.layers = _Decoder(self.object_shape, OUTPUTS[output], widths, seed)
+        self.options = {
+            "object_shape": self.object_shape,
+            "output": output,
+            "channels": tuple(widths),
+            "seed": seed,
+        }
+
+    def forward(self) -> Tensor:
+        """The object that the weights stand for: (n1..nd)."""
+        return as_estimate(self.layers(), self.output)[0]
+
+
+class DoubleDIP(_Prior):
+    r"""Two untrained networks for one complex object: one gives its modulus, the other its phase.
+
+    .. math:: g = |a_\theta| \exp(i \pi \tanh b_\phi)
+
+    Separate networks, as modulus and phase have little in common at the places where they are not smooth.
+
+    Args:
+        object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
+        channels: Width of each level from the coarsest, of both networks.
+        seed: Of the random inputs.
+
+    Shape:
+        - output: (n1..nd), complex
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if an option is out of range.
+
+    Example:
+        >>> DoubleDIP((8, 8), channels=(8, 8)).fit(torch.rand(16, 16), steps=3).dtype
+        torch.complex64
+
+    Source:
+        Zhuang, Yang, Hofmann, Barmherzig, Sun (2022), Practical phase retrieval using double deep image priors,
+        arXiv:2211.00799. The modulus is softplus here, so that it starts positive; the networks are those of
+        `DeepImagePrior`, without encoders.
+    """
+
+    def __init__(
+        self, object_shape: Sequence[int], *, channels: Sequence[int] = (64, 64, 64, 64), seed: int = 0
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.object_shape = _checks.shape(where, "object_shape", object_shape)
+        widths, seed = levels(where, "channels", channels), _checks.integer(where, "seed", seed, at_least=0)
+        self.modulus = _Decoder(self.object_shape, 1, widths, 2 * seed)
+        self.phase = _Decoder(self.object_shape, 1, widths, 2 * seed + 1)
+        self.options = {"object_shape": self.object_shape, "channels": tuple(widths), "seed": seed}
+
+    def forward(self) -> Tensor:
+        """The object that the weights stand for: (n1..nd)."""
+        modulus = nn.functional.softplus(self.modulus()[0, 0])
+        return torch.polar(modulus, math.pi * self.phase()[0, 0].tanh())
+
+
+class _Decoder(nn.Module):
+    """A random input on a coarse grid, enlarged and convolved: () -> (1, after, n1..nd)."""
+
+    seen: Tensor
+
+    def __init__(self, object_shape: Sequence[int], after: int, widths: Sequence[int], seed: int) -> None:
+        super().__init__()
+        d = len(object_shape)
+        scales = [2**level for level in reversed(range(len(widths)))]
+        # at least two pixels along each axis, so that there is something to normalise
+        self.grids = [tuple(max(min(2, n), -(-n // scale)) for n in object_shape) for scale in scales]
+        source = torch.Generator().manual_seed(seed)
+        self.register_buffer("seen", torch.rand(1, widths[0], *self.grids[0], generator=source))
+        self.layers = nn.ModuleList()
+        for before, width in zip([widths[0], *widths], widths, strict=False):
+            conv = CONV[d](before, width, 3, padding=1, bias=False)
+            self.layers.append(nn.Sequential(conv, NORM[d](width, track_running_stats=False), nn.LeakyReLU(0.2)))
+        self.last = CONV[d](widths[-1], after, 1)
+
+    def forward(self) -> Tensor:
+        x = self.seen
+        for grid, layers in zip(self.grids, self.layers, strict=True):
+            x = layers(resized(x, grid))
+        return self.last(x)

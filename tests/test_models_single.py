@@ -1,0 +1,313 @@
+"""What is fitted to single measurements, and Cascade: DeepImagePrior, DoubleDIP, finetune, correlography's noise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from phaseret.metrics import mse
+from phaseret.models import (
+    MLP,
+    Cascade,
+    CorrelographyNet,
+    DeepImagePrior,
+    DnCNN,
+    DoubleDIP,
+    UNet,
+    correlography_noise,
+    finetune,
+)
+from phaseret.noise import poisson_noise
+from phaseret.operators import FourierIntensity, Fresnel, autocorrelation, fourier_intensity
+
+
+def disks(count: int, n: int = 12) -> Tensor:
+    """A disk and a smaller, brighter one inside it, on its right."""
+    y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    r = ((y - n / 2) ** 2 + (x - n / 2) ** 2).sqrt()
+    row = n / 2 + 2 * torch.rand(count, 1, 1) - 1
+    inner = ((y - row) ** 2 + (x - n / 2 - 2) ** 2).sqrt()
+    return 0.5 * torch.sigmoid(n / 3 - r) + 0.5 * torch.sigmoid(3 * (1.5 - inner))
+
+
+def misfit(estimate: Tensor, intensity: Tensor) -> Tensor:
+    """By the formula: squared relative error of the magnitude."""
+    magnitude = torch.fft.fft2(estimate, intensity.shape[-2:], norm="ortho").abs()
+    return (magnitude - intensity.sqrt()).square().sum((-2, -1)) / intensity.sum((-2, -1))
+
+
+def supervised(net: nn.Module, obj: Tensor, shape: tuple[int, int], steps: int, lr: float) -> nn.Module:
+    optimizer = torch.optim.Adam(net.parameters(), lr)
+    for _ in range(steps):
+        loss = (net(fourier_intensity(obj, shape)) - obj).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.eval()
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_cascade_has_the_stages_of_the_source() -> None:
+    net = Cascade((28, 28), (28, 28), width=8)
+    assert net.sizes == [(7, 7), (14, 14), (21, 21), (28, 28), (28, 28)]
+    assert [layers[0].in_features for layers in net.stages] == [784, *[2 * 784] * 4]
+    assert [sum(isinstance(layer, nn.Linear) for layer in layers) for layers in net.stages] == [5] * 5
+
+
+def test_cascade_stages_see_the_magnitude_of_the_stage_before() -> None:
+    net, intensity, seen = Cascade((4, 4), (8, 8), width=6, feedback="magnitude").eval(), torch.rand(2, 8, 8), []
+    net.stages[-1].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    before = net.estimates(intensity)[-2]
+    expected = torch.cat(
+        [intensity.sqrt().flatten(1), torch.fft.fft2(before, (8, 8), norm="ortho").abs().flatten(1)], 1
+    )
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_cascade_targets_are_the_object_at_each_size() -> None:
+    obj = torch.rand(2, 3, 8, 8)
+    targets = Cascade((8, 8), (8, 8), width=4).targets(obj)
+    torch.testing.assert_close(targets[1], obj[..., ::2, ::2])
+    torch.testing.assert_close(targets[-1], obj)
+
+
+def test_correlography_noise_has_the_moments_of_an_average_of_periodograms() -> None:
+    obj, frames, background = torch.rand(4, 5).double(), 3, 0.2
+    intensity = fourier_intensity(obj, (8, 9))
+    lags = autocorrelation(intensity, (8, 9)).real
+    noisy = correlography_noise(intensity.expand(20000, 8, 9), frames=frames, background=background)
+    found = autocorrelation(noisy, (8, 9)).real
+    level = lags + background * lags[0, 0]
+    assert ((found.mean(0) - lags).abs() < 0.03 * level).all()
+    assert ((found.var(0) * frames / level.square() - 1).abs() < 0.15).all()
+    torch.testing.assert_close(found[0, 3, 2], found[0, -3, -2])
+
+
+def test_deep_image_prior_gives_an_object_of_its_kind() -> None:
+    for output, kind in [("nonnegative", False), ("real", False), ("modulus_phase", True), ("real_imaginary", True)]:
+        for shape in [(5,), (7, 4), (4, 5, 3)]:
+            obj = DeepImagePrior(shape, output=output, channels=(4, 4))()
+            assert obj.shape == shape
+            assert obj.is_complex() == kind
+    assert (DeepImagePrior((7, 4), channels=(4, 4))() >= 0).all()
+
+
+def test_double_prior_is_a_modulus_and_a_phase() -> None:
+    net = DoubleDIP((7, 5), channels=(4, 4))
+    obj = net()
+    torch.testing.assert_close(obj.abs(), nn.functional.softplus(net.modulus()[0, 0]))
+    torch.testing.assert_close(obj.angle(), torch.pi * net.phase()[0, 0].tanh())
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+
+def test_cascade_learns_and_no_gradient_runs_between_its_stages() -> None:
+    obj = disks(64)
+    net = Cascade((12, 12), (12, 12), width=32)
+    intensity, targets = fourier_intensity(obj, (23, 23))[..., :12, :12], net.targets(obj)
+    optimizer, losses = torch.optim.Adam(net.parameters(), 3e-3), []
+    for _ in range(40):
+        parts = [mse(x, y, align=False).mean() for x, y in zip(net.estimates(intensity), targets, strict=True)]
+        losses.append(parts[-1].item())
+        optimizer.zero_grad()
+        sum(parts).backward()
+        optimizer.step()
+    assert losses[-1] < 0.3 * losses[0]
+    optimizer.zero_grad()
+    net(intensity).sum().backward()
+    assert all(parameter.grad is None for parameter in net.stages[:-1].parameters())
+
+
+@pytest.mark.parametrize("parameters", ["decoder", "all", ["last"]])
+def test_finetuning_improves_a_trained_network_on_each_measurement(parameters: object) -> None:
+    torch.manual_seed(0)
+    net = supervised(UNet((12, 12), (24, 24), channels=(8, 16)), disks(32), (24, 24), 40, 1e-2)
+    intensity = fourier_intensity(disks(2), (24, 24))
+    before = net(intensity).detach()
+    after = finetune(net, intensity, steps=20, lr=3e-3, parameters=parameters)  # type: ignore[arg-type]
+    assert (misfit(after, intensity) < (0.9 if parameters == ["last"] else 0.6) * misfit(before, intensity)).all()
+
+
+def test_finetuning_leaves_the_network_as_it_is_and_treats_items_one_by_one() -> None:
+    net, intensity = MLP((4, 4), (8, 8), width=8).train(), torch.rand(2, 3, 8, 8)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.no_grad():
+        whole = finetune(net, intensity, steps=3, lr=1e-2)
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    torch.testing.assert_close(finetune(net, intensity[1, 2], steps=3, lr=1e-2), whole[1, 2])
+    torch.testing.assert_close(finetune(net, intensity, steps=0), net.eval()(intensity))
+
+
+def test_finetuning_through_an_operator_and_a_mask() -> None:
+    net, intensity = MLP((4, 4), (8, 8), width=8).double(), torch.rand(2, 8, 8).double()
+    expected = finetune(net, intensity, steps=3, lr=1e-2)
+    mask = torch.ones(2, 8, 8, dtype=torch.bool)
+    torch.testing.assert_close(finetune(net, intensity, steps=3, lr=1e-2, operator=FourierIntensity((8, 8))), expected)
+    torch.testing.assert_close(finetune(net, intensity, steps=3, lr=1e-2, mask=mask), expected)
+    mask[0, 0, 0] = False
+    masked = finetune(net, intensity, steps=3, lr=1e-2, mask=mask)
+    torch.testing.assert_close(masked[1], expected[1])
+    assert not torch.equal(masked[0], expected[0])
+
+
+def test_deep_image_prior_explains_one_measurement() -> None:
+    obj = disks(1)[0]
+    intensity = 25 * fourier_intensity(obj, (24, 24))
+    prior = DeepImagePrior((12, 12), channels=(16, 16))
+    few, many = (prior.fit(intensity, steps=steps) for steps in (5, 80))
+    assert misfit(many, intensity) < 0.3 * misfit(few, intensity)
+    assert misfit(many, intensity) < 0.05
+
+
+def test_double_prior_explains_a_complex_object() -> None:
+    obj = (0.2 + disks(1)[0]) * torch.exp(2j * disks(1)[0].T)
+    intensity = fourier_intensity(obj, (24, 24))
+    prior = DoubleDIP((12, 12), channels=(16, 16))
+    few, many = (prior.fit(intensity, steps=steps) for steps in (5, 80))
+    assert many.is_complex()
+    assert misfit(many, intensity) < 0.3 * misfit(few, intensity)
+
+
+def test_fit_of_a_batch_equals_its_items_and_leaves_the_prior_as_it_is() -> None:
+    prior = DeepImagePrior((5, 6), output="real", channels=(4, 4)).double()
+    before, intensity = prior().detach(), fourier_intensity(torch.rand(2, 2, 5, 6).double(), (9, 11))
+    mask = torch.rand(9, 11) > 0.2
+    whole = prior.fit(intensity, steps=4, mask=mask)
+    torch.testing.assert_close(prior.fit(intensity[1, 0], steps=4, mask=mask), whole[1, 0])
+    torch.testing.assert_close(prior.fit(100 * intensity, steps=4, mask=mask), 10 * whole)
+    assert torch.equal(prior(), before)
+
+
+def test_fit_through_an_operator() -> None:
+    operator = Fresnel((6, 6), fresnel_number=0.2)
+    intensity = operator(torch.exp(1j * disks(1, 6)))
+    estimate = DoubleDIP((6, 6), channels=(4, 4)).fit(intensity, steps=20, operator=operator)
+    assert estimate.shape == (1, 6, 6)
+    assert (operator(estimate) - intensity).square().mean() < (operator(torch.ones(6, 6)) - intensity).square().mean()
+
+
+def test_priors_start_from_their_seed() -> None:
+    state = [DeepImagePrior((5, 6), channels=(4, 4), seed=seed).layers.seen for seed in (0, 0, 1)]
+    assert torch.equal(state[0], state[1])
+    assert not torch.equal(state[0], state[2])
+
+
+def test_correlography_network_learns_from_synthetic_noise_alone() -> None:
+    torch.manual_seed(0)
+    net = CorrelographyNet((12, 12), (24, 24), channels=(8, 16))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(40):
+        obj = disks(16)
+        loss = mse(net(poisson_noise(fourier_intensity(obj, (24, 24)), photons_per_pixel=2)), obj, align=False).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    obj = disks(16)
+    intensity = fourier_intensity(obj, (24, 24))
+    for noisy in (poisson_noise(intensity, photons_per_pixel=2), correlography_noise(intensity, frames=50)):
+        assert mse(net.eval()(noisy), obj, align=False).mean() < 0.2 * obj.square().mean()
+
+
+def test_correlography_noise_follows_its_generator() -> None:
+    intensity = torch.rand(2, 8, 8)
+    results = [
+        correlography_noise(intensity, frames=2, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    ]
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: Cascade((8, 8), (8, 8), stages=[(4, 4)]),
+            ValueError,
+            "Cascade: stages must end with the object's shape (8, 8), got [(4, 4)].",
+        ),
+        (
+            lambda: Cascade((8, 8), (8, 8), stages=[(4,), (8, 8)]),
+            ValueError,
+            "Cascade: stages must end with the object's",
+        ),
+        (
+            lambda: Cascade((8, 8), (8, 8), feedback="phase"),
+            ValueError,
+            "Cascade: feedback must be one of 'image', 'mag",
+        ),
+        (
+            lambda: Cascade((8, 8), (9, 6), feedback="magnitude"),
+            ValueError,
+            "Cascade: data_shape must be at least (8, 8) for feedback='magnitude', got (9, 6). Use feedback='image'.",
+        ),
+        (
+            lambda: finetune(nn.Identity(), torch.rand(4, 4)),
+            ValueError,
+            "finetune: model must have a decoder for parameters='decoder', got Identity. Use parameters=",
+        ),
+        (
+            lambda: finetune(MLP((4, 4), (4, 4), width=4), torch.rand(4, 4), parameters=["layer"]),
+            ValueError,
+            "finetune: parameters must be 'decoder', 'all', or name submodules or parameters of the model, got",
+        ),
+        (
+            lambda: finetune(print, torch.rand(4, 4)),
+            TypeError,
+            "finetune: model must be a torch.nn.Module, got builtin",
+        ),
+        (
+            lambda: finetune(MLP((4, 4), (4, 4), width=4), torch.rand(4, 4), steps=-1),
+            ValueError,
+            "finetune: steps must be an integer of at least 0, got -1.",
+        ),
+        (
+            lambda: DeepImagePrior((4, 4), output="unit"),
+            ValueError,
+            "DeepImagePrior: output must be one of 'nonnegative'",
+        ),
+        (
+            lambda: DoubleDIP((4, 4), channels=()),
+            ValueError,
+            "DoubleDIP: channels must hold at least one level, got ().",
+        ),
+        (
+            lambda: DeepImagePrior((4, 4), channels=(2,)).fit(torch.rand(8, 8) + 0j),
+            TypeError,
+            "DeepImagePrior.fit: intensity must be real floating, got torch.complex64.",
+        ),
+        (
+            lambda: DoubleDIP((4, 4), channels=(2,)).fit(torch.rand(8, 8), lr=0),
+            ValueError,
+            "DoubleDIP.fit: lr must be a finite number above 0",
+        ),
+        (
+            lambda: correlography_noise(torch.rand(8, 8), frames=0),
+            ValueError,
+            "correlography_noise: frames must be an integer of at least 1, got 0.",
+        ),
+        (
+            lambda: correlography_noise(torch.rand(8, 8), frames=1, background=-1),
+            ValueError,
+            "correlography_noise: background must be a finite number at least 0",
+        ),
+        (
+            lambda: CorrelographyNet((4, 4), (6, 8)),
+            ValueError,
+            "CorrelographyNet: fourier_shape must be at least (7, 7) = 2n-1",
+        ),
+        (lambda: DnCNN(channels=0), ValueError, "DnCNN: channels must be an integer of at least 1, got 0."),
+    ],
+)
+def test_wrong_arguments(call: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        call()  # type: ignore[operator]
