@@ -275,27 +275,27 @@ X = torch.ones(2, 3, 4)
         (
             lambda: invariant_loss(X, X, phase="no"),
             TypeError,
-            "invariant_loss: phase must be True, False or None, got 'no'.",
+            "invariant_loss: phase must be True, False or None, got 'no'. Use bool(phase).",
         ),
         (
             lambda: InvariantLoss(phase="no"),
             TypeError,
-            "InvariantLoss: phase must be True, False or None, got 'no'.",
+            "InvariantLoss: phase must be True, False or None, got 'no'. Use bool(phase).",
         ),
         (
             lambda: invariant_loss(X, X[:, :2]),
             ValueError,
-            "invariant_loss: shapes must be equal, got estimate (2, 3, 4), obj (2, 2, 4).",
+            "invariant_loss: shapes must be equal, got estimate (2, 3, 4), obj (2, 2, 4). Expand or index one of them.",
         ),
         (
             lambda: invariant_loss(X[:0], X[:0]),
             ValueError,
-            "invariant_loss: estimate must hold at least one element, got shape (0, 3, 4).",
+            "invariant_loss: estimate must hold at least one element, got shape (0, 3, 4). Leave out empty batches.",
         ),
         (
             lambda: invariant_loss(X[0, 0], X[0, 0]),
             ValueError,
-            "invariant_loss: estimate must have at least 2 axes, got shape (4,).",
+            "invariant_loss: estimate must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
         ),
         (
             lambda: invariant_loss(X, X.to("meta")),
@@ -303,28 +303,38 @@ X = torch.ones(2, 3, 4)
             "invariant_loss: all tensors must lie on one device, got estimate on cpu, obj on meta. "
             "Move them with .to(device).",
         ),
-        (lambda: invariant_loss(X, X, ndim=4), ValueError, "invariant_loss: ndim must be 1, 2 or 3, got 4."),
+        (
+            lambda: invariant_loss(X, X, ndim=4),
+            ValueError,
+            "invariant_loss: ndim must be 1, 2 or 3, got 4. Axes before these are a batch.",
+        ),
         (
             lambda: invariant_loss(X, X, fourier_shape=(3, 3)),
             ValueError,
-            "invariant_loss: fourier_shape must be at least the object's (3, 4), got (3, 3).",
+            "invariant_loss: fourier_shape must be at least the object's (3, 4), got (3, 3). Use "
+            "min_fourier_shape((3, 4)).",
         ),
         (
             lambda: invariant_loss(X, X, temperature=0),
             ValueError,
-            "invariant_loss: temperature must be a finite number above 0, got 0.",
+            "invariant_loss: temperature must be a finite number above 0, got 0. Choose a number in this range.",
         ),
         (
             lambda: invariant_loss(X, X, reduction="max"),
             ValueError,
-            "invariant_loss: reduction must be one of 'mean', 'sum', 'none', got 'max'.",
+            "invariant_loss: reduction must be one of 'mean', 'sum', 'none', got 'max'. Choose one of these.",
         ),
         (
             lambda: InvariantLoss(temperature="warm"),
             TypeError,
-            "InvariantLoss: temperature must be a finite number above 0, got 'warm'.",
+            "InvariantLoss: temperature must be a finite number above 0, got 'warm'. Use "
+            "float(temperature), or one number.",
         ),
-        (lambda: InvariantLoss(ndim=0), ValueError, "InvariantLoss: ndim must be an integer of at least 1, got 0."),
+        (
+            lambda: InvariantLoss(ndim=0),
+            ValueError,
+            "InvariantLoss: ndim must be an integer of at least 1, got 0. Use 1 or more.",
+        ),
         (
             lambda: InvariantLoss(fourier_shape=8),
             TypeError,
@@ -333,7 +343,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: InvariantLoss(reduction=None),
             ValueError,
-            "InvariantLoss: reduction must be one of 'mean', 'sum', 'none', got None.",
+            "InvariantLoss: reduction must be one of 'mean', 'sum', 'none', got None. Choose one of these.",
         ),
     ],
 )

@@ -78,6 +78,7 @@ def test_half_precision_is_computed_in_single_precision():
         ((torch.ones(0, 4, 4), torch.ones(0, 4, 4)), {}, ValueError, "estimate must hold at least one element"),
         ((torch.ones(4, 4), torch.ones(4, 4)), {"criterion": "l3"}, ValueError, "criterion must be one of 'mse'"),
         ((torch.ones(4, 4), torch.ones(4, 4)), {"reduction": "all"}, ValueError, "reduction must be one of 'mean'"),
+        ((torch.ones(1, 1, 4, 4),) * 2, {"ndim": 4}, ValueError, "ndim must be 1, 2 or 3, got 4. Axes before these"),
         ((torch.ones(4, 4), torch.ones(4, 4)), {"ndim": 0}, ValueError, "ndim must be an integer of at least 1, got 0"),
     ],
 )

@@ -115,7 +115,9 @@ def test_the_default_operator_is_the_plane_of_the_data() -> None:
     op = FourierIntensity((11, 8))
     for metric in DATA_METRICS:
         assert metric(estimate, op(obj)).item() == metric(estimate, op(obj), op).item()
-        assert metric(estimate, op(obj)).item() == metric(estimate, op(obj), FourierMagnitude((11, 8))).item()
+        message = "operator must measure intensities, got FourierMagnitude. Use FourierIntensity."
+        with pytest.raises(ValueError, match=f"^{metric.__name__}: {message}$"):
+            metric(estimate, op(obj), FourierMagnitude((11, 8)))
 
 
 @pytest.mark.parametrize("metric", DATA_METRICS)
@@ -396,10 +398,30 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             "intensity must be real floating, got torch.complex64. Use intensity.abs() or intensity.real.",
         ),
         (TypeError, (x, y.int()), {}, "intensity must be real floating, got torch.int32. Use intensity.float()."),
-        (ValueError, (x[:0], y[:0]), {}, "estimate must hold at least one element, got shape (0, 5, 4)."),
-        (ValueError, (x, y[..., :0]), {}, "intensity must hold at least one element, got shape (2, 9, 0)."),
-        (ValueError, (x, y[0, 0]), {}, "intensity must have at least 2 axes, got shape (7,)."),
-        (ValueError, (x[0, 0], y), {}, "estimate must have at least 2 axes, got shape (4,)."),
+        (
+            ValueError,
+            (x[:0], y[:0]),
+            {},
+            "estimate must hold at least one element, got shape (0, 5, 4). Leave out empty batches.",
+        ),
+        (
+            ValueError,
+            (x, y[..., :0]),
+            {},
+            "intensity must hold at least one element, got shape (2, 9, 0). Leave out empty batches.",
+        ),
+        (
+            ValueError,
+            (x, y[0, 0]),
+            {},
+            "intensity must have at least 2 axes, got shape (7,). Add one with unsqueeze(0).",
+        ),
+        (
+            ValueError,
+            (x[0, 0], y),
+            {},
+            "estimate must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
         (
             ValueError,
             (x, y[..., :6]),
@@ -430,7 +452,8 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             ValueError,
             (x, torch.rand(2, 10, 7), op),
             {},
-            "intensity must have the operator's data shape (9, 7), got (10, 7).",
+            "intensity must have the operator's data shape (9, 7), got (10, 7). Give the operator that "
+            "measured this intensity.",
         ),
         (
             TypeError,
@@ -451,7 +474,12 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             {"mask": torch.ones(9, 7, dtype=torch.bool, device="meta")},
             "all tensors must lie on one device, got intensity on cpu, mask on meta. Move them with .to(device).",
         ),
-        (ValueError, (x, y), {"reduction": None}, "reduction must be one of 'mean', 'sum', 'none', got None."),
+        (
+            ValueError,
+            (x, y),
+            {"reduction": None},
+            "reduction must be one of 'mean', 'sum', 'none', got None. Choose one of these.",
+        ),
     ]
     for error, arguments, options, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'{name}: {message}')}$"):
@@ -460,12 +488,28 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
 
 def test_free_pixels_with_bad_options() -> None:
     cases = [
-        (TypeError, {"fourier_shape": 64}, "fourier_shape must be a sequence of sizes, got 64. Use (64, 64)."),
-        (ValueError, {"fraction": 0}, "fraction must be a finite number above 0 and at most 0.5, got 0."),
-        (ValueError, {"fraction": 0.6}, "fraction must be a finite number above 0 and at most 0.5, got 0.6."),
-        (ValueError, {"radius": -1}, "radius must be an integer of at least 0, got -1."),
-        (ValueError, {"exclude": -0.1}, "exclude must be a finite number at least 0, got -0.1."),
-        (ValueError, {"exclude": 0.8}, "exclude must leave pixels of the shape (8, 8), got 0.8."),
+        (
+            TypeError,
+            {"fourier_shape": 64},
+            "fourier_shape must be a sequence of sizes, got 64. Use (64, 64).",
+        ),
+        (
+            ValueError,
+            {"fraction": 0},
+            "fraction must be a finite number above 0 and at most 0.5, got 0. Choose a number in this range.",
+        ),
+        (
+            ValueError,
+            {"fraction": 0.6},
+            "fraction must be a finite number above 0 and at most 0.5, got 0.6. Choose a number in this range.",
+        ),
+        (ValueError, {"radius": -1}, "radius must be an integer of at least 0, got -1. Use 0 or more."),
+        (
+            ValueError,
+            {"exclude": -0.1},
+            "exclude must be a finite number at least 0, got -0.1. Choose a number in this range.",
+        ),
+        (ValueError, {"exclude": 0.8}, "exclude must leave pixels of the shape (8, 8), got 0.8. Choose a smaller one."),
         (
             TypeError,
             {"generator": 3},

@@ -235,10 +235,26 @@ def test_pairs_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
     cases = [
         (TypeError, (x.tolist(), x), r"estimate must be a torch.Tensor, got list. Use torch.as_tensor."),
         (TypeError, (x, x.long()), r"obj must be real (or complex )?floating, got torch.int64. Use obj.float\(\)."),
-        (ValueError, (x, x[0]), r"shapes must be equal, got estimate \(2, 12, 12\), obj \(12, 12\)."),
-        (ValueError, (x[0, 0], x[0, 0]), r"estimate must have at least 2 axes, got shape \(12,\)."),
-        (ValueError, (x[:0], x[:0]), r"estimate must hold at least one element, got shape \(0, 12, 12\)."),
-        (ValueError, (x[..., :0], x[..., :0]), r"estimate must hold at least one element, got shape \(2, 12, 0\)."),
+        (
+            ValueError,
+            (x, x[0]),
+            r"shapes must be equal, got estimate \(2, 12, 12\), obj \(12, 12\). Expand or index one of them.",
+        ),
+        (
+            ValueError,
+            (x[0, 0], x[0, 0]),
+            r"estimate must have at least 2 axes, got shape \(12,\). Add one with unsqueeze\(0\).",
+        ),
+        (
+            ValueError,
+            (x[:0], x[:0]),
+            r"estimate must hold at least one element, got shape \(0, 12, 12\). Leave out empty batches.",
+        ),
+        (
+            ValueError,
+            (x[..., :0], x[..., :0]),
+            r"estimate must hold at least one element, got shape \(2, 12, 0\). Leave out empty batches.",
+        ),
         (
             ValueError,
             (x, x.to("meta")),
@@ -254,10 +270,14 @@ def test_pairs_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
 def test_options_that_do_not_exist(metric: Callable[..., Tensor]) -> None:
     name, x = metric.__name__, torch.rand(2, 12, 12)
     cases = [
-        (ValueError, {"reduction": "median"}, r"reduction must be one of 'mean', 'sum', 'none', got 'median'."),
-        (ValueError, {"ndim": 4}, r"ndim must be 1, 2 or 3, got 4."),
-        (ValueError, {"ndim": 0}, r"ndim must be an integer of at least 1, got 0."),
-        (TypeError, {"ndim": 2.0}, r"ndim must be an integer of at least 1, got 2.0."),
+        (
+            ValueError,
+            {"reduction": "median"},
+            r"reduction must be one of 'mean', 'sum', 'none', got 'median'. Choose one of these.",
+        ),
+        (ValueError, {"ndim": 4}, r"ndim must be 1, 2 or 3, got 4. Axes before these are a batch."),
+        (ValueError, {"ndim": 0}, r"ndim must be an integer of at least 1, got 0. Use 1 or more."),
+        (TypeError, {"ndim": 2.0}, r"ndim must be an integer of at least 1, got 2.0. Use int(ndim)."),
     ]
     for error, options, message in cases:
         with pytest.raises(error, match=f"^{name}: {message}$"):
@@ -270,13 +290,19 @@ def test_a_data_range_that_is_no_range(metric: Callable[..., Tensor]) -> None:
     for value in (0, -1.0, math.inf):
         with pytest.raises(ValueError, match=f"^{name}: data_range must be a finite number above 0, got {value}.$"):
             metric(x, x, data_range=value)
-    with pytest.raises(TypeError, match=f"^{name}: data_range must be a finite number above 0, got None.$"):
+    with pytest.raises(
+        TypeError,
+        match=f"^{name}: data_range must be a finite number above 0, got None. Use float(data_range), or one number.$",
+    ):
         metric(x, x, data_range=None)
 
 
 def test_a_threshold_that_is_not_positive() -> None:
     x = torch.rand(12, 12)
-    with pytest.raises(ValueError, match=r"^success_rate: threshold must be a finite number above 0, got 0.$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^success_rate: threshold must be a finite number above 0, got 0. Choose a number in this range.$",
+    ):
         metrics.success_rate(x, x, threshold=0)
 
 

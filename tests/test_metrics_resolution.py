@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phaseret import metrics, symmetry
 from phaseret.metrics import RingCurve
-from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
+from phaseret.operators import FourierIntensity, Operator
 
 SHAPES = [(16, 16), (15, 15), (12, 17), (20,), (6, 7, 8)]
 
@@ -190,10 +190,10 @@ def test_prtf_of_onesided_and_centered_data(fourier_shape: tuple[int, int], norm
     mask = metrics.free_pixels(fourier_shape, radius=1, fraction=0.3, generator=torch.Generator().manual_seed(0))
     expected = metrics.prtf(ensemble, plain(obj), plain, mask=mask)
     for onesided in (False, True):
-        op = FourierMagnitude(fourier_shape, norm=norm, centered=centered, onesided=onesided)
+        op = FourierIntensity(fourier_shape, norm=norm, centered=centered, onesided=onesided)
         options = {"radius": 1, "fraction": 0.3, "centered": centered, "onesided": onesided}
         arranged = metrics.free_pixels(fourier_shape, generator=torch.Generator().manual_seed(0), **options)
-        curve = metrics.prtf(ensemble, op(obj).square(), op, mask=arranged)
+        curve = metrics.prtf(ensemble, op(obj), op, mask=arranged)
         torch.testing.assert_close(curve.value, expected.value, equal_nan=True)
         assert torch.equal(curve.count, expected.count)
 
@@ -258,9 +258,24 @@ def test_objects_that_do_not_fit() -> None:
             {},
             "estimate must be real or complex floating, got torch.int64. Use estimate.float().",
         ),
-        (ValueError, (x, x[0]), {}, "shapes must be equal, got estimate (2, 8, 8, 8), obj (8, 8, 8)."),
-        (ValueError, (x[:0], x[:0]), {}, "estimate must hold at least one element, got shape (0, 8, 8, 8)."),
-        (ValueError, (x, x), {"ndim": 4}, "ndim must be 1, 2 or 3, got 4."),
+        (
+            ValueError,
+            (x, x[0]),
+            {},
+            "shapes must be equal, got estimate (2, 8, 8, 8), obj (8, 8, 8). Expand or index one of them.",
+        ),
+        (
+            ValueError,
+            (x[:0], x[:0]),
+            {},
+            "estimate must hold at least one element, got shape (0, 8, 8, 8). Leave out empty batches.",
+        ),
+        (
+            ValueError,
+            (x, x),
+            {"ndim": 4},
+            "ndim must be 1, 2 or 3, got 4. Axes before these are a batch.",
+        ),
         (
             ValueError,
             (x, x.to("meta")),
@@ -272,6 +287,12 @@ def test_objects_that_do_not_fit() -> None:
         for error, arguments, options, message in cases:
             with pytest.raises(error, match=f"^{re.escape(f'{function.__name__}: {message}')}$"):
                 function(*arguments, **options)
+
+
+def test_curves_compare_by_identity() -> None:
+    curve = metrics.frc(torch.ones(4, 4), torch.ones(4, 4))
+    assert curve == curve
+    assert curve != metrics.frc(torch.ones(4, 4), torch.ones(4, 4))
 
 
 def test_ensembles_that_do_not_fit() -> None:
@@ -289,9 +310,24 @@ def test_ensembles_that_do_not_fit() -> None:
             {},
             "intensity must be real floating, got torch.complex64. Use intensity.abs() or intensity.real.",
         ),
-        (TypeError, (x, y, Operator()), {}, "operator must be FourierIntensity or FourierMagnitude, got Operator."),
-        (ValueError, (x[0, 0], y), {}, "ensemble must have at least 3 axes, got shape (5, 4)."),
-        (ValueError, (x, y[0, 0]), {}, "intensity must have at least 2 axes, got shape (7,)."),
+        (
+            TypeError,
+            (x, y, Operator()),
+            {},
+            "operator must be a FourierIntensity, got Operator. The rings are those of far-field data.",
+        ),
+        (
+            ValueError,
+            (x[0, 0], y),
+            {},
+            "ensemble must have at least 3 axes, got shape (5, 4). Add one with unsqueeze(0).",
+        ),
+        (
+            ValueError,
+            (x, y[0, 0]),
+            {},
+            "intensity must have at least 2 axes, got shape (7,). Add one with unsqueeze(0).",
+        ),
         (
             ValueError,
             (x[0], y),
@@ -310,13 +346,14 @@ def test_ensembles_that_do_not_fit() -> None:
             ValueError,
             (x, y, FourierIntensity((10, 7))),
             {},
-            "intensity must have the operator's data shape (10, 7), got (9, 7).",
+            "intensity must have the operator's data shape (10, 7), got (9, 7). Give the operator that "
+            "measured this intensity.",
         ),
         (
             ValueError,
             (x, y),
             {"reference": x},
-            "reference must have the shape of one reconstruction (2, 5, 4), got (2, 3, 5, 4).",
+            "reference must have the shape of one reconstruction (2, 5, 4), got (2, 3, 5, 4). Index or expand it.",
         ),
         (TypeError, (x, y), {"mask": y}, "mask must be a boolean tensor, got torch.float32. Use mask.bool()."),
         (
@@ -342,9 +379,19 @@ def test_resolution_of_something_else() -> None:
     curve = metrics.frc(torch.rand(8, 8), torch.rand(8, 8))
     cases: list[tuple[type[Exception], Any, Any, str]] = [
         (TypeError, curve.value, "half-bit", "curve must be a RingCurve, got Tensor. Use frc, fsc or prtf to get one."),
-        (ValueError, curve, "1/7", "criterion must be one of 'half-bit', got '1/7'."),
-        (ValueError, curve, 1.5, "criterion must be a finite number above 0 and at most 1, got 1.5."),
-        (TypeError, curve, None, "criterion must be a finite number above 0 and at most 1, got None."),
+        (ValueError, curve, "1/7", "criterion must be one of 'half-bit', got '1/7'. Choose one of these."),
+        (
+            ValueError,
+            curve,
+            1.5,
+            "criterion must be a finite number above 0 and at most 1, got 1.5. Choose a number in this range.",
+        ),
+        (
+            TypeError,
+            curve,
+            None,
+            "criterion must be a finite number above 0 and at most 1, got None. Use float(criterion), or one number.",
+        ),
     ]
     for error, given, criterion, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'resolution: {message}')}$"):

@@ -154,7 +154,7 @@ def test_classes_say_which_values_are_better() -> None:
 
 @pytest.mark.parametrize("cls", [entry[0] for entry in [*OF_OBJECT, *OF_DATA]])
 def test_an_unknown_reduction_fails_at_once(cls: Callable[..., Any]) -> None:
-    message = f"{cls.__name__}: reduction must be one of 'mean', 'sum', 'none', got 'median'."
+    message = f"{cls.__name__}: reduction must be one of 'mean', 'sum', 'none', got 'median'. Did you mean 'mean'?"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         cls(reduction="median")
 
@@ -162,19 +162,31 @@ def test_an_unknown_reduction_fails_at_once(cls: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: metrics.MSE(ndim=7), ValueError, "MSE: ndim must be 1, 2 or 3, got 7."),
-        (lambda: metrics.NMSE(ndim="2"), TypeError, "NMSE: ndim must be an integer of at least 1, got '2'."),
+        (
+            lambda: metrics.MSE(ndim=7),
+            ValueError,
+            "MSE: ndim must be 1, 2 or 3, got 7. Axes before these are a batch.",
+        ),
+        (
+            lambda: metrics.NMSE(ndim="2"),
+            TypeError,
+            "NMSE: ndim must be an integer of at least 1, got '2'. Use int(ndim).",
+        ),
         (
             lambda: metrics.PSNR(data_range=-1),
             ValueError,
-            "PSNR: data_range must be a finite number above 0, got -1.",
+            "PSNR: data_range must be a finite number above 0, got -1. Choose a number in this range.",
         ),
         (lambda: metrics.SSIM(win_size=4), ValueError, "SSIM: win_size must be odd, got 4. Use 3 or 5."),
-        (lambda: metrics.SSIM(data_range=0), ValueError, "SSIM: data_range must be a finite number above 0, got 0."),
+        (
+            lambda: metrics.SSIM(data_range=0),
+            ValueError,
+            "SSIM: data_range must be a finite number above 0, got 0. Choose a number in this range.",
+        ),
         (
             lambda: metrics.SuccessRate(threshold=-1),
             ValueError,
-            "SuccessRate: threshold must be a finite number above 0, got -1.",
+            "SuccessRate: threshold must be a finite number above 0, got -1. Choose a number in this range.",
         ),
         (
             lambda: metrics.RFactor("x"),

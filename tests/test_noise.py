@@ -335,7 +335,11 @@ def test_intensities_of_the_wrong_kind(
             torch.ones(2, 2) + 0j,
             "intensity must be real floating, got torch.complex64. Use intensity.abs() or intensity.real.",
         ),
-        (ValueError, torch.ones(0, 2, 2), "intensity must hold at least one element, got shape (0, 2, 2)."),
+        (
+            ValueError,
+            torch.ones(0, 2, 2),
+            "intensity must hold at least one element, got shape (0, 2, 2). Leave out empty batches.",
+        ),
     ]
     for error, intensity, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'{name}: {message}')}$"):
@@ -348,23 +352,30 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.PoissonNoise,
         ValueError,
         {"photons_per_pixel": 1.0, "total_photons": 5.0},
-        "at most one number of photons must be given, got photons_per_pixel=1.0 and total_photons=5.0.",
+        "at most one number of photons must be given, got photons_per_pixel=1.0 and total_photons=5.0. "
+        "Leave out one of them.",
     ),
     (
         noise.poisson_noise,
         noise.PoissonNoise,
         ValueError,
         {"photons_per_pixel": 0},
-        "photons_per_pixel must be a finite number above 0, got 0.",
+        "photons_per_pixel must be a finite number above 0, got 0. Choose a number in this range.",
     ),
     (
         noise.poisson_noise,
         noise.PoissonNoise,
         TypeError,
         {"total_photons": "many"},
-        "total_photons must be a finite number above 0, got 'many'.",
+        "total_photons must be a finite number above 0, got 'many'. Use float(total_photons), or one number.",
     ),
-    (noise.poisson_noise, noise.PoissonNoise, ValueError, {"ndim": 0}, "ndim must be an integer of at least 1, got 0."),
+    (
+        noise.poisson_noise,
+        noise.PoissonNoise,
+        ValueError,
+        {"ndim": 0},
+        "ndim must be an integer of at least 1, got 0. Use 1 or more.",
+    ),
     (
         noise.poisson_noise,
         noise.PoissonNoise,
@@ -377,14 +388,14 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.GaussianNoise,
         ValueError,
         {"sigma": -1},
-        "sigma must be a finite number at least 0, got -1.",
+        "sigma must be a finite number at least 0, got -1. Choose a number in this range.",
     ),
     (
         noise.gaussian_noise,
         noise.GaussianNoise,
         ValueError,
         {"sigma": 1, "domain": "amplitude"},
-        "domain must be one of 'intensity', 'magnitude', got 'amplitude'.",
+        "domain must be one of 'intensity', 'magnitude', got 'amplitude'. Did you mean 'magnitude'?",
     ),
     (
         noise.gaussian_noise,
@@ -398,7 +409,7 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.AlphaNoise,
         ValueError,
         {"alpha": math.nan},
-        "alpha must be a finite number at least 0, got nan.",
+        "alpha must be a finite number at least 0, got nan. Choose a number in this range.",
     ),
     (
         noise.alpha_noise,
@@ -412,14 +423,14 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.ReadoutNoise,
         ValueError,
         {"sigma": -0.5},
-        "sigma must be a finite number at least 0, got -0.5.",
+        "sigma must be a finite number at least 0, got -0.5. Choose a number in this range.",
     ),
     (
         noise.readout_noise,
         noise.ReadoutNoise,
         ValueError,
         {"sigma": 1, "step": 0},
-        "step must be a finite number above 0, got 0.",
+        "step must be a finite number above 0, got 0. Choose a number in this range.",
     ),
     (
         noise.readout_noise,
@@ -428,7 +439,13 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         {"sigma": 1, "generator": 0},
         "generator must be a torch.Generator, got 0. Use torch.Generator().manual_seed(0).",
     ),
-    (noise.saturation, noise.Saturation, ValueError, {"level": 0}, "level must be a finite number above 0, got 0."),
+    (
+        noise.saturation,
+        noise.Saturation,
+        ValueError,
+        {"level": 0},
+        "level must be a finite number above 0, got 0. Choose a number in this range.",
+    ),
 ]
 
 
@@ -447,7 +464,7 @@ def test_bad_options_fail_at_once(
 
 
 def test_photons_of_an_item_that_is_too_flat() -> None:
-    message = "poisson_noise: intensity must have at least 2 axes, got shape (4,)."
+    message = "poisson_noise: intensity must have at least 2 axes, got shape (4,). Add one with unsqueeze(0)."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         noise.poisson_noise(torch.ones(4), photons_per_pixel=1)
 
@@ -457,8 +474,13 @@ def test_masks_that_do_not_fit() -> None:
     cases: list[tuple[type[Exception], Any, dict[str, Any], str]] = [
         (TypeError, mask.float(), {}, "mask must be a boolean tensor, got torch.float32. Use mask.bool()."),
         (TypeError, [True], {}, "mask must be a torch.Tensor, got list. Use torch.as_tensor."),
-        (TypeError, mask, {"value": None}, "value must be a finite number, got None."),
-        (ValueError, mask, {"value": math.inf}, "value must be a finite number, got inf."),
+        (TypeError, mask, {"value": None}, "value must be a finite number, got None. Use float(value), or one number."),
+        (
+            ValueError,
+            mask,
+            {"value": math.inf},
+            "value must be a finite number, got inf. Choose a number in this range.",
+        ),
     ]
     for error, wrong, options, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'mask_pixels: {message}')}$"):
@@ -485,22 +507,23 @@ def test_beam_stops_and_dead_pixels_with_bad_options() -> None:
         (
             ValueError,
             lambda: noise.beam_stop((8, 8), radius=-1),
-            "beam_stop: radius must be a finite number at least 0, got -1.",
+            "beam_stop: radius must be a finite number at least 0, got -1. Choose a number in this range.",
         ),
         (
             ValueError,
             lambda: noise.beam_stop((8, 8), radius=6),
-            "beam_stop: radius must leave pixels of the shape (8, 8), got 6.0.",
+            "beam_stop: radius must leave pixels of the shape (8, 8), got 6.0. Choose a smaller one.",
         ),
         (
             ValueError,
             lambda: noise.dead_pixels((8, 0), fraction=0.1),
-            "dead_pixels: data_shape must hold positive sizes, got (8, 0).",
+            "dead_pixels: data_shape must hold positive sizes, got (8, 0). Use sizes of at least 1.",
         ),
         (
             ValueError,
             lambda: noise.dead_pixels((8, 8), fraction=1.1),
-            "dead_pixels: fraction must be a finite number at least 0 and at most 1, got 1.1.",
+            "dead_pixels: fraction must be a finite number at least 0 and at most 1, got 1.1. Choose a "
+            "number in this range.",
         ),
         (
             TypeError,

@@ -310,9 +310,17 @@ def test_torch_func_transforms() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((4, 2), TypeError, "object_shape must be a sequence of sizes, got 4. Use (4, 4)."),
-        (((4,), 0), ValueError, "count must be an integer of at least 1, got 0."),
-        (((4,), 2, "x"), ValueError, "kind must be one of 'uniform', 'octanary', 'ternary', 'binary', got 'x'."),
+        (
+            (4, 2),
+            TypeError,
+            "object_shape must be a sequence of sizes, got 4. Use (4, 4).",
+        ),
+        (((4,), 0), ValueError, "count must be an integer of at least 1, got 0. Use 1 or more."),
+        (
+            ((4,), 2, "x"),
+            ValueError,
+            "kind must be one of 'uniform', 'octanary', 'ternary', 'binary', got 'x'. Choose one of these.",
+        ),
     ],
 )
 def test_coded_masks_errors(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
@@ -343,18 +351,44 @@ MASKS = torch.ones(2, 4, 4)
     [
         (([1],), {}, TypeError, "masks must be a torch.Tensor, got list. Use torch.as_tensor."),
         ((MASKS.bool(),), {}, TypeError, "masks must be real or complex floating, got torch.bool. Use masks.float()."),
-        ((MASKS[:0],), {}, ValueError, "masks must hold at least one element, got shape (0, 4, 4)."),
-        ((torch.ones(4),), {}, ValueError, "masks must have the shape (L, n1..nd) with d = 1, 2 or 3, got (4,)."),
-        ((MASKS, 8), {}, TypeError, "fourier_shape must be a sequence of sizes, got 8. Use (8, 8)."),
+        (
+            (MASKS[:0],),
+            {},
+            ValueError,
+            "masks must hold at least one element, got shape (0, 4, 4). Leave out empty batches.",
+        ),
+        (
+            (torch.ones(4),),
+            {},
+            ValueError,
+            "masks must have the shape (L, n1..nd) with d = 1, 2 or 3, got (4,). Give a single mask an "
+            "axis with masks[None].",
+        ),
+        (
+            (MASKS, 8),
+            {},
+            TypeError,
+            "fourier_shape must be a sequence of sizes, got 8. Use (8, 8).",
+        ),
         (
             (MASKS, (3, 8)),
             {},
             ValueError,
-            "fourier_shape must be at least (4, 4), the shape of the object, got (3, 8).",
+            "fourier_shape must be at least (4, 4), the shape of the object, got (3, 8). Pad more, or crop the object.",
         ),
-        ((MASKS, (8,)), {}, ValueError, "fourier_shape must be at least (4, 4), the shape of the object, got (8,)."),
-        ((MASKS,), {"norm": 1}, ValueError, "norm must be one of 'ortho', 'backward', 'forward', got 1."),
-        ((MASKS,), {"chunk": -1}, ValueError, "chunk must be an integer of at least 1, got -1."),
+        (
+            (MASKS, (8,)),
+            {},
+            ValueError,
+            "fourier_shape must be at least (4, 4), the shape of the object, got (8,). Pad more, or crop the object.",
+        ),
+        (
+            (MASKS,),
+            {"norm": 1},
+            ValueError,
+            "norm must be one of 'ortho', 'backward', 'forward', got 1. Choose one of these.",
+        ),
+        ((MASKS,), {"chunk": -1}, ValueError, "chunk must be an integer of at least 1, got -1. Use 1 or more."),
     ],
 )
 def test_coded_diffraction_construction_errors(
@@ -377,11 +411,15 @@ PROBE, WHOLE = torch.ones(3, 3), torch.tensor([[0, 0], [2, 1]])
             TypeError,
             "probe must be real or complex floating, got torch.int32. Use probe.float().",
         ),
-        ((torch.tensor(1.0), WHOLE), ValueError, "probe must have at least 1 axes, got shape ()."),
+        (
+            (torch.tensor(1.0), WHOLE),
+            ValueError,
+            "probe must have at least 1 axes, got shape (). Add one with unsqueeze(0).",
+        ),
         (
             (torch.ones(2, 2, 2, 2), WHOLE),
             ValueError,
-            "probe.shape must have one to three sizes, got torch.Size([2, 2, 2, 2]).",
+            "probe.shape must have one to three sizes, got torch.Size([2, 2, 2, 2]). Leave out the axes of the batch.",
         ),
         ((PROBE, [[0, 0]]), TypeError, "positions must be a torch.Tensor, got list. Use torch.as_tensor."),
         (
@@ -393,14 +431,18 @@ PROBE, WHOLE = torch.ones(3, 3), torch.tensor([[0, 0], [2, 1]])
         (
             (PROBE, WHOLE[:, :1]),
             ValueError,
-            "positions must have the shape (J, 2) for a probe of shape (3, 3), got (2, 1).",
+            "positions must have the shape (J, 2) for a probe of shape (3, 3), got (2, 1). One row for each position.",
         ),
-        ((PROBE, WHOLE[:0]), ValueError, "positions must hold at least one element, got shape (0, 2)."),
+        (
+            (PROBE, WHOLE[:0]),
+            ValueError,
+            "positions must hold at least one element, got shape (0, 2). Leave out empty batches.",
+        ),
         ((PROBE, WHOLE - 1), ValueError, "positions must be at least 0, got [-1.0, -1.0]. Subtract positions.amin(0)."),
         (
             (PROBE, WHOLE / torch.tensor([[1.0, 0.0], [1.0, 1.0]])),
             ValueError,
-            "positions must be finite, got values from [0.0, nan] to [2.0, nan].",
+            "positions must be finite, got values from [0.0, nan] to [2.0, nan]. Drop them.",
         ),
     ],
 )
@@ -419,8 +461,16 @@ def test_ptychography_construction_errors(arguments: tuple[object, ...], error: 
             TypeError,
             "obj must be real or complex floating, got torch.int32. Use obj.float().",
         ),
-        (torch.ones(4), ValueError, "obj must have at least 2 axes, got shape (4,)."),
-        (torch.ones(0, 4, 4), ValueError, "obj must hold at least one element, got shape (0, 4, 4)."),
+        (
+            torch.ones(4),
+            ValueError,
+            "obj must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
+        (
+            torch.ones(0, 4, 4),
+            ValueError,
+            "obj must hold at least one element, got shape (0, 4, 4). Leave out empty batches.",
+        ),
     ],
 )
 def test_object_errors(obj: Tensor, error: type[Exception], message: str) -> None:
@@ -433,11 +483,16 @@ def test_object_errors(obj: Tensor, error: type[Exception], message: str) -> Non
 
 def test_object_shape_errors() -> None:
     with pytest.raises(
-        ValueError, match=r"^CodedDiffraction: obj must have the shape \(\*, 4, 4\), got \(2, 5, 4\)\.$"
+        ValueError,
+        match=r"^CodedDiffraction: obj must have the shape \(\*, 4, 4\), got \(2, 5, 4\)\. Pad or crop it, or make an "
+        r"operator of its shape\.$",
     ):
         CodedDiffraction(MASKS)(torch.ones(2, 5, 4))
-    room = r"must have at least the shape \(5, 4\), to hold all windows of the probe, got \(4, 9\)\.$"
-    with pytest.raises(ValueError, match=f"^Ptychography: obj {room}"):
+    room = (
+        r"must have at least the shape \(5, 4\), to hold all windows of the probe, got \(4, 9\)\. Pad "
+        r"the object, or subtract"
+    )
+    with pytest.raises(ValueError, match=f"^ptychography: obj {room}"):
         ptychography(torch.ones(2, 4, 9), PROBE, WHOLE)
     with pytest.raises(ValueError, match=rf"^Ptychography\.adjoint: object_shape {room}"):
         Ptychography(PROBE, WHOLE).adjoint(torch.ones(2, 3, 3), (4, 9))
@@ -445,7 +500,7 @@ def test_object_shape_errors() -> None:
 
 def test_adjoint_errors() -> None:
     coded, scan = CodedDiffraction(MASKS), Ptychography(PROBE, WHOLE)
-    with pytest.raises(ValueError, match=r"adjoint: field must have the shape \(\*, 2, 4, 4\), got \(4, 4\)\.$"):
+    with pytest.raises(ValueError, match=r"adjoint: field must have the shape \(\*, 2, 4, 4\), got \(4, 4\)\. It is"):
         coded.adjoint(torch.ones(4, 4))
     with pytest.raises(ValueError, match=r"adjoint: object_shape must be \(4, 4\), got \(3, 4\)\. Leave it out\.$"):
         coded.adjoint(torch.ones(2, 4, 4), (3, 4))
@@ -453,7 +508,9 @@ def test_adjoint_errors() -> None:
         TypeError, match=r"adjoint: object_shape must be given, got None\. Pass the sizes \(n1, \.\.\., nd"
     ):
         scan.adjoint(torch.ones(2, 3, 3))
-    with pytest.raises(ValueError, match=r"adjoint: field must have the shape \(\*, 2, 3, 3\), got \(3, 3, 3\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"adjoint: field must have the shape \(\*, 2, 3, 3\), got \(3, 3, 3\)\. It is"
+    ):
         scan.adjoint(torch.ones(3, 3, 3), (8, 8))
 
 

@@ -217,6 +217,15 @@ def test_chunk_changes_nothing(module: type[Operator], chunk: int) -> None:
     assert op(random(4, 3)).shape == (7, 6)
 
 
+def test_chunk_changes_nothing_under_the_transforms_of_torch_func() -> None:
+    obj = random(3, 4, 3)
+    values = []
+    for chunk in (None, 1):
+        op = FourierIntensity((7, 6), chunk=chunk)
+        values.append(torch.func.grad(lambda x, op=op: op(x).square().sum())(obj))
+    torch.testing.assert_close(values[1], values[0])
+
+
 def test_chunk_keeps_only_the_input_for_the_gradient() -> None:
     saved: list[int] = []
 
@@ -334,15 +343,30 @@ def test_torch_func_transforms(function: Callable[..., Tensor], dtype: torch.dty
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ((5,), {}, TypeError, "fourier_shape must be a sequence of sizes, got 5. Use (5, 5)."),
-        (("ab",), {}, TypeError, "fourier_shape must be a sequence of sizes, got 'ab'."),
-        (((4.0, 4),), {}, TypeError, "fourier_shape must hold integers, got (4.0, 4)."),
-        (((4, 4, 4, 4),), {}, ValueError, "fourier_shape must have one to three sizes, got (4, 4, 4, 4)."),
-        (((),), {}, ValueError, "fourier_shape must have one to three sizes, got ()."),
-        (((4, 0),), {}, ValueError, "fourier_shape must hold positive sizes, got (4, 0)."),
-        (((4, 4),), {"norm": "x"}, ValueError, "norm must be one of 'ortho', 'backward', 'forward', got 'x'."),
-        (((4, 4),), {"chunk": 0}, ValueError, "chunk must be an integer of at least 1, got 0."),
-        (((4, 4),), {"chunk": 1.5}, TypeError, "chunk must be an integer of at least 1, got 1.5."),
+        (
+            (5,),
+            {},
+            TypeError,
+            "fourier_shape must be a sequence of sizes, got 5. Use (5, 5).",
+        ),
+        (("ab",), {}, TypeError, "fourier_shape must be a sequence of sizes, got 'ab'. Use a tuple such as (64, 64)."),
+        (((4.0, 4),), {}, TypeError, "fourier_shape must hold integers, got (4.0, 4). Use int() of each size."),
+        (
+            ((4, 4, 4, 4),),
+            {},
+            ValueError,
+            "fourier_shape must have one to three sizes, got (4, 4, 4, 4). Leave out the axes of the batch.",
+        ),
+        (((),), {}, ValueError, "fourier_shape must have one to three sizes, got (). Leave out the axes of the batch."),
+        (((4, 0),), {}, ValueError, "fourier_shape must hold positive sizes, got (4, 0). Use sizes of at least 1."),
+        (
+            ((4, 4),),
+            {"norm": "x"},
+            ValueError,
+            "norm must be one of 'ortho', 'backward', 'forward', got 'x'. Choose one of these.",
+        ),
+        (((4, 4),), {"chunk": 0}, ValueError, "chunk must be an integer of at least 1, got 0. Use 1 or more."),
+        (((4, 4),), {"chunk": 1.5}, TypeError, "chunk must be an integer of at least 1, got 1.5. Use int(chunk)."),
     ],
 )
 def test_construction_errors(
@@ -362,9 +386,21 @@ def test_construction_errors(
     [
         ([1.0], TypeError, "obj must be a torch.Tensor, got list. Use torch.as_tensor."),
         (torch.ones(4, 4).int(), TypeError, "obj must be real or complex floating, got torch.int32. Use obj.float()."),
-        (torch.ones(4), ValueError, "obj must have at least 2 axes, got shape (4,)."),
-        (torch.ones(0, 4, 4), ValueError, "obj must hold at least one element, got shape (0, 4, 4)."),
-        (torch.ones(3, 0, 4), ValueError, "obj must hold at least one element, got shape (3, 0, 4)."),
+        (
+            torch.ones(4),
+            ValueError,
+            "obj must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
+        (
+            torch.ones(0, 4, 4),
+            ValueError,
+            "obj must hold at least one element, got shape (0, 4, 4). Leave out empty batches.",
+        ),
+        (
+            torch.ones(3, 0, 4),
+            ValueError,
+            "obj must hold at least one element, got shape (3, 0, 4). Leave out empty batches.",
+        ),
         (
             torch.ones(3, 5, 4),
             ValueError,
@@ -386,7 +422,7 @@ def test_a_complex_object_has_no_onesided_data() -> None:
     with pytest.raises(TypeError) as caught:
         fourier_intensity(torch.ones(4, 4) + 0j, (8, 8), onesided=True)
     assert str(caught.value) == (
-        "FourierIntensity: onesided=True must have a real object, got torch.complex64. "
+        "fourier_intensity: onesided=True must have a real object, got torch.complex64. "
         "A complex object has no half spectrum: use onesided=False."
     )
 
@@ -395,9 +431,24 @@ def test_a_complex_object_has_no_onesided_data() -> None:
     ("field", "shape", "error", "message"),
     [
         (torch.ones(8, 8), None, TypeError, "object_shape must be given, got None. Pass the sizes (n1, ..., nd)."),
-        (torch.ones(8, 8), 4, TypeError, "object_shape must be a sequence of sizes, got 4. Use (4, 4)."),
-        (torch.ones(3, 8, 7), (4, 4), ValueError, "field must have the shape (*, 8, 8), got (3, 8, 7)."),
-        (torch.ones(8), (4, 4), ValueError, "field must have the shape (*, 8, 8), got (8,)."),
+        (
+            torch.ones(8, 8),
+            4,
+            TypeError,
+            "object_shape must be a sequence of sizes, got 4. Use (4, 4).",
+        ),
+        (
+            torch.ones(3, 8, 7),
+            (4, 4),
+            ValueError,
+            "field must have the shape (*, 8, 8), got (3, 8, 7). It is the shape of what linear gives.",
+        ),
+        (
+            torch.ones(8),
+            (4, 4),
+            ValueError,
+            "field must have the shape (*, 8, 8), got (8,). It is the shape of what linear gives.",
+        ),
         (
             torch.ones(8, 8),
             (5, 4),
@@ -420,11 +471,21 @@ def test_adjoint_errors(field: Tensor, shape: tuple[int, ...], error: type[Excep
 
 
 def test_shape_helper_errors() -> None:
-    with pytest.raises(TypeError, match=r"^min_fourier_shape: object_shape must be a sequence of sizes, got 4\."):
+    with pytest.raises(
+        TypeError,
+        match=r"^min_fourier_shape: object_shape must be a sequence of sizes, got 4\. Use \(4, 4\)\.",
+    ):
         min_fourier_shape(4)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^fast_fourier_shape: object_shape must hold positive sizes, got \(0,\)\."):
+    with pytest.raises(
+        ValueError,
+        match=r"^fast_fourier_shape: object_shape must hold positive sizes, got \(0,\)\. Use sizes of at least 1\.",
+    ):
         fast_fourier_shape((0,))
-    with pytest.raises(ValueError, match=r"^fast_fourier_shape: oversampling must be a finite number above 0, got 0\."):
+    with pytest.raises(
+        ValueError,
+        match=r"^fast_fourier_shape: oversampling must be a finite number above 0, got 0\. Choose a number "
+        r"in this range\.",
+    ):
         fast_fourier_shape((4,), 0)
     with pytest.raises(TypeError, match=r"^fast_fourier_shape: oversampling must be a finite number above 0, got 'x'"):
         fast_fourier_shape((4,), "x")  # type: ignore[arg-type]

@@ -384,8 +384,13 @@ def test_torch_func_transforms() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ((4, 2), {}, TypeError, "object_shape must be a sequence of sizes, got 4. Use (4, 4)."),
-        (((4,), 2.5), {}, TypeError, "count must be an integer of at least 1, got 2.5."),
+        (
+            (4, 2),
+            {},
+            TypeError,
+            "object_shape must be a sequence of sizes, got 4. Use (4, 4).",
+        ),
+        (((4,), 2.5), {}, TypeError, "count must be an integer of at least 1, got 2.5. Use int(count)."),
         (
             ((4,), 2),
             {"generator": 3},
@@ -396,7 +401,8 @@ def test_torch_func_transforms() -> None:
             ((4,), 2),
             {"dtype": torch.half},
             ValueError,
-            "dtype must be one of torch.float32, torch.float64, torch.complex64, torch.complex128, got torch.float16.",
+            "dtype must be one of torch.float32, torch.float64, torch.complex64, torch.complex128, got "
+            "torch.float16. Choose one of these.",
         ),
     ],
 )
@@ -421,9 +427,20 @@ MATRIX = torch.ones(3, 4)
             TypeError,
             "matrix must be real or complex floating, got torch.int32. Use matrix.float().",
         ),
-        ((torch.ones(4),), {}, ValueError, "matrix must have the shape (M, n1..nd) with d = 1, 2 or 3, got (4,)."),
-        ((torch.ones(0, 4),), {}, ValueError, "matrix must hold at least one element, got shape (0, 4)."),
-        ((MATRIX,), {"chunk": 0}, ValueError, "chunk must be an integer of at least 1, got 0."),
+        (
+            (torch.ones(4),),
+            {},
+            ValueError,
+            "matrix must have the shape (M, n1..nd) with d = 1, 2 or 3, got (4,). Give a single row an "
+            "axis with matrix[None].",
+        ),
+        (
+            (torch.ones(0, 4),),
+            {},
+            ValueError,
+            "matrix must hold at least one element, got shape (0, 4). Leave out empty batches.",
+        ),
+        ((MATRIX,), {"chunk": 0}, ValueError, "chunk must be an integer of at least 1, got 0. Use 1 or more."),
     ],
 )
 def test_gaussian_construction_errors(
@@ -440,10 +457,25 @@ RULE = "fresnel_number, or distance with wavelength and pixel_size, must be give
 @pytest.mark.parametrize(
     ("shape", "options", "error", "message"),
     [
-        (4, {"fresnel_number": 1}, TypeError, "fourier_shape must be a sequence of sizes, got 4. Use (4, 4)."),
-        ((4,), {}, ValueError, f"{RULE} none of them."),
-        ((4,), {"distance": 1, "wavelength": 1}, ValueError, f"{RULE} distance, wavelength."),
-        ((4,), {"fresnel_number": 1, "wavelength": 1}, ValueError, f"{RULE} fresnel_number, wavelength."),
+        (
+            4,
+            {"fresnel_number": 1},
+            TypeError,
+            "fourier_shape must be a sequence of sizes, got 4. Use (4, 4).",
+        ),
+        ((4,), {}, ValueError, f"{RULE} none of them. Give one description of the distance."),
+        (
+            (4,),
+            {"distance": 1, "wavelength": 1},
+            ValueError,
+            f"{RULE} distance, wavelength. Give one description of the distance.",
+        ),
+        (
+            (4,),
+            {"fresnel_number": 1, "wavelength": 1},
+            ValueError,
+            f"{RULE} fresnel_number, wavelength. Give one description of the distance.",
+        ),
         (
             (4,),
             {"fresnel_number": 1, "paraxial": False},
@@ -457,12 +489,17 @@ RULE = "fresnel_number, or distance with wavelength and pixel_size, must be give
             ValueError,
             "fresnel_number must not be 0, got 0. It is infinite at distance 0.",
         ),
-        ((4,), {"fresnel_number": 1e-320}, ValueError, "fresnel_number must give finite phases, got 1e-320."),
+        (
+            (4,),
+            {"fresnel_number": 1e-320},
+            ValueError,
+            "fresnel_number must give finite phases, got 1e-320. Check the units.",
+        ),
         (
             (4,),
             {"distance": 1e300, "wavelength": 1e-300, "pixel_size": 1},
             ValueError,
-            "distance / wavelength must give finite phases, got 1e+300 / 1e-300.",
+            "distance / wavelength must give finite phases, got 1e+300 / 1e-300. Check the units.",
         ),
         (
             (4,),
@@ -476,33 +513,48 @@ RULE = "fresnel_number, or distance with wavelength and pixel_size, must be give
             TypeError,
             "distance must be a number or a sequence of numbers, got ndarray. Use distance.tolist().",
         ),
-        ((4,), {"fresnel_number": "x"}, TypeError, "fresnel_number must be a finite number, got 'x'."),
-        ((4,), {"fresnel_number": []}, ValueError, "fresnel_number must hold at least one number, got []."),
+        (
+            (4,),
+            {"fresnel_number": "x"},
+            TypeError,
+            "fresnel_number must be a finite number, got 'x'. Use float(fresnel_number), or one number.",
+        ),
+        (
+            (4,),
+            {"fresnel_number": []},
+            ValueError,
+            "fresnel_number must hold at least one number, got []. Give a number or a list.",
+        ),
         (
             (4,),
             {"fresnel_number": [1, math.nan]},
             ValueError,
-            "fresnel_number must be a finite number, got nan.",
+            "fresnel_number must be a finite number, got nan. Choose a number in this range.",
         ),
         (
             (4,),
             {"distance": 1, "wavelength": 0, "pixel_size": 1},
             ValueError,
-            "wavelength must be a finite number above 0, got 0.",
+            "wavelength must be a finite number above 0, got 0. Choose a number in this range.",
         ),
         (
             (4,),
             {"distance": 1, "wavelength": 1, "pixel_size": -1},
             ValueError,
-            "pixel_size must be a finite number above 0, got -1.",
+            "pixel_size must be a finite number above 0, got -1. Choose a number in this range.",
         ),
         (
             (4, 4),
             {"distance": 1, "wavelength": 1, "pixel_size": [1, 1, 1]},
             ValueError,
-            "pixel_size must be one number or 2, got 3.",
+            "pixel_size must be one number or 2, got 3. Give one for each axis, or one for all.",
         ),
-        ((4,), {"fresnel_number": 1, "chunk": 0}, ValueError, "chunk must be an integer of at least 1, got 0."),
+        (
+            (4,),
+            {"fresnel_number": 1, "chunk": 0},
+            ValueError,
+            "chunk must be an integer of at least 1, got 0. Use 1 or more.",
+        ),
     ],
 )
 def test_fresnel_construction_errors(
@@ -518,8 +570,16 @@ def test_fresnel_construction_errors(
     [
         ([1.0], TypeError, "obj must be a torch.Tensor, got list. Use torch.as_tensor."),
         (torch.ones(4).int(), TypeError, "obj must be real or complex floating, got torch.int32. Use obj.float()."),
-        (torch.ones(()), ValueError, "obj must have at least 1 axes, got shape ()."),
-        (torch.ones(0, 4), ValueError, "obj must hold at least one element, got shape (0, 4)."),
+        (
+            torch.ones(()),
+            ValueError,
+            "obj must have at least 1 axes, got shape (). Add one with unsqueeze(0).",
+        ),
+        (
+            torch.ones(0, 4),
+            ValueError,
+            "obj must hold at least one element, got shape (0, 4). Leave out empty batches.",
+        ),
     ],
 )
 def test_object_errors(obj: Tensor, error: type[Exception], message: str) -> None:
@@ -532,31 +592,42 @@ def test_object_errors(obj: Tensor, error: type[Exception], message: str) -> Non
 
 def test_shape_errors() -> None:
     propagate = Fresnel((4,), fresnel_number=[1, 2])
-    with pytest.raises(ValueError, match=r"^Gaussian: obj must have the shape \(\*, 4\), got \(2, 5\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"^gaussian: obj must have the shape \(\*, 4\), got \(2, 5\)\. Pad or crop it"
+    ):
         gaussian(torch.ones(2, 5), MATRIX)
-    with pytest.raises(ValueError, match=r"^Gaussian\.adjoint: field must have the shape \(\*, 3\), got \(4,\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"^Gaussian\.adjoint: field must have the shape \(\*, 3\), got \(4,\)\. It is"
+    ):
         Gaussian(MATRIX).adjoint(torch.ones(4))
     with pytest.raises(
         ValueError, match=r"^Gaussian\.adjoint: object_shape must be \(4,\), got \(5,\)\. Leave it out\.$"
     ):
         Gaussian(MATRIX).adjoint(torch.ones(3), (5,))
-    grid = r"fourier_shape must be at least \(5,\), the shape of the object, got \(4,\)\.$"
+    grid = (
+        r"fourier_shape must be at least \(5,\), the shape of the object, got \(4,\)\. Pad more, or crop the object\.$"
+    )
     with pytest.raises(ValueError, match=f"^Fresnel: {grid}"):
         propagate(torch.ones(5))
     with pytest.raises(ValueError, match=rf"^Fresnel\.adjoint: {grid}"):
         propagate.adjoint(torch.ones(2, 5))
-    with pytest.raises(ValueError, match=r"^Fresnel\.adjoint: field must have the shape \(\*, 2, 4\), got \(3, 4\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"^Fresnel\.adjoint: field must have the shape \(\*, 2, 4\), got \(3, 4\)\. It is"
+    ):
         propagate.adjoint(torch.ones(3, 4))
-    with pytest.raises(ValueError, match=r"^Fresnel\.adjoint: field must have at least 2 axes, got shape \(4,\)\.$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^Fresnel\.adjoint: field must have at least 2 axes, got shape \(4,\)\. Add one with unsqueeze\(0\)\.$",
+    ):
         propagate.adjoint(torch.ones(4))
     with pytest.raises(
         ValueError, match=r"^Fresnel\.adjoint: object_shape must be \(4,\), got \(3,\)\. Leave it out\.$"
     ):
         propagate.adjoint(torch.ones(2, 4), (3,))
-    with pytest.raises(TypeError, match=r"^Fresnel: obj must be a torch\.Tensor, got list\. Use torch\.as_tensor\.$"):
+    with pytest.raises(TypeError, match=r"^fresnel: obj must be a torch\.Tensor, got list\. Use torch\.as_tensor\.$"):
         fresnel([1.0], (4,), fresnel_number=1)  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match=r"^Gaussian: all tensors must lie on one device, got obj on meta, matrix on cpu"
+        ValueError, match=r"^gaussian: all tensors must lie on one device, got obj on meta, matrix on cpu"
     ):
         gaussian(torch.ones(4, device="meta"), MATRIX)
 
@@ -586,10 +657,34 @@ def test_shape_errors() -> None:
             ValueError,
             "intensity must have the shape (*, 4, 3), got (4,). For the other half of the data change onesided.",
         ),
-        (torch.ones(0, 4), (4,), {}, ValueError, "intensity must hold at least one element, got shape (0, 4)."),
-        (torch.ones(4), 4, {}, TypeError, "fourier_shape must be a sequence of sizes, got 4. Use (4, 4)."),
-        (torch.ones(4), (4,), {"norm": ""}, ValueError, "norm must be one of 'ortho', 'backward', 'forward', got ''."),
-        (torch.ones(4), (4,), {"chunk": 0}, ValueError, "chunk must be an integer of at least 1, got 0."),
+        (
+            torch.ones(0, 4),
+            (4,),
+            {},
+            ValueError,
+            "intensity must hold at least one element, got shape (0, 4). Leave out empty batches.",
+        ),
+        (
+            torch.ones(4),
+            4,
+            {},
+            TypeError,
+            "fourier_shape must be a sequence of sizes, got 4. Use (4, 4).",
+        ),
+        (
+            torch.ones(4),
+            (4,),
+            {"norm": ""},
+            ValueError,
+            "norm must be one of 'ortho', 'backward', 'forward', got ''. Choose one of these.",
+        ),
+        (
+            torch.ones(4),
+            (4,),
+            {"chunk": 0},
+            ValueError,
+            "chunk must be an integer of at least 1, got 0. Use 1 or more.",
+        ),
     ],
 )
 def test_autocorrelation_errors(
@@ -597,7 +692,7 @@ def test_autocorrelation_errors(
 ) -> None:
     with pytest.raises(error) as caught:
         autocorrelation(intensity, shape, **options)  # type: ignore[arg-type]
-    assert str(caught.value) == f"Autocorrelation: {message}"
+    assert str(caught.value) == f"autocorrelation: {message}"
 
 
 # --- modules ---------------------------------------------------------------------------------------------------------

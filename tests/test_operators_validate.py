@@ -130,9 +130,19 @@ def test_arguments_of_the_wrong_kind() -> None:
     cases: list[tuple[type[Exception], Any, dict[str, Any], str]] = [
         (TypeError, y.numpy(), {}, "intensity must be a torch.Tensor, got ndarray. Use torch.as_tensor."),
         (TypeError, y.int(), {}, "intensity must be real floating, got torch.int32. Use intensity.float()."),
-        (ValueError, y[:0], {}, "intensity must hold at least one element, got shape (0, 3, 4)."),
-        (ValueError, y[0, 0], {}, "intensity must have at least 2 axes, got shape (4,)."),
-        (ValueError, y, {"ndim": 0}, "ndim must be an integer of at least 1, got 0."),
+        (
+            ValueError,
+            y[:0],
+            {},
+            "intensity must hold at least one element, got shape (0, 3, 4). Leave out empty batches.",
+        ),
+        (
+            ValueError,
+            y[0, 0],
+            {},
+            "intensity must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
+        (ValueError, y, {"ndim": 0}, "ndim must be an integer of at least 1, got 0. Use 1 or more."),
         (TypeError, y, {"mask": y}, "mask must be a boolean tensor, got torch.float32. Use mask.bool()."),
         (
             ValueError,

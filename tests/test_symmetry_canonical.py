@@ -250,32 +250,41 @@ X = torch.ones(2, 3, 4)
             TypeError,
             "canonicalize: obj must be real or complex floating, got torch.int32. Use obj.float().",
         ),
-        (lambda: canonicalize(X[0, 0]), ValueError, "canonicalize: obj must have at least 2 axes, got shape (4,)."),
+        (
+            lambda: canonicalize(X[0, 0]),
+            ValueError,
+            "canonicalize: obj must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
         (
             lambda: canonicalize(X[:0]),
             ValueError,
-            "canonicalize: obj must hold at least one element, got shape (0, 3, 4).",
+            "canonicalize: obj must hold at least one element, got shape (0, 3, 4). Leave out empty batches.",
         ),
         (
             lambda: canonicalize(X, phase="no"),
             TypeError,
-            "canonicalize: phase must be True, False or None, got 'no'.",
+            "canonicalize: phase must be True, False or None, got 'no'. Use bool(phase).",
         ),
         (
             lambda: Canonicalize(phase=1),
             TypeError,
-            "Canonicalize: phase must be True, False or None, got 1.",
+            "Canonicalize: phase must be True, False or None, got 1. Use bool(phase).",
         ),
-        (lambda: canonicalize(X, ndim=5), ValueError, "canonicalize: ndim must be 1, 2 or 3, got 5."),
+        (
+            lambda: canonicalize(X, ndim=5),
+            ValueError,
+            "canonicalize: ndim must be 1, 2 or 3, got 5. Axes before these are a batch.",
+        ),
         (
             lambda: canonicalize(X, fourier_shape=(2, 9)),
             ValueError,
-            "canonicalize: fourier_shape must be at least the object's (3, 4), got (2, 9).",
+            "canonicalize: fourier_shape must be at least the object's (3, 4), got (2, 9). Use "
+            "min_fourier_shape((3, 4)).",
         ),
         (
             lambda: Canonicalize(fourier_shape=(2, 0)),
             ValueError,
-            "Canonicalize: fourier_shape must hold positive sizes, got (2, 0).",
+            "Canonicalize: fourier_shape must hold positive sizes, got (2, 0). Use sizes of at least 1.",
         ),
     ],
 )

@@ -150,7 +150,7 @@ X = torch.ones(5, 3, 4)
         (
             lambda: diagnose(X, phase="no"),
             TypeError,
-            "diagnose: phase must be True, False or None, got 'no'.",
+            "diagnose: phase must be True, False or None, got 'no'. Use bool(phase).",
         ),
         (
             lambda: diagnose([(X[0], X[0])] * 3),
@@ -162,11 +162,16 @@ X = torch.ones(5, 3, 4)
             ValueError,
             "diagnose: items of dataset must have one shape, got several. Use pad or crop.",
         ),
-        (lambda: diagnose([]), ValueError, "diagnose: dataset must hold at least one element, got shape (0,)."),
+        (
+            lambda: diagnose([]),
+            ValueError,
+            "diagnose: dataset must hold at least one element, got shape (0,). Leave out empty batches.",
+        ),
         (
             lambda: diagnose(X[:2]),
             ValueError,
-            "diagnose: dataset must have the shape (N, n1..nd) with N >= 3 and d = 1, 2 or 3, got (2, 3, 4).",
+            "diagnose: dataset must have the shape (N, n1..nd) with N >= 3 and d = 1, 2 or 3, got (2, 3, "
+            "4). Stack more objects, without axes of channels.",
         ),
         (
             lambda: diagnose(X.int()),
@@ -176,13 +181,17 @@ X = torch.ones(5, 3, 4)
         (
             lambda: diagnose(X, closest=0),
             ValueError,
-            "diagnose: closest must be a finite number above 0 and at most 1, got 0.",
+            "diagnose: closest must be a finite number above 0 and at most 1, got 0. Choose a number in this range.",
         ),
-        (lambda: diagnose(X, far=0), ValueError, "diagnose: far must be a finite number above 0, got 0."),
+        (
+            lambda: diagnose(X, far=0),
+            ValueError,
+            "diagnose: far must be a finite number above 0, got 0. Choose a number in this range.",
+        ),
         (
             lambda: diagnose(X, fourier_shape=(2, 2)),
             ValueError,
-            "diagnose: fourier_shape must be at least the object's (3, 4), got (2, 2).",
+            "diagnose: fourier_shape must be at least the object's (3, 4), got (2, 2). Use min_fourier_shape((3, 4)).",
         ),
     ],
 )

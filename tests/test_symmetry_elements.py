@@ -304,7 +304,11 @@ X = torch.ones(2, 3, 4)
     ("call", "error", "message"),
     [
         (lambda: shift([1], (1,)), TypeError, "shift: obj must be a torch.Tensor, got list. Use torch.as_tensor."),
-        (lambda: shift(X, 3), TypeError, "shift: shifts must be a sequence of integers or a tensor, got 3."),
+        (
+            lambda: shift(X, 3),
+            TypeError,
+            "shift: shifts must be a sequence of integers or a tensor, got 3. Use a tuple such as (1, 0).",
+        ),
         (
             lambda: shift(X, (0.5, 1)),
             TypeError,
@@ -315,44 +319,73 @@ X = torch.ones(2, 3, 4)
             TypeError,
             "shift: shifts must be integers, got torch.float32. Use subpixel_shift for fractions of a pixel.",
         ),
-        (lambda: shift(X, ()), ValueError, "shift: shifts must have one to three entries, got ()."),
+        (lambda: shift(X, ()), ValueError, "shift: shifts must have one to three entries, got (). One for each axis."),
         (
             lambda: shift(X, torch.tensor(1)),
             ValueError,
-            "shift: shifts must have the shape (*, d) with d = 1, 2 or 3, got ().",
+            "shift: shifts must have the shape (*, d) with d = 1, 2 or 3, got (). One integer for each axis.",
         ),
-        (lambda: shift(X[0, 0], (1, 2)), ValueError, "shift: obj must have at least 2 axes, got shape (4,)."),
-        (lambda: shift(X[:0], (1, 2)), ValueError, "shift: obj must hold at least one element, got shape (0, 3, 4)."),
+        (
+            lambda: shift(X[0, 0], (1, 2)),
+            ValueError,
+            "shift: obj must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
+        (
+            lambda: shift(X[:0], (1, 2)),
+            ValueError,
+            "shift: obj must hold at least one element, got shape (0, 3, 4). Leave out empty batches.",
+        ),
         (
             lambda: shift(X, torch.ones(3, 2, dtype=torch.long)),
             ValueError,
-            "shift: shifts must have the batch shape (2,) or none, got (3,).",
+            "shift: shifts must have the batch shape (2,) or none, got (3,). Give one for each item, or one for all.",
         ),
         (
             lambda: shift(X, (1, 2), fourier_shape=(3, 3)),
             ValueError,
-            "shift: fourier_shape must be at least the object's (3, 4), got (3, 3).",
+            "shift: fourier_shape must be at least the object's (3, 4), got (3, 3). Use min_fourier_shape((3, 4)).",
         ),
         (
             lambda: shift(X, (1, 2), fourier_shape=(8,)),
             ValueError,
-            "shift: fourier_shape must be at least the object's (3, 4), got (8,).",
+            "shift: fourier_shape must be at least the object's (3, 4), got (8,). Use min_fourier_shape((3, 4)).",
         ),
         (lambda: conj_flip(3), TypeError, "conj_flip: obj must be a torch.Tensor, got int. Use torch.as_tensor."),
-        (lambda: conj_flip(X, ndim=4), ValueError, "conj_flip: ndim must be 1, 2 or 3, got 4."),
-        (lambda: conj_flip(X, ndim=0), ValueError, "conj_flip: ndim must be an integer of at least 1, got 0."),
-        (lambda: conj_flip(X[0, 0]), ValueError, "conj_flip: obj must have at least 2 axes, got shape (4,)."),
+        (
+            lambda: conj_flip(X, ndim=4),
+            ValueError,
+            "conj_flip: ndim must be 1, 2 or 3, got 4. Axes before these are a batch.",
+        ),
+        (
+            lambda: conj_flip(X, ndim=0),
+            ValueError,
+            "conj_flip: ndim must be an integer of at least 1, got 0. Use 1 or more.",
+        ),
+        (
+            lambda: conj_flip(X[0, 0]),
+            ValueError,
+            "conj_flip: obj must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
+        ),
         (
             lambda: global_phase(X.int(), 1.0),
             TypeError,
             "global_phase: obj must be real or complex floating, got torch.int32. Use obj.float().",
         ),
-        (lambda: global_phase(X, "pi"), TypeError, "global_phase: theta must be a finite number, got 'pi'."),
-        (lambda: global_phase(X, math.nan), ValueError, "global_phase: theta must be a finite number, got nan."),
+        (
+            lambda: global_phase(X, "pi"),
+            TypeError,
+            "global_phase: theta must be a finite number, got 'pi'. Use float(theta), or one number.",
+        ),
+        (
+            lambda: global_phase(X, math.nan),
+            ValueError,
+            "global_phase: theta must be a finite number, got nan. Choose a number in this range.",
+        ),
         (
             lambda: global_phase(X, torch.ones(3)),
             ValueError,
-            "global_phase: theta must have the shape of leading axes of obj (2, 3, 4), got (3,).",
+            "global_phase: theta must have the shape of leading axes of obj (2, 3, 4), got (3,). Give one "
+            "for each item, or one for all.",
         ),
         (
             lambda: global_phase(X, torch.ones(2) * 1j),
@@ -367,7 +400,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: subpixel_shift(X, 1.0),
             TypeError,
-            "subpixel_shift: shifts must be a sequence of numbers or a tensor, got 1.0.",
+            "subpixel_shift: shifts must be a sequence of numbers or a tensor, got 1.0. Use a tuple such as (0.5, 0).",
         ),
         (
             lambda: subpixel_shift(X, torch.tensor([1])),
@@ -377,12 +410,13 @@ X = torch.ones(2, 3, 4)
         (
             lambda: subpixel_shift(X, [1.0] * 4),
             ValueError,
-            "subpixel_shift: shifts must have the shape (*, d) with d = 1, 2 or 3, got (4,).",
+            "subpixel_shift: shifts must have the shape (*, d) with d = 1, 2 or 3, got (4,). One number for each axis.",
         ),
         (
             lambda: Symmetry(torch.tensor([1]), torch.tensor(True), torch.tensor(0.0), (2, 2), (4, 4)),
             ValueError,
-            "Symmetry: shifts must have the shape (*, d) = (2,), got (1,).",
+            "Symmetry: shifts must have the shape (*, d) = (2,), got (1,). One row of d shifts for each "
+            "item of flipped.",
         ),
         (
             lambda: Symmetry(torch.tensor([1]), torch.tensor(1), torch.tensor(0.0), (2,), (4,)),
@@ -392,32 +426,37 @@ X = torch.ones(2, 3, 4)
         (
             lambda: Symmetry(torch.tensor([1]), torch.tensor(True), torch.tensor(0.0), (2,), (5,))(X),
             ValueError,
-            "Symmetry: obj must have the shape (*, (2,)) or (*, (5,)), got (2, 3, 4).",
+            "Symmetry: obj must have the shape (*, (2,)) or (*, (5,)), got (2, 3, 4). An element acts on "
+            "the shapes it was made for.",
         ),
         (
             lambda: some_symmetry((), (2,), (4,), real=True) @ some_symmetry((), (2,), (5,), real=True),
             ValueError,
-            "Symmetry: both elements must have equal object_shape and fourier_shape, got (2,), (4,) and (2,), (5,).",
+            "Symmetry: both elements must have equal object_shape and fourier_shape, got (2,), (4,) and "
+            "(2,), (5,). Make both on one padded grid.",
         ),
         (
             lambda: some_symmetry((3,), (3, 4), (6, 8), real=True)(X),
             ValueError,
-            "Symmetry: shifts must have the batch shape (2,) or none, got (3,).",
+            "Symmetry: shifts must have the batch shape (2,) or none, got (3,). Give one for each item, "
+            "or one for all.",
         ),
         (
             lambda: RandomSymmetry(shift=(1, 2, 3)),
             ValueError,
-            "RandomSymmetry: shift must be a bool, an integer or 2 integers, got (1, 2, 3).",
+            "RandomSymmetry: shift must be a bool, an integer or 2 integers, got (1, 2, 3). Use True for "
+            "all shifts, or the largest one in pixels.",
         ),
         (
             lambda: RandomSymmetry(shift=2.5),
             TypeError,
-            "RandomSymmetry: shift must be a bool, an integer or 2 integers, got 2.5.",
+            "RandomSymmetry: shift must be a bool, an integer or 2 integers, got 2.5. Use True for all "
+            "shifts, or the largest one in pixels.",
         ),
         (
             lambda: RandomSymmetry(phase="no"),
             TypeError,
-            "RandomSymmetry: phase must be True, False or None, got 'no'.",
+            "RandomSymmetry: phase must be True, False or None, got 'no'. Use bool(phase).",
         ),
         (
             lambda: some_symmetry((), (3, 4), (6, 8), real=True)(X.to("meta")),
@@ -432,7 +471,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: RandomSymmetry(shift=-1),
             ValueError,
-            "RandomSymmetry: shift must be an integer of at least 0, got -1.",
+            "RandomSymmetry: shift must be an integer of at least 0, got -1. Use 0 or more.",
         ),
         (
             lambda: RandomSymmetry()(X.int()),
@@ -442,7 +481,8 @@ X = torch.ones(2, 3, 4)
         (
             lambda: RandomSymmetry(fourier_shape=(3, 3))(X),
             ValueError,
-            "RandomSymmetry: fourier_shape must be at least the object's (3, 4), got (3, 3).",
+            "RandomSymmetry: fourier_shape must be at least the object's (3, 4), got (3, 3). Use "
+            "min_fourier_shape((3, 4)).",
         ),
     ],
 )
