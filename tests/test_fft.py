@@ -250,3 +250,10 @@ def test_in_chunks_equals_the_whole(items: int, chunk: int) -> None:
     torch.testing.assert_close(result, x.square().sum((-2, -1)))
     (grad,) = torch.autograd.grad(result.sum(), x)
     torch.testing.assert_close(grad, 2 * x)
+
+
+def test_adjoint_of_rows_a_power_of_two_apart() -> None:
+    field = torch.randn(2, 4, 256, 3, dtype=torch.complex128)
+    shape, object_shape = (4, 256, 3), (2, 100, 2)
+    expected = torch.fft.ifftn(field, dim=(-3, -2, -1), norm="ortho")[:, :2, :100, :2]
+    torch.testing.assert_close(_fft.adjoint(field, shape, object_shape), expected)
