@@ -105,7 +105,7 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
 
 
 def as_colours(obj: Any) -> Any:
-    """Brightness for the modulus; the hue is the phase of a complex object."""
-    brightness = np.abs(obj) / (np.abs(obj).max() or 1)
+    """Brightness for the modulus, at most 1; the hue is the phase of a complex object."""
+    brightness = np.abs(obj).clip(max=1)
     hue = np.angle(obj) / (2 * np.pi) % 1
     return hsv_to_rgb(np.stack([hue, np.full_like(hue, float(np.iscomplexobj(obj))), brightness], -1))

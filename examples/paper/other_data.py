@@ -75,8 +75,8 @@ def halves(image: Tensor, contrast: float) -> tuple[Tensor, Tensor]:
 
 
 def orientations(images: Tensor) -> Tensor:
-    """All quarter turns and mirror images, for what has no natural orientation."""
-    turned = [images.rot90(quarter, (-2, -1)) for quarter in range(4)]
+    """Quarter turns and mirror images, for what has no natural orientation; the flip of a real image is a half turn."""
+    turned = [images.rot90(quarter, (-2, -1)) for quarter in range(4 if images.is_complex() else 2)]
     return torch.cat([*turned, *(image.flip(-1) for image in turned)])
 
 
@@ -274,9 +274,10 @@ def run(context: Context) -> Result:
     arrays: dict[str, Any] = {}
     for name in names:
         images = LOADERS[name](files)
-        training, _, objects = divided(config, images)
+        objects = divided(config, images)[2]
         intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
-        ambiguity = pr.symmetry.diagnose(training[:DIAGNOSED], fourier_shape=FOURIER_SHAPE)
+        different = variant(images.training, min(DIAGNOSED, len(images.training)), config["seed"])
+        ambiguity = pr.symmetry.diagnose(different[:], fourier_shape=FOURIER_SHAPE)
         about: Row = {
             "data": name,
             "kind": "complex" if objects.is_complex() else "real",
