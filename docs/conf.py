@@ -139,11 +139,13 @@ def cell(value: Any) -> str:
 
 
 def results_section(path: Path) -> str:
-    """Command, hardware and rows of one file of benchmarks/results."""
+    """Command, hardware, figure if there is one, and rows of one file of benchmarks/results."""
     result = json.loads(path.read_text(encoding="utf-8"))
     columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
     rows = [[cell(row.get(key)) for key in columns] for row in result["rows"]]
     about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
+    if path.with_suffix(".png").exists():
+        about += f".. image:: ../../benchmarks/results/{path.stem}.png\n   :alt: {path.stem.replace('_', ' ')}, drawn\n\n"
     return heading(path.stem.replace("_", " "), "-") + about + table([cell(column) for column in columns], rows)
 
 

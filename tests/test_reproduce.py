@@ -31,7 +31,12 @@ TINY: dict[str, Any] = {
     "test_images": 16,
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "fig5": {**TINY, "seeds": [0], "headline_seeds": [0, 1]},
+    "fig5": {
+        **TINY,
+        "seeds": [0],
+        "headline_seeds": [0, 1],
+        "larger": {"images": 80, "epochs": 1, "objectives": ["dnn_p"]},
+    },
     "ablation": {**TINY, "representations": ["magnitude"], "learning_rates": [0.001, 0.01], "seeds": [0]},
     "hybrid": {
         "objectives": ["dnn_p"],
@@ -84,7 +89,9 @@ def test_fig5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(row["variant"], row["objective"], row["seed"]) for row in result.rows]
     objectives = ("dnn_v", "dnn_p", "invariant", "canonical")
     singles = [(variant, objective, 0) for variant in ("none", "shift", "flip") for objective in objectives]
-    assert found == singles + [("flip_shift", objective, seed) for objective in objectives for seed in (0, 1)]
+    several = [("flip_shift", objective, seed) for objective in objectives for seed in (0, 1)]
+    assert found == [*singles, *several, ("flip_shift", "dnn_p", 0)]
+    assert [row["training_images"] for row in result.rows] == [57] * 20 + [76]
     assert all(row.keys() >= {*PARTS, "epochs", "training_images", "images_per_second"} for row in result.rows)
     assert all(row["aligned_psnr"] >= row["raw_psnr"] - 1e-4 for row in result.rows)
     assert result.budget == {"images": 60, "epochs": 1}

@@ -21,14 +21,14 @@ OBJECTIVES = {"dnn_v": "DNN-V", "dnn_p": "DNN-P", "invariant": "invariant", "can
 PANELS, PANEL_ROWS = 3, 5
 
 
-def settings_of(context: Context, variant: str, objective: str, seed: int) -> dict[str, Any]:
+def settings_of(context: Context, variant: str, seed: int, objective: str) -> dict[str, Any]:
     """The settings of one training."""
-    shared = {key: value for key, value in context.config.items() if key not in ("seeds", "headline_seeds")}
+    shared = {key: value for key, value in context.config.items() if key not in ("seeds", "headline_seeds", "larger")}
     return {**shared, "variant": variant, "objective": objective, "seed": seed, "bfloat16": context.bfloat16}
 
 
 def run(context: Context) -> Result:
-    """Train every variant with every objective, the headline variant with several seeds."""
+    """Train every variant with every objective, the headline variant with several seeds and on a larger budget."""
     config = context.config
     first, *more = [("flip_shift", seed) for seed in config["headline_seeds"]]
     others = [(variant, seed) for variant in VARIANTS[:-1] for seed in config["seeds"]]
@@ -36,22 +36,29 @@ def run(context: Context) -> Result:
     for variant, seed in [first, *others, *more]:
         for objective in OBJECTIVES:
             folder = context.folder / variant / objective / f"seed{seed}"
-            calls.append((settings_of(context, variant, objective, seed), context.mnist, folder))
+            calls.append((settings_of(context, variant, seed, objective), context.mnist, folder))
+    larger = config.get("larger", {"objectives": []})
+    for objective in larger["objectives"]:
+        settings = settings_of(context, *first, objective=objective)
+        settings.update(images=larger["images"], epochs=larger["epochs"])
+        calls.append((settings, context.mnist, context.folder / "larger" / objective / f"seed{first[1]}"))
     took = run_all(digits.train, calls, context.jobs)
     rows: list[Row] = []
     arrays: dict[str, Any] = {}
     for call, cost in zip(calls, took, strict=True):
         found, estimates, objects = digits.scored(*call)
         variant, objective, seed = call[0]["variant"], call[0]["objective"], call[0]["seed"]
-        rows.append({"variant": variant, "objective": objective, "seed": seed, **found, **cost})
-        if seed == first[1]:
+        images = {"images": call[0]["images"]}
+        rows.append({"variant": variant, "objective": objective, "seed": seed, **images, **found, **cost})
+        if seed == first[1] and images["images"] == config["images"]:
             shown = slice(PANELS * PANEL_ROWS)
             arrays[f"{variant} truth"], arrays[f"{variant} {objective}"] = (
                 as_pixels(objects[shown]),
                 as_pixels(estimates[shown]),
             )
-    rows.sort(key=lambda row: (VARIANTS.index(row["variant"]), list(OBJECTIVES).index(row["objective"]), row["seed"]))
-    budget = {"images": config["images"], "epochs": max(row["epochs"] for row in rows)}
+    order = [*OBJECTIVES]
+    rows.sort(key=lambda r: (VARIANTS.index(r["variant"]), r["images"], order.index(r["objective"]), r["seed"]))
+    budget = {"images": config["images"], "epochs": rows[0]["epochs"]}
     return Result(rows, config["headline_seeds"], budget, arrays)
 
 
@@ -76,8 +83,11 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     ):
         for number, (objective, title) in enumerate(OBJECTIVES.items()):
             for place, variant in enumerate(VARIANTS):
-                found = [r[key] for r in rows if (r["variant"], r["objective"]) == (variant, objective)]
+                same = [row for row in rows if (row["variant"], row["objective"]) == (variant, objective)]
+                found = [row[key] for row in same if row["images"] == rows[0]["images"]]
                 at = place + 0.2 * (number - 1.5)
+                larger = [row[key] for row in same if row["images"] != rows[0]["images"]]
+                axis.plot([at] * len(larger), larger, "k*", markersize=7)
                 axis.bar(at, np.mean(found), 0.18, color=f"C{number}", label=title if place == 0 else None)
                 axis.plot([at] * len(found), found, "k.", markersize=4)
         axis.set_xticks(range(len(VARIANTS)), [variant.replace("_", " + ") for variant in VARIANTS])
@@ -85,5 +95,6 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
         axis.set_axisbelow(True)
         axis.grid(axis="y", alpha=0.3)
     left.set_ylim(10)
+    left.set_title("dots: seeds; stars: the larger budget", fontsize=9)
     left.legend(ncols=4, fontsize=9, loc="upper center")
     return figure

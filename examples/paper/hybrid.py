@@ -36,7 +36,7 @@ def run(context: Context) -> Result:
     training = Context(config["training"], context.data, folder, context.jobs, context.bfloat16)
     calls = [
         (
-            fig5.settings_of(training, "flip_shift", name, seed),
+            fig5.settings_of(training, "flip_shift", seed, name),
             context.mnist,
             folder / "flip_shift" / name / f"seed{seed}",
         )
