@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import torch
@@ -261,13 +262,18 @@ class _Worker:
         self.algorithm, self.problem, self.differentiable = algorithm, run.problem, differentiable
         self.magnitude = run.problem.magnitude.index(items[:1])
         self.known = run.known(items, whole=False)
-        self.known_whole = self.known if run.problem.whole else run.known(items, whole=True)
+        self._known_whole = partial(run.known, items, whole=True)
         kind = type(algorithm)
         self.queries = kind.query is not Algorithm.query
         self.box: tuple[Any, ...] = (..., *run.problem.box)
         self.fast = kind.step is Algorithm.step and not differentiable
         # Only a given start can have exact zeros in its spectrum.
         self.fresh = run.iteration == 0 and run.given
+
+    @cached_property
+    def known_whole(self) -> ObjectConstraint:
+        """What is known, on the whole grid: made when it is needed, for it is as large as an iterate."""
+        return self.known if self.problem.whole else self._known_whole()
 
     def block(self, x: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Iterations `first` to `first + count`: the new state, and the point whose projection is the estimate."""
