@@ -49,12 +49,11 @@ def resident(run: Callable[[], object]) -> int:
 
 
 def allocated(run: Callable[[], object]) -> int:
-    """Bytes that torch had handed out at most; blocks that it gives back at once do not count."""
+    """Bytes that torch had handed out at most."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         run()
     events = sorted((e.start_ns(), e.nbytes()) for e in seen.profiler.kineto_results.events() if e.name() == "[memory]")
-    levels = list(itertools.accumulate(size for _, size in events))
-    return max(min(pair) for pair in itertools.pairwise(levels))
+    return max(itertools.accumulate(size for _, size in events))
 
 
 def measure(name: str, kind: str, size: int, n_iter: int) -> None:
