@@ -44,6 +44,13 @@ def test_same_network_gives_the_same_file(file: Path, tmp_path: Path) -> None:
     assert again == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def test_discriminator_goes_to_a_file(tmp_path: Path) -> None:
+    net = models.PRCGANDiscriminator((3, 4), (5, 6), width=8).eval()
+    models.save(net, tmp_path / "net", card=CARD)
+    pair = torch.rand(2, 3, 4), torch.rand(2, 5, 6)
+    assert torch.equal(models.load(tmp_path / "net")(*pair), net(*pair))
+
+
 def test_any_reader_of_safetensors_reads_the_weights(file: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     tensors = safetensors.load_file(file)

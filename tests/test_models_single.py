@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from phaseret.models import (
     UNet,
     correlography_noise,
     finetune,
+    load,
+    save,
 )
 from phaseret.noise import poisson_noise
 from phaseret.operators import FourierIntensity, Fresnel, autocorrelation, fourier_intensity
@@ -222,6 +225,17 @@ def test_correlography_noise_follows_its_generator() -> None:
     ]
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("prior", [DeepImagePrior((5, 6), channels=(4, 4)), DoubleDIP((5, 6), channels=(4, 4))])
+def test_priors_compile_and_go_to_files(prior: DeepImagePrior, tmp_path: Path) -> None:
+    torch.compiler.reset()
+    expected = prior()
+    torch.testing.assert_close(torch.compile(prior, backend="eager", fullgraph=True)(), expected)
+    torch.testing.assert_close(prior.to(memory_format=torch.channels_last)(), expected, rtol=1e-4, atol=1e-4)
+    card = {"data": "", "command": "", "metrics": {}, "licence": ""}
+    save(prior, tmp_path / "prior", card=card)
+    torch.testing.assert_close(load(tmp_path / "prior")(), expected, rtol=1e-4, atol=1e-4)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ class Model(nn.Module):
         options: The arguments that build it again.
         decoder: The submodules behind its narrowest layer, which :func:`phaseret.models.finetune` adapts.
         given: The arguments that no file can hold.
+        card: What the file says that it was loaded from.
     """
 
     options: dict[str, Any]
+    card: dict[str, Any]
     decoder: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
 

@@ -39,7 +39,7 @@ class Misfit:
             (operator.data_ndim, operator.object_ndim) if operator is not None else (ndim, ndim)
         )
         _checks.rank(where, self.ndim, intensity=intensity)
-        self.operator = operator
+        self.where, self.operator = where, operator
         intensity = _fft.promote(intensity)
         self.mask = None if mask is None else _checks.mask(where, mask, intensity)
         self.magnitude = sqrt(self._measured(intensity))
@@ -50,7 +50,15 @@ class Misfit:
     def linear(self, estimate: Tensor) -> Tensor:
         """The field of an estimate at the detector."""
         if self.operator is not None:
-            return self.operator.linear(estimate)
+            field: Tensor = self.operator.linear(estimate)
+            if tuple(field.shape[-self.ndim :]) != self.shape:
+                rule = f"intensity must have the shape (*, {', '.join(map(str, field.shape[-self.ndim :]))})"
+                _checks.fail(self.where, f"{rule} of the operator's data, got (*, {', '.join(map(str, self.shape))})")
+            return field
+        object_shape = tuple(estimate.shape[-self.ndim :])
+        if any(m < n for m, n in zip(self.shape, object_shape, strict=True)):
+            rule = f"intensity must be at least as large as the object {object_shape}, got {self.shape}"
+            _checks.fail(self.where, rule)
         return _fft.full_plane(estimate, self.shape)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int]) -> Tensor:

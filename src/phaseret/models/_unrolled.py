@@ -83,7 +83,7 @@ class Unrolled(Model):
         self.algorithm, self.constraint = algorithm, constraint
         self.beta = nn.Parameter(torch.full((stages,), beta))
         parts = 2 if constraint == "complex" else 1
-        self.start = nn.Parameter(torch.rand(parts, *self.object_shape))
+        self.start = nn.Parameter(torch.rand(parts, volume(self.object_shape)))
         d = len(self.object_shape)
         self.networks = nn.ModuleList(_residual(d, parts, channels) for _ in range(stages if channels else 0))
         support = torch.zeros(self.fourier_shape, dtype=torch.bool)
@@ -138,7 +138,7 @@ class Unrolled(Model):
         """The learned start, the same for all items."""
         start = self.start.to(items.dtype)
         whole = torch.complex(start[0], start[1]) if self.constraint == "complex" else start[0]
-        return whole.expand(len(items), *self.object_shape)
+        return whole.reshape(self.object_shape).expand(len(items), *self.object_shape)
 
     def _given(self, where: str, init: Tensor, batch: Sequence[int], scale: Tensor) -> Tensor:
         """A start that was given, in units of the scale of each item."""
