@@ -1,8 +1,9 @@
 """Fig. 2: learning the square root, with both signs in the training set.
 
 The smallest phase retrieval: y = |x|^2 for one real number x, with the trainings and errors of `paper.gaussian`. With
-both signs the mean of x for given y is 0, and no number of samples helps; with the positive one of each pair ("active")
-or with the objective net(y)^2 = y ("passive") the error falls.
+both signs the mean of x for given y is 0, and more samples only bring the network closer to it; with the positive one
+of each pair ("active") or with |net(y)| compared with the square root of y ("passive") the error falls until the length
+of the training limits it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def run(context: Context) -> Result:
         for seed in seeds
     ]
     rows = gaussian.trained_rows(settings, context)
-    training, _, test = gaussian.parts(settings[0])
+    training, _, test = gaussian.parts(settings[-1])
     order = test.square().flatten().argsort()
     arrays: dict[str, Any] = {"training": training[:SHOWN, 0].numpy(), "test": test[order, 0].numpy()}
     for one in settings:
@@ -68,5 +69,5 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     error.set_title("relative error up to the sign")
     for axis in (data, learned, error):
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=9)
+        axis.legend(fontsize=9, loc="upper left" if axis is not error else "center right")
     return figure
