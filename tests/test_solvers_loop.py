@@ -140,6 +140,14 @@ def test_starts_that_disagree_are_warned_of():
     assert (r.agreement < 0.9).any()
 
 
+def test_an_object_that_few_starts_found_is_warned_of():
+    obj, intensity = patterns()
+    init = torch.stack([obj, *torch.rand(4, *obj.shape)], 1)
+    with pytest.warns(UserWarning, match=r"3 of 3 reconstructions were found by few of their starts, [12] of 5 at"):
+        r = solvers.HIO(1)(intensity, support=box(6, 6), constraint="nonnegative", starts=5, init=init)
+    assert (r.scores[:, 1:].amin(-1) > 2 * r.scores[:, 0]).all()
+
+
 def test_a_centered_pattern_gives_the_same_object():
     _, intensity = patterns()
     mask = torch.rand(12, 12) > 0.1

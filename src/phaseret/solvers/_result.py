@@ -152,15 +152,23 @@ def _rivals(scores: Tensor) -> Tensor:
 
 
 def _warn_of_disagreement(result: Reconstruction) -> None:
-    """Warn where starts that fit the data equally well show different objects."""
-    rivals = _rivals(result.scores)
-    different = (rivals & (result.agreement < _AGREE)).any(-1)
-    count = int(different.sum())
-    if count:
+    """Warn where starts that fit equally well show different objects, or where most starts show another object."""
+    rivals, agree = _rivals(result.scores), result.agreement >= _AGREE
+    different = (rivals & ~agree).any(-1)
+    few = (2 * agree.sum(-1) < agree.shape[-1]) & ~different
+    if count := int(different.sum()):
         least = float(result.agreement[rivals].min())
         warnings.warn(
             f"{count} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "
             f"best one show another object (correlation down to {least:.2f}). A low residual is no proof here: use a "
             "tighter support, more starts or more iterations, and compare the starts in `objs`.",
+            stacklevel=5,
+        )
+    if count := int(few.sum()):
+        found = int(agree[few].sum(-1).min())
+        warnings.warn(
+            f"{count} of {few.numel()} reconstructions were found by few of their starts, {found} of "
+            f"{agree.shape[-1]} at least; the others fit the data worse and show another object. Look at `agreement`, "
+            "and use more starts or more iterations to be sure.",
             stacklevel=5,
         )
