@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -206,7 +207,7 @@ def fit(
         precision="bf16-mixed" if settings["bfloat16"] else "32-true",
         max_epochs=settings["epochs"],
         callbacks=[best, last, EarlyStopping("validation", patience=settings["patience"]), progress],
-        logger=CSVLogger(folder, "log"),
+        logger=loggers(folder),
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         enable_model_summary=False,
@@ -229,6 +230,14 @@ def fit(
         "epochs": trainer.current_epoch,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
+
+
+def loggers(folder: Path) -> list[Logger]:
+    """log/version_N/metrics.csv, one for each start, and the same for TensorBoard where that is installed."""
+    found: list[Logger] = [CSVLogger(folder, "log")]
+    if find_spec("tensorboard") or find_spec("tensorboardX"):
+        found.append(TensorBoardLogger(folder, "tensorboard"))
+    return found
 
 
 def complete(settings: Settings) -> Settings:

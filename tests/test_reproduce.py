@@ -39,12 +39,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     },
     "ablation": {**TINY, "representations": ["magnitude"], "learning_rates": [0.001, 0.01], "seeds": [0]},
     "hybrid": {
-        "objectives": ["dnn_p"],
-        "seed": 0,
         "test_images": 8,
         "iterations": [5, 200],
         "classical": [{"schedule": "rrr:200", "starts": 2}],
-        "training": TINY,
+        "fig5": {**TINY, "headline_seeds": [0], "larger": {"images": 80, "epochs": 1, "objectives": ["invariant"]}},
     },
     "photons": {
         **TINY,
@@ -120,7 +118,7 @@ def test_hybrid(tmp_path: Path) -> None:
     assert by_start["dnn_p", "none", 0] == 0
     assert by_start["random", "rrr:200, best of 2", 400] >= 80
     for solver in ("RRR, beta 0.5", "RRR, beta 1.2", "HIO"):
-        for start in ("random", "dnn_p"):
+        for start in ("random", "dnn_p", "invariant, larger budget"):
             assert by_start[start, solver, 5] <= by_start[start, solver, 200]
     drawn(module, result, tmp_path)
 

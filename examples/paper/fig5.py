@@ -6,6 +6,7 @@ representative of each object's copies (active symmetry breaking).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,19 @@ OBJECTIVES = {"dnn_v": "DNN-V", "dnn_p": "DNN-P", "invariant": "invariant", "can
 PANELS, PANEL_ROWS = 3, 5
 
 
-def settings_of(context: Context, variant: str, seed: int, objective: str) -> dict[str, Any]:
-    """The settings of one training."""
+def call(context: Context, variant: str, seed: int, objective: str) -> tuple[dict[str, Any], Path | None, Path]:
+    """One training: what `digits.train` is called with."""
     shared = {key: value for key, value in context.config.items() if key not in ("seeds", "headline_seeds", "larger")}
-    return {**shared, "variant": variant, "objective": objective, "seed": seed, "bfloat16": context.bfloat16}
+    settings = {**shared, "variant": variant, "objective": objective, "seed": seed, "bfloat16": context.bfloat16}
+    return settings, context.mnist, context.folder / variant / objective / f"seed{seed}"
+
+
+def larger_call(context: Context, objective: str) -> tuple[dict[str, Any], Path | None, Path]:
+    """The training of the headline variant on the larger budget."""
+    larger, seed = context.config["larger"], context.config["headline_seeds"][0]
+    settings, data, _ = call(context, "flip_shift", seed, objective)
+    settings.update(images=larger["images"], epochs=larger["epochs"])
+    return settings, data, context.folder / "larger" / objective / f"seed{seed}"
 
 
 def run(context: Context) -> Result:
@@ -35,20 +45,15 @@ def run(context: Context) -> Result:
     calls = []
     for variant, seed in [first, *others, *more]:
         for objective in OBJECTIVES:
-            folder = context.folder / variant / objective / f"seed{seed}"
-            calls.append((settings_of(context, variant, seed, objective), context.mnist, folder))
-    larger = config.get("larger", {"objectives": []})
-    for objective in larger["objectives"]:
-        settings = settings_of(context, *first, objective=objective)
-        settings.update(images=larger["images"], epochs=larger["epochs"])
-        calls.append((settings, context.mnist, context.folder / "larger" / objective / f"seed{first[1]}"))
+            calls.append(call(context, variant, seed, objective))
+    calls += [larger_call(context, objective) for objective in config.get("larger", {}).get("objectives", [])]
     took = run_all(digits.train, calls, context.jobs)
     rows: list[Row] = []
     arrays: dict[str, Any] = {}
-    for call, cost in zip(calls, took, strict=True):
-        found, estimates, objects = digits.scored(*call)
-        variant, objective, seed = call[0]["variant"], call[0]["objective"], call[0]["seed"]
-        images = {"images": call[0]["images"]}
+    for (settings, data, folder), cost in zip(calls, took, strict=True):
+        found, estimates, objects = digits.scored(settings, data, folder)
+        variant, objective, seed = settings["variant"], settings["objective"], settings["seed"]
+        images = {"images": settings["images"]}
         rows.append({"variant": variant, "objective": objective, "seed": seed, **images, **found, **cost})
         if seed == first[1] and images["images"] == config["images"]:
             shown = slice(PANELS * PANEL_ROWS)
