@@ -87,9 +87,10 @@ def test_fig5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(row["variant"], row["objective"], row["seed"]) for row in result.rows]
     objectives = ("dnn_v", "dnn_p", "invariant", "canonical")
     singles = [(variant, objective, 0) for variant in ("none", "shift", "flip") for objective in objectives]
-    several = [("flip_shift", objective, seed) for objective in objectives for seed in (0, 1)]
-    assert found == [*singles, *several, ("flip_shift", "dnn_p", 0)]
-    assert [row["training_images"] for row in result.rows] == [57] * 20 + [76]
+    headline = [("flip_shift", objective, 0) for objective in objectives]
+    headline.insert(2, ("flip_shift", "dnn_p", 1))
+    assert found == [*singles, *headline, ("flip_shift", "dnn_p", 0)]
+    assert [row["training_images"] for row in result.rows] == [57] * 17 + [76]
     assert all(row.keys() >= {*PARTS, "epochs", "training_images", "images_per_second"} for row in result.rows)
     assert all(row["aligned_psnr"] >= row["raw_psnr"] - 1e-4 for row in result.rows)
     assert result.budget == {"images": 60, "epochs": 1}

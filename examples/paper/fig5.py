@@ -24,7 +24,8 @@ PANELS, PANEL_ROWS = 3, 5
 
 def call(context: Context, variant: str, seed: int, objective: str) -> tuple[dict[str, Any], Path | None, Path]:
     """One training: what `digits.train` is called with."""
-    shared = {key: value for key, value in context.config.items() if key not in ("seeds", "headline_seeds", "larger")}
+    of_all = ("seeds", "headline_seeds", "headline_objectives", "larger")
+    shared = {key: value for key, value in context.config.items() if key not in of_all}
     settings = {**shared, "variant": variant, "objective": objective, "seed": seed, "bfloat16": context.bfloat16}
     return settings, context.mnist, context.folder / variant / objective / f"seed{seed}"
 
@@ -44,7 +45,7 @@ def run(context: Context) -> Result:
     others = [(variant, seed) for variant in VARIANTS[:-1] for seed in config["seeds"]]
     calls = []
     for variant, seed in [first, *others, *more]:
-        for objective in OBJECTIVES:
+        for objective in OBJECTIVES if (variant, seed) not in more else config["headline_objectives"]:
             calls.append(call(context, variant, seed, objective))
     calls += [larger_call(context, objective) for objective in config.get("larger", {}).get("objectives", [])]
     took = run_all(digits.train, calls, context.jobs)
