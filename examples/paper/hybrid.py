@@ -1,8 +1,8 @@
 """Network, then solver: how often RRR and HIO finish, against iterations, from networks' outputs and random starts.
 
-The networks are those of fig5 (variant flip_shift, first seed and larger budget; trained if they are not there). A digit is solved
-if its aligned relative error is below 5 %. RRR runs with its default beta and one that serves a good start better.
-`classical` lists recipes that start at random. Times are per image, network included.
+The networks are those of fig5 (variant flip_shift, first seed and larger budget; trained if they are not there). A
+digit is solved if its aligned relative error is below 5 %. RRR runs with its default beta and with one that serves a
+good start better. `classical` lists recipes that start at random. Times are per image, network included.
 """
 
 from __future__ import annotations
