@@ -135,7 +135,8 @@ def cell(value: Any) -> str:
         return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items() if inner is not None)
     if isinstance(value, list):
         return (" x " if all(isinstance(inner, int) for inner in value) else ", ").join(map(cell, value))
-    return "" if value is None else str(value).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+    text = "" if value is None else " ".join(str(value).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
 
 
 def results_section(path: Path) -> str:
@@ -145,7 +146,7 @@ def results_section(path: Path) -> str:
     rows = [[cell(row.get(key)) for key in columns] for row in result["rows"]]
     about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
     if path.with_suffix(".png").exists():
-        about += f".. image:: ../../benchmarks/results/{path.stem}.png\n   :alt: {path.stem.replace('_', ' ')}, drawn\n\n"
+        about += f".. image:: ../../benchmarks/results/{path.stem}.png\n   :alt: the table below as a figure\n\n"
     return heading(path.stem.replace("_", " "), "-") + about + table([cell(column) for column in columns], rows)
 
 
