@@ -188,5 +188,7 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
                 axis = axes[2 * line + part, column]
                 axis.imshow(phase if part else modulus, cmap="twilight" if part else "gray", vmin=0, vmax=1)
                 axis.axis("off")
-        axes[2 * line, 0].set_title(f"{name}: modulus, phase", fontsize=8, loc="left")
+        corner = axes[2 * line, 0]
+        title = corner.text(0, 1.08, f"{name}: modulus, phase", transform=corner.transAxes, fontsize=8)
+        title.set_in_layout(False)  # it is wider than its panel
     return figure
