@@ -28,7 +28,7 @@ docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/.installed-bench ## run benchmarks/speed_*.py one after the other, on one thread
+bench: $(VENV)/.installed-demo ## run benchmarks/speed_*.py one after the other, on one thread
 	@set -e; for script in benchmarks/speed_*.py; do echo "$$script"; OMP_NUM_THREADS=1 $(RUN) "$$script"; done
 
 clean: ## remove .venv, caches, builds and runs

@@ -121,10 +121,10 @@ def table(results: dict[str, dict[str, float]]) -> str:
         "relative_magnitude_error": "rel. magnitude error",
         "images_per_second": "images/s",
     }
-    digits = {"raw_psnr": 2, "aligned_psnr": 2, "images_per_second": 0}
+    decimals = {"raw_psnr": 2, "aligned_psnr": 2, "images_per_second": 0}
     lines = ["objective  " + "  ".join(heads.values())]
     for name, result in results.items():
-        cells = (f"{result[key]:{len(head)}.{digits.get(key, 3)}f}" for key, head in heads.items())
+        cells = (f"{result[key]:{len(head)}.{decimals.get(key, 3)}f}" for key, head in heads.items())
         lines.append(f"{TITLES[name]:9}  " + "  ".join(cells))
     return "\n".join(lines)
 

@@ -69,20 +69,17 @@ def save(name: str, result: Result, command: str, folder: Path) -> None:
 
 
 def report(name: str, folder: Path) -> None:
-    """Draw the figure of an experiment from its saved results, and print its rows."""
-    rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    """Draw the figure of an experiment from its saved results."""
+    saved = folder / f"{name}.json"
+    if not saved.exists():
+        raise ValueError(f"--results must hold {saved.name}, got {folder}. Run the experiment first: without --report.")
+    rows = json.loads(saved.read_text(encoding="utf-8"))["rows"]
     arrays: dict[str, Any] = {}
     if (folder / f"{name}.npz").exists():
         with np.load(folder / f"{name}.npz") as file:
             arrays = dict(file)
     figure = importlib.import_module(MODULES[name]).draw(rows, arrays)
     replace(folder / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=100, bbox_inches="tight"))
-    for row in rows:
-        print(
-            "  ".join(
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
-            )
-        )
     print(folder / f"{name}.png")
 
 
@@ -113,12 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What the warning says of single reconstructions is what the tables count.
     warnings.filterwarnings("ignore", ".*starts.*")
     names = options.experiments or [n for n in EXPERIMENTS if (options.results / f"{n}.json").exists()]
+    if not names:
+        sys.exit(
+            f"reproduce: error: --results must hold saved results, got {options.results}. Run an experiment first."
+        )
     data = options.data or (Path(os.environ["PHASERET_DATA_DIR"]) if "PHASERET_DATA_DIR" in os.environ else None)
     for name in names:
         started = time.perf_counter()
-        if options.report:
-            report(name, options.results)
-            continue
         context = Context(
             configuration(name, options.preset),
             data,
@@ -127,11 +125,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bfloat16_is_fast(),
         )
         try:
+            if options.report:
+                report(name, options.results)
+                continue
             result = importlib.import_module(MODULES[name]).run(context)
         except (ValueError, OSError) as error:
             sys.exit(f"reproduce: error: {name}: {error}")
         if int(os.environ.get("RANK", "0")) == 0:
-            command = f"python examples/reproduce.py {name} --preset {options.preset}"
+            command = f"python examples/reproduce.py {name} --preset {options.preset}" + " --data FOLDER" * (
+                data is not None
+            )
             save(name, result, command, options.results)
             print(f"{name}: {time.perf_counter() - started:.0f} s on {torch.get_num_threads()} threads")
 

@@ -3,11 +3,12 @@
 `fit` trains, `Patterns` holds the data, `estimate` applies a network, `run_all` packs several trainings on one machine.
 Every training
 
-- writes its checkpoints atomically at the end of each epoch; started again with the same settings it goes on from the
-  last one and ends with the weights that it would have had without the interruption,
+- writes its checkpoints completely or not at all, at the end of each epoch; started again with the same settings it
+  goes on from the last one and ends with the weights that it would have had without the interruption,
 - draws order and augmentation from seed and epoch alone, so that neither the number of workers nor an interruption
   changes them,
-- runs on several devices or machines under ``torchrun``: each step then takes the same images as on one device.
+- runs on several devices or machines under ``torchrun``: each step then takes the same images as on one device, but for
+  what is left over of the last batch. Batch normalisation sees the whole batch on GPUs, on CPUs each process its share.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -150,6 +153,13 @@ class Training(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, which no interruption can cut in two."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        replace(Path(path), lambda temporary: torch.save(checkpoint, temporary))
+
+
 class Lines(Callback):
     """One line per epoch, where a progress bar would be in the way: in log files and beside other trainings."""
 
@@ -158,6 +168,8 @@ class Lines(Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, Training)
+        if not trainer.is_global_zero:
+            return
         done = trainer.current_epoch + 1
         left = module.seconds / max(module.images, 1) * module.seen * (trainer.max_epochs - done)
         speed = f"{module.images / module.seconds:.0f} images/s, {left:.0f} s left"
@@ -208,6 +220,7 @@ def fit(
         max_epochs=settings["epochs"],
         callbacks=[best, last, EarlyStopping("validation", patience=settings["patience"]), progress],
         logger=loggers(folder),
+        plugins=[WholeFiles()],
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         enable_model_summary=False,
@@ -215,6 +228,9 @@ def fit(
         use_distributed_sampler=False,
     )
     size, seed = settings["batch_size"], settings["seed"]
+    if start.exists() and (ended := stopped_early(start, settings["patience"])) is not None:
+        load_weights(net, folder / "best.ckpt")
+        return report(net, data, *ended)
     trainer.fit(
         model,
         DataLoader(data, batch_size=None, sampler=Batches(data, size, seed, rank, ranks)),
@@ -223,13 +239,25 @@ def fit(
         weights_only=True,
     )
     load_weights(net, folder / "best.ckpt")
+    return report(net, data, model.images, model.seconds, trainer.current_epoch)
+
+
+def report(net: nn.Module, data: Patterns, images: int, seconds: float, epochs: int) -> dict[str, float]:
+    """What a training took."""
     return {
-        "images_per_second": round(model.images / model.seconds, 1),
-        "training_seconds": round(model.seconds, 1),
+        "images_per_second": round(images / seconds, 1),
+        "training_seconds": round(seconds, 1),
         "training_images": len(data),
-        "epochs": trainer.current_epoch,
+        "epochs": epochs,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
+
+
+def stopped_early(checkpoint: Path, patience: int) -> tuple[int, float, int] | None:
+    """Images, seconds and epochs of a training whose patience was at its end in this checkpoint; None of others."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    waited = [state["wait_count"] for name, state in saved["callbacks"].items() if name.startswith("EarlyStopping")]
+    return (*saved["speed"], saved["epoch"] + 1) if max(waited, default=0) >= patience else None
 
 
 def loggers(folder: Path) -> list[Logger]:
@@ -299,6 +327,8 @@ def run_all(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs
 
     On one GPU the processes share it. A failed call does not stop the others; the first error is raised at the end.
     """
+    if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("jobs must be 1 under torchrun, where each training takes all processes. Leave out --jobs.")
     if jobs == 1:
         return [function(*call) for call in calls]
     threads = max(1, torch.get_num_threads() // jobs)
@@ -323,9 +353,28 @@ def finish(folder: Path, settings: Settings, metrics: dict[str, Any]) -> dict[st
     return metrics
 
 
+def save_array(path: Path, array: Tensor) -> None:
+    """Write a tensor as NumPy's file."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.save(file, array.numpy())
+
+    replace(path, write)
+
+
+def images_of(images: Tensor, count: int) -> Tensor:
+    """The first so many images; an error if there are not as many."""
+    if len(images) < count:
+        raise ValueError(
+            f"the data must hold {count} images, got {len(images)}. Give MNIST's IDX files: --data FOLDER."
+        )
+    return images[:count]
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # of several processes the last one wins
     write(temporary)
     temporary.replace(path)

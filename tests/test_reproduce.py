@@ -35,6 +35,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         **TINY,
         "seeds": [0],
         "headline_seeds": [0, 1],
+        "headline_objectives": ["dnn_p"],
         "larger": {"images": 80, "epochs": 1, "objectives": ["dnn_p"]},
     },
     "ablation": {**TINY, "representations": ["magnitude"], "learning_rates": [0.001, 0.01], "seeds": [0]},
@@ -93,7 +94,7 @@ def test_fig5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["training_images"] for row in result.rows] == [57] * 17 + [76]
     assert all(row.keys() >= {*PARTS, "epochs", "training_images", "images_per_second"} for row in result.rows)
     assert all(row["aligned_psnr"] >= row["raw_psnr"] - 1e-4 for row in result.rows)
-    assert result.budget == {"images": 60, "epochs": 1}
+    assert result.budget == {"images": 57, "epochs": 1}
     drawn(module, result, tmp_path)
     # A second start trains nothing.
     monkeypatch.setattr(importlib.import_module("paper.digits"), "fit", None)
@@ -163,9 +164,18 @@ def test_copies_and_superpositions_are_told_apart() -> None:
         assert found[kind] >= 0.75, (kind, found)
         assert sum(found[name] for name in rest) <= 0.25, (kind, found)
     assert not copies(objects, objects)["is_novel_copy"].any()
-    assert copies(objects.roll(1, -1), objects)["is_novel_copy"].all()
-    blank = copies(torch.full_like(objects, 0.1), objects)
-    assert not any(value.any() for name, value in blank.items() if name != "is_novel_copy")
+    assert not copies(objects.roll(1, -1), objects)["is_novel_copy"].any()
+    assert copies(objects.roll(2, -1), objects)["is_novel_copy"].all()
+    blurred = torch.nn.functional.avg_pool2d(objects[:, None], 5, 1, 2)[:, 0]
+    for other in (torch.full_like(objects, 0.1), blurred, blurred.roll(1, 0), blurred.mean(0).expand_as(objects)):
+        assert copies(other, objects)["is_superposition"].double().mean() <= 0.25
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    from paper import digits
+
+    with pytest.raises(ValueError, match=r"the data must hold 10000 images, got 4500\. Give MNIST's IDX files: --data"):
+        digits.train({**TINY, "images": 10_000}, None, tmp_path)
 
 
 def test_thinned_photons_are_independent_halves() -> None:
@@ -191,7 +201,7 @@ def test_results_are_saved_and_drawn_again(
     saved = json.loads((tmp_path / "hybrid.json").read_text())
     assert saved["command"] == "python examples/reproduce.py hybrid --preset cpu"
     assert saved.keys() == {"command", "commit", "hardware", "seed", "budget", "rows"}
-    assert "start random" in capsys.readouterr().out
+    assert "hybrid.png" in capsys.readouterr().out
     (tmp_path / "hybrid.png").unlink()
     reproduce.main(["--report", "--results", str(tmp_path)])
     assert (tmp_path / "hybrid.png").read_bytes().startswith(b"\x89PNG")
@@ -220,5 +230,8 @@ def test_mistakes_of_the_command_are_one_line(reproduce: ModuleType, capsys: pyt
         with pytest.raises(SystemExit):
             reproduce.main(arguments)
         assert message in capsys.readouterr().err
+    for names in (["fig5"], []):
+        with pytest.raises(SystemExit, match=r"reproduce: error: .*--results must hold "):
+            reproduce.main([*names, "--report", "--results", "absent"])
     with pytest.raises(SystemExit, match="reproduce: error: fig5: mnist: root must be a folder that holds"):
         reproduce.main(["fig5", "--data", "absent"])

@@ -110,6 +110,23 @@ def test_two_processes_reach_what_one_reaches(script: Path, uninterrupted: Path,
         torch.testing.assert_close(both[key], one[key], rtol=1e-3, atol=1e-5)
 
 
+def test_a_training_that_stopped_early_is_not_trained_on(tmp_path: Path) -> None:
+    from training import Patterns, fit
+
+    def flat(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+        return 0 * net(intensity).sum() + (1.0 if net.training else 2.0)
+
+    measure = FourierIntensity((8, 8))
+    data = Patterns(torch.rand(12, 4, 4), measure)
+    settings = {"epochs": 9, "batch_size": 4, "patience": 2}
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16))
+    first = fit(net, flat, data, data, settings, tmp_path, "tiny")
+    assert first["epochs"] == 3
+    expected = weights(tmp_path)
+    assert fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 16)), flat, data, data, settings, tmp_path, "tiny") == first
+    assert all(torch.equal(weights(tmp_path)[key], expected[key]) for key in expected)
+
+
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +187,14 @@ def test_run_all_gives_results_in_order_and_the_first_error() -> None:
     assert run_all(pow, calls) == run_all(pow, calls, jobs=2) == [8, 9, 100]
     with pytest.raises(ZeroDivisionError):
         run_all(pow, [(2, 3), (0, -1), (0, 0)], jobs=2)
+
+
+def test_several_trainings_at_once_and_several_processes_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    from training import run_all
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="jobs must be 1 under torchrun"):
+        run_all(pow, [(2, 3)], jobs=2)
 
 
 def test_a_finished_training_is_known_by_its_settings(tmp_path: Path) -> None:

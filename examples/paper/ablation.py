@@ -39,7 +39,7 @@ def run(context: Context) -> Result:
     for call, cost in zip(calls, took, strict=True):
         own = {key: call[0][key] for key in ("domain", "representation", "learning_rate", "seed")}
         rows.append({**own, **digits.scored(*call)[0], **cost})
-    budget = {"images": config["images"], "epochs": max(row["epochs"] for row in rows)}
+    budget = {"images": rows[0]["training_images"], "epochs": max(row["epochs"] for row in rows)}
     return Result(rows, seeds, budget)
 
 

@@ -1,4 +1,4 @@
-"""The third symmetry: complex objects in a loose box, where the classical algorithms find nothing.
+"""The third symmetry: complex objects in a loose box, where HIO, RAAR and RRR find nothing.
 
 Digits are the modulus, a smooth random phase (a cubic polynomial of about two pi) multiplies it; the only constraint is
 the 28 x 28 box. Networks with complex outputs learn passively and up to symmetry; another learns the modulus alone, up
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from paper.experiment import Context, Result, Row
-from training import Patterns, Settings, estimate, finish, finished, fit, run_all
+from training import Patterns, Settings, estimate, finish, finished, fit, images_of, run_all, save_array
 
 FOURIER_SHAPE = (64, 64)
 HELD_OUT = 20
@@ -62,7 +62,7 @@ def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]
     done = finished(folder, settings)
     if done is not None:
         return done
-    objects = complex_digits(pr.datasets.mnist(data)[: settings["images"]], settings["seed"])
+    objects = complex_digits(images_of(pr.datasets.mnist(data), settings["images"]), settings["seed"])
     objects = pr.datasets.SymmetryVariant.named("flip", objects, seed=settings["seed"])[:]
     split = len(objects) - len(objects) // HELD_OUT
     measure = pr.operators.FourierIntensity(FOURIER_SHAPE)
@@ -78,13 +78,13 @@ def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]
     loss = LOSSES[settings["objective"]]
     took = fit(net, loss, training, validation, settings, folder, title="/".join(folder.parts[-2:]))
     estimates = estimate(net, measure(test_objects(settings, data)), settings["bfloat16"])
-    np.save(folder / "estimates.npy", estimates.numpy())
+    save_array(folder / "estimates.npy", estimates)
     return finish(folder, settings, took)
 
 
 def test_objects(settings: Settings, data: Path | None) -> Tensor:
     """Complex test digits, the same for all."""
-    return complex_digits(pr.datasets.mnist(data, train=False)[: settings["test_images"]], 10**6)
+    return complex_digits(images_of(pr.datasets.mnist(data, train=False), settings["test_images"]), 10**6)
 
 
 def relative_error(estimates: Tensor, objects: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def run(context: Context) -> Result:
     box = torch.ones(28, 28, dtype=torch.bool)
     for name in ("hio", "raar", "rrr"):
         solve(f"{name}, box", f"{name}:{solver['iterations']},er:50", box, solver["starts"])
-    solve("default of reconstruct, box", None, box, solver["default_starts"])
+    solve("default recipe of reconstruct, box", None, box, solver["default_starts"])
     for (_, _, folder), cost, name in zip(calls, took, OUTPUTS, strict=True):
         estimates = torch.from_numpy(np.load(folder / "estimates.npy"))
         if estimates.is_complex():
@@ -156,7 +156,7 @@ def run(context: Context) -> Result:
                 support_pixels=round(support.sum().item() / len(support), 1),
             )
     solve("rrr, told the support", f"rrr:{solver['iterations']},er:50", objects.abs() > 0, solver["starts"])
-    budget = {"images": config["images"], "epochs": max(cost["epochs"] for cost in took)}
+    budget = {"images": took[0]["training_images"], "epochs": max(cost["epochs"] for cost in took)}
     return Result(rows, config["seed"], budget, arrays)
 
 

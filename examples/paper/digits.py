@@ -1,7 +1,7 @@
 """One network, one objective, one set of digits: the training that several experiments are made of.
 
-Settings (all optional but images and epochs): variant, objective, domain, representation, channels, photons, noise_seed
-and those of `training.fit`.
+Settings (all optional but images and epochs): variant, objective, domain, representation, channels, photons and
+those of `training.fit`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from paper.scoring import scores
-from training import Patterns, Settings, estimate, finish, finished, fit, load_weights
+from training import Patterns, Settings, estimate, finish, finished, fit, images_of, load_weights, save_array
 
 FOURIER_SHAPE = (64, 64)
 HELD_OUT = 20  # one training image in so many is for early stopping, not for training
@@ -69,7 +69,10 @@ def network(settings: Settings, object_shape: tuple[int, ...]) -> nn.Module:
 
 
 def counted(objects: Tensor, photons: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Photons that the detector counts, so many a pixel on average, and the intensity that one of them stands for."""
+    """Photons that the detector counts, so many a pixel on average, and the intensity that one of them stands for.
+
+    Each object is exposed for as long as it takes; how long is known, so the unit is that of the noise-free data.
+    """
     generator = torch.Generator().manual_seed(seed)
     counts, units = [], []
     for part in objects.split(1000):
@@ -92,7 +95,7 @@ def patterns(settings: Settings, images: Tensor, seed: int) -> Patterns:
 def test_patterns(settings: Settings, data: Path | None) -> tuple[Tensor, Tensor]:
     """Test objects, the same for every seed, and their intensities."""
     settings = {**DEFAULTS, **settings}
-    test = patterns(settings, pr.datasets.mnist(data, train=False)[: settings["test_images"]], 2)
+    test = patterns(settings, images_of(pr.datasets.mnist(data, train=False), settings["test_images"]), 2)
     return test[:]
 
 
@@ -105,7 +108,7 @@ def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]
     done = finished(folder, settings)
     if done is not None:
         return done
-    images = pr.datasets.mnist(data)[: settings["images"]]
+    images = images_of(pr.datasets.mnist(data), settings["images"])
     split = len(images) - len(images) // HELD_OUT
     training = patterns(settings, images[:split], settings["seed"])
     validation = patterns({**settings, "augment": False}, images[split:], settings["seed"] + 1)
@@ -113,7 +116,7 @@ def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]
     took = fit(net, Objective(settings), training, validation, settings, folder, title="/".join(folder.parts[-3:]))
     _, intensities = test_patterns(settings, data)
     estimates = estimate(net, intensities, settings.get("bfloat16", False))
-    np.save(folder / "estimates.npy", estimates.numpy())
+    save_array(folder / "estimates.npy", estimates)
     return finish(folder, settings, took)
 
 

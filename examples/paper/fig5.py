@@ -64,7 +64,8 @@ def run(context: Context) -> Result:
             )
     order = [*OBJECTIVES]
     rows.sort(key=lambda r: (VARIANTS.index(r["variant"]), r["images"], order.index(r["objective"]), r["seed"]))
-    budget = {"images": config["images"], "epochs": rows[0]["epochs"]}
+    base = [row for row in rows if row["images"] == config["images"]]
+    budget = {"images": base[0]["training_images"], "epochs": max(row["epochs"] for row in base)}
     return Result(rows, config["headline_seeds"], budget, arrays)
 
 

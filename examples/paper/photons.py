@@ -4,7 +4,8 @@ Networks are trained without ground truth on one noisy pattern of each digit, wi
 with the likelihood of the counts. "solver, then network" gives a network the best of three classical reconstructions
 and trains it passively too; to keep it from copying the noise, each pattern's photons are thinned at random into two
 independent halves: one is reconstructed, the other is the target. The classical algorithms know that the object is not
-negative and lies in the 28 x 28 box; the best of three starts by residual is scored.
+negative and lies in the 28 x 28 box, and are cut off at its largest possible value, 1; the best of three starts by
+residual is scored.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import phaseret as pr
 from paper import digits
 from paper.experiment import Context, Result, Row
 from paper.scoring import as_pixels, scores
-from training import Patterns, Settings, estimate, finish, finished, fit, run_all
+from training import Patterns, Settings, estimate, finish, finished, fit, images_of, run_all, save_array
 
 LOSSES = ("magnitude", "poisson")
 CLASSICAL = {
@@ -63,12 +64,13 @@ def run(context: Context) -> Result:
         best: tuple[float, Tensor] = (-np.inf, objects)
         for name, schedule in CLASSICAL.items():
             result = reconstruct(schedule, intensities)
-            found = scores(result.obj, objects)
+            estimates = result.obj.clamp(max=1)  # as the networks know
+            found = scores(estimates, objects)
             seconds = {"seconds_per_image": round(result.seconds / len(objects), 6)}
             rows.append({"photons": level, "method": name, "kind": "classical", **found, **seconds})
-            best = max(best, (found["aligned_psnr"], result.obj), key=lambda pair: pair[0])
+            best = max(best, (found["aligned_psnr"], estimates), key=lambda pair: pair[0])
         arrays[f"{level:g} best classical"] = as_pixels(best[1][:SHOWN])
-    budget = {"images": config["images"], "epochs": max(row.get("epochs", 0) for row in rows)}
+    budget = {"images": took[0]["training_images"], "epochs": max(row.get("epochs", 0) for row in rows)}
     return Result(sorted(rows, key=lambda row: -row["photons"]), config.get("seed", 0), budget, arrays)
 
 
@@ -88,7 +90,7 @@ def refine(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any
     if done is not None:
         return done
     photons, seed = settings["photons"], settings["seed"]
-    images = pr.datasets.mnist(data)[: settings["images"]]
+    images = images_of(pr.datasets.mnist(data), settings["images"])
     objects = pr.datasets.SymmetryVariant.named(settings["variant"], images, seed=seed)[:]
     counts, unit = digits.counted(objects, photons, seed)
     generator = torch.Generator().manual_seed(seed + 1)
@@ -105,7 +107,7 @@ def refine(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any
     took = fit(net, likelihood, training, validation, settings, folder, title="/".join(folder.parts[-3:]))
     _, intensities = digits.test_patterns(settings, data)
     classical = reconstruct(settings["schedule"], intensities).obj
-    np.save(folder / "estimates.npy", estimate(net, classical, settings["bfloat16"]).numpy())
+    save_array(folder / "estimates.npy", estimate(net, classical, settings["bfloat16"]))
     return finish(folder, settings, took)
 
 

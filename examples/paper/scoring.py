@@ -9,11 +9,13 @@ from torch import Tensor
 
 import phaseret as pr
 
-#: An output is a copy of the object if their correlation after alignment is at least this.
-COPY = 0.9
+#: An output is a copy of the object if their correlation after alignment is at least this, and a novel one if it is the
+#: flip by at least such a margin, or lies so many pixels away from the object.
+COPY, MARGIN, AWAY = 0.9, 0.02, 2
 #: An output is a superposition of the object and its flip if both have at least this share in the combination of the
-#: two that fits best, and if that correlates with the output by at least RESEMBLANCE.
-SHARE, RESEMBLANCE = 0.2, 0.7
+#: two that fits best, and if the combination explains more of the output than the better copy alone, by this share of
+#: its square. A blurred copy has nothing to gain from the other one.
+SHARE, GAIN = 0.2, 0.15
 
 
 def scores(estimates: Tensor, objects: Tensor, intensities: Tensor | None = None) -> dict[str, float]:
@@ -42,7 +44,7 @@ def copies(estimates: Tensor, objects: Tensor) -> dict[str, Tensor]:
     """For each item whether the estimate is the object, its flip, a superposition of the two, or nothing of these.
 
     Both copies are put where they fit the estimate best, and the combination a * object + b * flip with a, b >= 0 that
-    fits it best is computed. "moved" are copies of either kind that do not lie where the object lies.
+    fits it best is computed. A novel copy is one that is turned, or that lies elsewhere than the object.
     """
     straight = pr.symmetry.align(objects, estimates, flip=False)
     turned = pr.symmetry.align(pr.symmetry.conj_flip(objects), estimates, flip=False)
@@ -59,13 +61,15 @@ def copies(estimates: Tensor, objects: Tensor) -> dict[str, Tensor]:
     is_copy = torch.maximum(of_object, of_flip) >= COPY
     is_object = is_copy & (of_object >= of_flip)
     is_flip = is_copy & (of_flip > of_object)
-    superposed = ~is_copy & (least >= SHARE) & (both >= RESEMBLANCE)
-    moved = (torch.where(is_flip[:, None], turned.shifts, straight.shifts) != 0).any(1)
+    better = torch.maximum(of_object, of_flip)
+    superposed = ~is_copy & (least >= SHARE) & (both.square() - better.square() >= GAIN)
+    moved = (torch.where(is_flip[:, None], turned.shifts, straight.shifts).abs() >= AWAY).any(1)
+    turned_for_sure = is_flip & (of_flip >= of_object + MARGIN)
     return {
         "is_object": is_object,
         "is_flip": is_flip,
         "is_superposition": superposed,
-        "is_novel_copy": is_flip | (is_object & moved),
+        "is_novel_copy": turned_for_sure | (is_copy & moved),
     }
 
 
