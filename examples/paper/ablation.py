@@ -60,6 +60,8 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
             for rate in rates:
                 axis.plot([rate] * len(found[rate]), found[rate], ".", color=f"C{number}", markersize=4)
         axis.set(title=f"loss on: {domain}", xlabel="learning rate", xscale="log")
+        axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("aligned PSNR (dB)")
     axes[0].legend(title="input", fontsize=8)
