@@ -273,11 +273,11 @@ def test_options_that_do_not_exist(metric: Callable[..., Tensor]) -> None:
         (
             ValueError,
             {"reduction": "median"},
-            r"reduction must be one of 'mean', 'sum', 'none', got 'median'. Choose one of these.",
+            r"reduction must be one of 'mean', 'sum', 'none', got 'median'. Did you mean 'mean'\?",
         ),
         (ValueError, {"ndim": 4}, r"ndim must be 1, 2 or 3, got 4. Axes before these are a batch."),
         (ValueError, {"ndim": 0}, r"ndim must be an integer of at least 1, got 0. Use 1 or more."),
-        (TypeError, {"ndim": 2.0}, r"ndim must be an integer of at least 1, got 2.0. Use int(ndim)."),
+        (TypeError, {"ndim": 2.0}, r"ndim must be an integer of at least 1, got 2.0. Use int\(ndim\)."),
     ]
     for error, options, message in cases:
         with pytest.raises(error, match=f"^{name}: {message}$"):
@@ -288,11 +288,13 @@ def test_options_that_do_not_exist(metric: Callable[..., Tensor]) -> None:
 def test_a_data_range_that_is_no_range(metric: Callable[..., Tensor]) -> None:
     name, x = metric.__name__, torch.rand(12, 12)
     for value in (0, -1.0, math.inf):
-        with pytest.raises(ValueError, match=f"^{name}: data_range must be a finite number above 0, got {value}.$"):
+        with pytest.raises(
+            ValueError, match=f"^{name}: data_range must be a finite number above 0, got {value}. Choose"
+        ):
             metric(x, x, data_range=value)
     with pytest.raises(
         TypeError,
-        match=f"^{name}: data_range must be a finite number above 0, got None. Use float(data_range), or one number.$",
+        match=f"^{name}: data_range must be a finite number above 0, got None. Use float\\(data_range\\), or one number.$",
     ):
         metric(x, x, data_range=None)
 

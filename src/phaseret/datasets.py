@@ -215,7 +215,8 @@ class SymmetryVariant(Dataset[Tensor]):
             False
         """
         epoch = _checks.integer("SymmetryVariant.set_epoch", "epoch", epoch, at_least=0)
-        generator = torch.Generator().manual_seed((self.seed + (epoch << 32)) % 2**63)
+        # A generator looks at 32 bits of its seed; the odd factor spreads the epochs over them.
+        generator = torch.Generator().manual_seed((self.seed + epoch * 0x9E3779B1) % 2**32)
         # Both are always drawn, so that the variants of one seed flip the same images and place them alike.
         count, device, size = len(self.images), self.images.device, self.images.shape[1:]
         half = torch.randperm(count, generator=generator)[: count // 2 if self.flip else 0]
