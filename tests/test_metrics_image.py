@@ -294,7 +294,7 @@ def test_a_data_range_that_is_no_range(metric: Callable[..., Tensor]) -> None:
             metric(x, x, data_range=value)
     with pytest.raises(
         TypeError,
-        match=f"^{name}: data_range must be a finite number above 0, got None. Use float\\(data_range\\), or one number.$",
+        match=rf"^{name}: data_range must be a finite number above 0, got None\. Use float\(data_range\), or one ",
     ):
         metric(x, x, data_range=None)
 
