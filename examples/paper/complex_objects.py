@@ -19,11 +19,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import phaseret as pr
+from paper.digits import FOURIER_SHAPE, HELD_OUT
 from paper.experiment import Context, Result, Row
 from training import Patterns, Settings, estimate, finish, finished, fit, images_of, run_all, save_array
 
-FOURIER_SHAPE = (64, 64)
-HELD_OUT = 20
 SHOWN = 8
 # What each network is trained on and gives; "modulus" sees nothing of the phase.
 OUTPUTS = {"dnn_p": "modulus_phase", "invariant": "modulus_phase", "modulus": "unit"}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from paper.experiment import Context, Result, Row
-from training import Loss, Patterns, Settings, estimate, finish, finished, fit, run_all
+from training import Loss, Patterns, Settings, estimate, finish, finished, fit, run_all, save_array
 
 OBJECTIVES = {"naive": "naive", "active": "active (canonical)", "passive": "passive", "invariant": "invariant"}
 NEIGHBOURS = {"naive": "nearest neighbours", "active": "nearest neighbours, canonical"}
@@ -111,7 +111,7 @@ def train(settings: Settings, folder: Path) -> dict[str, Any]:
     training = training.repeat(repeats, 1)[: max(settings["samples_per_epoch"], len(training))]
     data, held_out = Patterns(training, operator), Patterns(validation, operator)
     took = fit(net, loss_of(settings), data, held_out, settings, folder, title="/".join(folder.parts[-3:]))
-    np.save(folder / "estimates.npy", estimate(net, operator(test), batch_size=10_000).numpy())
+    save_array(folder / "estimates.npy", estimate(net, operator(test), batch_size=10_000))
     return finish(folder, settings, {**took, "training_images": settings["samples"]})
 
 

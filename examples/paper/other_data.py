@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from paper.complex_objects import relative_error
+from paper.digits import FOURIER_SHAPE, HELD_OUT
 from paper.experiment import Context, Result, Row
 from paper.fig1 import as_colours
-from training import Patterns, Settings, estimate, finish, finished, fit, run_all
+from training import Patterns, Settings, estimate, finish, finished, fit, run_all, save_array
 
-SIZE, CANVAS, FOURIER_SHAPE = 28, (32, 32), (64, 64)
+SIZE, CANVAS = 28, (32, 32)
 OBJECTIVES = {"dnn_v": "DNN-V", "dnn_p": "DNN-P", "invariant": "invariant"}
 SOLVERS = ("rrr", "hio")
-HELD_OUT = 20  # one training image in so many is for early stopping, not for training
 DIAGNOSED, SHOWN = 500, 3
 CELL = np.s_[230:490, 290:550]  # where it lies in its picture
 
@@ -234,7 +234,7 @@ def train(settings: Settings, files: Path | None, folder: Path) -> dict[str, Any
         folder,
         title="/".join(folder.parts[-2:]),
     )
-    np.save(folder / "estimates.npy", estimate(net, measure(test), settings["bfloat16"]).numpy())
+    save_array(folder / "estimates.npy", estimate(net, measure(test), settings["bfloat16"]))
     return finish(folder, settings, took)
 
 
