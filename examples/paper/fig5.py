@@ -32,9 +32,9 @@ def call(context: Context, variant: str, seed: int, objective: str) -> tuple[dic
 
 def larger_call(context: Context, objective: str) -> tuple[dict[str, Any], Path | None, Path]:
     """The training of the headline variant on the larger budget."""
-    larger, seed = context.config["larger"], context.config["headline_seeds"][0]
+    seed = context.config["headline_seeds"][0]
     settings, data, _ = call(context, "flip_shift", seed, objective)
-    settings.update(images=larger["images"], epochs=larger["epochs"])
+    settings.update({key: value for key, value in context.config["larger"].items() if key != "objectives"})
     return settings, data, context.folder / "larger" / objective / f"seed{seed}"
 
 

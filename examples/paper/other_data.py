@@ -1,8 +1,8 @@
 """The images that the paper hoped for: faces, natural images, cells, galaxies, MRI, crystals, and sparse ones.
 
 Each image, at most 28 x 28 pixels, is flipped at random and put at a random place of a dark 32 x 32 canvas, anew in
-each epoch. The sources that the test images come from are held out: other people, other photographs, the other side of
-a picture. Networks and classical algorithms know the canvas, and that real images are not negative.
+each epoch. The sources that the test images come from are held out: other pictures of faces, other photographs, the
+other side of a picture. Networks and classical algorithms know the canvas, and that real images are not negative.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Images:
     training: Tensor
     test: Tensor
     sources: str  # what they are and how they were divided
+    turned: Callable[[Tensor], Tensor] = lambda images: images  # from training images to those in other orientations
 
 
 def tensor(image: Any, factor: int = 1) -> Tensor:
@@ -80,6 +81,11 @@ def orientations(images: Tensor) -> Tensor:
     return torch.cat([*turned, *(image.flip(-1) for image in turned)])
 
 
+def mirrored(images: Tensor) -> Tensor:
+    """The images and their mirror images."""
+    return torch.cat([images, images.flip(-1)])
+
+
 def brightest(images: Tensor) -> Tensor:
     """Each with the largest modulus 1."""
     return images / images.abs().amax((-2, -1), keepdim=True).clamp_min(1e-12)
@@ -87,8 +93,7 @@ def brightest(images: Tensor) -> Tensor:
 
 def faces(folder: Path | None) -> Images:
     found = torch.tensor(pictures.lfw_subset()[:100], dtype=torch.float32)
-    training = torch.cat([found[:80], found[:80].flip(-1)])
-    return Images(training, found[80:], "LFW: 80 faces and their mirror images; 20 others")
+    return Images(found[:80], found[80:], "LFW: 80 pictures of faces and their mirror images; 20 others", mirrored)
 
 
 def natural(folder: Path | None) -> Images:
@@ -109,14 +114,15 @@ def nuclei(folder: Path | None) -> Images:
     left = columns < 2 / 3 * labels.shape[1]
     small = brightest(tensor(crops, 2))
     sources = f"{int(left.sum())} nuclei in all orientations; {int((~left).sum())} of another region"
-    return Images(orientations(small[left]), small[~left], sources)
+    return Images(small[left], small[~left], sources, orientations)
 
 
 def cell(folder: Path | None) -> Images:
     """A phase image: the object is a wave of modulus 1, delayed by up to pi."""
     left, right = halves(tensor(pictures.cell()[CELL]), 0.05)
-    training, test = (torch.polar(torch.ones_like(part), torch.pi * part) for part in (orientations(left), right))
-    return Images(training, test, "phase of one cell's image, exp(i pi x): patches of its left half; of its right half")
+    training, test = (torch.polar(torch.ones_like(part), torch.pi * part) for part in (left, right))
+    sources = "phase of one cell's image, exp(i pi x): patches of its left half in all orientations; of its right half"
+    return Images(training, test, sources, orientations)
 
 
 def galaxies(folder: Path | None) -> Images:
@@ -124,7 +130,7 @@ def galaxies(folder: Path | None) -> Images:
     # What rises above the sky's own grain.
     left, right = halves((sky - sky.quantile(0.7)).clamp_min(0), 0.08)
     sources = "patches of the Hubble deep field's left half in all orientations; of its right half"
-    return Images(orientations(brightest(left)), brightest(right), sources)
+    return Images(brightest(left), brightest(right), sources, orientations)
 
 
 def mri(folder: Path | None) -> Images:
@@ -151,7 +157,7 @@ def crystals(folder: Path | None) -> Images:
     }
     training, test = torch.cat([padded["z"], padded["y"]]), padded["x"]
     sources = f"ONE crystal: {len(training)} slices across two axes in all orientations; {len(test)} across the third"
-    return Images(orientations(brightest(training)), orientations(brightest(test)), sources)
+    return Images(brightest(training), orientations(brightest(test)), sources, orientations)
 
 
 def atoms(folder: Path | None) -> Images:
@@ -193,10 +199,10 @@ def variant(images: Tensor, count: int, seed: int) -> pr.datasets.SymmetryVarian
 def divided(settings: Settings, images: Images) -> tuple[Any, Any, Tensor]:
     """Training and validation data, and test objects."""
     seed, count = settings["seed"], settings["images"]
-    order = torch.randperm(len(images.training), generator=torch.Generator().manual_seed(0))
-    held_out = max(1, len(order) // HELD_OUT)
-    training = variant(images.training[order[held_out:]], count, seed)
-    validation = variant(images.training[order[:held_out]], max(1, count // HELD_OUT), seed + 1)
+    # Neighbours overlap and stand beside each other, so the last ones are held out, before they are turned.
+    held_out = max(1, len(images.training) // HELD_OUT)
+    training = variant(images.turned(images.training[:-held_out]), count, seed)
+    validation = variant(images.turned(images.training[-held_out:]), max(1, count // HELD_OUT), seed + 1)
     test = variant(images.test, min(settings["test_images"], len(images.test)), 2)
     return training, validation, test[:]
 
@@ -276,12 +282,13 @@ def run(context: Context) -> Result:
         images = LOADERS[name](files)
         objects = divided(config, images)[2]
         intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
-        different = variant(images.training, min(DIAGNOSED, len(images.training)), config["seed"])
+        known = images.turned(images.training)
+        different = variant(known, min(DIAGNOSED, len(known)), config["seed"])
         ambiguity = pr.symmetry.diagnose(different[:], fourier_shape=FOURIER_SHAPE)
         about: Row = {
             "data": name,
             "kind": "complex" if objects.is_complex() else "real",
-            "different_training_images": len(images.training),
+            "different_training_images": len(known),
             "test_images": len(objects),
             "sources": images.sources,
             "ambiguous_share": round(ambiguity.share, 3),
