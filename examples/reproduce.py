@@ -40,9 +40,9 @@ EXPERIMENTS = ("fig1", "fig2", "fig5", "ablation", "hybrid", "photons", "complex
 MODULES = {name: f"paper.{name}" for name in EXPERIMENTS} | {"complex": "paper.complex_objects"}
 
 
-def configuration(name: str, preset: str) -> dict[str, Any]:
+def configuration(name: str, preset: str, package: str = "paper") -> dict[str, Any]:
     """The preset's settings of an experiment, from the file beside its module."""
-    path = Path(__file__).parent / "paper" / f"{name}.yaml"
+    path = Path(__file__).parent / package / f"{name}.yaml"
     presets: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return presets[preset]
 
@@ -83,15 +83,16 @@ def report(name: str, folder: Path) -> None:
     print(folder / f"{name}.png")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse(
+    arguments: Sequence[str] | None, prog: str, about: str | None, names: Sequence[str], out: Path
+) -> argparse.Namespace:
+    """The options of the commands that run experiments and keep their results."""
+    parser = argparse.ArgumentParser(prog=prog, description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("experiments", nargs="*", choices=[*EXPERIMENTS, []], metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    add("experiments", nargs="*", choices=[*names, []], metavar="NAME", help=", ".join(names))
     add("--preset", choices=("cpu", "paper"), default="cpu", help="budget (default: cpu)")
     add("--data", type=Path, metavar="FOLDER", help="with mnist/ and objects/ (default: $PHASERET_DATA_DIR)")
-    add("--out", type=Path, default=Path("runs/paper"), help="checkpoints and logs (default: runs/paper)")
+    add("--out", type=Path, default=out, help=f"checkpoints and logs (default: {out})")
     add("--results", type=Path, default=ROOT / "benchmarks/results", help="default: benchmarks/results")
     add("--jobs", type=int, default=1, metavar="N", help="trainings at a time, sharing cores and GPU (default: 1)")
     add("--report", action="store_true", help="train nothing: draw the figures of the saved results again")
@@ -100,11 +101,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("name at least one experiment, or give --report")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
+    if options.data is None and "PHASERET_DATA_DIR" in os.environ:
+        options.data = Path(os.environ["PHASERET_DATA_DIR"])
     return options
 
 
+def repeat(script: str, name: str, options: argparse.Namespace) -> str:
+    """The command that runs an experiment again."""
+    return f"python examples/{script}.py {name} --preset {options.preset}" + " --data FOLDER" * bool(options.data)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parse(arguments)
+    options = parse(arguments, "reproduce", __doc__, EXPERIMENTS, Path("runs/paper"))
     matplotlib.use("Agg")
     quiet_lightning()
     # What the warning says of single reconstructions is what the tables count.
@@ -114,12 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(
             f"reproduce: error: --results must hold saved results, got {options.results}. Run an experiment first."
         )
-    data = options.data or (Path(os.environ["PHASERET_DATA_DIR"]) if "PHASERET_DATA_DIR" in os.environ else None)
     for name in names:
         started = time.perf_counter()
         context = Context(
             configuration(name, options.preset),
-            data,
+            options.data,
             options.out / options.preset / name,
             options.jobs,
             bfloat16_is_fast(),
@@ -132,10 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (ValueError, OSError) as error:
             sys.exit(f"reproduce: error: {name}: {error}")
         if int(os.environ.get("RANK", "0")) == 0:
-            command = f"python examples/reproduce.py {name} --preset {options.preset}" + " --data FOLDER" * (
-                data is not None
-            )
-            save(name, result, command, options.results)
+            save(name, result, repeat("reproduce", name, options), options.results)
             print(f"{name}: {time.perf_counter() - started:.0f} s on {torch.get_num_threads()} threads")
 
 

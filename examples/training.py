@@ -353,6 +353,32 @@ def finish(folder: Path, settings: Settings, metrics: dict[str, Any]) -> dict[st
     return metrics
 
 
+def trained_once(
+    network: Callable[[], nn.Module],
+    loss: Loss,
+    data: Callable[[], tuple[Patterns, Patterns]],
+    settings: Settings,
+    folder: Path,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that these settings give, ready to be used, and what its training took; trained if it was not yet.
+
+    Args:
+        network: Makes the network; called after `torch.manual_seed` with the settings' seed.
+        loss: As for `fit`.
+        data: Gives the training and the validation data; called only if there is something to train.
+        settings: As for `fit`.
+        folder: For the checkpoints, the logs and metrics.json.
+    """
+    settings = complete(settings)
+    torch.manual_seed(settings["seed"])
+    net, took = network(), finished(folder, settings)
+    if took is None:
+        took = finish(folder, settings, fit(net, loss, *data(), settings, folder, title="/".join(folder.parts[-2:])))
+    else:
+        load_weights(net, folder / "best.ckpt")
+    return net.eval(), took
+
+
 def save_array(path: Path, array: Tensor) -> None:
     """Write a tensor as NumPy's file."""
 
