@@ -369,8 +369,7 @@ def trained_once(
         settings: As for `fit`.
         folder: For the checkpoints, the logs and metrics.json.
     """
-    settings = complete(settings)
-    torch.manual_seed(settings["seed"])
+    torch.manual_seed(complete(settings)["seed"])
     net, took = network(), finished(folder, settings)
     if took is None:
         took = finish(folder, settings, fit(net, loss, *data(), settings, folder, title="/".join(folder.parts[-2:])))
