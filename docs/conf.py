@@ -3,6 +3,7 @@
 - One page per public module, written from the module's `__all__` in the order of the floor plan.
 - One page of the command, from its --help.
 - One table per file of benchmarks/results, one section per file of examples/.
+- The leaderboard, from benchmarks/results/leaderboard.json and the docstrings of its protocols.
 - Formulas become MathML with docutils' own converter, so that pages need no script from elsewhere.
 """
 
@@ -124,6 +125,22 @@ def command_help(*words: str) -> str:
     return printed.getvalue()
 
 
+# What every row of the leaderboard has, and the heading of its column.
+SCORES = {
+    "kind": "kind",
+    "runs": "runs",
+    "raw_psnr": "raw PSNR",
+    "aligned_psnr": "aligned PSNR",
+    "best_by_residual_psnr": "PSNR, best by residual",
+    "best_by_oracle_psnr": "PSNR, best by oracle",
+    "aligned_mse": "aligned MSE",
+    "best_by_residual_mse": "MSE, best by residual",
+    "aligned_ssim": "aligned SSIM",
+    "success_percent": "solved (%)",
+    "relative_magnitude_error": "magnitude error",
+    "seconds_per_image": "s per image",
+}
+
 # --- results and examples --------------------------------------------------------------------------------------------
 
 
@@ -150,10 +167,34 @@ def results_section(path: Path) -> str:
     return heading(path.stem.replace("_", " "), "-") + about + table([cell(column) for column in columns], rows)
 
 
+def docstring(path: Path) -> str:
+    """What a Python file says of itself, without running it."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
+
+
+def leaderboard_page() -> str:
+    """Each protocol of the leaderboard: what it is, a figure, and one table of scores and one of the other columns."""
+    board = json.loads((ROOT / "benchmarks/results/leaderboard.json").read_text(encoding="utf-8"))
+    page = heading("Leaderboard", "=") + (HERE / "leaderboard.inc").read_text(encoding="utf-8") + "\n"
+    for name, about in board["protocols"].items():
+        rows = [row for row in board["rows"] if row["protocol"] == name]
+        varied = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in (*SCORES, "protocol")]
+        columns = {**{key: key.replace("_", " ") for key in varied if key == "system"}, **SCORES}
+        columns |= {key: key.replace("_", " ") for key in varied if key != "system"}
+        page += heading(name, "-") + docstring(ROOT / f"examples/zoo/{name}.py") + "\n\n"
+        page += f"``{about['command']}`` at commit {about['commit']}; {cell(about['hardware'])}; "
+        page += f"{cell(about['budget'])}\n\n.. image:: ../../benchmarks/results/leaderboard_{name}.png\n"
+        page += f"   :alt: estimates of the systems of {name}\n\n"
+        page += table([*columns.values()], [[cell(row.get(key)) for key in columns] for row in rows])
+    return page
+
+
 def example_section(path: Path) -> str:
     """The first line of an example's docstring as its title, then the file."""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
-    return heading(docstring.splitlines()[0].rstrip("."), "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
+    return (
+        heading(docstring(path).splitlines()[0].rstrip("."), "-")
+        + f".. literalinclude:: ../../examples/{path.name}\n\n"
+    )
 
 
 def write_pages(app: Sphinx) -> None:
@@ -168,7 +209,9 @@ def write_pages(app: Sphinx) -> None:
     pages["index.rst"] = heading("Modules", "=") + table(["module", "what it is"], entries) + toctree
     pages["command.rst"] = command_page()
     pages["results.rst"] = heading("Measured results", "=") + (HERE / "results.inc").read_text(encoding="utf-8")
-    pages["results.rst"] += "\n" + "".join(map(results_section, sorted((ROOT / "benchmarks/results").glob("*.json"))))
+    results = sorted((ROOT / "benchmarks/results").glob("*.json"))
+    pages["results.rst"] += "\n" + "".join(results_section(path) for path in results if path.stem != "leaderboard")
+    pages["leaderboard.rst"] = leaderboard_page()
     pages["examples.rst"] = heading("Examples", "=") + "".join(
         map(example_section, sorted((ROOT / "examples").glob("*.py")))
     )
