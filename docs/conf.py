@@ -125,22 +125,6 @@ def command_help(*words: str) -> str:
     return printed.getvalue()
 
 
-# What every row of the leaderboard has, and the heading of its column.
-SCORES = {
-    "kind": "kind",
-    "runs": "runs",
-    "raw_psnr": "raw PSNR",
-    "aligned_psnr": "aligned PSNR",
-    "best_by_residual_psnr": "PSNR, best by residual",
-    "best_by_oracle_psnr": "PSNR, best by oracle",
-    "aligned_mse": "aligned MSE",
-    "best_by_residual_mse": "MSE, best by residual",
-    "aligned_ssim": "aligned SSIM",
-    "success_percent": "solved (%)",
-    "relative_magnitude_error": "magnitude error",
-    "seconds_per_image": "s per image",
-}
-
 # --- results and examples --------------------------------------------------------------------------------------------
 
 
@@ -172,9 +156,27 @@ def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
 
 
+# What every row of the leaderboard has, and the heading of its column.
+SCORES = {
+    "kind": "kind",
+    "runs": "runs",
+    "raw_psnr": "raw PSNR",
+    "aligned_psnr": "aligned PSNR",
+    "best_by_residual_psnr": "PSNR, best by residual",
+    "best_by_oracle_psnr": "PSNR, best by oracle",
+    "aligned_mse": "aligned MSE",
+    "best_by_residual_mse": "MSE, best by residual",
+    "aligned_ssim": "aligned SSIM",
+    "success_percent": "solved (%)",
+    "relative_magnitude_error": "magnitude error",
+    "seconds_per_image": "s per image",
+}
+
+
 def leaderboard_page() -> str:
     """Each protocol of the leaderboard: what it is, a figure, and one table of scores and one of the other columns."""
-    board = json.loads((ROOT / "benchmarks/results/leaderboard.json").read_text(encoding="utf-8"))
+    path = ROOT / "benchmarks/results/leaderboard.json"
+    board = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"protocols": {}}
     page = heading("Leaderboard", "=") + (HERE / "leaderboard.inc").read_text(encoding="utf-8") + "\n"
     for name, about in board["protocols"].items():
         rows = [row for row in board["rows"] if row["protocol"] == name]
