@@ -5,8 +5,8 @@ Every training
 
 - writes its checkpoints completely or not at all, at the end of each epoch; started again with the same settings it
   goes on from the last one and ends with the weights that it would have had without the interruption,
-- draws order and augmentation from seed and epoch alone, so that neither the number of workers nor an interruption
-  changes them,
+- draws order and augmentation from seed and epoch alone, and what network and loss draw (dropout, latent variables)
+  from seed and step alone, so that neither the number of workers nor an interruption changes them,
 - runs on several devices or machines under ``torchrun``: each step then takes the same images as on one device, but for
   what is left over of the last batch. Batch normalisation sees the whole batch on GPUs, on CPUs each process its share.
 """
@@ -121,8 +121,10 @@ class Training(L.LightningModule):
         self.images, self.seconds = 0, 0.0
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        ranks = self.trainer.world_size
+        torch.manual_seed((self.settings["seed"] * 1_000_003 + self.global_step) * ranks + self.global_rank)
         loss = self.loss(self.net, *batch)
-        self.seen += len(batch[0]) * self.trainer.world_size
+        self.seen += len(batch[0]) * ranks
         speed = self.seen / (time.perf_counter() - self.started)
         self.log("loss", loss.detach(), prog_bar=True, on_epoch=True, on_step=False, batch_size=len(batch[0]))
         self.log("images/s", speed, prog_bar=True)
@@ -145,7 +147,7 @@ class Training(L.LightningModule):
         self.images, self.seconds = checkpoint["speed"]
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.net.parameters(), self.settings["learning_rate"])
+        optimizer = torch.optim.Adam(self.net.parameters(), self.settings["learning_rate"], fused=True)
         if not self.settings["one_cycle"]:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)

@@ -35,7 +35,8 @@ import phaseret as pr
 from training import Patterns, fit
 
 def loss(net, obj, intensity):
-    return pr.losses.passive_loss(net(intensity), intensity)
+    noise = float(sys.argv[3]) * torch.rand_like(intensity) if net.training else 0
+    return pr.losses.passive_loss(net(intensity + noise), intensity)
 
 class Net(nn.Module):
     def __init__(self):
@@ -73,7 +74,7 @@ def weights(folder: Path, name: str = "last") -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def uninterrupted(script: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    command = [sys.executable, str(script), str(folder), "8"]
+    command = [sys.executable, str(script), str(folder), "8", "0.1"]
     printed = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout
     assert printed.count("tiny: epoch ") == 8
     assert "tiny: epoch 8/8, validation 0.0" in printed
@@ -86,7 +87,7 @@ def uninterrupted(script: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_training_killed_at_any_moment_ends_where_an_uninterrupted_one_ends(
     script: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, str(script), str(tmp_path), "8"]
+    command = [sys.executable, str(script), str(tmp_path), "8", "0.1"]
     killed = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
     while not (tmp_path / "last.ckpt").exists() and time.monotonic() < end:
@@ -101,11 +102,12 @@ def test_a_training_killed_at_any_moment_ends_where_an_uninterrupted_one_ends(
         assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
-def test_two_processes_reach_what_one_reaches(script: Path, uninterrupted: Path, tmp_path: Path) -> None:
+def test_two_processes_reach_what_one_reaches(script: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, str(script), str(tmp_path), "8"]
-    subprocess.run(command, env=environment(), check=True, capture_output=True)
-    both, one = weights(tmp_path), weights(uninterrupted)
+    for name, python in (("one", [sys.executable]), ("both", launcher)):
+        command = [*python, str(script), str(tmp_path / name), "8", "0"]
+        subprocess.run(command, env=environment(), check=True, capture_output=True)
+    both, one = weights(tmp_path / "both"), weights(tmp_path / "one")
     for key in one:
         torch.testing.assert_close(both[key], one[key], rtol=1e-3, atol=1e-5)
 

@@ -1,0 +1,203 @@
+"""MNIST without oversampling: noise-free magnitudes on the 28 x 28 grid of the object itself (m = n).
+
+Such data do not determine the object; what is known of digits has to. Estimates are aligned by cyclic shift and
+180-degree flip. The networks see the training set: `MLP` (squared error), `PRCGANGenerator` against a
+`PRCGANDiscriminator` (log-GAN and 1000 times the absolute error) and `Cascade` (absolute error of the last stage,
+squared ones before). PRCGAN* looks for the latent variable of each pattern, `finetune` adapts the last layers of the
+trained MLP to it: both see the pattern alone. HIO and RAAR know that digits are not negative.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import phaseret as pr
+from paper.experiment import Context, Result, Row
+from training import Patterns, Settings, estimate, finish, finished, images_of, run_all, save_array, trained_once
+from zoo.scoring import best_by_residual, row, shown
+
+SHAPE = (28, 28)
+SHOWN = 10
+#: Standard deviation of the latent variables in training: 1 in units of the transform without its factor 1/28.
+LATENT = 1 / 28
+
+
+def measure(objects: Tensor) -> Tensor:
+    """Intensities on the object's own grid, without padding."""
+    return torch.fft.fft2(objects, norm="ortho").abs().square()
+
+
+# --- networks and what they minimise ----------------------------------------------------------------------------------
+
+
+class Adversaries(nn.Module):
+    """The two networks of PRCGAN; as a network from intensities to estimates it is the generator."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.generator = pr.models.PRCGANGenerator(SHAPE, SHAPE, width=width)
+        self.discriminator = pr.models.PRCGANDiscriminator(SHAPE, SHAPE, width=width)
+
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The estimate without a latent variable."""
+        estimates: Tensor = self.generator(intensity)
+        return estimates
+
+
+def squared(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+    """The mean squared error."""
+    return nn.functional.mse_loss(net(intensity), obj)
+
+
+def adversarial(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+    """The losses of generator and discriminator at once; of the trained pair the generator's absolute error.
+
+    Each network has gradients from its own loss only, so that one Adam for both is the same as one for each.
+    """
+    assert isinstance(net, Adversaries)
+    if not net.training:
+        return nn.functional.l1_loss(net(intensity), obj)
+    judge, score = net.discriminator, nn.functional.binary_cross_entropy_with_logits
+    estimates = net.generator(intensity, LATENT * torch.randn_like(intensity))
+    fixed = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+    fooled = torch.func.functional_call(judge, fixed, (estimates, intensity))
+    true, false = judge(obj, intensity), judge(estimates.detach(), intensity)
+    yes, no = torch.ones_like(true), torch.zeros_like(true)
+    generator = score(fooled, yes) + 1e3 * nn.functional.l1_loss(estimates, obj)
+    return generator + (score(true, yes) + score(false, no)) / 2
+
+
+def staged(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+    """The errors of all stages; of the trained cascade the mean squared error of the last."""
+    assert isinstance(net, pr.models.Cascade)
+    if not net.training:
+        return squared(net, obj, intensity)
+    *before, last = zip(net.estimates(intensity), net.targets(obj), strict=True)
+    return torch.stack([nn.functional.mse_loss(*pair) for pair in before]).sum() + nn.functional.l1_loss(*last)
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "mlp": lambda width: pr.models.MLP(SHAPE, SHAPE, width=width),
+    "prcgan": Adversaries,
+    "cascade": lambda width: pr.models.Cascade(SHAPE, SHAPE, width=width),
+}
+LOSSES = {"mlp": squared, "prcgan": adversarial, "cascade": staged}
+
+
+def settings_of(name: str, context: Context) -> Settings:
+    """Everything that tells one training from another."""
+    config = context.config
+    common = {key: config[key] for key in ("seed", "images", "held_out")}
+    return {**common, **config["networks"][name], "bfloat16": context.bfloat16}
+
+
+def trained(name: str, context: Context) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of this name, trained if it was not yet, and what that took."""
+    settings = settings_of(name, context)
+
+    def data() -> tuple[Patterns, Patterns]:
+        images = images_of(pr.datasets.mnist(context.mnist), settings["images"])
+        training, validation = images.split([len(images) - settings["held_out"], settings["held_out"]])
+        return Patterns(training, measure), Patterns(validation, measure)
+
+    network = NETWORKS[name]
+    return trained_once(lambda: network(settings["width"]), LOSSES[name], data, settings, context.folder / name)
+
+
+def train(name: str, context: Context) -> None:
+    """Train the network of this name, for another process to find."""
+    trained(name, context)
+
+
+# --- the protocol -----------------------------------------------------------------------------------------------------
+
+
+def computed_once(folder: Path, settings: Settings, compute: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    """What `compute` gives with these settings, and the seconds it took; from the folder if it was done before."""
+    found = finished(folder, settings)
+    if found is None:
+        began = time.perf_counter()
+        result = compute()
+        found = {"seconds": time.perf_counter() - began}
+        save_array(folder / "estimates.npy", result)
+        finish(folder, settings, found)
+    return torch.from_numpy(np.load(folder / "estimates.npy")), found["seconds"]
+
+
+def solve(intensities: Tensor, settings: Settings, solver: Callable[..., Any]) -> Tensor:
+    """Estimates of all starts of a classical algorithm, (starts, N, 28, 28)."""
+    algorithm = solver(settings["iterations"], beta=settings["beta"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*starts.*")  # that starts disagree is what the rows tell
+        result = algorithm(intensities, constraint="nonnegative", starts=settings["starts"])
+    return result.objs.transpose(0, 1).contiguous()
+
+
+def searched(net: nn.Module, intensities: Tensor, search: Settings) -> Tensor:
+    """The estimates of PRCGAN*, some items at a time."""
+    assert isinstance(net, Adversaries)
+    find = partial(pr.models.latent_optimize, net.generator, steps=search["steps"], lr=search["lr"])
+    return torch.cat([find(part) for part in intensities.split(256)])
+
+
+def run(context: Context) -> Result:
+    """Classical solvers, networks, and networks that are adapted to each pattern."""
+    config = context.config
+    run_all(train, [(name, context) for name in NETWORKS], context.jobs)
+    objects = images_of(pr.datasets.mnist(context.mnist, train=False), config["test_images"])
+    intensities = measure(objects)
+    rows: list[Row] = []
+    arrays = {"truth": shown(objects[:SHOWN], objects[:SHOWN], SHAPE)}
+
+    def add(system: str, kind: str, runs: Tensor, seconds: float, **about: Any) -> None:
+        """Enter the runs (K, N, 28, 28) of a system on the first N test images."""
+        count = runs.shape[1]
+        obj, intensity = objects[:count], intensities[:count]
+        raw = pr.metrics.mse(runs, obj.expand_as(runs), align=False)
+        raw_ssim = pr.metrics.ssim(runs, obj.expand_as(runs), align=False, data_range=1.0)
+        about = {"raw_mse": round(raw.item(), 5), "raw_ssim": round(raw_ssim.item(), 4), "test_images": count, **about}
+        rows.append(row(system, kind, runs, obj, intensity, seconds=seconds, **about))
+        arrays[system] = shown(best_by_residual(runs, intensity)[:SHOWN], obj[:SHOWN], SHAPE)
+
+    classical = config["classical"]
+    for solver in (pr.solvers.HIO, pr.solvers.RAAR):
+        name, beta = solver.__name__, classical[solver.__name__]
+        settings = {"iterations": classical["iterations"], "starts": classical["starts"], "beta": beta}
+        settings["test_images"] = len(objects)
+
+        estimates, seconds = computed_once(
+            context.folder / name, settings, partial(solve, intensities, settings, solver)
+        )
+        add(f"{name} ({beta}), {classical['iterations']} iterations", "classical", estimates, seconds)
+
+    nets: dict[str, nn.Module] = {}
+    for name, title in (("mlp", "MLP"), ("prcgan", "PRCGAN"), ("cascade", "Cascade")):
+        nets[name], took = trained(name, context)
+        estimate(nets[name], intensities[:32], context.bfloat16)  # the first call is slower
+        began = time.perf_counter()
+        estimates = estimate(nets[name], intensities, context.bfloat16)
+        add(title, "learned", estimates[None], time.perf_counter() - began, **took)
+
+    for search in config["search"]:
+        settings = {**settings_of("prcgan", context), "search": search}
+        part, folder = intensities[: search["images"]], context.folder / f"prcgan_{search['steps']}"
+        estimates, seconds = computed_once(folder, settings, partial(searched, nets["prcgan"], part, search))
+        add(f"PRCGAN*, {search['steps']} steps", "learned", estimates[None], seconds)
+
+    tuning = config["finetune"]
+    settings, part = {**settings_of("mlp", context), "finetune": tuning}, intensities[: tuning["images"]]
+    adapt = partial(pr.models.finetune, nets["mlp"], part, steps=tuning["steps"], lr=tuning["lr"])
+    estimates, seconds = computed_once(context.folder / "finetune", settings, adapt)
+    add(f"MLP, the first {len(part)} images", "learned", estimate(nets["mlp"], part)[None], 0.0)
+    add(f"MLP, fine-tuned for {tuning['steps']} steps", "learned", estimates[None], seconds)
+    budget = {"images": config["images"] - config["held_out"], "networks": config["networks"]}
+    return Result(rows, config["seed"], budget, arrays)
