@@ -125,6 +125,38 @@ def test_unrolled_learns_to_beat_the_same_iterations_of_its_algorithm() -> None:
     assert (net.beta != 0.9).all()
 
 
+@pytest.mark.parametrize("channels", [0, 3])
+def test_stages_are_estimates_of_their_own_that_end_in_that_of_a_call(channels: int) -> None:
+    torch.manual_seed(0)
+    net = Unrolled((4, 5), (8, 9), stages=3, iterations=2, channels=channels).double()
+    for network in net.networks:
+        nn.init.normal_(network[2].weight)
+    intensity, init = torch.rand(2, 8, 9).double(), torch.rand(2, 4, 5).double()
+    estimates = net.estimates(intensity, init)
+    torch.testing.assert_close(estimates[-1], net(intensity, init))
+    first = Unrolled((4, 5), (8, 9), stages=1, iterations=2, channels=channels).double()
+    own = {name: value for name, value in net.state_dict().items() if not name.startswith(("networks.1", "networks.2"))}
+    first.load_state_dict({**own, "beta": net.beta.detach()[:1]})
+    torch.testing.assert_close(estimates[0], first(intensity, init))
+    (gradient,) = torch.autograd.grad(estimates[1].sum(), net.beta)
+    assert (gradient != 0).tolist() == [False, True, False]
+
+
+def test_unrolled_learns_stage_by_stage() -> None:
+    torch.manual_seed(0)
+    obj, test = spots(64), spots(64)
+    net = Unrolled((8, 8), (16, 16), algorithm="raar", stages=3, iterations=4, channels=8)
+    intensity, unseen = fourier_intensity(obj, (16, 16)), fourier_intensity(test, (16, 16))
+    before = passive_loss(net(unseen), unseen).item()
+    fit(
+        net.parameters(),
+        25,
+        1e-2,
+        lambda: passive_loss(net.estimates(intensity), intensity.expand(3, *intensity.shape)),
+    )
+    assert passive_loss(net(unseen), unseen).item() < 0.8 * before
+
+
 @pytest.mark.parametrize(
     ("sees", "output"), [("approximant", "phase"), ("intensity", "phase"), ("approximant", "real")]
 )

@@ -102,9 +102,33 @@ class Unrolled(Model):
 
     def forward(self, intensity: Tensor, init: Tensor | None = None) -> Tensor:
         """The estimate: (*, m1..md) -> (*, n1..nd)."""
+        return self._run(intensity, init, apart=False)[-1]
+
+    def estimates(self, intensity: Tensor, init: Tensor | None = None) -> Tensor:
+        """The estimate of each stage, through which no gradient runs into the stages before it.
+
+        The gradient through all stages grows with every iteration, a million times after a few tens. Trained on the
+        mean of these estimates' losses, each stage learns to make the best of what it is given.
+
+        Args:
+            intensity: Measured intensity.
+            init: As for a call.
+
+        Shape:
+            - intensity: (*, m1..md)
+            - output: (stages, *, n1..nd)
+
+        Returns:
+            Real or complex tensor; its last entry is what a call gives.
+        """
+        return torch.stack(self._run(intensity, init, apart=True))
+
+    def _run(self, intensity: Tensor, init: Tensor | None, apart: bool) -> list[Tensor]:
+        """The estimates of all stages."""
         where, d = type(self).__name__, len(self.fourier_shape)
         items = as_items(where, intensity, self.fourier_shape, self.beta)
         batch = intensity.shape[:-d]
+        found = []
         with torch.autocast(intensity.device.type, enabled=False):
             seen, scale = normalised(items, volume(self.object_shape), "real")
             data = MagnitudeConstraint(sqrt(seen), real=self.constraint != "complex", ndim=d)
@@ -112,13 +136,16 @@ class Unrolled(Model):
             x = self._first(items) if init is None else self._given(where, init, batch, scale)
             x = _fft.pad(x, self.fourier_shape)
             for k, beta in enumerate(self.beta.to(items.dtype)):
+                if apart and k:
+                    x = x.detach()
                 for _ in range(self.iterations):
                     x = self._iterate(x, data.project(x), known, beta)
                 estimate = known.project(data.project(x))
                 if len(self.networks):
                     change = self._change(k, estimate)
                     x, estimate = x + change, known.project(estimate + change)
-        return times(_fft.crop(estimate, self.object_shape), scale).reshape(*batch, *self.object_shape)
+                found.append(times(_fft.crop(estimate, self.object_shape), scale).reshape(*batch, *self.object_shape))
+        return found
 
     def _iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, beta: Tensor) -> Tensor:
         """One iteration, with p the projection of x on the data."""
@@ -146,7 +173,9 @@ class Unrolled(Model):
         _checks.same_device(where, init=init, network=self.beta)
         shapes = ((*batch, *self.object_shape), (*batch, *self.fourier_shape))
         if tuple(init.shape) not in shapes:
-            _checks.fail(where, f"init must have the shape {shapes[0]} or {shapes[1]}, got {tuple(init.shape)}")
+            _checks.fail(
+                where, f"init must have the shape {shapes[0]} or {shapes[1]}, got {tuple(init.shape)}", "Pad or crop it"
+            )
         if init.is_complex() and self.constraint != "complex":
             fix = "Use init.real"
             _checks.fail(
