@@ -380,6 +380,18 @@ def trained_once(
     return net.eval(), took
 
 
+def computed_once(folder: Path, settings: Settings, compute: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    """What `compute` gives with these settings, and the seconds it took; from the folder if it was done before."""
+    found = finished(folder, settings)
+    if found is None:
+        began = time.perf_counter()
+        result = compute()
+        found = {"seconds": time.perf_counter() - began}
+        save_array(folder / "estimates.npy", result)
+        finish(folder, settings, found)
+    return torch.from_numpy(np.load(folder / "estimates.npy")), found["seconds"]
+
+
 def save_array(path: Path, array: Tensor) -> None:
     """Write a tensor as NumPy's file."""
 

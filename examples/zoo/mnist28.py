@@ -13,16 +13,14 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import phaseret as pr
 from paper.experiment import Context, Result, Row
-from training import Patterns, Settings, estimate, finish, finished, images_of, run_all, save_array, trained_once
+from training import Patterns, Settings, computed_once, estimate, images_of, run_all, trained_once
 from zoo.scoring import best_by_residual, row, shown
 
 SHAPE = (28, 28)
@@ -119,18 +117,6 @@ def train(name: str, context: Context) -> None:
 
 
 # --- the protocol -----------------------------------------------------------------------------------------------------
-
-
-def computed_once(folder: Path, settings: Settings, compute: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """What `compute` gives with these settings, and the seconds it took; from the folder if it was done before."""
-    found = finished(folder, settings)
-    if found is None:
-        began = time.perf_counter()
-        result = compute()
-        found = {"seconds": time.perf_counter() - began}
-        save_array(folder / "estimates.npy", result)
-        finish(folder, settings, found)
-    return torch.from_numpy(np.load(folder / "estimates.npy")), found["seconds"]
 
 
 def solve(intensities: Tensor, settings: Settings, solver: Callable[..., Any]) -> Tensor:
