@@ -1,0 +1,336 @@
+r"""Natural images of 128 x 128 pixels under the noise of prDeep: denoising and deep iterative reconstruction.
+
+The data are :math:`\max(0, |z|^2 + \alpha |z| N(0, 1))` with :math:`\alpha` = 2, 3, 4, where z is the Fourier transform
+of an image with values from 0 to 255, padded with zeros to 256 x 256.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import phaseret as pr
+from paper.experiment import Context, Result, Row
+from training import Patterns, Settings, finish, finished, save_array, trained_once
+from zoo.photographs import SIZE, TEST, TRAINING, VALIDATION, crops, test_images
+from zoo.scoring import row, shown
+
+FOURIER_SHAPE = (2 * SIZE, 2 * SIZE)
+SHOWN, SHOWN_ALPHA = 8, 3
+HELD_OUT = 10  # one image of so many chooses the best epoch
+SETTLE = 50  # iterations of error reduction
+TRAINING_SEED = 1000  # the solver's starts for training images are others than for test images
+
+
+def measured(images: Tensor, alpha: float, seed: int) -> Tensor:
+    r"""Intensities of images between 0 and 1 with the source's noise for images between 0 and 255.
+
+    The source's transform is the orthonormal one of the padded image times :math:`\sqrt{n/m}`, the root of image over
+    data pixels (its demo script, and the code of those who repeated it): here 1/2. What it measures is
+    :math:`|z/2|^2 + \alpha |z/2| N` with the orthonormal z; in the units of :math:`|z|^2` that is four times as much,
+    :math:`|z|^2 + 2 \alpha |z| N`, and for images between 0 and 1 the factor is :math:`2 \alpha / 255`.
+    """
+    factor = (np.prod(FOURIER_SHAPE) / images[0].numel()) ** 0.5
+    generator = torch.Generator().manual_seed(seed)
+    noise_free = pr.operators.fourier_intensity(images, FOURIER_SHAPE)
+    return pr.noise.alpha_noise(noise_free, alpha=factor * alpha / 255, generator=generator)
+
+
+def once(solve: Callable[[], Tensor], settings: Settings, folder: Path) -> tuple[Tensor, float]:
+    """Estimates, and the seconds that they took; computed if they were not yet with these settings."""
+    took = finished(folder, settings)
+    if took is None:
+        began = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*starts.*")  # what it says of single patterns is what is measured here
+            save_array(folder / "estimates.npy", solve())
+        took = finish(folder, settings, {"seconds": time.perf_counter() - began})
+    return torch.from_numpy(np.load(folder / "estimates.npy")), took["seconds"]
+
+
+# --- classical --------------------------------------------------------------------------------------------------------
+
+
+def solved(schedule: str, intensities: Tensor, **options: Any) -> pr.solvers.Reconstruction:
+    """A classical solver, told the box and that images are not negative."""
+    box = torch.ones(SIZE, SIZE, dtype=torch.bool)
+    return pr.solvers.reconstruct(
+        intensities, schedule=schedule, support=box, constraint="nonnegative", check_every=50, **options
+    )
+
+
+def from_best(intensities: Tensor, starts: int, first: int, iterations: int, seed: int = 0) -> Tensor:
+    """HIO as the source starts it: the best of several short runs by its residual, continued."""
+    best = solved(f"hio:{first}", intensities, starts=starts, seed=seed).obj
+    return solved(f"hio:{iterations}", intensities, starts=1, init=best).obj
+
+
+# --- the denoiser -----------------------------------------------------------------------------------------------------
+
+
+class Noisy(Patterns):
+    """Clean images, and (noisy images, standard deviations), drawn from seed, epoch and index alone.
+
+    Args:
+        images: (N, n1, n2) clean ones.
+        largest: The standard deviations are uniform up to it.
+        seed: Of the noise.
+        renewed: Draw it anew in each epoch.
+    """
+
+    def __init__(self, images: Tensor, largest: float, seed: int, renewed: bool) -> None:
+        super().__init__(images, lambda objects: objects)
+        self.largest, self.seed, self.renewed, self.epoch = largest, seed, renewed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch if self.renewed else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        clean = self.objects[index]
+        generator = torch.Generator().manual_seed((self.seed * 1009 + self.epoch) * len(self) + index[0])
+        sigma = self.largest * torch.rand(len(clean), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        return clean, (clean + sigma[:, None, None] * noise, sigma)
+
+
+def denoising(net: nn.Module, clean: Tensor, seen: Any) -> Tensor:
+    """The denoised image is compared with the clean one."""
+    noisy, sigma = seen
+    return nn.functional.mse_loss(net(noisy, sigma), clean)
+
+
+def denoiser(settings: Settings, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained denoiser, and what its training took."""
+
+    def network() -> nn.Module:
+        return pr.models.DnCNN(depth=settings["depth"], channels=settings["channels"], noise_map=True)
+
+    def data() -> tuple[Patterns, Patterns]:
+        seed, count, size, largest = (settings[name] for name in ("seed", "patches", "size", "sigma"))
+        training = crops(TRAINING, count, size, seed)
+        validation = crops(VALIDATION, max(1, count // 50), size, seed + 1)
+        return Noisy(training, largest / 255, seed, True), Noisy(validation, largest / 255, seed + 1, False)
+
+    return trained_once(network, denoising, data, settings, folder)
+
+
+# --- deep iterative reconstruction ------------------------------------------------------------------------------------
+
+
+class Refiner(nn.Module):
+    """A small U-Net that subtracts the artefacts of an estimate: (N, n1, n2) with sizes that 4 divides -> the same."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        before = (1, *channels[:-1])
+        self.down = nn.ModuleList(map(_twice, before, channels))
+        self.up = nn.ModuleList(map(_twice, map(sum, pairwise(channels)), channels[:-1]))
+        self.last = nn.Conv2d(channels[0], 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The estimate without its artefacts."""
+        features, skipped = x[:, None], []
+        for level, convolutions in enumerate(self.down):
+            features = convolutions(nn.functional.max_pool2d(features, 2) if level else features)
+            skipped.append(features)
+        for convolutions, skip in zip(reversed(self.up), skipped[-2::-1], strict=True):
+            features = nn.functional.interpolate(features, scale_factor=2.0)
+            features = convolutions(torch.cat([features, skip], 1))
+        return x - self.last(features)[:, 0].to(x.dtype)
+
+
+def _twice(before: int, after: int) -> nn.Sequential:
+    """Two convolutions over 3 pixels, each with normalisation and ReLU."""
+    layers: list[nn.Module] = []
+    for width in (before, after):
+        layers += [nn.Conv2d(width, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def refining(net: nn.Module, image: Tensor, seen: Tensor) -> Tensor:
+    """What the network makes of a solver's estimate is compared with the image."""
+    return nn.functional.mse_loss(net(seen), image)
+
+
+def pairs(images: Tensor, estimates: Tensor) -> tuple[Patterns, Patterns]:
+    """Estimates, turned and shifted onto their images, in all orientations: to train on, and to choose the epoch."""
+    onto = pr.symmetry.align(estimates, images, fourier_shape=FOURIER_SHAPE).aligned
+    held_out = torch.arange(len(images)) % HELD_OUT == 0
+
+    def part(chosen: Tensor) -> Patterns:
+        return Patterns(turned(images[chosen]), lambda objects: objects, turned(onto[chosen]))
+
+    return part(~held_out), part(held_out)
+
+
+def turned(images: Tensor) -> Tensor:
+    """The images in all eight orientations."""
+    return torch.cat([x.rot90(quarter, (-2, -1)) for x in (images, images.flip(-1)) for quarter in range(4)])
+
+
+def refinement(
+    settings: Settings, first: Callable[[Tensor], Tensor], networks: Sequence[nn.Module]
+) -> pr.models.IterativeRefinement:
+    """HIO, network, HIO, network: the whole, or its first stage if there is one network."""
+
+    def second(intensities: Tensor, init: Tensor) -> Tensor:
+        return solved(f"hio:{settings['again']}", intensities, starts=1, init=init).obj
+
+    return pr.models.IterativeRefinement([first, second][: len(networks)], networks)
+
+
+def refiners(settings: Settings, solver: Settings, folder: Path) -> tuple[list[nn.Module], list[dict[str, Any]]]:
+    """The networks, each trained on what comes before it, and what their trainings took."""
+    seed, alphas = settings["seed"], settings["alphas"]
+    images = crops(TRAINING, settings["images"], SIZE, seed + 2)
+    parts = images.tensor_split(len(alphas))
+    intensities = torch.cat([measured(*pair, seed + 2) for pair in zip(parts, alphas, strict=True)])
+    start = {**solver, **settings["solver"], "seed": TRAINING_SEED}
+    about = {"solver": start, "images": len(images), "alphas": alphas, "seed": seed}
+    estimates, _ = once(lambda: from_best(intensities, **start), about, folder / "solved")
+    networks: list[nn.Module] = []
+    took: list[dict[str, Any]] = []
+    for stage in (0, 1):
+        about = {**settings, "stage": stage, "again": stage * settings["again"]}
+        known = refinement(settings, lambda data: estimates, [*networks, nn.Identity()])
+        inputs, _ = once(partial(known.before, intensities, stage), about, folder / f"before{stage}")
+        net, cost = trained_once(
+            partial(Refiner, settings["channels"]),
+            refining,
+            partial(pairs, images, inputs),
+            about,
+            folder / f"network{stage}",
+        )
+        networks.append(net)
+        took.append(cost)
+    return networks, took
+
+
+# --- the protocol -----------------------------------------------------------------------------------------------------
+
+
+def scored(
+    context: Context, alpha: float, objects: Tensor, clean: nn.Module, networks: Sequence[nn.Module]
+) -> tuple[list[Row], dict[str, Tensor]]:
+    """The rows of one level of the noise, and the estimates of all systems."""
+    config, solver = context.config, context.config["solver"]
+    intensities = measured(objects, alpha, config["seed"])
+
+    def found(name: str, solve: Callable[[], Tensor], **settings: Any) -> tuple[Tensor, float]:
+        about = {"alpha": alpha, "images": len(objects), "seed": config["seed"], "bfloat16": context.bfloat16}
+        return once(solve, {**about, "solver": solver, **settings}, context.folder / f"alpha{alpha}" / name)
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=context.bfloat16):
+            return clean(x, sigma)
+
+    def singles() -> Tensor:
+        runs = [
+            solved(f"hio:{solver['iterations']}", intensities, starts=1, seed=seed) for seed in range(config["runs"])
+        ]
+        return torch.stack([run.obj for run in runs])
+
+    def refined(stages: int) -> Tensor:
+        with torch.no_grad(), torch.autocast(intensities.device.type, torch.bfloat16, enabled=context.bfloat16):
+            return refinement(config["refinement"], lambda _: start, networks[:stages])(intensities)
+
+    single, single_time = found("single", singles, runs=config["runs"])
+    start, time = found("start", lambda: from_best(intensities, **solver))
+    settled, settled_time = found("settled", lambda: solved(f"er:{SETTLE}", intensities, starts=1, init=start).obj)
+    raar, raar_time = found("raar", lambda: solved(intensities=intensities, **config["raar"]).obj, raar=config["raar"])
+    options = {**config["prdeep"], "lam": config["prdeep"]["lam"] * alpha**2}
+    options["sigmas"] = [sigma / 255 for sigma in options["sigmas"]]
+    red, red_time = found(
+        "prdeep",
+        lambda: pr.models.prdeep(intensities, denoise, init=start, **options),
+        prdeep=options,
+        denoiser=config["denoiser"],
+    )
+    one, one_time = found("refined1", lambda: refined(1), refinement=config["refinement"])
+    two, two_time = found("refined2", lambda: refined(2), refinement=config["refinement"])
+    hio = solver["starts"] * solver["first"] + solver["iterations"]
+    again = config["refinement"]["again"]
+    raar_steps = config["raar"]["starts"] * pr.solvers.Recipe(config["raar"]["schedule"]).n_iter
+    steps = len(options["sigmas"]) * options["iterations"]
+    rows = [
+        row(
+            system,
+            kind,
+            runs,
+            objects,
+            intensities,
+            seconds=seconds,
+            alpha=alpha,
+            solver_iterations=n,
+            denoisings=calls,
+        )
+        for system, kind, runs, seconds, n, calls in (
+            ("HIO", "classical", single, single_time, config["runs"] * solver["iterations"], 0),
+            ("HIO from the best of 50", "classical", start[None], time, hio, 0),
+            ("HIO from the best of 50, ER", "classical", settled[None], time + settled_time, hio + SETTLE, 0),
+            ("RAAR, ER", "classical", raar[None], raar_time, raar_steps, 0),
+            ("prDeep", "learned", red[None], time + red_time, hio + steps, steps),
+            ("HIO, network", "learned", one[None], time + one_time, hio, 1),
+            ("HIO, network, HIO, network", "learned", two[None], time + two_time, hio + again, 2),
+        )
+    ]
+    for line in rows:
+        line["over_hio_db"] = round(line["aligned_psnr"] - rows[1]["aligned_psnr"], 2)
+    estimates = (single[0], start, settled, raar, red, one, two)
+    return rows, {line["system"]: x for line, x in zip(rows, estimates, strict=True)}
+
+
+def write_weights(clean: nn.Module, objects: Tensor, context: Context) -> None:
+    """The denoiser as a file, with what it does to the test images."""
+    metrics = {}
+    for sigma in (10, 25, 50):
+        noise = torch.randn(objects.shape, generator=torch.Generator().manual_seed(sigma))
+        noisy = objects + sigma / 255 * noise
+        with torch.no_grad():
+            decibels = (pr.metrics.psnr(x, objects, align=False) for x in (noisy, clean(noisy, sigma / 255)))
+        metrics[f"psnr_sigma_{sigma}"] = dict(
+            zip(("noisy", "denoised"), (round(float(x), 2) for x in decibels), strict=True)
+        )
+    card = {
+        "data": f"squares of {', '.join(dict.fromkeys(TRAINING))} of scikit-image, scikit-learn (china: CC BY 2.0, "
+        f"danielbuechele) and matplotlib, at several scales; settings {context.config['denoiser']}",
+        "command": "python examples/leaderboard.py natural128",
+        "metrics": {"test_images": f"{len(objects)} of {', '.join(TEST)}, 128 x 128, values from 0 to 1", **metrics},
+        "licence": "BSD-3-Clause",
+    }
+    pr.models.save(clean, context.folder / "dncnn.safetensors", card=card, overwrite=True)
+
+
+def run(context: Context) -> Result:
+    """Train the denoiser and the networks; every system at every level of the noise."""
+    config = context.config
+    common = {"seed": config["seed"], "bfloat16": context.bfloat16}
+    clean, cost = denoiser({**config["denoiser"], **common}, context.folder / "denoiser")
+    settings = {**config["refinement"], **common, "alphas": config["alphas"]}
+    networks, costs = refiners(settings, config["solver"], context.folder / "refinement")
+    objects = test_images(config["test_images"])
+    write_weights(clean, objects, context)
+    rows: list[Row] = []
+    arrays = {"truth": shown(objects[:SHOWN], objects[:SHOWN], None, symmetric=False)}
+    for alpha in config["alphas"]:
+        found, estimates = scored(context, alpha, objects, clean, networks)
+        rows += found
+        if alpha == SHOWN_ALPHA:
+            arrays |= {name: shown(x[:SHOWN], objects[:SHOWN], FOURIER_SHAPE) for name, x in estimates.items()}
+    budget = {
+        "test_images": len(objects),
+        "denoiser_patches": cost["training_images"] * cost["epochs"],
+        "denoiser_parameters": cost["parameters"],
+        "refinement_images": config["refinement"]["images"],
+        "refinement_parameters": costs[0]["parameters"],
+    }
+    return Result(rows, config["seed"], budget, arrays)
