@@ -38,12 +38,12 @@ def measure(objects: Tensor) -> Tensor:
 
 
 class Adversaries(nn.Module):
-    """The two networks of PRCGAN; as a network from intensities to estimates it is the generator."""
+    """The two networks of PRCGAN, the second half as wide; from intensities to estimates it is the generator."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.generator = pr.models.PRCGANGenerator(SHAPE, SHAPE, width=width)
-        self.discriminator = pr.models.PRCGANDiscriminator(SHAPE, SHAPE, width=width)
+        self.discriminator = pr.models.PRCGANDiscriminator(SHAPE, SHAPE, width=width // 2)
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The estimate without a latent variable."""
