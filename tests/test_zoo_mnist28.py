@@ -1,0 +1,98 @@
+"""The leaderboard's protocol mnist28, tiny: what each system claims to do, it does."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import phaseret as pr
+
+pytest.importorskip("lightning")
+pytest.importorskip("skimage")
+pytestmark = pytest.mark.filterwarnings("default")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NETWORK = {"width": 64, "epochs": 3, "batch_size": 50, "learning_rate": 0.003}
+CONFIG = {
+    "seed": 0,
+    "images": 600,
+    "held_out": 100,
+    "test_images": 20,
+    "networks": {"mlp": NETWORK, "prcgan": NETWORK, "cascade": NETWORK},
+    "search": [{"steps": 5, "lr": 0.3, "images": 20}],
+    "finetune": {"steps": 5, "lr": 0.001, "images": 10},
+    "classical": {"iterations": 30, "starts": 2, "HIO": 0.8, "RAAR": 0.87},
+}
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+
+
+def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import training
+    from paper.experiment import Context
+    from zoo import mnist28
+
+    data = os.environ.get("PHASERET_DATA_DIR")
+    monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))  # slow where a package's text is read
+    context = Context(CONFIG, None if data is None else Path(data), tmp_path)
+    first = mnist28.run(context)
+    rows = {row["system"]: row for row in first.rows}
+    misfit = {system: row["relative_magnitude_error"] for system, row in rows.items()}
+    assert misfit["PRCGAN*, 5 steps"] < misfit["PRCGAN"]
+    assert misfit["MLP, fine-tuned for 5 steps"] < misfit["MLP, the first 10 images"]
+    assert max(misfit["HIO (0.8), 30 iterations"], misfit["RAAR (0.87), 30 iterations"]) < 0.2 * misfit["MLP"]
+    assert [row["runs"] for row in first.rows] == [2, 2, 1, 1, 1, 1, 1, 1]
+    for row in first.rows:
+        assert row["aligned_mse"] <= row["raw_mse"]
+        assert row["test_images"] == (10 if "10 images" in row["system"] or "fine-tuned" in row["system"] else 20)
+    monkeypatch.setattr(training, "fit", None)  # nothing is trained or searched again
+    monkeypatch.setattr(training, "save_array", None)
+    again = mnist28.run(context)
+    for row in (*first.rows, *again.rows):
+        del row["seconds_per_image"]
+    assert again.rows == first.rows
+
+
+def test_data_do_not_tell_cyclic_copies_apart() -> None:
+    from zoo.mnist28 import measure
+
+    obj = torch.rand(3, 28, 28)
+    for copy in (obj.roll((5, -3), (1, 2)), obj.flip(1, 2)):
+        torch.testing.assert_close(measure(copy), measure(obj))
+
+
+def gradients(value: torch.Tensor, net: nn.Module) -> dict[str, Any]:
+    parameters = dict(net.named_parameters())
+    return dict(zip(parameters, torch.autograd.grad(value, list(parameters.values())), strict=True))
+
+
+def test_each_adversary_has_gradients_of_its_own_loss_only() -> None:
+    """By two losses with all gradients, as two optimisers would use them."""
+    from zoo.mnist28 import LATENT, Adversaries, adversarial, measure
+
+    obj = torch.rand(6, 28, 28)
+    intensity, net = measure(obj), Adversaries(width=8).double()
+    obj, intensity = obj.double(), intensity.double()
+    torch.manual_seed(1)
+    both = gradients(adversarial(net, obj, intensity), net)
+    torch.manual_seed(1)
+    estimates = net.generator(intensity, LATENT * torch.randn_like(intensity))
+    believed = net.discriminator(estimates, intensity).sigmoid()
+    generator = -believed.log().mean() + 1e3 * (estimates - obj).abs().mean()
+    for name, expected in gradients(generator, net.generator).items():
+        torch.testing.assert_close(both[f"generator.{name}"], expected)
+    true = net.discriminator(obj, intensity).sigmoid()
+    false = net.discriminator(estimates.detach(), intensity).sigmoid()
+    discriminator = -(true.log() + (1 - false).log()).mean() / 2
+    for name, expected in gradients(discriminator, net.discriminator).items():
+        torch.testing.assert_close(both[f"discriminator.{name}"], expected)
