@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 import phaseret as pr
-from phaseret.cli import _main, _reconstruct, main
+from phaseret.cli import _main, main
 
 pytest.importorskip("h5py")
 
@@ -339,7 +340,7 @@ def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.Captur
     stack[3] = 0
     np.save("holes.npy", stack)
     said = fails('reconstruct holes.npy --ndim 2 --block 2 --support 3,3 --schedule "er:2" -o r.h5', capsys)
-    assert "error: patterns 2 to 3: intensity must hold a value above 0 in every pattern, got" in said
+    assert "error: patterns 2 to 3: FILE must hold a value above 0 in every pattern, got" in said
 
 
 def port() -> int:
@@ -384,8 +385,8 @@ def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: py
     assert "Traceback" not in err
     said = err.splitlines()[-1]
     assert said.startswith("phaseret reconstruct: error: a process was lost or stopped ("), err
-    assert "; not finished: process 1 of 2; 4 of 5 blocks are kept in r.h5.parts. The same command again" in said
-    assert listing(folder / "r.h5.parts") == {f"00000{i}.npz" for i in (0, 1, 2, 4)} | {"run.json"}
+    assert "; lost: process 1 of 2; 4 of 5 blocks are kept in r.h5.parts. The same command again" in said
+    assert listing(folder / "r.h5.parts") == {f"00000{i}.npz" for i in (0, 1, 2, 4)} | {"run.json", "process-1"}
 
     both = processes(line, 2)
     said = [process.communicate(timeout=120) for process in both]
@@ -399,9 +400,27 @@ def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: py
             assert torch.equal(pr.io.load_reconstruction("r.h5")[name], value), name
 
 
-def test_a_process_that_is_asked_to_end_says_how_far_it_came() -> None:
-    with pytest.raises(_reconstruct._LostProcess, match="asked to end"):
-        _reconstruct._stop(15, None)
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+def test_a_process_that_is_asked_to_end_names_the_one_that_was_lost(folder: Path) -> None:
+    """As under torchrun: the second process is killed, then the first, with blocks left to do, is told to end."""
+    code = (
+        "import pathlib, signal, time, phaseret\n"
+        "def lose(*args, **options):\n"
+        "    if os.environ['RANK'] == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    pathlib.Path('busy').touch()\n"
+        "    time.sleep(60)\n"
+        "phaseret.solvers.reconstruct = lose"
+    )
+    first, second = processes(f"reconstruct stack.h5 {QUICK} --block 1 -o r.h5", 2, code)
+    assert second.wait(timeout=120) == -9
+    while first.poll() is None and not (folder / "busy").exists():
+        time.sleep(0.1)
+    first.terminate()
+    out, err = first.communicate(timeout=60)
+    second.communicate()
+    assert (first.returncode, out) == (1, ""), err
+    assert "a process was lost or stopped (asked to end); lost: process 1 of 2; 0 of 5 blocks are kept" in err
+    assert err.count("\n") == 1
 
 
 # --- compare ---------------------------------------------------------------------------------------------------------
@@ -479,10 +498,13 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("info none.h5", "phaseret info: error: path must name a file, got 'none.h5', which does not"),
-        ("info text", "path must name a file of a known kind, got 'text'"),
+        ("info none.h5", "phaseret info: error: FILE must name a file, got 'none.h5', which does not exist. Look"),
+        ("info dir", "FILE must name a file, got the folder 'dir'. Name a file in it."),
+        ("info empty.h5", "FILE must name a file with data, got 'empty.h5', which is empty. Write or copy it again."),
+        ("info text", "FILE must name a file of a known kind, got 'text'"),
         ("info cut.h5", "cut.h5 must be a whole HDF5 file, got the error: "),
-        ("info evil.npy", "path must name a file without pickled Python objects, got 'evil.npy'"),
+        ("info evil.npz", "FILE must name a file without pickled Python objects, got 'evil.npz'"),
+        ("info evil.npy", "FILE must name a file without pickled Python objects, got 'evil.npy'"),
         (
             "info stack.npy",
             "error: --ndim must be given for 'data' of stack.npy with the shape (5, 10, 9). Use --ndim 2 for",
@@ -493,24 +515,42 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("info masked.npz", "--mask-is must say what the non-zero pixels of 'mask' of masked.npz are. Pass --mask-is "),
         ("info pattern.h5 --center 99,0", "center must be a pixel inside the frame (24, 20), got (99, 0)"),
         ("info pattern.h5 --mask stack.npy", "mask must have the shape (24, 20)"),
-        ("info negative.npy", "intensity must hold a measured pixel in every pattern, got none"),
-        ("info zero.npy", "intensity must hold a value above 0 in every pattern, got none"),
+        ("info negative.npy", "FILE must hold a measured pixel in every pattern, got none"),
+        ("info nan.npy", "got none. Look at FILE::KEY, and at --mask or --bad-pixels if given."),
+        ("info pattern.h5 --mask none.npy", "--mask must name a file, got 'none.npy', which does not exist"),
+        ("info pattern.h5 --mask nothing.npy", "--mask must hold a measured pixel in every pattern, got none"),
+        ("info pattern.h5 --bad-pixels none.npy", "--bad-pixels must name a file, got 'none.npy', which does not"),
+        ("info pattern.h5 --bad-pixels zero.npy", "--bad-pixels must have the shape (24, 20), that of the intensity"),
+        ("info pattern.h5 --index 0", "--index must be left out for a single pattern of shape (24, 20), got 0. Only a"),
+        ("info stack.h5 --index 9:", "--index must lie in a stack of 5, got 9:. Count from 0 to 4."),
+        ("info complex.npy", "must hold one real number per pixel, got complex64. Name another array as FILE::KEY."),
+        ("info zero.npy", "FILE must hold a value above 0 in every pattern, got none"),
         (
             "info pattern.h5 --figure old.h5",
-            "path must not exist yet, got 'old.h5'. Choose another path or use --overwrite.",
+            "--figure must not exist yet, got 'old.h5'. Choose another path or use --overwrite.",
         ),
-        ("info pattern.h5 --figure p.xyz", "the ending of path must be one of "),
+        ("info pattern.h5 --figure p.xyz", "the ending of --figure must be one of "),
         (
             "reconstruct pattern.h5 -o old.h5",
-            "phaseret reconstruct: error: path must not exist yet, got 'old",
+            "phaseret reconstruct: error: --output must not exist yet, got 'old",
         ),
-        ("reconstruct pattern.h5 -o none/r.h5", "path must lie in an existing folder, got 'none'"),
-        ("reconstruct pattern.h5 -o r.h5 --figure old.h5", "path must not exist yet, got 'old.h5'"),
+        ("reconstruct pattern.h5 -o none/r.h5", "--output must lie in an existing folder, got 'none'"),
+        ("reconstruct pattern.h5 -o /dev/full", "--output must not exist yet, got '/dev/full'"),
+        ("reconstruct pattern.h5 -o pipe.h5 --overwrite", "--output must name a file, got the device 'pipe.h5'"),
+        ("reconstruct none.h5 -o r.h5", "FILE must name a file, got 'none.h5', which does not exist"),
+        ("reconstruct negative.npy -o r.h5", "FILE must hold a measured pixel in every pattern, got none"),
+        ("reconstruct pattern.h5 -o r.h5 --init none.npy", "--init must name a file, got 'none.npy', which does"),
+        ("reconstruct pattern.h5 -o r.h5 --init zero.npy::x", "KEY in FILE::KEY must name an array of zero.npy"),
+        ("reconstruct pattern.h5 -o r.h5 --init complex.npy", "--init must have the shape (10, 9) or (12, 10, 9), got"),
+        ("reconstruct pattern.h5 -o r.h5 --support none.npy", "--support must name a file, got 'none.npy', which does"),
+        ("reconstruct pattern.h5 -o r.h5 --support 9", "--support must have 2 sizes, one for each axis of a pattern"),
+        ("reconstruct pattern.h5 -o r.h5 --support-size 999", "--support-size must be at most the 480 pixels of a"),
+        ("reconstruct pattern.h5 -o r.h5 --figure old.h5", "--figure must not exist yet, got 'old.h5'"),
         ("reconstruct pattern.h5 -o r.h5 --support zero.npy", "'data' of zero.npy must be non-zero somewhere"),
         ("reconstruct pattern.h5 -o r.h5 --support 0,3", "support must hold positive sizes, got "),
-        ("reconstruct pattern.h5 -o r.h5 --support 99,99", "reconstruct: "),
-        ("reconstruct pattern.h5 -o r.h5 --schedule dance:7", "dance"),
-        ("reconstruct pattern.h5 -o r.h5 --constraint happy", "'happy'"),
+        ("reconstruct pattern.h5 -o r.h5 --support 99,99", "--support must be at most (12, 10) for data of (24, 20)"),
+        ("reconstruct pattern.h5 -o r.h5 --schedule dance:7", "--schedule 'dance:7' must have a step at 'dance:7'"),
+        ("reconstruct pattern.h5 -o r.h5 --constraint happy", "--constraint must be one of 'complex', "),
         ("reconstruct pattern.h5 -o r.h5 --starts 0", "starts must be an integer of at least 1, got 0"),
         ("reconstruct pattern.h5 -o r.h5 --device abacus", "device must be one that works here, got 'abacus' ("),
         ("reconstruct stack.h5 -o r.h5 --index 9:", "index must lie in a stack of 5, got "),
@@ -520,22 +560,37 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "--checkpoint-every must be left out for a stack, got 9. A stack is kept by blocks: use --block.",
         ),
         ("reconstruct stack.h5 -o r.h5 --timeout 0", "timeout must be a finite number above 0, got 0.0"),
-        ("reconstruct pattern.h5 -o r.tif", "the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', got"),
-        ("reconstruct pattern.h5 -o r.h5 --figure p.xyz", "the ending of path must be one of "),
+        ("reconstruct pattern.h5 -o r.tif", "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', g"),
+        ("reconstruct pattern.h5 -o r.h5 --figure p.xyz", "the ending of --figure must be one of "),
         ("reconstruct bare.h5 -o r.h5", "Give --support or --support-size, or --constraint nonnegative."),
         ("simulate negative.npy -o r.h5", "negative.npy must be finite, non-negative and above 0 somewhere"),
         (
             "simulate complex.npy -o r.h5",
             "complex.npy must be real, got torch.complex64. Give modulus and phase as two",
         ),
-        ("simulate pattern.npy -o old.h5", "path must not exist yet, got 'old.h5'"),
+        ("simulate none.png -o r.h5", "IMAGE must name a file, got 'none.png', which does not exist"),
+        ("simulate pattern.npy -o r.h5 --phase none.png", "--phase must name a file, got 'none.png', which does not"),
+        ("simulate pattern.npy -o r.h5 --phase nan.npy --size 8,8", "nan.npy must be finite, non-negative and above 0"),
+        ("simulate pattern.npy -o r.h5 --phase nothing.npy", "nothing.npy must be finite, non-negative and above 0"),
+        (
+            "simulate pattern.npy -o r.h5 --phase good.npy",
+            "--phase must have the shape of IMAGE, (10, 9), got (24, 20)",
+        ),
+        (
+            "simulate pattern.npy -o r.h5 --fourier-shape 32",
+            "--fourier-shape must have one size for each axis of IMAGE",
+        ),
+        ("simulate pattern.npy -o r.h5 --readout -3", "--readout must be a finite number at least 0, got -3.0"),
+        ("simulate pattern.npy -o r.h5 --beam-stop -3", "--beam-stop must be a finite number at least 0, got -3.0"),
+        ("simulate pattern.npy -o r.h5 --seed -3", "--seed must be an integer of at least 0, got -3"),
+        ("simulate pattern.npy -o old.h5", "--output must not exist yet, got 'old.h5'"),
         (
             "simulate pattern.npy -o r.tif",
-            "the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'",
+            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'",
         ),
         ("simulate pattern.npy -o r.h5 --fourier-shape 12,12", "--fourier-shape must be at least (19, 17) = 2n-1"),
         ("simulate pattern.npy -o r.h5 --photons -3", "photons must be a finite number above 0, got -3.0"),
-        ("simulate pattern.npy -o r.h5 --size 3", "size must be two numbers for a picture of two axes, got (3,)"),
+        ("simulate pattern.npy -o r.h5 --size 3", "--size must be two numbers, for a picture of two axes, got (3,)"),
         (
             "simulate pattern.npy -o r.h5 --phase zero.npy",
             "zero.npy must be finite, non-negative and above 0 somewhere",
@@ -545,8 +600,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "compare bare.h5 pattern.npy",
             "bare.h5 must hold an object, got a diffraction pattern. Reconstruct it first, or",
         ),
-        ("compare pattern.npy zero.npy", "A and B must be finite, and above 0 somewhere"),
-        ("compare pattern.npy text", "path must name a file of a known kind, got 'text'"),
+        ("compare pattern.npy zero.npy", "B must be finite, and above 0 somewhere, got zero.npy"),
+        ("compare none.npy pattern.npy", "A must name a file, got 'none.npy', which does not exist"),
+        ("compare pattern.npy pattern.npy --figure old.h5", "--figure must not exist yet, got 'old.h5'"),
+        ("compare pattern.npy text", "B must name a file of a known kind, got 'text'"),
     ],
 )
 def test_whatever_is_wrong_is_one_line(
@@ -555,18 +612,26 @@ def test_whatever_is_wrong_is_one_line(
     (folder / "text").write_text("a text")
     (folder / "old.h5").write_text("precious")
     (folder / "cut.h5").write_bytes((folder / "pattern.h5").read_bytes()[:3000])
+    (folder / "empty.h5").touch()
+    (folder / "dir").mkdir()
+    os.mkfifo("pipe.h5")
     np.save("evil.npy", np.array([{}], dtype=object))
+    np.savez("evil.npz", np.array([{}], dtype=object))
+    np.save("nan.npy", np.full((8, 8), np.nan))
+    np.save("nothing.npy", np.zeros((24, 20)))
+    np.save("good.npy", np.ones((24, 20)))
     np.save("negative.npy", -np.ones((8, 8)))
     np.save("zero.npy", np.zeros((10, 9)))
     np.save("complex.npy", np.ones((4, 4), np.complex64))
     np.savez("two.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
     np.savez("masked.npz", intensity=np.ones((4, 4)), mask=np.ones((4, 4)))
     pr.io.save_intensity("bare.h5", pr.operators.fourier_intensity(digit(), (24, 20)))
-    before = {name: (folder / name).read_bytes() for name in listing(folder)}
+    names, before = listing(folder), {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     said = fails(line, capsys)
     assert message in said
-    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert after == before
+    assert "path" not in said.replace("another path", "")
+    assert listing(folder) == names
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 def test_a_colour_picture_is_no_pattern(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -622,6 +687,32 @@ def test_warnings_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str])
     assert status == 0
     assert err.startswith("phaseret reconstruct: warning: 1 of 1 reconstructions are not unique")
     assert err.count("\n") == 1
+
+
+def test_what_cannot_be_printed_is_an_error(folder: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    for unbuffered in ("", "1"):
+        with open("/dev/full", "w") as full:
+            found = subprocess.run(
+                [sys.executable, "-m", "phaseret.cli", "info", "pattern.h5"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            )
+        assert found.returncode == 1
+        assert re.fullmatch("phaseret info: error: .*No space left on device.*\n", found.stderr)
+
+
+def test_too_little_memory_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(0, monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    said = fails("reconstruct pattern.h5 -o r.h5 --starts 99", capsys)
+    assert "pattern and starts must fit into memory, got 99 starts of (24, 20). Use fewer --starts, or of a " in said
+    interrupt_after(0, monkeypatch, RuntimeError("something else"))
+    assert "internal error: RuntimeError: something else" in fails("reconstruct pattern.h5 -o r.h5", capsys)
 
 
 def test_the_installed_command_runs(folder: Path) -> None:

@@ -170,8 +170,12 @@ X = torch.rand(12, dtype=torch.complex128)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: solvers.wirtinger_flow(Y + 0j, OPERATOR), TypeError, "WirtingerFlow: intensity must be real floating"),
-        (lambda: solvers.wirtinger_flow(Y, torch.eye(3)), TypeError, "WirtingerFlow: operator must be an Operator"),
+        (
+            lambda: solvers.wirtinger_flow(Y + 0j, OPERATOR),
+            TypeError,
+            "wirtinger_flow: intensity must be real floating",
+        ),
+        (lambda: solvers.wirtinger_flow(Y, torch.eye(3)), TypeError, "wirtinger_flow: operator must be an Operator"),
         (lambda: solvers.wirtinger_flow(Y, OPERATOR, mask=Y), TypeError, "mask must be a boolean tensor"),
         (lambda: solvers.wirtinger_flow(Y, OPERATOR, mask=Y[1:] > 0), ValueError, "mask must have the shape of the"),
         (lambda: solvers.WirtingerFlow(OPERATOR, n_iter=0), ValueError, "n_iter must be an integer of at least 1"),

@@ -243,8 +243,8 @@ S = torch.ones(6, 6, dtype=torch.bool)
         (GOOD, {"support": S, "mask": torch.ones(11, 12) > 0}, ValueError, "HIO: mask must have the shape of the"),
         (GOOD, {"support": ~S}, ValueError, "HIO: support must hold at least one pixel, got an empty one"),
         (GOOD, {"support": S.float()}, TypeError, "HIO: support must be a boolean tensor"),
-        (GOOD, {"support": torch.ones(13, 6) > 0}, ValueError, r"HIO: support must fit into the data grid \(12, 12\)"),
-        (GOOD, {"support": torch.ones(7, 6) > 0}, ValueError, r"HIO: fourier_shape must be at least \(13, 11\)"),
+        (GOOD, {"support": torch.ones(13, 6) > 0}, ValueError, r"HIO: support must be at most \(6, 6\) for data of"),
+        (GOOD, {"support": torch.ones(7, 6) > 0}, ValueError, r"data's shape, got \(7, 6\)\. Use a smaller one"),
         (GOOD, {"support": S.expand(2, 6, 6)}, ValueError, r"HIO: support must have the batch shape \(3,\)"),
         (GOOD, {}, ValueError, "HIO: the object must be restricted for constraint='complex', got nothing"),
         (
@@ -259,13 +259,21 @@ S = torch.ones(6, 6, dtype=torch.bool)
         (GOOD, {"support": S, "chunk": 0}, ValueError, "HIO: chunk must be an integer of at least 1, got 0"),
         (GOOD, {"support": S, "ndim": 4}, ValueError, "HIO: ndim must be 1, 2 or 3, got 4"),
         (GOOD, {"support": S, "norm": "none"}, ValueError, "HIO: norm must be one of 'ortho', 'backward', 'forward'"),
-        (GOOD, {"support": S, "init": torch.rand(5, 6)}, ValueError, "HIO: init must have the shape"),
+        (
+            GOOD,
+            {"support": S, "init": torch.rand(5, 6)},
+            ValueError,
+            r"HIO: init must have the shape \(6, 6\) or \(3, 6, 6\)",
+        ),
+        (GOOD, {"support_size": 145}, ValueError, "HIO: support_size must be at most the 144 pixels of a pattern, got"),
         (GOOD, {"support_size": 0}, ValueError, "HIO: support_size must be an integer of at least 1, got 0"),
     ],
 )
 def test_bad_input_is_refused(intensity, options, error, message):
     with pytest.raises(error, match=message):
         solvers.HIO(2)(intensity, **options)
+    with pytest.raises(error, match=message.replace("HIO: ", "hio: ")):
+        solvers.hio(intensity, n_iter=2, **options)
 
 
 def test_a_support_that_the_data_cannot_determine_is_warned_of():
@@ -273,6 +281,8 @@ def test_a_support_that_the_data_cannot_determine_is_warned_of():
     support[:10, :10] = True
     with pytest.warns(UserWarning, match="HIO: the support holds 100 of 144 pixels; above one half the data do not"):
         solvers.HIO(2)(GOOD, support=support)
+    with pytest.warns(UserWarning, match="HIO: the support holds 73 of 144 pixels; above one half the data do not"):
+        solvers.HIO(2)(GOOD, support_size=73)
 
 
 @pytest.mark.parametrize("support", [(28, 28), "box", [[True]]])

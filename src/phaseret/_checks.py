@@ -22,10 +22,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def fail(where: str, what: str, fix: str = "", error: type[Exception] = ValueError) -> NoReturn:
+def fail(where: str, what: str, fix: str, error: type[Exception] = ValueError) -> NoReturn:
     """Raise `error` with the project's wording: ``where: what. fix.``."""
     end = "" if fix.endswith("?") else "."
-    raise error(f"{where}: {what}." + (f" {fix}{end}" if fix else ""))
+    raise error(f"{where}: {what}. {fix}{end}")
 
 
 def speaks_for(worker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

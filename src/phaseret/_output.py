@@ -19,10 +19,18 @@ def check_free(where: str, path: str | os.PathLike[str], overwrite: bool) -> Pat
         fix = "Make it first"
         _checks.fail(where, f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)
     if target.is_dir():
-        _checks.fail(where, f"path must name a file, got the folder {str(target)!r}", error=IsADirectoryError)
+        fix = "Name a file in it"
+        _checks.fail(where, f"path must name a file, got the folder {str(target)!r}", fix, IsADirectoryError)
     if target.exists() and not overwrite:
         fix = "Choose another path or set overwrite"
         _checks.fail(where, f"path must not exist yet, got {str(target)!r}", fix, FileExistsError)
+    if target.exists() and not target.is_file():
+        fix = "Devices and pipes are not replaced: name a file"
+        _checks.fail(where, f"path must name a file, got the device {str(target)!r}", fix, OSError)
+    if not os.access(target.parent, os.W_OK):
+        fix = "Choose another folder, or ask its owner"
+        rule = f"path must lie in a folder that may be written to, got {str(target.parent)!r}"
+        _checks.fail(where, rule, fix, PermissionError)
     return target
 
 
@@ -41,7 +49,9 @@ def written(where: str, path: str | os.PathLike[str], overwrite: bool) -> Iterat
         if isinstance(error, FileExistsError):
             raise
         code = getattr(error, "errno", None)
-        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
+        # "unexpected pos" is what torch.save says
+        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = full or any(text in str(error) for text in ("No space left", "unexpected pos"))
         said = "the disk is full" if full else " ".join(str(error).split()).rstrip(".")
         fix = "Free some space" if full else "Nothing was written"
         _checks.fail(where, f"{target} must be writable, got the error: {said}", fix, OSError)

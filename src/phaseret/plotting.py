@@ -81,8 +81,9 @@ def plot_reconstruction(
         index: Which pattern of a stack. Of a volume the middle slice is shown.
 
     Returns:
-        Figure: the object (modulus and phase if it is complex), the residual during the run, agreement with the best
-        start against residual, and the PRTF if there are a measurement and several starts.
+        Figure: the object (modulus and phase if it is complex) in the box of its support, whose title says which part
+        of the array that is, the residual during the run, agreement with the best start against residual, and the PRTF
+        if there are a measurement and several starts.
 
     Raises:
         TypeError: if reconstruction is no Reconstruction.
@@ -92,10 +93,16 @@ def plot_reconstruction(
     where = "plot_reconstruction"
     if not isinstance(reconstruction, Reconstruction):
         got = type(reconstruction).__name__
-        _checks.fail(where, f"reconstruction must be what a solver returned, got {got}", error=TypeError)
+        _checks.fail(
+            where,
+            f"reconstruction must be what a solver returned, got {got}",
+            "Pass the Reconstruction itself",
+            error=TypeError,
+        )
     r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
     box = _box(_item(where, r.support, ndim, index))
-    obj = _item(where, r.obj, ndim, index)[box]
+    whole = _item(where, r.obj, ndim, index)
+    obj = whole[box]
     history, errors = _item(where, r.history, 2, index), _item(where, r.errors, 1, index)
     ranking = _item(where, r.ranking, 1, index).tolist()
     curve = None
@@ -104,7 +111,11 @@ def plot_reconstruction(
         curve = _agreement_of_phases(torch.stack([objs[start][box] for start in ranking]), measurement, index)
     complex_ = obj.is_complex()
     figure, panels = _panels(where, 3 + complex_ + (curve is not None))
-    _show_object(panels, obj)
+    part = ""
+    if obj.shape != whole.shape:
+        pixels = " x ".join(f"{s.start}:{s.stop}" for s in box)
+        part = f", pixels {pixels}\nthe support's box in {' x '.join(map(str, whole.shape))}"
+    _show_object(panels, obj, part=part, corner=[s.start for s in box])
     panel = panels[1 + complex_]
     for start in reversed(ranking):
         color, width = ("tab:blue", 2.0) if start == ranking[0] else ("0.7", 0.8)
@@ -141,7 +152,9 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
     aligned = align(estimate, obj, ndim=ndim, scale=True).aligned.detach()
     obj = obj.detach()
     if obj.ndim != ndim:
-        _checks.fail(where, f"obj must have {ndim} axes, got shape {tuple(obj.shape)}")
+        _checks.fail(
+            where, f"obj must have {ndim} axes, got shape {tuple(obj.shape)}", "Index one item of a batch, or set ndim"
+        )
     width = 1 + aligned.is_complex()
     figure, panels = _panels(where, 2 * width + 1)
     _show_object(panels[:width], aligned, "estimate, aligned: ")
@@ -198,7 +211,7 @@ def _item(where: str, x: Tensor, axes: int, index: int) -> Tensor:
     """One item of a batch, on the CPU."""
     items = x.detach().reshape(-1, *x.shape[x.ndim - axes :])
     if not -len(items) <= index < len(items):
-        _checks.fail(where, f"index must be one of {len(items)} patterns, got {index}")
+        _checks.fail(where, f"index must be one of {len(items)} patterns, got {index}", "Count from 0")
     return items[index].cpu()
 
 
@@ -227,13 +240,16 @@ def _panels(where: str, count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
-def _show_object(panels: Sequence[Axes], obj: Tensor, name: str = "") -> None:
-    """A real object, or modulus and phase of a complex one."""
+def _show_object(
+    panels: Sequence[Axes], obj: Tensor, name: str = "", *, part: str = "", corner: Sequence[int] = ()
+) -> None:
+    """A real object, or modulus and phase of a complex one; `part` says which, with its first pixel at `corner`."""
     if obj.is_complex():
-        _show(panels[0], obj.abs(), f"{name}modulus", cmap="gray")
-        _show(panels[1], obj.angle(), f"{name}phase", cmap="twilight", limits=(-math.pi, math.pi))
+        _show(panels[0], obj.abs(), f"{name}modulus{part}", cmap="gray", corner=corner)
+        limits = (-math.pi, math.pi)
+        _show(panels[1], obj.angle(), f"{name}phase{part}", cmap="twilight", limits=limits, corner=corner)
     else:
-        _show(panels[0], obj, f"{name}object", cmap="gray")
+        _show(panels[0], obj, f"{name}object{part}", cmap="gray", corner=corner)
 
 
 def _show(
@@ -244,18 +260,23 @@ def _show(
     cmap: str,
     bad: str | None = None,
     limits: tuple[float | None, float | None] = (None, None),
+    corner: Sequence[int] = (),
 ) -> None:
-    """A line, an image with its colour bar, or the middle slice of a volume."""
+    """A line, an image with its colour bar, or the middle slice of a volume; the first pixel has the index `corner`."""
     import matplotlib
 
     if x.ndim == 3:
         x, title = x[len(x) // 2], f"{title}, middle slice"
     values = x.detach().cpu().numpy()
+    first = list(corner[-2:]) or [0] * values.ndim
     if values.ndim == 1:
-        panel.plot(values)
+        panel.plot(range(first[0], first[0] + len(values)), values)
     else:
         colors = matplotlib.colormaps[cmap].with_extremes(bad=bad)
-        panel.figure.colorbar(panel.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1]), ax=panel, shrink=0.8)
+        edges = [place - 0.5 for place in first]
+        extent = (edges[1], edges[1] + values.shape[1], edges[0] + values.shape[0], edges[0])
+        shown = panel.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1], extent=extent)
+        panel.figure.colorbar(shown, ax=panel, shrink=0.8)
     panel.set_title(title)
 
 

@@ -280,20 +280,33 @@ class ObjectConstraint:
             if pair is None:
                 continue
             if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-                _checks.fail(where, f"{name} must be a pair (low, high), got {pair!r}", error=TypeError)
+                _checks.fail(
+                    where,
+                    f"{name} must be a pair (low, high), got {pair!r}",
+                    "Use (0, 1), for example",
+                    error=TypeError,
+                )
             low = _checks.number(where, f"{name}[0]", pair[0])
             high = _checks.number(where, f"{name}[1]", pair[1])
             if low > high:
                 _checks.fail(where, f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
         if phase_range is not None:
             if constraint != "complex":
-                _checks.fail(where, f"phase_range must go with constraint='complex', got {constraint!r}")
+                _checks.fail(
+                    where,
+                    f"phase_range must go with constraint='complex', got {constraint!r}",
+                    "Leave it out for real objects",
+                )
             if phase_range[1] - phase_range[0] > math.pi:
                 _checks.fail(
                     where, f"phase_range must span at most pi, got {phase_range!r}", "Wider ranges are not convex"
                 )
         if bounds is not None and constraint != "real" and bounds[0] < 0:
-            _checks.fail(where, f"bounds must be non-negative for constraint={constraint!r}, got {bounds!r}")
+            _checks.fail(
+                where,
+                f"bounds must be non-negative for constraint={constraint!r}, got {bounds!r}",
+                "Use a lower bound of at least 0",
+            )
 
     def _values(self, x: Tensor) -> Tensor:
         """The nearest values, wherever the pixel lies; pixels that agree already are returned bit for bit."""
@@ -501,7 +514,8 @@ def project_object(
         _checks.same_device(where, obj=obj, support=support)
         if support.shape not in (obj.shape, obj.shape[-ndim:]):
             expected = f"support must have the shape of obj {tuple(obj.shape)}"
-            _checks.fail(where, f"{expected}, got {tuple(support.shape)}")
+            fix = f"Give one for all items, {tuple(obj.shape[-ndim:])}, or one each"
+            _checks.fail(where, f"{expected}, got {tuple(support.shape)}", fix)
     obj = _fft.promote(obj)
     if constraint != "complex" and obj.is_complex():
         obj = obj.real

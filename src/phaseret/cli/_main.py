@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 import torch
 
+from phaseret import _checks
 from phaseret.cli import _commands, _reconstruct
 from phaseret.cli._words import in_flags
 
@@ -105,11 +108,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = say
         try:
             options.run(options)
+            _finish_printing(options.command)
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
             return 130
         except BrokenPipeError:
-            sys.stderr.close()  # whoever read the output has enough
+            _stop_printing()  # whoever read the output has enough
             return 1
         except Exception as error:
             if options.debug:
@@ -123,6 +127,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             logging.getLogger().removeHandler(quiet)
     return 0
+
+
+def _finish_printing(command: str) -> None:
+    """What was printed has arrived, or that is an error too: a full disk takes no output."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _stop_printing()
+        fix = "Free some space, or print elsewhere"
+        _checks.fail(command, f"the standard output must be writable, got the error: {error.strerror}", fix, OSError)
+
+
+def _stop_printing() -> None:
+    """What could not be printed is not tried again when the program ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,10 +27,13 @@ from torch import Tensor, distributed
 
 from phaseret import _checks, io, plotting, solvers
 from phaseret._output import written
-from phaseret.cli._commands import check_outputs, load_pattern, split
+from phaseret.cli._commands import check_outputs, load_pattern, save_figure, split
+from phaseret.cli._words import typed
 from phaseret.io._load import pattern_axes
 
 _WHERE = "reconstruct"
+# Locks of files, which systems other than POSIX do not have.
+_fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 # Pixels of all starts of a block of patterns: enough work to keep a device busy, little to lose.
 _BLOCK_PIXELS = 2**24
 # Options that do not change the result of a block.
@@ -41,7 +44,8 @@ def reconstruct(options: argparse.Namespace) -> None:
     """``phaseret reconstruct``."""
     check_outputs(options)
     path, key = split(options.file)
-    shape, axes = pattern_axes(_WHERE, path, key=key, ndim=options.ndim)
+    with typed("FILE"):
+        shape, axes = pattern_axes(_WHERE, path, key=key, ndim=options.ndim)
     if len(shape) == axes or isinstance(options.index, int):
         measurement = load_pattern(options)
         with _checkpoints(options) as settings:
@@ -95,10 +99,9 @@ def _same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> None:
 
 
 def _write(options: argparse.Namespace, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
-    io.save_reconstruction(options.output, result, measurement=measurement, overwrite=options.overwrite)
-    if options.figure:
-        figure = plotting.plot_reconstruction(result, measurement=measurement)
-        plotting.save_figure(options.figure, figure, overwrite=options.overwrite)
+    with typed("--output"):
+        io.save_reconstruction(options.output, result, measurement=measurement, overwrite=options.overwrite)
+    save_figure(options, lambda: plotting.plot_reconstruction(result, measurement=measurement))
     print(_summary(result))
     print(f"{'written':18}{', '.join(filter(None, (options.output, options.figure)))}")
 
@@ -143,16 +146,23 @@ def _solve(
     }
     given = {name: _moved(value, device) for name, value in chosen.items() if value is not None}
     measurement = measurement.to(device)
-    result = solvers.reconstruct(
-        measurement.intensity,
-        mask=measurement.mask,
-        constraint=options.constraint,
-        seed=options.seed,
-        ndim=ndim,
-        progress=progress,
-        **given,
-        **settings,
-    )
+    try:
+        result = solvers.reconstruct(
+            measurement.intensity,
+            mask=measurement.mask,
+            constraint=options.constraint,
+            seed=options.seed,
+            ndim=ndim,
+            progress=progress,
+            **given,
+            **settings,
+        )
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        fix = "Use fewer --starts, or of a stack a smaller --block"
+        got = f"{options.starts or 'the default number of'} starts of {tuple(measurement.intensity.shape)}"
+        _checks.fail(_WHERE, f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
     tensors = {name: getattr(result, name) for name in _names(result)}
     return dataclasses.replace(result, **{name: _moved(value, "cpu") for name, value in tensors.items()})
 
@@ -172,7 +182,8 @@ def _initial(options: argparse.Namespace, ndim: int) -> Tensor | None:
     if options.init is None:
         return None
     path, key = split(options.init)
-    return _part(io.load_object(path, key=key), options, ndim)
+    with typed("--init"):
+        return _part(io.load_object(path, key=key), options, ndim)
 
 
 def _names(result: Any) -> list[str]:
@@ -193,9 +204,14 @@ def _support(options: argparse.Namespace, measurement: io.Measurement) -> Tensor
         return solvers.autocorrelation_support(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
     sizes = options.support.split(",")
     if all(size.strip().isdecimal() for size in sizes):
-        return torch.ones(_checks.shape(_WHERE, "support", [int(size) for size in sizes]), dtype=torch.bool)
+        shape = _checks.shape(_WHERE, "support", tuple(int(size) for size in sizes))
+        if len(shape) != measurement.ndim:
+            rule = f"support must have {measurement.ndim} sizes, one for each axis of a pattern, got {options.support}"
+            _checks.fail(_WHERE, rule, "Use N,M for pictures, or say --ndim")
+        return torch.ones(shape, dtype=torch.bool)
     path, key = split(options.support)
-    return _part(io.load_support(path, key=key), options, measurement.ndim)
+    with typed("--support"):
+        return _part(io.load_support(path, key=key), options, measurement.ndim)
 
 
 def _part(x: Tensor, options: argparse.Namespace, ndim: int) -> Tensor:
@@ -270,7 +286,8 @@ class _Stack:
         self.options, self.team = options, team
         patterns = range(shape[0])[options.index or slice(None)]
         if not patterns:
-            _checks.fail(_WHERE, f"index must lie in a stack of {shape[0]}, got {options.index}")
+            fix = f"Count from 0 to {shape[0] - 1}"
+            _checks.fail(_WHERE, f"index must lie in a stack of {shape[0]}, got {options.index}", fix)
         per_pattern = math.prod(shape[1:]) * (options.starts or 1)
         size = _checks.integer(
             _WHERE, "block", max(1, _BLOCK_PIXELS // per_pattern) if options.block is None else options.block
@@ -285,7 +302,18 @@ class _Stack:
         """Do this process's blocks; the first process writes the whole."""
         self.prepare()
         mine = range(self.team.rank, len(self.blocks), self.team.size)
+        with _alive(self.folder, self.team):
+            self.share(mine)
+        for number in mine:
+            self.file(number).unlink()
+        (self.folder / "run.json").unlink(missing_ok=True)
+        with suppress(OSError):  # the last process of a shared folder removes it
+            self.folder.rmdir()
+
+    def share(self, mine: range) -> None:
+        """Solve the blocks that are this process's, and bring all together."""
         try:
+            self.team.wait()
             for number in self.shown(mine):
                 if not self.file(number).exists():
                     self.solve(number)
@@ -297,11 +325,6 @@ class _Stack:
             self.team.wait()
         except (_LostProcess, KeyboardInterrupt) as error:
             self.report(error)
-        for number in mine:
-            self.file(number).unlink()
-        (self.folder / "run.json").unlink(missing_ok=True)
-        with suppress(OSError):  # the last process of a shared folder removes it
-            self.folder.rmdir()
 
     def prepare(self) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
@@ -335,7 +358,10 @@ class _Stack:
         """Say who did not finish, how far the run came, and that it can be taken up again."""
         undone = [number for number in range(len(self.blocks)) if not self.file(number).exists()]
         behind = sorted({number % self.team.size for number in undone})
-        who = f"; not finished: process {', '.join(map(str, behind))} of {self.team.size}" if self.team.size > 1 else ""
+        lost, who = _lost(self.folder, self.team), ""
+        if self.team.size > 1:
+            which = ", ".join(map(str, lost or behind))
+            who = f"; {'lost' if lost else 'not finished'}: process {which} of {self.team.size}"
         # Of what the network library says, the first sentence without the place in its source.
         said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
         _checks.fail(
@@ -345,6 +371,32 @@ class _Stack:
             "The same command again does the rest",
             OSError,
         )
+
+
+@contextmanager
+def _alive(folder: Path, team: _Team) -> Iterator[None]:
+    """While this process works it holds the lock of a file; whoever ends without a word leaves the file unlocked."""
+    if team.size == 1 or _fcntl is None:
+        yield
+        return
+    file = folder / f"process-{team.rank}"
+    with file.open("a") as stream:
+        _fcntl.flock(stream, _fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _lost(folder: Path, team: _Team) -> list[int]:
+    """The other processes that ended without a word, as far as this system can tell."""
+    found: list[int] = []
+    for rank in range(team.size):
+        with suppress(OSError), (folder / f"process-{rank}").open("r+") as stream:
+            if _fcntl is not None and rank != team.rank:
+                _fcntl.flock(stream, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+                found.append(rank)
+    return found
 
 
 def _joined(parts: Sequence[dict[str, Any]]) -> solvers.Reconstruction:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # What the library says to those who program, as those who type commands would say it.
 _PHRASES = (
@@ -11,13 +13,27 @@ _PHRASES = (
     (r"^patterns (\d+) to (\d+): [a-zA-Z]\w*: ", r"patterns \1 to \2: "),
     (r"\bset overwrite\b", "use --overwrite"),
     (r"\bindex=slice\(start, stop\)", "--index START:STOP"),
+    (r"\bindex must be None for\b", "index must be left out for"),
     (r" Use min_fourier_shape\([^.]*\)\.", " Leave it out for sizes that fit."),
+    (r"\bLook at the mask, the key and the file\b", "Look at FILE::KEY, and at --mask or --bad-pixels if given"),
     (r"make one with fourier_intensity", "make one with phaseret simulate"),
     (r"\bkey must name\b", "KEY in FILE::KEY must name"),
     (r"\bkey must say\b", "FILE::KEY must say"),
     (r"\bwith key=", "as FILE::KEY"),
     (r" or phaseret\.io\.save_intensity\b", ""),
 )
+
+
+@contextmanager
+def typed(name: str, *words: str) -> Iterator[None]:
+    """Errors of what is done with an option or a file say its `name`, as typed, instead of the library's `words`."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as error:
+        said = re.sub(rf"(^\S+: |\bof )({'|'.join(words or ('path',))})(?= must\b)", rf"\1{name}", str(error))
+        if said != str(error):
+            error.args = (said,)
+        raise
 
 
 def in_flags(message: object, options: argparse.Namespace) -> str:
@@ -33,5 +49,9 @@ def in_flags(message: object, options: argparse.Namespace) -> str:
         text = re.sub(rf"\b{name}=(?=\w)", f"{flag} ", text)
         text = re.sub(rf"\b{name}=", flag, text)
         if getattr(options, name) is not None or name not in ("mask", "support"):  # which files hold too
-            text = re.sub(rf"(^|: ){name} must\b", rf"\1{flag} must", text)
-    return text
+            text = re.sub(rf"(^|: ){name} (?=must\b|')", rf"\1{flag} ", text)
+    return re.sub(r"\bslice\((-?\d+|None), (-?\d+|None), None\)", _range, text)
+
+
+def _range(found: re.Match[str]) -> str:
+    return f"{found[1]}:{found[2]}".replace("None", "")

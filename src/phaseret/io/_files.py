@@ -52,7 +52,9 @@ class Contents:
         if index is not None:
             chosen = range(sizes[0])[index] if isinstance(index, slice) or -sizes[0] <= index < sizes[0] else range(0)
             if isinstance(chosen, range) and not chosen:
-                _checks.fail(where, f"index must lie in a stack of {sizes[0]}, got {index!r}")
+                _checks.fail(
+                    where, f"index must lie in a stack of {sizes[0]}, got {index!r}", f"Count from 0 to {sizes[0] - 1}"
+                )
             sizes = (len(chosen), *sizes[1:]) if isinstance(chosen, range) else sizes[1:]
         _check_memory(where, self.path, name, sizes, entry.dtype)
         with _reading(where, self.path, self.format):
@@ -104,13 +106,22 @@ def opened(where: str, path: str | os.PathLike[str]) -> Iterator[Contents]:
     """The contents of the file, whose format is recognised by its first bytes."""
     file = Path(path)
     if not file.exists():
-        _checks.fail(where, f"path must name a file, got {str(file)!r}, which does not exist", error=FileNotFoundError)
+        _checks.fail(
+            where,
+            f"path must name a file, got {str(file)!r}, which does not exist",
+            "Look for a misprint, or name its folder too",
+            error=FileNotFoundError,
+        )
     if file.is_dir():
-        _checks.fail(where, f"path must name a file, got the folder {str(file)!r}", error=IsADirectoryError)
+        _checks.fail(
+            where, f"path must name a file, got the folder {str(file)!r}", "Name a file in it", error=IsADirectoryError
+        )
     with _reading(where, file, "readable"), file.open("rb") as stream:
         start = stream.read(128)
     if not start:
-        _checks.fail(where, f"path must name a file with data, got {str(file)!r}, which is empty")
+        _checks.fail(
+            where, f"path must name a file with data, got {str(file)!r}, which is empty", "Write or copy it again"
+        )
     name, reader = _recognise(where, file, start)
     with contextlib.ExitStack() as stack:
         yield reader(where, file, name, stack)

@@ -86,7 +86,11 @@ def load_intensity(
         entry = _pattern(where, contents, name)
         axes = _item_axes(where, contents, name, entry.shape, ndim)
         if index is not None and len(entry.shape) <= axes:
-            _checks.fail(where, f"index must be None for a single pattern of shape {entry.shape}, got {index!r}")
+            _checks.fail(
+                where,
+                f"index must be None for a single pattern of shape {entry.shape}, got {index!r}",
+                "Only a stack has one",
+            )
         _check_kind(where, contents, name, kind)
         values = contents.read(where, name, index)
         mask = _file_mask(where, contents, name, axes, entry.shape, index, mask_is)
@@ -181,7 +185,9 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         name = key or _known(contents, f"{IMAGE}/support", "support") or _only_array(where, contents)
         value = contents.read(where, name)
     if not value.any():
-        _checks.fail(where, f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere")
+        _checks.fail(
+            where, f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key="
+        )
     return torch.from_numpy(np.ascontiguousarray(value != 0))
 
 
@@ -267,7 +273,7 @@ def _pattern(where: str, contents: Contents, name: str) -> Entry:
     """The entry of an intensity."""
     entry = _entry(where, contents, name)
     if entry.color or entry.dtype.kind not in "iufb":
-        what, fix = str(entry.dtype), ""
+        what, fix = str(entry.dtype), "Name another array with key="
         if entry.color:
             what = "a colour picture"
             fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
@@ -371,7 +377,9 @@ def _check_kind(where: str, contents: Contents, name: str, kind: str) -> None:
     """The file does not say the opposite of the caller."""
     said = contents.text(where, f"{IMAGE}/data_type") if name.startswith(f"{IMAGE}/") else ""
     if said == "unphased amplitude" and kind != "magnitude":
-        _checks.fail(where, f"kind must be 'magnitude' as {contents.path} says ({said}), got {kind!r}")
+        _checks.fail(
+            where, f"kind must be 'magnitude' as {contents.path} says ({said}), got {kind!r}", "Pass kind='magnitude'"
+        )
 
 
 def _is_cxi(contents: Contents, name: str) -> bool:

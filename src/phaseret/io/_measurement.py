@@ -191,7 +191,11 @@ def check_ndim(where: str, ndim: int, shape: Sequence[int]) -> int:
     """The number of axes of one pattern: 1, 2 or 3, and not more than the array has."""
     ndim = _checks.integer(where, "ndim", ndim)
     if ndim > min(3, len(shape)):
-        _checks.fail(where, f"ndim must be 1, 2 or 3 and at most the axes of the shape {tuple(shape)}, got {ndim}")
+        _checks.fail(
+            where,
+            f"ndim must be 1, 2 or 3 and at most the axes of the shape {tuple(shape)}, got {ndim}",
+            "Choose fewer axes",
+        )
     return ndim
 
 
@@ -212,8 +216,13 @@ def _arrange(
         _checks.boolean(where, mask=mask)
         _checks.same_device(where, intensity=values, mask=mask)
         if mask.shape not in (values.shape, values.shape[-ndim:]):
-            shapes = f"{tuple(values.shape)} or {tuple(values.shape[-ndim:])}, the shape of the intensity"
-            _checks.fail(where, f"mask must have the shape {shapes}, got {tuple(mask.shape)}")
+            each = dict.fromkeys((tuple(values.shape), tuple(values.shape[-ndim:])))
+            shapes = f"{' or '.join(map(str, each))}, that of the intensity"
+            _checks.fail(
+                where,
+                f"mask must have the shape {shapes}, got {tuple(mask.shape)}",
+                "Crop it, or make one of this shape",
+            )
         given &= mask
     negative = given & (values < 0)
     saturated = torch.zeros_like(given)
@@ -247,7 +256,11 @@ def _center_pixel(where: str, center: str | Sequence[int], shape: Sequence[int])
     pixel = tuple(center)
     inside = len(pixel) == len(shape) and all(isinstance(c, int) for c in pixel)
     if not inside or any(not 0 <= c < m for c, m in zip(pixel, shape, strict=True)):
-        _checks.fail(where, f"center must be a pixel inside the frame {tuple(shape)}, got {pixel}")
+        _checks.fail(
+            where,
+            f"center must be a pixel inside the frame {tuple(shape)}, got {pixel}",
+            "Count from 0, one index per axis",
+        )
     return pixel
 
 
@@ -273,5 +286,7 @@ def _pixel_pair(where: str, size: float | Sequence[float] | None) -> tuple[float
         return None
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2:
-        _checks.fail(where, f"pixel_size must be one number or a pair (y, x), got {size!r}")
+        _checks.fail(
+            where, f"pixel_size must be one number or a pair (y, x), got {size!r}", "Give metres, such as 55e-6"
+        )
     return _checks.number(where, "pixel_size", pair[0], above=0), _checks.number(where, "pixel_size", pair[1], above=0)

@@ -107,6 +107,7 @@ def save_reconstruction(
         _checks.fail(
             where,
             f"reconstruction must be what a solver returned, got {type(reconstruction).__name__}",
+            "Pass the Reconstruction itself; write other arrays with numpy.savez",
             error=TypeError,
         )
     arrays = _arrays(reconstruction)

@@ -68,7 +68,11 @@ class Cascade(Model):
             stages = [tuple(-(-n * part // 4) for n in self.object_shape) for part in (1, 2, 3, 4, 4)]
         self.sizes = [_checks.shape(where, "stages", size) for size in stages]
         if not self.sizes or self.sizes[-1] != self.object_shape or {len(s) for s in self.sizes} != {len(object_shape)}:
-            _checks.fail(where, f"stages must end with the object's shape {self.object_shape}, got {stages!r}")
+            _checks.fail(
+                where,
+                f"stages must end with the object's shape {self.object_shape}, got {stages!r}",
+                "Give one shape per stage, the last one that of the object",
+            )
         pairs = zip(self.data_shape, self.object_shape, strict=False)
         fits = len(self.data_shape) == len(self.object_shape) and all(m >= n for m, n in pairs)
         if feedback == "magnitude" and not fits:

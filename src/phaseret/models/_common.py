@@ -47,7 +47,9 @@ def levels(where: str, name: str, value: Any) -> list[int]:
         fix = "Give one width per level, such as (32, 64)"
         _checks.fail(where, f"{name} must be a sequence of integers, got {value!r}", fix, TypeError)
     if not value:
-        _checks.fail(where, f"{name} must hold at least one level, got {value!r}")
+        _checks.fail(
+            where, f"{name} must hold at least one level, got {value!r}", "Give one width per level, such as (32, 64)"
+        )
     return [_checks.integer(where, name, one) for one in value]
 
 

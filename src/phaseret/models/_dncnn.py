@@ -81,5 +81,9 @@ class DnCNN(Model):
             return torch.full_like(like, _checks.number(where, "sigma", sigma, at_least=0))
         level = sigma.to(like)
         if level.numel() not in (1, like.shape[0]):
-            _checks.fail(where, f"sigma must be one number or have the shape {tuple(batch)}, got {tuple(sigma.shape)}")
+            _checks.fail(
+                where,
+                f"sigma must be one number or have the shape {tuple(batch)}, got {tuple(sigma.shape)}",
+                "Give one level for all items, or one each",
+            )
         return level.reshape(-1, *[1] * (like.ndim - 1)).expand_as(like)

@@ -58,15 +58,28 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         got = type(model).__name__
         _checks.fail(where, f"model must be a network of phaseret.models, got {got}", "Save its parts", TypeError)
     if not isinstance(card, Mapping):
-        _checks.fail(where, f"card must be a mapping, got {type(card).__name__}", error=TypeError)
+        _checks.fail(
+            where,
+            f"card must be a mapping, got {type(card).__name__}",
+            "Use a dict, such as {'data': 'MNIST', ...}",
+            error=TypeError,
+        )
     missing = [name for name in _CARD if name not in card]
     if missing:
-        _checks.fail(where, f"card must say {', '.join(_CARD)}, got one without {', '.join(missing)}")
+        _checks.fail(
+            where,
+            f"card must say {', '.join(_CARD)}, got one without {', '.join(missing)}",
+            "Add them: whoever loads the file has nothing else to go by",
+        )
     about = {"architecture": type(model).__name__, "options": model.options, "card": dict(card)}
     try:
         text = json.dumps(about, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        _checks.fail(where, f"card must hold texts, numbers, lists and mappings, got the error: {error}")
+        _checks.fail(
+            where,
+            f"card must hold texts, numbers, lists and mappings, got the error: {error}",
+            "Use float(), tolist() or str() of the rest",
+        )
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
     # one entry, since safetensors shuffles several: the same network gives the same file
@@ -96,7 +109,12 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
     """
     where, file = "load", Path(path)
     if not file.is_file():
-        _checks.fail(where, f"path must name a file, got {str(file)!r}, which is none", error=FileNotFoundError)
+        _checks.fail(
+            where,
+            f"path must name a file, got {str(file)!r}, which is none",
+            "Look for a misprint, or name its folder too",
+            error=FileNotFoundError,
+        )
     library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
@@ -117,7 +135,9 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         needed = ", ".join(architecture.given) or "nothing"
         got = ", ".join(given) or "nothing"
         _checks.fail(
-            where, f"the arguments of {architecture.__name__} that a file cannot hold must be {needed}, got {got}"
+            where,
+            f"the arguments of {architecture.__name__} that a file cannot hold must be {needed}, got {got}",
+            "Pass these to load, and no others",
         )
     try:
         model: Model = architecture(**about["options"], **given)

@@ -64,7 +64,12 @@ def finetune(
     """
     where = "finetune"
     if not isinstance(model, nn.Module):
-        _checks.fail(where, f"model must be a torch.nn.Module, got {type(model).__name__}", error=TypeError)
+        _checks.fail(
+            where,
+            f"model must be a torch.nn.Module, got {type(model).__name__}",
+            "Pass the network itself",
+            error=TypeError,
+        )
     steps = _checks.integer(where, "steps", steps, at_least=0)
     lr = _checks.number(where, "lr", lr, above=0)
     chosen = _chosen(where, model, parameters)

@@ -53,12 +53,16 @@ class Misfit:
             field: Tensor = self.operator.linear(estimate)
             if tuple(field.shape[-self.ndim :]) != self.shape:
                 rule = f"intensity must have the shape (*, {', '.join(map(str, field.shape[-self.ndim :]))})"
-                _checks.fail(self.where, f"{rule} of the operator's data, got (*, {', '.join(map(str, self.shape))})")
+                _checks.fail(
+                    self.where,
+                    f"{rule} of the operator's data, got (*, {', '.join(map(str, self.shape))})",
+                    "Use the operator that the data were measured with",
+                )
             return field
         object_shape = tuple(estimate.shape[-self.ndim :])
         if any(m < n for m, n in zip(self.shape, object_shape, strict=True)):
             rule = f"intensity must be at least as large as the object {object_shape}, got {self.shape}"
-            _checks.fail(self.where, rule)
+            _checks.fail(self.where, rule, "Give the object_shape that was measured, or the operator")
         return _fft.full_plane(estimate, self.shape)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int]) -> Tensor:

@@ -177,7 +177,12 @@ def latent_optimize(
     where = "latent_optimize"
     if not isinstance(network, PRCGANGenerator):
         got = type(network).__name__
-        _checks.fail(where, f"network must be a PRCGANGenerator, got {got}", error=TypeError)
+        _checks.fail(
+            where,
+            f"network must be a PRCGANGenerator, got {got}",
+            "Make one with PRCGANGenerator(object_shape, data_shape)",
+            error=TypeError,
+        )
     steps = _checks.integer(where, "steps", steps, at_least=0)
     lr = _checks.number(where, "lr", lr, above=0)
     misfit = Misfit(where, intensity, len(network.data_shape), operator=operator, mask=mask)

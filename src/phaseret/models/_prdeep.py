@@ -80,7 +80,12 @@ def prdeep(
     where = "prdeep"
     _checks.real(where, init=init)
     if not callable(denoiser):
-        _checks.fail(where, f"denoiser must be callable, got {type(denoiser).__name__}", error=TypeError)
+        _checks.fail(
+            where,
+            f"denoiser must be callable, got {type(denoiser).__name__}",
+            "Pass a DnCNN, or a function of (image, sigma)",
+            error=TypeError,
+        )
     misfit = Misfit(where, intensity, ndim, operator=operator, mask=mask)
     axes = misfit.object_ndim
     _checks.rank(where, axes, init=init)

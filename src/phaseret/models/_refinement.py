@@ -55,18 +55,29 @@ class IterativeRefinement(nn.Module):
         where = type(self).__name__
         networks = list(networks)
         if not networks:
-            _checks.fail(where, "networks must hold at least one network, got none")
+            _checks.fail(where, "networks must hold at least one network, got none", "Give one for each stage")
         for network in networks:
             if not isinstance(network, nn.Module):
                 got = type(network).__name__
-                _checks.fail(where, f"networks must hold torch.nn.Modules, got {got}", error=TypeError)
+                _checks.fail(
+                    where, f"networks must hold torch.nn.Modules, got {got}", "Give one for each stage", error=TypeError
+                )
         given = list(solvers) if isinstance(solvers, Sequence) else [solvers]
         for solver in given:
             if not callable(solver):
                 got = type(solver).__name__
-                _checks.fail(where, f"solvers must hold what can be called, got {got}", error=TypeError)
+                _checks.fail(
+                    where,
+                    f"solvers must hold what can be called, got {got}",
+                    "Use a solver such as phaseret.solvers.HIO(50)",
+                    error=TypeError,
+                )
         if len(given) not in (1, len(networks)):
-            _checks.fail(where, f"solvers must be one or {len(networks)}, one for each network, got {len(given)}")
+            _checks.fail(
+                where,
+                f"solvers must be one or {len(networks)}, one for each network, got {len(given)}",
+                "Give one for all networks, or one each",
+            )
         self.solvers: list[Solver] = given * (len(networks) // len(given))
         self.networks = nn.ModuleList(networks)
 
@@ -81,7 +92,9 @@ class IterativeRefinement(nn.Module):
         _checks.real(where, intensity=intensity)
         stage = _checks.integer(where, "stage", stage, at_least=0)
         if stage >= len(self.networks):
-            _checks.fail(where, f"stage must be below {len(self.networks)}, the number of networks, got {stage}")
+            _checks.fail(
+                where, f"stage must be below {len(self.networks)}, the number of networks, got {stage}", "Count from 0"
+            )
         with torch.no_grad():
             x = self._solved(self.solvers[0](intensity))
             for solver, network in zip(self.solvers[1 : stage + 1], self.networks, strict=False):
@@ -93,5 +106,5 @@ class IterativeRefinement(nn.Module):
         x = getattr(result, "obj", result)
         if not isinstance(x, Tensor):
             rule = f"solvers must give a tensor, or a result with a tensor obj, got {type(result).__name__}"
-            _checks.fail(type(self).__name__, rule, error=TypeError)
+            _checks.fail(type(self).__name__, rule, "Use a solver such as phaseret.solvers.HIO(50)", TypeError)
         return x.detach()

@@ -85,7 +85,11 @@ class ResidualNet(Model):
         self.object_shape = _checks.shape(where, "object_shape", object_shape)
         d = len(self.object_shape)
         if operator.object_ndim != d:
-            _checks.fail(where, f"object_shape must have {operator.object_ndim} sizes, got {self.object_shape}")
+            _checks.fail(
+                where,
+                f"object_shape must have {operator.object_ndim} sizes, got {self.object_shape}",
+                "Give one size for each axis of the object",
+            )
         _checks.choice(where, "sees", sees, _INPUTS)
         _checks.choice(where, "output", output, _KINDS)
         widths = levels(where, "channels", channels)

@@ -38,6 +38,7 @@ class Relaxed(Algorithm):
         return f"n_iter={self.n_iter}, beta={beta}"
 
 
+@_checks.speaks_for("ErrorReduction")
 def error_reduction(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
     r"""Alternating projections.
 
@@ -79,6 +80,7 @@ class ErrorReduction(Algorithm):
         return known.project(p)
 
 
+@_checks.speaks_for("HIO")
 def hio(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -121,6 +123,7 @@ class HIO(Relaxed):
         return known.choose(p, p, x - self.beta * p)
 
 
+@_checks.speaks_for("RAAR")
 def raar(
     intensity: Tensor,
     *,
@@ -172,7 +175,9 @@ class RAAR(Relaxed):
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor | tuple[float, float] = 0.9) -> None:
         if isinstance(beta, tuple | list):
             if len(beta) != 2:
-                _checks.fail("RAAR", f"beta must be a number or a pair (b0, b1), got {beta!r}")
+                _checks.fail(
+                    "RAAR", f"beta must be a number or a pair (b0, b1), got {beta!r}", "Use (0.75, 0.99), for example"
+                )
             first = _checks.number("RAAR", "beta[0]", beta[0], above=0, at_most=1)
             super().__init__(n_iter, beta=beta[1])
             self.first_beta: float | None = first
@@ -196,6 +201,7 @@ class RAAR(Relaxed):
         return text if self.first_beta is None else f"n_iter={self.n_iter}, beta=({self.first_beta}, {self.beta})"
 
 
+@_checks.speaks_for("DifferenceMap")
 def difference_map(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -253,6 +259,7 @@ class DifferenceMap(Relaxed):
         return x + self.beta * (known.project(f_m) - magnitude(f_s)), f_m
 
 
+@_checks.speaks_for("RRR")
 def rrr(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.5, **options: Unpack[Options]
 ) -> Reconstruction:

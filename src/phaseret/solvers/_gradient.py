@@ -43,7 +43,8 @@ class _Problem:
             _checks.boolean(where, mask=mask)
             if mask.shape not in (intensity.shape, intensity.shape[-operator.data_ndim :]):
                 rule = f"mask must have the shape of the intensity {tuple(intensity.shape)}"
-                _checks.fail(where, f"{rule}, got {tuple(mask.shape)}")
+                fix = f"Give one for all patterns, {tuple(intensity.shape[-operator.data_ndim :])}, or one each"
+                _checks.fail(where, f"{rule}, got {tuple(mask.shape)}", fix)
             self.weight = mask.to(intensity.dtype)
             intensity = torch.where(mask, intensity, 0.0)
         self.intensity = intensity
@@ -155,6 +156,7 @@ def spectral_initialization(
     return z * problem.over_object((problem.intensity.sum(problem.data_axes) / power).sqrt())
 
 
+@_checks.speaks_for("WirtingerFlow")
 def wirtinger_flow(
     intensity: Tensor,
     operator: Operator,
@@ -271,6 +273,7 @@ class WirtingerFlow(_Flow):
         return (step / problem.over_data(problem.mean)) * (_fft.power(field) - problem.intensity) * field
 
 
+@_checks.speaks_for("TruncatedAmplitudeFlow")
 def truncated_amplitude_flow(
     intensity: Tensor,
     operator: Operator,
@@ -349,6 +352,7 @@ class TruncatedAmplitudeFlow(_Flow):
         return f"{super().extra_repr()}, gamma={self.gamma}"
 
 
+@_checks.speaks_for("MaximumLikelihood")
 def maximum_likelihood(
     estimate: Tensor,
     intensity: Tensor,
@@ -455,7 +459,8 @@ class MaximumLikelihood(nn.Module):
             _checks.boolean(where, support=support)
             if support.shape not in (estimate.shape, shape):
                 rule = f"support must have the shape of the estimate {tuple(estimate.shape)}"
-                _checks.fail(where, f"{rule}, got {tuple(support.shape)}")
+                fix = f"Give one for all items, {tuple(shape)}, or one each"
+                _checks.fail(where, f"{rule}, got {tuple(support.shape)}", fix)
             allowed = support.to(problem.intensity.dtype)
         x = _fft.promote(estimate) * allowed
         y, b, tiny = problem.intensity, self.background, torch.finfo(problem.intensity.dtype).tiny

@@ -192,7 +192,11 @@ class Run:
         if state["iterate"].shape != self.iterate.shape or state["estimate"].shape != self.estimate.shape:
             got = f"{tuple(state['iterate'].shape)} and {tuple(state['estimate'].shape)}"
             expected = f"{tuple(self.iterate.shape)} and {tuple(self.estimate.shape)}"
-            _checks.fail(where, f"resume must hold iterates and estimates of shapes {expected}, got {got}")
+            _checks.fail(
+                where,
+                f"resume must hold iterates and estimates of shapes {expected}, got {got}",
+                "Pass the same intensity, support and starts as then",
+            )
         for name in _SAVED:
             value = state[name]
             value = value.to(self.problem.device).clone() if isinstance(value, Tensor) else value
@@ -438,8 +442,13 @@ def _init(where: str, problem: Problem, init: Tensor, starts: int) -> Tensor:
     sizes, batch = tuple(init.shape[-problem.ndim :]), tuple(init.shape[: -problem.ndim])
     fits = sizes in (problem.object_shape, problem.shape)
     if not fits or batch not in ((), problem.batch, (*problem.batch, starts)):
-        shapes = f"(*{problem.batch}, *{problem.object_shape}) or with {starts} starts before the object's axes"
-        _checks.fail(where, f"init must have the shape {shapes}, got {tuple(init.shape)}")
+        item, each = problem.object_shape, (*problem.batch, *problem.object_shape)
+        shapes = " or ".join(map(str, dict.fromkeys((item, each, (*problem.batch, starts, *item)))))
+        _checks.fail(
+            where,
+            f"init must have the shape {shapes}, got {tuple(init.shape)}",
+            f"Pad or crop it, also to the data's {problem.shape}",
+        )
     if init.device != problem.device:
         _checks.fail(where, f"init must lie on {problem.device}, got {init.device}", "Move it with .to(device)")
     if problem.real and init.is_complex():

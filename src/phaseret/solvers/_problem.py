@@ -112,7 +112,7 @@ def prepare(
     _checks.real(where, intensity=intensity)
     ndim = _checks.integer(where, "ndim", ndim)
     if ndim > 3:
-        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}")
+        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
     _checks.rank(where, ndim, intensity=intensity)
     _checks.choice(where, "norm", norm, _fft.NORMS)
     ObjectConstraint.check(
@@ -138,6 +138,9 @@ def prepare(
         axes = range(-ndim, 0)
         values = _fft.uncenter(values, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
+    if support_size is not None and support_size > math.prod(shape):
+        rule = f"support_size must be at most the {math.prod(shape)} pixels of a pattern"
+        _checks.fail(where, f"{rule}, got {support_size}", "Use the number of pixels of the object")
     if support is None and support_size is None and constraint != "nonnegative":
         fix = "Give support= or support_size=, or constraint='nonnegative'"
         _checks.fail(where, f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
@@ -186,7 +189,11 @@ def _check_values(where: str, values: Tensor, mask: Tensor | None) -> Tensor:
         fix = "Mask those pixels, or use intensity.clamp(min=0)"
         _checks.fail(where, f"intensity must be non-negative, got {least:.4g}", fix)
     if not bool((values.detach().flatten(1).amax(-1) > 0).all()):
-        _checks.fail(where, "intensity must have a positive measured pixel in each pattern, got only zeros")
+        _checks.fail(
+            where,
+            "intensity must have a positive measured pixel in each pattern, got only zeros",
+            "Leave out such patterns, or look at the mask",
+        )
     return values
 
 
@@ -200,17 +207,19 @@ def _place_support(
     _checks.boolean(where, support=support)
     _checks.rank(where, ndim, support=support)
     object_shape = tuple(support.shape[-ndim:])
-    if any(n > m for n, m in zip(object_shape, shape, strict=True)):
-        _checks.fail(where, f"support must fit into the data grid {shape}, got {object_shape}")
-    if object_shape != shape:
-        _checks.fourier_shape(where, shape, object_shape)
+    largest = tuple((m + 1) // 2 for m in shape)
+    if object_shape != shape and any(n > most for n, most in zip(object_shape, largest, strict=True)):
+        rule = f"support must be at most {largest} for data of {shape} (2n-1 for n pixels), or of the data's shape"
+        _checks.fail(where, f"{rule}, got {object_shape}", "Use a smaller one: the data determine no larger object")
     own = tuple(support.shape[:-ndim])
     if own not in ((), batch):
         fix = f"Give one for all patterns, {object_shape}, or one each"
         _checks.fail(where, f"support must have the batch shape {batch} of the intensity, got {own}", fix)
     support = support.reshape(-1, 1, *object_shape)
     if not bool(support.flatten(1).any(-1).all()):
-        _checks.fail(where, "support must hold at least one pixel, got an empty one")
+        _checks.fail(
+            where, "support must hold at least one pixel, got an empty one", "True = the object may be non-zero"
+        )
     anywhere = support.flatten(0, 1).any(0)
     box = []
     for axis in range(ndim):
@@ -223,9 +232,10 @@ def _place_support(
 
 def check_determined(where: str, problem: Problem) -> None:
     """Warn where the support is so large that the data cannot determine the object (Hayes 1982)."""
-    if problem.known.constraint == "nonnegative" or problem.known.support_size is not None:
+    if problem.known.constraint == "nonnegative":
         return
     pixels = math.prod(problem.box_shape) if problem.support is None else int(problem.support.flatten(1).sum(-1).max())
+    pixels = min(pixels, problem.known.support_size or pixels)
     if 2 * pixels > math.prod(problem.shape):
         warnings.warn(
             f"{where}: the support holds {pixels} of {math.prod(problem.shape)} pixels; above one half the data do "

@@ -65,7 +65,9 @@ class Recipe(Step):
         super().__init__()
         self.times = _checks.integer("Recipe", "times", times)
         if not steps:
-            _checks.fail("Recipe", "steps must hold at least one step, got none")
+            _checks.fail(
+                "Recipe", "steps must hold at least one step, got none", "Use an algorithm such as HIO(50), or 'hio:50'"
+            )
         for step in steps:
             if not isinstance(step, Step | str):
                 fix = 'Use an algorithm such as HIO(50), or "hio:50"'

@@ -152,7 +152,7 @@ def _check_shrinkwrap(where: str, threshold: float, sigma: float, method: str, l
     _checks.number(where, "least", least, at_least=0, at_most=1)
     _checks.number(where, "most", most, above=0, at_most=1)
     if least > most:
-        _checks.fail(where, f"least must not exceed most, got {least} and {most}")
+        _checks.fail(where, f"least must not exceed most, got {least} and {most}", "Exchange them")
 
 
 class Shrinkwrap(Step):
@@ -255,7 +255,11 @@ class Detwin(Step):
     def check(self, run: Run) -> None:
         self.algorithm.check(run)
         if self.axis is not None and not -run.problem.ndim <= self.axis < run.problem.ndim:
-            _checks.fail("Detwin", f"axis must be an axis of an object of {run.problem.ndim} axes, got {self.axis}")
+            _checks.fail(
+                "Detwin",
+                f"axis must be an axis of an object of {run.problem.ndim} axes, got {self.axis}",
+                "Count the axes of the object from 0",
+            )
 
     def advance(self, run: Run) -> None:
         box = run.problem.box_shape

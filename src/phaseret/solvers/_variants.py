@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from phaseret.solvers._result import Reconstruction
 
 
+@_checks.speaks_for("CHIO")
 def chio(
     intensity: Tensor,
     *,
@@ -84,6 +85,7 @@ class CHIO(Relaxed):
         return f"{super().extra_repr()}, alpha={self.alpha}"
 
 
+@_checks.speaks_for("ASR")
 def asr(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
     r"""Averaged successive reflections: RAAR with beta = 1.
 
@@ -120,6 +122,7 @@ class ASR(Algorithm):
         return known.project(2 * p - x) + x - p
 
 
+@_checks.speaks_for("HPR")
 def hpr(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -161,6 +164,7 @@ class HPR(Relaxed):
         return known.project((1 + self.beta) * p - x) + x - self.beta * p
 
 
+@_checks.speaks_for("OSS")
 def oss(
     intensity: Tensor,
     *,
@@ -234,6 +238,7 @@ class OSS(HIO):
         return f"{super().extra_repr()}, stages={self.stages}"
 
 
+@_checks.speaks_for("SolventFlip")
 def solvent_flip(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
     r"""Solvent flipping: what does not agree with what is known changes its sign.
 
@@ -270,6 +275,7 @@ class SolventFlip(Algorithm):
         return 2 * known.project(p) - p
 
 
+@_checks.speaks_for("ChargeFlip")
 def charge_flip(
     intensity: Tensor, *, n_iter: int = 1000, delta: float = 1.2, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -327,6 +333,7 @@ class ChargeFlip(Algorithm):
         return f"{super().extra_repr()}, delta={self.delta}"
 
 
+@_checks.speaks_for("ADMM")
 def admm(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 1.0, **options: Unpack[Options]
 ) -> Reconstruction:
