@@ -28,7 +28,7 @@ from paper.experiment import Context, Result
 from reproduce import commit, configuration, machine, parse, repeat
 from training import bfloat16_is_fast, quiet_lightning, replace
 
-PROTOCOLS: tuple[str, ...] = ("mnist28", "mnist64", "complex", "natural128", "near_field", "correlography")
+PROTOCOLS: tuple[str, ...] = ("mnist28", "mnist64", "untrained", "natural128", "near_field", "correlography")
 
 
 def entered(board: dict[str, Any], name: str, result: Result, about: dict[str, Any]) -> dict[str, Any]:

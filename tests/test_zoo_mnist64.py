@@ -1,0 +1,82 @@
+"""The leaderboard's protocol mnist64, tiny, and the weights that it writes."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import phaseret as pr
+
+pytest.importorskip("lightning")
+pytest.importorskip("skimage")
+pytestmark = pytest.mark.filterwarnings("default")
+
+ROOT = Path(__file__).parents[1]
+TINY = {"images": 100, "epochs": 1, "batch_size": 20, "learning_rate": 0.001}
+CONFIG: dict[str, Any] = {
+    "seed": 0,
+    "test_images": 6,
+    "starts": 2,
+    "fig5": {**TINY, "channels": [4, 8], "test_images": 4, "headline_seeds": [0]},
+    "small": {**TINY, "channels": [2, 4]},
+    "finetune": {"images": 3, "steps": 5, "lr": 1e-3, "parameters": "all"},
+    "rrr": {"iterations": 60, "beta": 1.2},
+    "classical": {"er": 60, "rrr": 60},
+    "unrolled": {"Unrolled HIO": {**TINY, "algorithm": "hio", "stages": 2, "iterations": 2, "channels": 2}},
+}
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import training
+    from paper.experiment import Context
+    from zoo import mnist64
+
+    data = os.environ.get("PHASERET_DATA_DIR")
+    monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))
+    folder = tmp_path / "runs/zoo/cpu/mnist64"
+    context = Context(CONFIG, None if data is None else Path(data), folder)
+    result = mnist64.run(context)
+    rows = {row["system"]: row for row in result.rows}
+    assert len(rows) == len(result.rows)
+    assert {path.name for path in (tmp_path / "runs/paper/cpu/fig5/flip_shift").iterdir()} == set(mnist64.OBJECTIVES)
+    for system in (*mnist64.OBJECTIVES.values(), *mnist64.SMALL.values()):
+        network, adapted, solved = rows[system], rows[f"{system}, finetune"], rows[f"{system}, RRR"]
+        assert (adapted["images"], solved["runs"]) == (3, 1)
+        assert solved["relative_magnitude_error"] < 0.5 * network["relative_magnitude_error"]
+        assert adapted["relative_magnitude_error"] < 1.2 * network["relative_magnitude_error"]
+    assert rows["RRR, best of 2"]["best_by_residual_psnr"] > rows["ER, best of 2"]["best_by_residual_psnr"]
+    assert rows["Unrolled HIO"]["iterations"] == rows["HIO as long"]["iterations"] == 6
+    assert set(result.arrays) <= {"truth", *rows}
+    # The files it writes give the networks of the rows.
+    loaded = pr.models.load(folder / "unet_dnn_p.safetensors")
+    objects, intensities = mnist64.digits.test_patterns({"test_images": 6}, context.mnist)
+    with torch.no_grad():
+        psnr = pr.metrics.psnr(loaded(intensities), objects).item()
+    assert psnr == pytest.approx(rows["small U-Net DNN-P"]["aligned_psnr"], abs=0.05)
+    assert loaded.card["metrics"]["aligned_psnr"] == rows["small U-Net DNN-P"]["aligned_psnr"]
+    for function in ("fit", "save_array"):  # nothing is trained or adapted again
+        monkeypatch.setattr(training, function, None)
+    assert len(mnist64.run(context).rows) == len(rows)
+
+
+def test_the_solver_may_iterate_as_often_as_the_unrolled_network_projects(monkeypatch: pytest.MonkeyPatch) -> None:
+    from phaseret.projections import MagnitudeConstraint
+    from zoo.mnist64 import projections
+
+    count = []
+    project = MagnitudeConstraint.project
+    monkeypatch.setattr(MagnitudeConstraint, "project", lambda self, x: count.append(1) or project(self, x))
+    net = pr.models.Unrolled((4, 4), (8, 8), stages=3, iterations=2, channels=2)
+    net(torch.rand(2, 8, 8))
+    assert len(count) == projections(net) == 9
