@@ -183,8 +183,8 @@ def run(context: Context) -> Result:
                 floor = floors[name, frames]
                 seen = without_floor(intensities, floor, **noise)
                 scores.add(name, "classical", lambda _, s=schedule, k=starts, y=seen: solved(y, s, k), floor=floor)
-            found = partial(estimate, net, bfloat16=context.bfloat16)
-            scores.add("CorrelographyNet", "learned", lambda seen, f=found: f(seen)[None], **took)
+            apply = partial(estimate, net, bfloat16=context.bfloat16)
+            scores.add("CorrelographyNet", "learned", lambda seen, f=apply: f(seen)[None], **took)
             parts.append(scores)
     rows = [entry for part in parts for entry in part.rows]
     budget = {"images": config["images"], "epochs": config["epochs"]}

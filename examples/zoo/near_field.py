@@ -256,8 +256,8 @@ def compared(context: Context, kind: str, photons: float) -> Scores:
     for sees in SEES:
         folder = context.folder / f"{kind}-{photons:g}" / sees
         net, took = trained({**config, "sees": sees}, operator, (training, validation), folder)
-        found = partial(estimate, net, bfloat16=context.bfloat16)
-        scores.add(f"ResidualNet on the {sees}", "learned", lambda seen: operator.image(found(seen)), **took)  # noqa: B023
+        apply = partial(estimate, net, bfloat16=context.bfloat16)
+        scores.add(f"ResidualNet on the {sees}", "learned", lambda seen, f=apply: operator.image(f(seen)), **took)
     return scores
 
 
