@@ -148,7 +148,11 @@ def results_section(path: Path) -> str:
     about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
     if path.with_suffix(".png").exists():
         about += f".. image:: ../../benchmarks/results/{path.stem}.png\n   :alt: the table below as a figure\n\n"
-    return heading(path.stem.replace("_", " "), "-") + about + table([cell(column) for column in columns], rows)
+    return (
+        heading(path.stem.replace("_", " "), "-")
+        + about
+        + table([cell(column.replace("_", " ")) for column in columns], rows)
+    )
 
 
 def docstring(path: Path) -> str:

@@ -133,7 +133,7 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     """Aligned PSNR against photons, and what the methods make of the first test digits."""
     levels = sorted({row["photons"] for row in rows}, reverse=True)
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    figure = Figure(figsize=(13, 6), layout="constrained")
+    figure = Figure(figsize=(14, 9), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1, 1.35])
     axis = left.subplots()
     for method in methods:
