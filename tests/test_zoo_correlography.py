@@ -77,6 +77,7 @@ def test_photons_follow_from_the_shot_noise_of_a_speckle_pattern() -> None:
 def test_a_network_trained_on_strokes_beats_the_solvers_on_digits_of_two_exposures(tmp_path: Path) -> None:
     from paper.experiment import Context
     from zoo import correlography
+    from zoo.levels import SHOWN
 
     config: dict[str, Any] = {
         "frames": [4, 2],
@@ -98,7 +99,7 @@ def test_a_network_trained_on_strokes_beats_the_solvers_on_digits_of_two_exposur
     result = correlography.run(Context(config, None if data is None else Path(data), tmp_path))
     assert len(result.rows) == 2 * 2 * 3
     assert next(iter(result.arrays)) == "truth"
-    assert {len(images) for images in result.arrays.values()} == {2 * 2 * correlography.SHOWN}
+    assert {len(images) for images in result.arrays.values()} == {2 * 2 * SHOWN}
     hardest = {row["system"]: row for row in result.rows if row["data"] == "digits" and row["frames"] == 2}
     learned = hardest.pop("CorrelographyNet")
     assert learned["aligned_psnr"] > max(row["best_by_residual_psnr"] for row in hardest.values())

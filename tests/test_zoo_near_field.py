@@ -47,11 +47,11 @@ def test_gerchberg_saxton_and_the_likelihood_come_closer_than_the_approximant() 
 
     operator, image = physics(SETTINGS), framed(4)
     seen = counted(operator, 100.0, image, torch.Generator().manual_seed(0))
-    first, turned = approximant(seen, operator), gerchberg_saxton(seen, operator, 20)
+    first, turned = approximant(seen, operator), gerchberg_saxton(seen, operator=operator, iterations=20)
     best = likelihood_tv(seen, operator=operator, weight=1.0, start=turned, photons=100.0, iterations=100)
     errors = [(found - image).square().mean() for found in (first, turned, best)]
     assert errors[2] < errors[1] < errors[0]
-    torch.testing.assert_close(gerchberg_saxton(seen, operator, 1), first, atol=1e-4, rtol=0)
+    torch.testing.assert_close(gerchberg_saxton(seen, operator=operator, iterations=1), first, atol=1e-4, rtol=0)
 
 
 def test_fresh_noise_depends_on_seed_and_epoch_alone() -> None:

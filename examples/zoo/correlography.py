@@ -15,9 +15,7 @@ counts. The source compares with HIO and an alternating minimisation, by eye.
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,12 +26,12 @@ import phaseret as pr
 from paper.digits import HELD_OUT
 from paper.experiment import Context, Result, Row
 from training import Patterns, Settings, estimate, images_of, trained_once
+from zoo.levels import Level, together
 from zoo.noisy import FreshNoise
-from zoo.scoring import best_by_residual, row, shown
+from zoo.scoring import best_by_residual
 
 SIZE, FOURIER_SHAPE = 28, (56, 56)
 DETAIL = 32  # points that a stroke is drawn with
-SHOWN = 2
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -130,25 +128,6 @@ def solved(intensities: Tensor, schedule: str | None, starts: int) -> Tensor:
 # --- the comparison ---------------------------------------------------------------------------------------------------
 
 
-class Scores:
-    """The systems on one kind of objects, with one number of exposures: their rows, and the estimates to be shown."""
-
-    def __init__(self, objects: Tensor, intensities: Tensor, **about: Any) -> None:
-        self.objects, self.intensities, self.about = objects, intensities, about
-        self.rows: list[Row] = []
-        self.shown = {"truth": shown(objects[:SHOWN], objects[:SHOWN], FOURIER_SHAPE)}
-
-    def add(self, name: str, kind: str, system: Callable[[Tensor], Tensor], **more: Any) -> None:
-        """Apply a system, which gives (starts, N, n1, n2), and score it."""
-        began = time.perf_counter()
-        runs = system(self.intensities)
-        seconds = time.perf_counter() - began
-        about = {**self.about, **more}
-        self.rows.append(row(name, kind, runs, self.objects, self.intensities, seconds=seconds, **about))
-        best = best_by_residual(runs[:, :SHOWN], self.intensities[:SHOWN])
-        self.shown[name] = shown(best, self.objects[:SHOWN], FOURIER_SHAPE)
-
-
 def chosen(schedule: str | None, objects: Tensor, config: dict[str, Any], noise: dict[str, Any], seed: int) -> float:
     """The floor with which a classical system comes closest to objects for validation."""
     seen = measured(objects, torch.Generator().manual_seed(seed), **noise)
@@ -170,23 +149,21 @@ def run(context: Context) -> Result:
     kinds = {"digits": digits, "strokes": strokes(tests, seed + 2)}
     tuned = strokes(classical["validation"], seed + 3)
     floors: dict[tuple[str, int], float] = {}
-    parts = []
+    levels = []
     for kind, objects in kinds.items():
         for frames in config["frames"]:
             noise = {"frames": frames, "background": config["background"]}
             intensities = measured(objects, torch.Generator().manual_seed(seed + 4), **noise)
             photons = photons_per_pixel(objects, config["background"])
-            scores = Scores(objects, intensities, data=kind, frames=frames, photons_per_pixel=photons)
+            level = Level(objects, intensities, data=kind, frames=frames, photons_per_pixel=photons)
             for name, (schedule, starts) in classical["systems"].items():
                 if (name, frames) not in floors:
                     floors[name, frames] = chosen(schedule, tuned, classical, noise, seed + 5)
                 floor = floors[name, frames]
                 seen = without_floor(intensities, floor, **noise)
-                scores.add(name, "classical", lambda _, s=schedule, k=starts, y=seen: solved(y, s, k), floor=floor)
+                level.add(name, "classical", lambda _, s=schedule, k=starts, y=seen: solved(y, s, k), floor=floor)
             apply = partial(estimate, net, bfloat16=context.bfloat16)
-            scores.add("CorrelographyNet", "learned", lambda seen, f=apply: f(seen)[None], **took)
-            parts.append(scores)
-    rows = [entry for part in parts for entry in part.rows]
-    budget = {"images": config["images"], "epochs": config["epochs"]}
-    arrays = {name: torch.cat([torch.from_numpy(p.shown[name]) for p in parts]).numpy() for name in parts[0].shown}
-    return Result(rows, seed, budget, arrays)
+            level.add("CorrelographyNet", "learned", lambda seen, f=apply: f(seen)[None], **took)
+            levels.append(level)
+    rows, arrays = together(levels)
+    return Result(rows, seed, {"images": config["images"], "epochs": config["epochs"]}, arrays)

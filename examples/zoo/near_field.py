@@ -18,7 +18,6 @@ the source's score, Pearson's between the phases.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,13 +30,11 @@ import phaseret as pr
 from paper.digits import HELD_OUT
 from paper.experiment import Context, Result, Row
 from paper.other_data import natural, orientations
-from paper.scoring import as_pixels
 from training import Patterns, Settings, estimate, images_of, trained_once
+from zoo.levels import Level, together
 from zoo.noisy import FreshNoise
-from zoo.scoring import row
 
 SEES = ("intensity", "approximant")
-SHOWN = 2
 
 
 class PhaseObject(pr.operators.Operator):
@@ -143,7 +140,7 @@ def approximant(intensities: Tensor, operator: PhaseObject) -> Tensor:
     return operator.image(operator.near.adjoint(intensities.sqrt() + 0j))
 
 
-def gerchberg_saxton(intensities: Tensor, operator: PhaseObject, iterations: int) -> Tensor:
+def gerchberg_saxton(intensities: Tensor, *, operator: PhaseObject, iterations: int) -> Tensor:
     """Alternating projections onto the magnitudes and onto the phase objects, from an empty beam."""
     image = torch.zeros_like(intensities)
     for _ in range(iterations):
@@ -200,38 +197,7 @@ def correlation(estimates: Tensor, objects: Tensor) -> float:
 # --- the comparison ---------------------------------------------------------------------------------------------------
 
 
-class Scores:
-    """The systems on one kind of objects at one level of photons: their rows, and the estimates to be shown."""
-
-    def __init__(self, objects: Tensor, intensities: Tensor, operator: PhaseObject, **about: Any) -> None:
-        self.objects, self.intensities, self.operator, self.about = objects, intensities, operator, about
-        self.rows: list[Row] = []
-        self.shown = {"truth": objects[:SHOWN]}
-
-    def add(self, name: str, kind: str, system: Callable[[Tensor], Tensor], **more: Any) -> Tensor:
-        """Apply a system and score it."""
-        began = time.perf_counter()
-        found = system(self.intensities)
-        self.rows.append(
-            row(
-                name,
-                kind,
-                [found],
-                self.objects,
-                self.intensities,
-                seconds=time.perf_counter() - began,
-                operator=self.operator,
-                symmetric=False,
-                correlation=correlation(found, self.objects),
-                **self.about,
-                **more,
-            )
-        )
-        self.shown[name] = found[:SHOWN]
-        return found
-
-
-def compared(context: Context, kind: str, photons: float) -> Scores:
+def compared(context: Context, kind: str, photons: float) -> Level:
     """All systems on one kind of objects, at one level of photons."""
     config: Settings = {**context.config, "data": kind, "photons": photons, "bfloat16": context.bfloat16}
     classical = config.pop("classical")
@@ -241,31 +207,41 @@ def compared(context: Context, kind: str, photons: float) -> Scores:
         nn.functional.pad(part, [config["margin"]] * 4) for part in OBJECTS[kind](config, context.mnist)
     )
     intensities = measure(objects, torch.Generator().manual_seed(config["seed"] + 2))
-    scores = Scores(objects, intensities, operator, data=kind, photons=photons)
-    scores.add("approximant", "classical", lambda seen: approximant(seen, operator))
+    level = Level(
+        objects,
+        intensities,
+        operator=operator,
+        symmetric=False,
+        further=lambda runs: {"correlation": correlation(runs[0], objects)},
+        data=kind,
+        photons=photons,
+    )
+    level.add("approximant", "classical", lambda seen: approximant(seen, operator)[None])
     tuned = validation[: classical["validation"]]
     known = measure(tuned, torch.Generator().manual_seed(config["seed"] + 1))
-    steps = best(classical["iterations"], lambda number: gerchberg_saxton(known, operator, number), tuned)
-    start = scores.add(
-        "Gerchberg-Saxton", "classical", lambda seen: gerchberg_saxton(seen, operator, steps), iterations=steps
-    )
-    begun = gerchberg_saxton(known, operator, steps)
+    project = partial(gerchberg_saxton, operator=operator)
+    steps = best(classical["iterations"], lambda number: project(known, iterations=number), tuned)
+    start = level.add(
+        "Gerchberg-Saxton", "classical", lambda seen: project(seen, iterations=steps)[None], iterations=steps
+    )[0]
+    begun = project(known, iterations=steps)
     descend = partial(likelihood_tv, operator=operator, photons=photons, iterations=classical["descents"])
     weight = best(classical["weights"], lambda value: descend(known, weight=value, start=begun), tuned)
-    scores.add("likelihood + TV", "classical", lambda seen: descend(seen, weight=weight, start=start), weight=weight)
+    level.add(
+        "likelihood + TV", "classical", lambda seen: descend(seen, weight=weight, start=start)[None], weight=weight
+    )
     for sees in SEES:
         folder = context.folder / f"{kind}-{photons:g}" / sees
         net, took = trained({**config, "sees": sees}, operator, (training, validation), folder)
         apply = partial(estimate, net, bfloat16=context.bfloat16)
-        scores.add(f"ResidualNet on the {sees}", "learned", lambda seen, f=apply: operator.image(f(seen)), **took)
-    return scores
+        level.add(f"ResidualNet on the {sees}", "learned", lambda seen, f=apply: operator.image(f(seen))[None], **took)
+    return level
 
 
 def run(context: Context) -> Result:
     """All objects and photons: approximant, classical algorithms, networks."""
-    levels, kinds = context.config["photons"], context.config["data"]
-    parts = [compared(context, kind, photons) for kind in kinds for photons in levels]
-    rows = [entry for part in parts for entry in part.rows]
-    budget = {"images": max(entry.get("training_images", 0) for entry in rows), "epochs": context.config["epochs"]}
-    arrays = {name: as_pixels(torch.cat([part.shown[name] for part in parts])) for name in parts[0].shown}
-    return Result(rows, context.config["seed"], budget, arrays)
+    config = context.config
+    levels = [compared(context, kind, photons) for kind in config["data"] for photons in config["photons"]]
+    rows, arrays = together(levels)
+    images = max(entry.get("training_images", 0) for entry in rows)
+    return Result(rows, config["seed"], {"images": images, "epochs": config["epochs"]}, arrays)
