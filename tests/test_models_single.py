@@ -59,7 +59,10 @@ def test_cascade_has_the_stages_of_the_source() -> None:
     net = Cascade((28, 28), (28, 28), width=8)
     assert net.sizes == [(7, 7), (14, 14), (21, 21), (28, 28), (28, 28)]
     assert [layers[0].in_features for layers in net.stages] == [784, *[2 * 784] * 4]
-    assert [sum(isinstance(layer, nn.Linear) for layer in layers) for layers in net.stages] == [5] * 5
+    kinds = [type(layer).__name__ for layer in net.stages[0]]
+    hidden = ["Linear", "BatchNorm1d", "ReLU"]
+    assert kinds == ["Linear", "ReLU", "Dropout", *hidden, *hidden, "Dropout", *hidden, "Linear"]
+    assert "Dropout" not in [type(layer).__name__ for layer in Cascade((4, 4), (4, 4), width=8, dropout=0).modules()]
 
 
 def test_cascade_stages_see_the_magnitude_of_the_stage_before() -> None:
@@ -112,7 +115,7 @@ def test_double_prior_is_a_modulus_and_a_phase() -> None:
 
 def test_cascade_learns_and_no_gradient_runs_between_its_stages() -> None:
     obj = disks(64)
-    net = Cascade((12, 12), (12, 12), width=32)
+    net = Cascade((12, 12), (12, 12), width=32, dropout=0.05)
     intensity, targets = fourier_intensity(obj, (23, 23))[..., :12, :12], net.targets(obj)
     optimizer, losses = torch.optim.Adam(net.parameters(), 3e-3), []
     for _ in range(40):
@@ -253,6 +256,11 @@ def test_priors_compile_and_go_to_files(prior: DeepImagePrior, tmp_path: Path) -
             lambda: Cascade((8, 8), (8, 8), stages=[(4,), (8, 8)]),
             ValueError,
             "Cascade: stages must end with the object's",
+        ),
+        (
+            lambda: Cascade((8, 8), (8, 8), dropout=1),
+            ValueError,
+            "Cascade: dropout must be a finite number at least 0 and at most 0.9, got 1",
         ),
         (
             lambda: Cascade((8, 8), (8, 8), feedback="phase"),

@@ -28,6 +28,8 @@ class Cascade(Model):
         width: Width of the hidden layers, of five layers in each stage.
         feedback: What a stage sees of the one before it: the "image", or its Fourier "magnitude" beside the measured
             one.
+        dropout: Share of the values of the first and the third layer of each stage that training drops. In training it
+            makes a stage as poor as it will be on other data, which the next one has to learn from.
 
     Shape:
         - intensity: (*, data_shape)
@@ -44,7 +46,7 @@ class Cascade(Model):
 
     Source:
         Uelwer, Hoffmann, Harmeling (2021), Non-iterative phase retrieval with cascaded neural networks,
-        arXiv:2106.10195. There the widths grow from 1100 to 1800 and two layers have dropout; "magnitude" is the
+        arXiv:2106.10195. There the widths grow from 1100 to 1800; "magnitude" is the
         feedback of the same authors' variant without phase. Each stage is trained by an optimiser of its own there,
         which is the same for Adam.
     """
@@ -57,6 +59,7 @@ class Cascade(Model):
         stages: Sequence[Sequence[int]] | None = None,
         width: int = 1500,
         feedback: str = "image",
+        dropout: float = 0.25,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -64,6 +67,7 @@ class Cascade(Model):
         self.data_shape = _checks.shape(where, "data_shape", data_shape)
         width = _checks.integer(where, "width", width)
         _checks.choice(where, "feedback", feedback, _FEEDBACK)
+        dropout = _checks.number(where, "dropout", dropout, at_least=0, at_most=0.9)
         if stages is None:
             stages = [tuple(-(-n * part // 4) for n in self.object_shape) for part in (1, 2, 3, 4, 4)]
         self.sizes = [_checks.shape(where, "stages", size) for size in stages]
@@ -82,7 +86,7 @@ class Cascade(Model):
         data = volume(self.data_shape)
         more = data if feedback == "magnitude" else volume(self.object_shape)
         self.stages = nn.ModuleList(
-            dense(data + (more if k else 0), width, 5, volume(size)) for k, size in enumerate(self.sizes)
+            dense(data + (more if k else 0), width, 5, volume(size), dropout) for k, size in enumerate(self.sizes)
         )
         self.decoder = (f"stages.{len(self.sizes) - 1}",)
         self.options = {
@@ -91,6 +95,7 @@ class Cascade(Model):
             "stages": tuple(self.sizes),
             "width": width,
             "feedback": feedback,
+            "dropout": dropout,
         }
 
     def forward(self, intensity: Tensor) -> Tensor:

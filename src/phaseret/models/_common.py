@@ -69,11 +69,19 @@ def as_items(
     return _fft.promote(intensity).reshape(-1, *expected)
 
 
-def dense(before: int, width: int, depth: int, after: int) -> nn.Sequential:
-    """`depth` fully connected layers with ReLU between them, and batch normalisation but for the first and last."""
-    layers: list[nn.Module] = [nn.Linear(before, width), nn.ReLU()]
-    for _ in range(depth - 2):
-        layers += [nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()]
+def dense(before: int, width: int, depth: int, after: int, dropout: float = 0.0) -> nn.Sequential:
+    """`depth` fully connected layers with ReLU between them, and batch normalisation but for the first and last.
+
+    Of the hidden layers every other one, from the first on, drops a share of its values in training.
+    """
+    layers: list[nn.Module] = []
+    for number, size in enumerate([before] + (depth - 2) * [width]):
+        layers.append(nn.Linear(size, width))
+        if number > 0:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(nn.ReLU())
+        if dropout > 0 and number % 2 == 0:
+            layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(width, after))
 
 
