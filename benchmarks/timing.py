@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -93,11 +93,14 @@ def commit() -> str:
     return text.strip() + ("+" if dirty.strip() else "")
 
 
-def save(name: str, rows: list[dict[str, object]]) -> None:
-    """Write results/NAME.json, complete or not at all."""
+def save(name: str, rows: list[dict[str, object]], arguments: Sequence[str] | None = None) -> None:
+    """Write results/NAME.json, complete or not at all; `arguments` make just this file, if those given make more."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    command = " ".join(["python", *sys.argv])
+    script = Path(sys.argv[0]).resolve()
+    root = Path(__file__).resolve().parents[1]
+    shown = script.relative_to(root) if script.is_relative_to(root) else script.name
+    command = " ".join(["python", str(shown), *(sys.argv[1:] if arguments is None else arguments)])
     text = json.dumps({"command": command, "commit": commit(), "hardware": machine(), "rows": rows}, indent=1)
     path.with_suffix(".tmp").write_text(text + "\n")
     path.with_suffix(".tmp").replace(path)

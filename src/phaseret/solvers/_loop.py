@@ -29,6 +29,8 @@ Projection = Callable[[Tensor], Tensor]
 
 # Grid pixels worked on at a time on a CPU: iterate, spectrum and data of a chunk stay in a core's cache.
 _CACHE_PIXELS = 2**17
+# Arrays of the iterate's size that a run needs on a device: benchmarks/memory_solvers.py counts five to six.
+_ARRAYS = 6
 # glibc gives the top of the heap back to the system, and takes it anew, in every iteration, unless a block of nearly
 # its largest threshold has been freed once; the block itself is never touched.
 _HEAP_BYTES = 31 * 2**20
@@ -130,6 +132,18 @@ class Algorithm(Step):
         return f"n_iter={self.n_iter}"
 
 
+def _items_at_a_time(iterate: Tensor, ndim: int) -> int:
+    """How many iterates (patterns, starts, *grid) fit a CPU's cache, or the free memory of a graphics card."""
+    pixels = math.prod(iterate.shape[-ndim:])
+    if iterate.device.type == "cpu":
+        return max(1, _CACHE_PIXELS // pixels)
+    items = iterate.shape[:2].numel()
+    if iterate.device.type != "cuda":
+        return items
+    free, _ = torch.cuda.mem_get_info(iterate.device)
+    return max(1, min(items, free // (_ARRAYS * pixels * iterate.element_size())))
+
+
 class _Nowhere(ObjectConstraint):
     """What is known outside the support: nothing may be there."""
 
@@ -171,10 +185,7 @@ class Run:
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)  # a tensor, or a dict of tensors
-        if chunk is None:
-            on_cpu = problem.device.type == "cpu"
-            chunk = max(1, _CACHE_PIXELS // math.prod(problem.shape)) if on_cpu else iterate.shape[:2].numel()
-        self.chunk = chunk
+        self.chunk = _items_at_a_time(iterate, problem.ndim) if chunk is None else chunk
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""

@@ -215,8 +215,8 @@ def reconstruct(
         seed: Start s is drawn from seed + s, whatever the batch, the chunks and the device.
         generator: Draws the seeds of the starts instead.
         check_every: Iterations from one residual to the next.
-        chunk: Patterns times starts worked on at a time. Default: what fits a CPU's cache; on a GPU all. Results do
-            not depend on it.
+        chunk: Patterns times starts worked on at a time. Default: what fits a CPU's cache, or a GPU's free memory.
+            Results do not depend on it.
         progress: Show a bar (needs tqdm).
         callback: Called with the :class:`Run` at each check; a true value ends the run.
         checkpoint: Called with a dict of tensors and numbers, which `torch.save` can keep, every `checkpoint_every`
