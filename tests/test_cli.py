@@ -331,8 +331,25 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
 
 def test_a_damaged_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "r.h5.checkpoint").write_bytes(b"half of it")
-    said = fails("reconstruct pattern.h5 --schedule er:3 --checkpoint-every 2 -o r.h5", capsys)
-    assert "r.h5.checkpoint must be a whole checkpoint, got the error: " in said
+    line = "reconstruct pattern.h5 --schedule er:3 --checkpoint-every 2 -o r.h5"
+    assert "r.h5.checkpoint must be a whole checkpoint, got the error: " in fails(line, capsys)
+    torch.save({"another": torch.ones(3)}, "r.h5.checkpoint")
+    assert "r.h5.checkpoint must be a whole checkpoint, got the error: KeyError. Remove it." in fails(line, capsys)
+
+
+def test_damaged_parts_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"reconstruct stack.h5 {QUICK} --block 5 -o r.h5"
+    (folder / "r.h5.parts").touch()
+    assert "r.h5.parts must be a folder, got a file. Remove it, or choose another output." in fails(line, capsys)
+    (folder / "r.h5.parts").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(0, patch, KeyboardInterrupt())
+        fails(line, capsys)
+    (folder / "r.h5.parts" / "000000.npz").write_bytes(b"PK\3\4half")
+    assert "000000.npz must be a whole npz file, got the error: " in fails(line, capsys)
+    (folder / "r.h5.parts" / "run.json").write_text("{")
+    assert "run.json must be whole, got a damaged file. Remove the folder." in fails(line, capsys)
+    assert "r.h5" not in listing(folder)
 
 
 def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,12 +69,12 @@ def _checkpoints(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if file.exists():
         try:
             kept = torch.load(file, map_location="cpu", weights_only=True)
+            made_by, settings["resume"] = kept["run"], kept["state"]
         except Exception as error:
             _checks.fail(
                 _WHERE, f"{file} must be a whole checkpoint, got the error: {type(error).__name__}", "Remove it"
             )
-        _same_run(kept["run"], run, file)
-        settings["resume"] = kept["state"]
+        _same_run(made_by, run, file)
 
     def keep(state: dict[str, Any]) -> None:
         with written(_WHERE, file, overwrite=True) as temporary:
@@ -329,10 +329,16 @@ class _Stack:
     def prepare(self) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
         run = _description(self.options) | {"block": str(len(self.blocks[0]))}
+        if self.folder.exists() and not self.folder.is_dir():
+            _checks.fail(_WHERE, f"{self.folder} must be a folder, got a file", "Remove it, or choose another output")
         self.folder.mkdir(exist_ok=True)
         note = self.folder / "run.json"
         if note.exists():
-            _same_run(json.loads(note.read_text()), run, self.folder)
+            try:
+                kept = json.loads(note.read_text())
+            except ValueError:
+                _checks.fail(_WHERE, f"{note} must be whole, got a damaged file", "Remove the folder")
+            _same_run(kept, run, self.folder)
         with written(_WHERE, note, overwrite=True) as temporary:
             temporary.write_text(json.dumps(run, indent=1))
 
