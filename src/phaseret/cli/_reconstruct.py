@@ -387,7 +387,8 @@ def _alive(folder: Path, team: _Team) -> Iterator[None]:
         return
     file = folder / f"process-{team.rank}"
     with file.open("a") as stream:
-        _fcntl.flock(stream, _fcntl.LOCK_EX)
+        with suppress(OSError):  # of file systems without locks
+            _fcntl.flock(stream, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
         try:
             yield
         finally:
