@@ -6,7 +6,6 @@ of an image with values from 0 to 255, padded with zeros to 256 x 256.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from paper.experiment import Context, Result, Row
-from training import Patterns, Settings, finish, finished, save_array, trained_once
+from training import Patterns, Settings, computed_once, trained_once
 from zoo.photographs import SIZE, TEST, TRAINING, VALIDATION, crops, test_images
 from zoo.scoring import row, shown
 
@@ -45,27 +44,17 @@ def measured(images: Tensor, alpha: float, seed: int) -> Tensor:
     return pr.noise.alpha_noise(noise_free, alpha=factor * alpha / 255, generator=generator)
 
 
-def once(solve: Callable[[], Tensor], settings: Settings, folder: Path) -> tuple[Tensor, float]:
-    """Estimates, and the seconds that they took; computed if they were not yet with these settings."""
-    took = finished(folder, settings)
-    if took is None:
-        began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*starts.*")  # what it says of single patterns is what is measured here
-            save_array(folder / "estimates.npy", solve())
-        took = finish(folder, settings, {"seconds": time.perf_counter() - began})
-    return torch.from_numpy(np.load(folder / "estimates.npy")), took["seconds"]
-
-
 # --- classical --------------------------------------------------------------------------------------------------------
 
 
 def solved(schedule: str, intensities: Tensor, **options: Any) -> pr.solvers.Reconstruction:
     """A classical solver, told the box and that images are not negative."""
     box = torch.ones(SIZE, SIZE, dtype=torch.bool)
-    return pr.solvers.reconstruct(
-        intensities, schedule=schedule, support=box, constraint="nonnegative", check_every=50, **options
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*starts.*")  # what it says of single patterns is what is measured here
+        return pr.solvers.reconstruct(
+            intensities, schedule=schedule, support=box, constraint="nonnegative", check_every=50, **options
+        )
 
 
 def from_best(intensities: Tensor, starts: int, first: int, iterations: int, seed: int = 0) -> Tensor:
@@ -196,13 +185,13 @@ def refiners(settings: Settings, solver: Settings, folder: Path) -> tuple[list[n
     intensities = torch.cat([measured(*pair, seed + 2) for pair in zip(parts, alphas, strict=True)])
     start = {**solver, **settings["solver"], "seed": TRAINING_SEED}
     about = {"solver": start, "images": len(images), "alphas": alphas, "seed": seed}
-    estimates, _ = once(lambda: from_best(intensities, **start), about, folder / "solved")
+    estimates, _ = computed_once(folder / "solved", about, lambda: from_best(intensities, **start))
     networks: list[nn.Module] = []
     took: list[dict[str, Any]] = []
     for stage in (0, 1):
         about = {**settings, "stage": stage, "again": stage * settings["again"]}
         known = refinement(settings, lambda data: estimates, [*networks, nn.Identity()])
-        inputs, _ = once(partial(known.before, intensities, stage), about, folder / f"before{stage}")
+        inputs, _ = computed_once(folder / f"before{stage}", about, partial(known.before, intensities, stage))
         net, cost = trained_once(
             partial(Refiner, settings["channels"]),
             refining,
@@ -227,7 +216,7 @@ def scored(
 
     def found(name: str, solve: Callable[[], Tensor], **settings: Any) -> tuple[Tensor, float]:
         about = {"alpha": alpha, "images": len(objects), "seed": config["seed"], "bfloat16": context.bfloat16}
-        return once(solve, {**about, "solver": solver, **settings}, context.folder / f"alpha{alpha}" / name)
+        return computed_once(context.folder / f"alpha{alpha}" / name, {**about, "solver": solver, **settings}, solve)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=context.bfloat16):
