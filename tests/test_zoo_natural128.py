@@ -35,7 +35,14 @@ def config() -> dict[str, Any]:
         "raar": {"schedule": "raar:20,er:5", "starts": 2},
         "prdeep": {"sigmas": [50, 10], "iterations": 5, "lam": 0.1},
         "denoiser": {**training, "depth": 4, "channels": 16, "patches": 800, "size": 32, "sigma": 55},
-        "refinement": {**training, "images": 10, "solver": {"iterations": 50}, "again": 10, "channels": [8, 16]},
+        "refinement": {
+            "images": 10,
+            "solver": {"iterations": 50},
+            "again": 10,
+            "repeats": 2,
+            "channels": [8, 16],
+            "training": training,
+        },
     }
 
 

@@ -146,8 +146,8 @@ def _twice(before: int, after: int) -> nn.Sequential:
 
 
 def refining(net: nn.Module, image: Tensor, seen: Tensor) -> Tensor:
-    """What the network makes of a solver's estimate is compared with the image."""
-    return nn.functional.mse_loss(net(seen), image)
+    """What the network makes of a solver's estimate is compared with the image, in decibels."""
+    return 10 * (net(seen) - image).square().mean((-2, -1)).log10().mean()
 
 
 def pairs(images: Tensor, estimates: Tensor) -> tuple[Patterns, Patterns]:
@@ -169,16 +169,19 @@ def turned(images: Tensor) -> Tensor:
 def refinement(
     settings: Settings, first: Callable[[Tensor], Tensor], networks: Sequence[nn.Module]
 ) -> pr.models.IterativeRefinement:
-    """HIO, network, HIO, network: the whole, or its first stage if there is one network."""
+    """A start, and HIO between one network and the next."""
 
-    def second(intensities: Tensor, init: Tensor) -> Tensor:
+    def again(intensities: Tensor, init: Tensor) -> Tensor:
         return solved(f"hio:{settings['again']}", intensities, starts=1, init=init).obj
 
-    return pr.models.IterativeRefinement([first, second][: len(networks)], networks)
+    return pr.models.IterativeRefinement([first] + [again] * (len(networks) - 1), networks)
 
 
 def refiners(settings: Settings, solver: Settings, folder: Path) -> tuple[list[nn.Module], list[dict[str, Any]]]:
-    """The networks, each trained on what comes before it, and what their trainings took."""
+    """The networks in the order of their use, and what their trainings took.
+
+    The first one is trained on what HIO gives and used several times, the last one is trained on what comes of that.
+    """
     seed, alphas = settings["seed"], settings["alphas"]
     images = crops(TRAINING, settings["images"], SIZE, seed + 2)
     parts = images.tensor_split(len(alphas))
@@ -186,22 +189,20 @@ def refiners(settings: Settings, solver: Settings, folder: Path) -> tuple[list[n
     start = {**solver, **settings["solver"], "seed": TRAINING_SEED}
     about = {"solver": start, "images": len(images), "alphas": alphas, "seed": seed}
     estimates, _ = computed_once(folder / "solved", about, lambda: from_best(intensities, **start))
-    networks: list[nn.Module] = []
-    took: list[dict[str, Any]] = []
-    for stage in (0, 1):
-        about = {**settings, "stage": stage, "again": stage * settings["again"]}
-        known = refinement(settings, lambda data: estimates, [*networks, nn.Identity()])
-        inputs, _ = computed_once(folder / f"before{stage}", about, partial(known.before, intensities, stage))
-        net, cost = trained_once(
-            partial(Refiner, settings["channels"]),
-            refining,
-            partial(pairs, images, inputs),
-            about,
-            folder / f"network{stage}",
-        )
-        networks.append(net)
-        took.append(cost)
-    return networks, took
+    training = {**settings["training"], **about, "channels": settings["channels"], "bfloat16": settings["bfloat16"]}
+
+    def trained(inputs: Tensor, folder: Path, **more: Any) -> tuple[nn.Module, dict[str, Any]]:
+        network = partial(Refiner, settings["channels"])
+        return trained_once(network, refining, partial(pairs, images, inputs), {**training, **more}, folder)
+
+    network, took = trained(estimates, folder / "first")
+    repeated = [network] * settings["repeats"]
+    known = refinement(settings, lambda data: estimates, [*repeated, nn.Identity()])
+    improve = partial(known.before, intensities, len(repeated))
+    more = {"again": settings["again"], "repeats": settings["repeats"]}
+    improved, _ = computed_once(folder / "between", {**training, **more}, improve)
+    last, took_last = trained(improved, folder / "last", **more)
+    return [*repeated, last], [took, took_last]
 
 
 # --- the protocol -----------------------------------------------------------------------------------------------------
@@ -245,9 +246,9 @@ def scored(
         denoiser=config["denoiser"],
     )
     one, one_time = found("refined1", lambda: refined(1), refinement=config["refinement"])
-    two, two_time = found("refined2", lambda: refined(2), refinement=config["refinement"])
+    two, two_time = found("refined2", lambda: refined(len(networks)), refinement=config["refinement"])
     hio = solver["starts"] * solver["first"] + solver["iterations"]
-    again = config["refinement"]["again"]
+    again = (len(networks) - 1) * config["refinement"]["again"]
     raar_steps = config["raar"]["starts"] * pr.solvers.Recipe(config["raar"]["schedule"]).n_iter
     steps = len(options["sigmas"]) * options["iterations"]
     rows = [
@@ -269,7 +270,7 @@ def scored(
             ("RAAR, ER", "classical", raar[None], raar_time, raar_steps, 0),
             ("prDeep", "learned", red[None], time + red_time, hio + steps, steps),
             ("HIO, network", "learned", one[None], time + one_time, hio, 1),
-            ("HIO, network, HIO, network", "learned", two[None], time + two_time, hio + again, 2),
+            ("deep iterative reconstruction", "learned", two[None], time + two_time, hio + again, len(networks)),
         )
     ]
     for line in rows:
