@@ -60,7 +60,7 @@ def run(context: Context) -> Result:
 def networks(context: Context) -> dict[str, tuple[Settings, Path | None, Path]]:
     """What `digits.train` is called with for each U-Net; those of fig5 lie where reproduce.py has them."""
     config = context.config
-    folder = context.folder.parents[2] / "paper" / context.folder.parent.name / "fig5"
+    folder = context.folder.absolute().parents[2] / "paper" / context.folder.parent.name / "fig5"
     paper = Context(config["fig5"], context.data, folder, context.jobs, context.bfloat16)
     seed = config["fig5"]["headline_seeds"][0]
     calls = {title: fig5.call(paper, "flip_shift", seed, name) for name, title in OBJECTIVES.items()}
@@ -193,7 +193,7 @@ class Board:
 
     def unrolled(self, system: str, net: nn.Module, took: dict[str, Any]) -> None:
         """An unrolled network from the random starts, after its algorithm with as many projections on the data."""
-        count, plain = projections(net), f"{net.algorithm.upper()} as long"
+        count, plain = projections(net), f"{net.algorithm.upper()}, {projections(net)} iterations"
         if plain not in self.arrays:
             self.solve(plain, net.algorithm, count)
         began = time.perf_counter()
@@ -209,4 +209,5 @@ class Board:
 
 def projections(net: nn.Module) -> int:
     """How often an unrolled network projects on the data."""
-    return len(net.beta) * (net.iterations + 1)
+    stages = len(net.beta)
+    return stages * net.iterations + (stages if len(net.networks) else 1)

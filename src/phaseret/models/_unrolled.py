@@ -23,7 +23,8 @@ class Unrolled(Model):
 
     where A is one iteration of the algorithm, I their number and :math:`R_k` a network on the object's box. The
     estimate is :math:`P_S` of the last :math:`e + R_k(e)`. The networks start at 0: before training this is the
-    algorithm itself, and 2 I K + 2 K transforms are what it costs. All of it scales with the data.
+    algorithm itself, and 2 I K + 2 K transforms are what it costs (2 I K + 2 without networks). All of it scales with
+    the data.
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3; the object lies in the corner of the grid.
@@ -124,7 +125,7 @@ class Unrolled(Model):
         return torch.stack(self._run(intensity, init, apart=True))
 
     def _run(self, intensity: Tensor, init: Tensor | None, apart: bool) -> list[Tensor]:
-        """The estimates of all stages."""
+        """The estimates of the stages that need one: of all with `apart` or networks, else of the last."""
         where, d = type(self).__name__, len(self.fourier_shape)
         items = as_items(where, intensity, self.fourier_shape, self.beta)
         batch = intensity.shape[:-d]
@@ -140,6 +141,8 @@ class Unrolled(Model):
                     x = x.detach()
                 for _ in range(self.iterations):
                     x = self._iterate(x, data.project(x), known, beta)
+                if not (apart or len(self.networks) or k == len(self.beta) - 1):
+                    continue
                 estimate = known.project(data.project(x))
                 if len(self.networks):
                     change = self._change(k, estimate)
