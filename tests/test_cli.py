@@ -338,12 +338,12 @@ def test_a_damaged_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_damaged_parts_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = f"reconstruct stack.h5 {QUICK} --block 5 -o r.h5"
+    line = f"reconstruct stack.h5 {QUICK} --block 2 -o r.h5"
     (folder / "r.h5.parts").touch()
     assert "r.h5.parts must be a folder, got a file. Remove it, or choose another output." in fails(line, capsys)
     (folder / "r.h5.parts").unlink()
     with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(0, patch, KeyboardInterrupt())
+        interrupt_after(1, patch, KeyboardInterrupt())
         fails(line, capsys)
     (folder / "r.h5.parts" / "000000.npz").write_bytes(b"PK\3\4half")
     assert "000000.npz must be a whole npz file, got the error: " in fails(line, capsys)
@@ -358,6 +358,9 @@ def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.Captur
     np.save("holes.npy", stack)
     said = fails('reconstruct holes.npy --ndim 2 --block 2 --support 3,3 --schedule "er:2" -o r.h5', capsys)
     assert "error: patterns 2 to 3: FILE must hold a value above 0 in every pattern, got" in said
+    assert listing(folder / "r.h5.parts") == {"000000.npz", "run.json"}
+    fails('reconstruct holes.npy --ndim 2 --block 4 --support 3,3 --schedule "er:2" -o all.h5', capsys)
+    assert "all.h5.parts" not in listing(folder)
 
 
 def port() -> int:

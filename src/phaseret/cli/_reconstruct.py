@@ -302,12 +302,21 @@ class _Stack:
         """Do this process's blocks; the first process writes the whole."""
         self.prepare()
         mine = range(self.team.rank, len(self.blocks), self.team.size)
-        with _alive(self.folder, self.team):
-            self.share(mine)
+        try:
+            with _alive(self.folder, self.team):
+                self.share(mine)
+        except BaseException:
+            if self.team.size == 1 and not any(self.folder.glob("*.npz")):
+                self.leave()  # nothing was done that could be kept
+            raise
         for number in mine:
             self.file(number).unlink()
+        self.leave()
+
+    def leave(self) -> None:
+        """Remove the folder; of a shared one the last process does."""
         (self.folder / "run.json").unlink(missing_ok=True)
-        with suppress(OSError):  # the last process of a shared folder removes it
+        with suppress(OSError):
             self.folder.rmdir()
 
     def share(self, mine: range) -> None:
