@@ -143,7 +143,7 @@ class Board:
         first = self.objects[:SHOWN]
         self.arrays: dict[str, Any] = {"truth": shown(first, first, digits.FOURIER_SHAPE)}
 
-    def add(self, system: str, kind: str, runs: Tensor, seconds: float, **about: Any) -> None:
+    def add(self, system: str, kind: str, runs: Tensor, seconds: float, show: bool = True, **about: Any) -> None:
         """A row of one run of those given, (K, N, n1, n2), and if there are several another of the best."""
         count, images = runs.shape[:2]
         objects, intensities = self.objects[:images], self.intensities[:images]
@@ -151,7 +151,8 @@ class Board:
         if count > 1:
             best = f"{system}, best of {count}"
             self.rows.append(row(best, kind, runs, objects, intensities, seconds=seconds, **about))
-        self.arrays[system] = shown(runs[0, :SHOWN], objects[:SHOWN], digits.FOURIER_SHAPE)
+        if show:
+            self.arrays[system] = shown(runs[0, :SHOWN], objects[:SHOWN], digits.FOURIER_SHAPE)
 
     def network(self, system: str, net: nn.Module, settings: Settings) -> None:
         """A network, and what finetune and RRR make of it."""
@@ -177,7 +178,7 @@ class Board:
         how = self.config["rrr"]
         solver = pr.solvers.RRR(how["iterations"], beta=how["beta"])
         found = solver(self.intensities, init=starts, starts=starts.shape[1], **self.known)
-        self.add(system, kind, found.objs.movedim(1, 0), needed + found.seconds, **how)
+        self.add(system, kind, found.objs.movedim(1, 0), needed + found.seconds, show=False, **how)
 
     def solve(self, system: str, algorithm: str, iterations: int) -> None:
         """An algorithm from the random starts."""

@@ -13,7 +13,7 @@
 - Few photons: :class:`ResidualNet` in the near field, :class:`CorrelographyNet` in the far field.
 
 All give an estimate for each item of a batch on its own. :func:`save` writes weights with what is known of them,
-:func:`load` reads them.
+:func:`load` reads them; trained ones lie in the folder ``weights`` of the repository.
 """
 
 from phaseret.models._cascade import Cascade
