@@ -2,11 +2,17 @@
 
 All systems know the canvas and that the object is not negative. The networks are the U-Nets of the paper's Fig. 5
 (``fig5``), trained on objects (DNN-V), on intensities (DNN-P) and on objects up to symmetry (invariant), and the two
-small ones of ``weights/``. Each network is also adapted to single patterns with :func:`~phaseret.models.finetune` (the
-first digits only, as the column `images` says; `network psnr` is the network's own score there), and its output goes
-into RRR as a start. The unrolled networks start from the same random images as the algorithms beside them, which run
-for as many projections on the data. What starts at random is scored as one run, and as the best of three by the
-residual.
+small ones of ``weights/``, whose input is the autocorrelation. Each network is also adapted to single patterns with
+:func:`~phaseret.models.finetune` (the first digits only, as the column `images` says; `network psnr` is the network's
+own score there), and its output goes into RRR as a start. The unrolled networks start from the same random images as
+the algorithms beside them, which run for as many projections on the data. What starts at random is scored as one run,
+and as the best of three by the residual.
+
+What was seen: no network solves a digit in its one pass; 100 steps of `finetune` add 11 to 18 dB and solve up to three
+in four of those that were learned with the symmetry in mind, none of DNN-V's, at a hundred times the cost of 100
+iterations of RRR, which solve 95 to 99 % from any network and 86 % from a random start. Of the unrolled networks RAAR
+with learned relaxations gains most, 5 dB over RAAR; the denoisers raise the mean but keep the best from becoming exact.
+RRR from three starts needs no network at all.
 """
 
 from __future__ import annotations
