@@ -5,6 +5,13 @@ is the 28 x 28 box alone. `DeepImagePrior` (real and imaginary part, or modulus 
 each pattern from several random weights, HIO, RAAR and RRR run in the box from random starts, and
 :func:`~phaseret.solvers.reconstruct` runs as it does by default. The last rows are of the same digits without phase,
 not negative. Steps and learning rates were chosen on training digits.
+
+What was seen: the untrained networks recover no complex digit. They explain the data to 4 and 6 % (relative magnitude
+error) with estimates of 11 dB, as HIO, RAAR and RRR do to 1 and 2 % with 11 and 12 dB: once more a small residual is no
+proof, and choosing among runs by it gains as little as choosing by the truth. Descent on the misfit stops in the minima
+in which the algorithms stagnate, and the smoothness of a network does not replace a support. The default of
+`reconstruct` recovers nine in ten, in a fifth of the time. Of real digits the untrained network makes 17 dB, some
+readable and none exact, where every algorithm's best start is.
 """
 
 from __future__ import annotations

@@ -76,7 +76,9 @@ class DeepImagePrior(_Prior):
 
     A fixed random input on a coarse grid is enlarged and convolved until it is an object. Called without an argument
     the network gives its present object; :meth:`fit` makes it explain a measurement. Its smoothness is all it knows of
-    the object: no support, no training set.
+    the object: no support, no training set. Try several seeds, and do not trust a small residual: of complex digits in
+    a loose box it found none, at magnitude errors of 4 %, where :func:`phaseret.solvers.reconstruct` finds nine in ten
+    (protocol ``untrained`` of the leaderboard).
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
@@ -135,7 +137,8 @@ class DoubleDIP(_Prior):
 
     .. math:: g = |a_\theta| \exp(i \pi \tanh b_\phi)
 
-    Separate networks, as modulus and phase have little in common at the places where they are not smooth.
+    Separate networks, as modulus and phase have little in common at the places where they are not smooth. The source
+    recovers simulated crystals; of complex digits in a loose box it found none here, nor did `DeepImagePrior`.
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
