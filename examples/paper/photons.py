@@ -31,6 +31,7 @@ CLASSICAL = {
     "RAAR, then ER": "raar:300,er:50",
     "RRR, then ER": "rrr:300,er:50",
     "OSS": "oss:300",
+    "SparseRRR, then ER": "sparse:1400,er:30",
 }
 STARTS = 3
 SHOWN = 6
