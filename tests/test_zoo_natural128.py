@@ -11,7 +11,7 @@ import torch
 
 import phaseret as pr
 
-for package in ("lightning", "matplotlib", "skimage", "sklearn"):
+for package in ("lightning", "matplotlib", "safetensors", "skimage", "sklearn"):
     pytest.importorskip(package)
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -136,3 +136,13 @@ def test_rows_tell_gain_and_budget_and_the_denoiser_is_written(tmp_path: Path) -
     assert metrics["noisy"] == pytest.approx(14.15, abs=0.1)
     assert metrics["denoised"] > metrics["noisy"] + 5
     assert run(context).rows == result.rows  # everything is found
+
+
+def test_published_denoiser_does_what_its_card_says() -> None:
+    from zoo.natural128 import denoised
+    from zoo.photographs import test_images
+
+    net = pr.models.load(EXAMPLES.parent / "weights" / "dncnn.safetensors")
+    found = denoised(net, test_images(12), sigma=25)
+    assert found["denoised"] > found["noisy"] + 7
+    assert found == pytest.approx(net.card["metrics"]["psnr_sigma_25"], abs=0.02)

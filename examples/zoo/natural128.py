@@ -1,7 +1,22 @@
 r"""Natural images of 128 x 128 pixels under the noise of prDeep: denoising and deep iterative reconstruction.
 
-The data are :math:`\max(0, |z|^2 + \alpha |z| N(0, 1))` with :math:`\alpha` = 2, 3, 4, where z is the Fourier transform
-of an image with values from 0 to 255, padded with zeros to 256 x 256.
+The data are :math:`\max(0, |z|^2 + \alpha |z| N(0, 1))` with :math:`\alpha` = 2, 3, 4. z is the Fourier transform of an
+image with values from 0 to 255, padded with zeros to 256 x 256 and normalised as prDeep's code does it: half of the
+orthonormal one. All systems know the 128 x 128 box and that images are not negative. The test images are seven pictures
+of scikit-image and five details of them; no training image is from these pictures.
+
+HIO starts as in the source: 50 random starts of 50 iterations each, the best one by its residual continued for 1000
+iterations with a feedback of 0.9 (here it goes on from the estimate, not from the iterate). *prDeep* and *deep
+iterative reconstruction* go on from what that gives; *over_hio_db* is the gain over it in decibels. The denoiser is a
+`DnCNN` with a noise map, its levels and :math:`\lambda = 0.05 \alpha^2` were chosen on two other pictures; the
+source's demo has, in units where the transform is orthonormal, :math:`0.1 \alpha^2`. The networks of deep iterative
+reconstruction are two small U-Nets: the first one is used six times with ten iterations of HIO between, as in the
+source, the second one cleans what comes of that.
+
+At :math:`\alpha` = 2, 3, 4 deep iterative reconstruction gains 4.5, 4.1 and 3.5 dB, its first network alone 1.4 to 1.6;
+prDeep 2.8, 3.9 and 3.3. The source of the former reports 18.97 dB for HIO 20.76 after its first network
+and 21.63 after the iterations, at a signal-to-noise ratio of 33.4 dB. RAAR fits the data as well as the learned systems
+do and is by far the worst: at this noise the residual does not tell a good image.
 """
 
 from __future__ import annotations
@@ -279,17 +294,17 @@ def scored(
     return rows, {line["system"]: x for line, x in zip(rows, estimates, strict=True)}
 
 
+def denoised(clean: nn.Module, images: Tensor, sigma: float) -> dict[str, float]:
+    """PSNR of images with noise (sigma of 255), and of what the denoiser makes of them."""
+    noisy = images + sigma / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = {"noisy": noisy, "denoised": clean(noisy, sigma / 255)}
+    return {name: round(float(pr.metrics.psnr(x, images, align=False)), 2) for name, x in found.items()}
+
+
 def write_weights(clean: nn.Module, objects: Tensor, context: Context) -> None:
     """The denoiser as a file, with what it does to the test images."""
-    metrics = {}
-    for sigma in (10, 25, 50):
-        noise = torch.randn(objects.shape, generator=torch.Generator().manual_seed(sigma))
-        noisy = objects + sigma / 255 * noise
-        with torch.no_grad():
-            decibels = (pr.metrics.psnr(x, objects, align=False) for x in (noisy, clean(noisy, sigma / 255)))
-        metrics[f"psnr_sigma_{sigma}"] = dict(
-            zip(("noisy", "denoised"), (round(float(x), 2) for x in decibels), strict=True)
-        )
+    metrics = {f"psnr_sigma_{sigma}": denoised(clean, objects, sigma) for sigma in (10, 25, 50)}
     card = {
         "data": f"squares of {', '.join(dict.fromkeys(TRAINING))} of scikit-image, scikit-learn (china: CC BY 2.0, "
         f"danielbuechele) and matplotlib, at several scales; settings {context.config['denoiser']}",
