@@ -1,8 +1,8 @@
 """Phase objects in the near field, seen by few photons: Goy et al. (2018).
 
 Transparent objects of 28 x 28 pixels delay a plane wave by up to pi; 32 x 32 pixels of the beam are detected at a
-distance with a Fresnel number of 1/32 per pixel, which spreads each pixel over the whole field, with 100, 10 and 1
-photons per pixel on average. Digits are objects that a prior says much of, patches of photographs such that it says
+distance with a Fresnel number of 1/32 per pixel, which spreads each pixel over the whole field, with 10 photons per
+pixel on average, or one. Digits are objects that a prior says much of, patches of photographs such that it says
 little of; the photographs of the test are others than those of the training. The residual network sees the approximant
 (magnitudes propagated back with phase 0) or, for comparison, the raw intensity; one network for each column of photons.
 
