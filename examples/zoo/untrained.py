@@ -11,7 +11,8 @@ error) with estimates of 11 dB, as HIO, RAAR and RRR do to 1 and 2 % with 11 and
 proof, and choosing among runs by it gains as little as choosing by the truth. Descent on the misfit stops in the minima
 in which the algorithms stagnate, and the smoothness of a network does not replace a support. The default of
 `reconstruct` recovers nine in ten, in a fifth of the time. Of real digits the untrained network makes 17 dB, some
-readable and none exact, where every algorithm's best start is.
+readable and none exact, where every algorithm's best start is. A wider network (preset `paper`) found one of four other
+real digits in 2,000 steps, and its residual of 0.4 % told so (the others: 8 to 11 %).
 """
 
 from __future__ import annotations
