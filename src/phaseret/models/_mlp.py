@@ -47,8 +47,9 @@ class MLP(Model):
         arXiv:1912.04981, the end-to-end network of its comparison: five layers of 2048, ReLU, batch normalisation on
         the middle three, sigmoid, trained on ground truth. Its sigmoid starts at 0.5, this one at 0.12; other outputs
         and their scale are ours. On MNIST with m = n (protocol mnist28 of the leaderboard) it reaches an aligned MSE of
-        0.0148 in 12 epochs; the source reports 0.0163 after 100. Real data (M,) to real vectors (n,): Tayal, Lai, Kumar, Sun (2020), Inverse problems,
-        deep learning, and symmetry breaking, arXiv:2003.09077, where one sign of each target is chosen before training.
+        0.0148 in 12 epochs; the source reports 0.0163 after 100. Real data (M,) to real vectors (n,): Tayal, Lai,
+        Kumar, Sun (2020), Inverse problems, deep learning, and symmetry breaking, arXiv:2003.09077, where one sign of
+        each target is chosen before training.
     """
 
     def __init__(
