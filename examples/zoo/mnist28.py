@@ -4,7 +4,14 @@ Such data do not determine the object; what is known of digits has to. Estimates
 180-degree flip. The networks see the training set: `MLP` (squared error), `PRCGANGenerator` against a
 `PRCGANDiscriminator` (log-GAN and 1000 times the absolute error) and `Cascade` (absolute error of the last stage,
 squared ones before). PRCGAN* looks for the latent variable of each pattern, `finetune` adapts the last layers of the
-trained MLP to it: both see the pattern alone. HIO and RAAR know that digits are not negative.
+trained MLP to it: both see the pattern alone. HIO and RAAR know that digits are not negative. The columns *source ssim*
+are comparable with the sources' structural similarity, whose data range is twice the digits'.
+
+The sources (Uelwer 2019, 2021) report an aligned MSE of 0.0163 and an SSIM of 0.839 for the MLP, which is reached here
+with 12 epochs instead of 100; 0.0170 for PRCGAN and 0.0029 for PRCGAN* with 100 steps, which are not; and a raw SSIM of
+0.875 to 0.882 for cascades, against 0.834 for their MLP, which is not reached either. Training is short: PRCGAN and
+Cascade might need the sources' 100 epochs. With its dropout of 0.25 and 8 epochs the cascade came to an aligned MSE of
+0.0235, without it and with 12 epochs to 0.0184. Fine-tuning the MLP is what helps most.
 """
 
 from __future__ import annotations
@@ -84,10 +91,10 @@ def staged(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
     return torch.stack([nn.functional.mse_loss(*pair) for pair in before]).sum() + nn.functional.l1_loss(*last)
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
-    "mlp": lambda width: pr.models.MLP(SHAPE, SHAPE, width=width),
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": partial(pr.models.MLP, SHAPE, SHAPE),
     "prcgan": Adversaries,
-    "cascade": lambda width: pr.models.Cascade(SHAPE, SHAPE, width=width),
+    "cascade": partial(pr.models.Cascade, SHAPE, SHAPE),
 }
 LOSSES = {"mlp": squared, "prcgan": adversarial, "cascade": staged}
 
@@ -108,8 +115,8 @@ def trained(name: str, context: Context) -> tuple[nn.Module, dict[str, Any]]:
         training, validation = images.split([len(images) - settings["held_out"], settings["held_out"]])
         return Patterns(training, measure), Patterns(validation, measure)
 
-    network = NETWORKS[name]
-    return trained_once(lambda: network(settings["width"]), LOSSES[name], data, settings, context.folder / name)
+    options = {key: settings[key] for key in ("width", "dropout") if key in settings}
+    return trained_once(partial(NETWORKS[name], **options), LOSSES[name], data, settings, context.folder / name)
 
 
 def train(name: str, context: Context) -> None:

@@ -46,7 +46,9 @@ class PRCGANGenerator(MLP):
     Source:
         Uelwer, Oberstraß, Harmeling (2019), Phase retrieval using conditional generative adversarial networks,
         arXiv:1912.04981. There is one batch normalisation per middle layer as in `MLP`; outputs other than "unit", and
-        their scale, are ours. Their code trains with z = 0 as well as with normal z; 0 is the default here.
+        their scale, are ours. Their code trains with z = 0 as well as with normal z; 0 is the default here. On MNIST
+        with m = n (protocol mnist28 of the leaderboard) the aligned MSE is 0.0199 after 12 epochs; the source reports
+        0.0170 after a longer training.
     """
 
     def __init__(
@@ -172,7 +174,9 @@ def latent_optimize(
 
     Source:
         Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981, section on PRCGAN*; Adam with learning rate 1 from z = 0
-        as in the authors' code, which returns the last estimate.
+        as in the authors' code, which returns the last estimate. The source reports that 100 steps bring the aligned
+        MSE of digits (m = n) from 0.0170 to 0.0029. That is not reached here: with the generator of the leaderboard's
+        mnist28, trained for 12 epochs, they end at 0.0183; :func:`finetune` did more for an :class:`MLP`.
     """
     where = "latent_optimize"
     if not isinstance(network, PRCGANGenerator):
