@@ -87,7 +87,7 @@ def test_a_network_that_sees_the_approximant_does_better_than_one_that_sees_the_
         "learning_rate": 0.003,
         "channels": [8, 16],
         "test_images": 20,
-        "classical": {"iterations": [5], "weights": [3.0], "descents": 20, "validation": 5},
+        "classical": {"iterations": [5], "weights": [3.0], "descents": 20, "tuned_on": 5},
     }
     data = os.environ.get("PHASERET_DATA_DIR")
     result = near_field.run(Context(config, None if data is None else Path(data), tmp_path))

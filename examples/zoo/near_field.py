@@ -4,15 +4,20 @@ Transparent objects of 28 x 28 pixels delay a plane wave by up to pi; 32 x 32 pi
 distance with a Fresnel number of 1/32 per pixel, which spreads each pixel over the whole field, with 10 photons per
 pixel on average, or one. Digits are objects that a prior says much of, patches of photographs such that it says
 little of; the photographs of the test are others than those of the training. The residual network sees the approximant
-(magnitudes propagated back with phase 0) or, for comparison, the raw intensity; one network for each column of photons.
+(magnitudes propagated back with phase 0) or, for comparison, the raw intensity; one network for each number of photons.
 
 Classical systems know what the networks know: the range of the phase, and that the margin of the beam is empty.
 "Gerchberg-Saxton" is the algorithm that the source compares with; "likelihood + TV" minimises the Poisson likelihood
 with the total variation of the phase as a penalty, from the estimate of Gerchberg-Saxton. Iterations of the first and
-weight of the second are chosen for each column of photons on validation data, by the error from the truth.
+weight of the second are chosen for each number of photons on objects of the training set, by the error from the truth.
 
 Scored are phases in units of their range: nothing but their constant is open, and the margin tells it. `correlation` is
 the source's score, Pearson's between the phases.
+
+What was seen: with one photon the network that sees the approximant is 1.0 dB better on digits and 0.2 dB on
+photographs than the one that sees the intensity; with 10 photons it is 0.4 dB better on photographs and 0.2 dB worse on
+digits. So the claim of the source, which speaks of a significant improvement, holds where photons are fewest; these are
+differences of one seed and a small budget.
 """
 
 from __future__ import annotations
@@ -182,7 +187,7 @@ class Brighter(pr.operators.Operator):
 
 
 def best(settings: Sequence[Any], system: Callable[[Any], Tensor], objects: Tensor) -> Any:
-    """The setting of a system with the smallest error on validation data."""
+    """The setting of a system with the smallest error from the truth."""
     errors = [(system(setting) - objects).square().mean() for setting in settings]
     return settings[int(torch.stack(errors).argmin())]
 
@@ -217,7 +222,7 @@ def compared(context: Context, kind: str, photons: float) -> Level:
         photons=photons,
     )
     level.add("approximant", "classical", lambda seen: approximant(seen, operator)[None])
-    tuned = validation[: classical["validation"]]
+    tuned = training[torch.linspace(0, len(training) - 1, classical["tuned_on"]).long()]
     known = measure(tuned, torch.Generator().manual_seed(config["seed"] + 1))
     project = partial(gerchberg_saxton, operator=operator)
     steps = best(classical["iterations"], lambda number: project(known, iterations=number), tuned)
