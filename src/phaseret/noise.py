@@ -271,8 +271,10 @@ def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator |
     .. math:: Y = \max(0, \; I + \alpha \sqrt I \, N), \qquad N \sim \mathcal{N}(0, 1)
 
     This is the benchmark noise of prDeep: the Gaussian approximation to counting alpha^-2 photons per unit of
-    intensity, good where many are counted. Its authors scale images to [0, 255] and take alpha = 2, 3 or 4. The
-    expectation is I where alpha^2 is far below I, and more elsewhere because of the clipping.
+    intensity, good where many are counted. Its authors scale images to [0, 255] and take alpha = 2, 3 or 4; their
+    transform of an image padded to twice its size is half of the orthonormal one: give twice their alpha with an
+    orthonormal intensity (and divide it by 255 for images in [0, 1]). The expectation is I where alpha^2 is far
+    below I, and more elsewhere because of the clipping.
 
     Args:
         intensity: Noise-free intensity, real floating; negative values count as 0.
