@@ -187,8 +187,8 @@ class Brighter(pr.operators.Operator):
 
 
 def best(settings: Sequence[Any], system: Callable[[Any], Tensor], objects: Tensor) -> Any:
-    """The setting of a system with the smallest error from the truth."""
-    errors = [(system(setting) - objects).square().mean() for setting in settings]
+    """The setting of a system whose estimates come closest to the objects, in decibels."""
+    errors = [(system(setting) - objects).square().mean((-2, -1)).clamp_min(1e-12).log().mean() for setting in settings]
     return settings[int(torch.stack(errors).argmin())]
 
 
