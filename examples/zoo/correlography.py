@@ -118,7 +118,7 @@ def solved(intensities: Tensor, schedule: str | None, starts: int) -> Tensor:
     """Estimates of all starts: (N, m1, m2) -> (starts, N, n1, n2); without a schedule by the default recipe."""
     box = torch.ones(SIZE, SIZE, dtype=torch.bool)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*not unique.*")  # the scores say so
+        warnings.filterwarnings("ignore", ".*starts.*")  # the scores say so
         found = pr.solvers.reconstruct(
             intensities, schedule=schedule, support=box, constraint="nonnegative", starts=starts
         )
