@@ -42,6 +42,8 @@ class CorrelographyNet(UNet):
         Metzler, Heide, Rangarajan et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026: a U-Net on the
         measured autocorrelation, trained on synthetic data from a noise model. How this U-Net differs from others is
         said at :class:`UNet`.
+        On the leaderboard (``correlography``), trained on strokes, it makes 16.3 and 15.5 dB of digits from 10 and 2
+        exposures, the best classical algorithm 11.9 and 10.6 dB.
     """
 
     def __init__(
