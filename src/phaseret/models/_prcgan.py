@@ -175,8 +175,8 @@ def latent_optimize(
     Source:
         Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981, section on PRCGAN*; Adam with learning rate 1 from z = 0
         as in the authors' code, which returns the last estimate. The source reports that 100 steps bring the aligned
-        MSE of digits (m = n) from 0.0170 to 0.0029. That is not reached here: with the generator of the leaderboard's
-        mnist28, trained for 12 epochs, they end at 0.0183; :func:`finetune` did more for an :class:`MLP`.
+        MSE of digits (m = n) from 0.0170 to 0.0029; here, with the generator of the leaderboard's mnist28, trained for
+        12 epochs, and ``lr=0.036`` (1 in the units of the source), from 0.0198 to 0.0100 on 64 digits.
     """
     where = "latent_optimize"
     if not isinstance(network, PRCGANGenerator):
