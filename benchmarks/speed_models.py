@@ -11,6 +11,7 @@ which needs a C++ compiler on a CPU and up to some minutes per network: only wit
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 
 import torch
@@ -81,7 +82,8 @@ def main() -> None:
         data = None if data is None else data.to(device)
         candidates = {"plain": call(net, data), "pair": pair}
         if not name.startswith("IterativeRefinement"):  # its solver is no network
-            candidates["bfloat16"] = call(net.to(memory_format=torch.channels_last), data, bfloat16=True)
+            other = copy.deepcopy(net).to(memory_format=torch.channels_last)
+            candidates["bfloat16"] = call(other, data, bfloat16=True)
             if options.compile:
                 candidates["compiled"] = call(torch.compile(net), data)
         took = compare(candidates, "plain", seconds=options.seconds)
@@ -95,8 +97,8 @@ def main() -> None:
             "images_per_second": round(1e3 / milliseconds, 1),
             "pairs": round(milliseconds / (took["pair"]["ms"] / BATCH), 1),
         }
-        for other in ("bfloat16", "compiled"):
-            row[other] = round(1 / took[other]["ratio"], 2) if other in took else None
+        for way in ("bfloat16", "compiled"):
+            row[way] = round(1 / took[way]["ratio"], 2) if way in took else None
         rows.append(row)
         print(row, flush=True)
     save("speed_models", rows)

@@ -279,8 +279,10 @@ def test_bad_input_is_refused(intensity, options, error, message):
 
 
 def test_chunks_fit_the_cache_or_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 6 * 4 * 64 * 64 * 5 + 1  # six arrays of five real iterates
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    free = 6 * 4 * 64 * 64 * 5 + 1  # six arrays of five real iterates, half of it kept from earlier runs
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - free // 2, 2 * free))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: free)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: free - free // 2)
 
     def items(patterns: int, dtype: torch.dtype, device: str) -> int:
         x = torch.empty(patterns, 2, 64, 64, dtype=dtype, device="meta")

@@ -316,6 +316,9 @@ class _Stack:
     def leave(self) -> None:
         """Remove the folder; of a shared one the last process does."""
         (self.folder / "run.json").unlink(missing_ok=True)
+        for file in self.folder.glob("process-*"):
+            if int(file.name.removeprefix("process-")) >= self.team.size or self.team.size == 1:
+                file.unlink(missing_ok=True)  # of a process that was lost in a larger team
         with suppress(OSError):
             self.folder.rmdir()
 

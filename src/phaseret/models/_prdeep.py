@@ -47,7 +47,8 @@ def prdeep(
         sigmas: Noise levels to run through, in the units of the object.
         iterations: Steps for each noise level.
         lam: Weight of the denoiser: the :math:`\lambda \sigma_w^2` of the source, with the standard deviation
-            :math:`\sigma_w` of the noise of the magnitudes. 0 is the descent on the data alone.
+            :math:`\sigma_w` of the noise of the magnitudes of an object with values from 0 to 255, whatever the
+            range of this one. 0 is the descent on the data alone.
         step: The step t, at most 1 over the largest eigenvalue of :math:`A^H A`.
         operator: The measurement, of real objects. Default: the Fourier transform of the padded object.
         mask: True where measured. Default: everywhere.

@@ -141,6 +141,8 @@ def _items_at_a_time(iterate: Tensor, ndim: int) -> int:
     if iterate.device.type != "cuda":
         return items
     free, _ = torch.cuda.mem_get_info(iterate.device)
+    # What PyTorch keeps for itself after earlier runs is free too.
+    free += torch.cuda.memory_reserved(iterate.device) - torch.cuda.memory_allocated(iterate.device)
     return max(1, min(items, free // (_ARRAYS * pixels * iterate.element_size())))
 
 
