@@ -178,7 +178,7 @@ SCORES = {
 
 
 def leaderboard_page() -> str:
-    """Each protocol of the leaderboard: what it is, a figure, and one table of scores and one of the other columns."""
+    """Each protocol of the leaderboard: what it is, a figure, and a table: the scores, then the other columns."""
     path = ROOT / "benchmarks/results/leaderboard.json"
     board = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"protocols": {}}
     page = heading("Leaderboard", "=") + (HERE / "leaderboard.inc").read_text(encoding="utf-8") + "\n"

@@ -53,7 +53,6 @@ def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypa
     assert max(misfit["HIO (0.8), 30 iterations"], misfit["RAAR (0.87), 30 iterations"]) < 0.2 * misfit["MLP"]
     assert [row["runs"] for row in first.rows] == [2, 2, 1, 1, 1, 1, 1, 1]
     for row in first.rows:
-        assert row["aligned_mse"] <= row["raw_mse"]
         assert row["aligned_source_ssim"] > row["aligned_ssim"]  # of twice the data range
         assert row["test_images"] == (10 if "10 images" in row["system"] or "fine-tuned" in row["system"] else 20)
     monkeypatch.setattr(training, "fit", None)  # nothing is trained or searched again

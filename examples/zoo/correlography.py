@@ -1,7 +1,7 @@
 """Objects from few noisy speckle patterns, by a network that has seen synthetic data alone: Metzler et al. (2020).
 
 An object out of sight lights a wall; its autocorrelation is the power spectrum of the speckle there, averaged over 100,
-10 or 2 exposures, with the shot noise of about a third of a photon per pixel and exposure (`photons_per_pixel`): the
+10 or 2 exposures, with the shot noise of about 0.4 photons per pixel and exposure (`photons_per_pixel`): the
 noise model of `correlography_noise` with a background of 0.1. `CorrelographyNet` is trained once for all these numbers
 of exposures, with the invariant loss, on random strokes: no digit, and no measured noise. The test objects are digits,
 which are not strokes of this kind, and other strokes.
@@ -12,7 +12,7 @@ which number is chosen for each system and number of exposures on other strokes.
 counts. The source compares with HIO and an alternating minimisation.
 
 What was seen: of digits the network makes 16.5, 16.3 and 15.5 dB from 100, 10 and 2 exposures, the best classical
-algorithm 15.2, 11.9 and 10.6 dB; of strokes 16.0, 15.7 and 14.9 dB against 14.1, 11.3 and 10.0 dB. So it is 4 to 5 dB
+system 15.2, 11.9 and 10.6 dB; of strokes 16.0, 15.7 and 14.9 dB against 14.1, 11.3 and 10.0 dB. So it is 4 to 5 dB
 ahead where the classical algorithms return noise. It gains little from more exposures: trained for minutes, it gives
 smooth guesses, some of a wrong shape, where HIO and RAAR with 100 exposures give a noisy image of the right one.
 """
@@ -120,7 +120,7 @@ def without_floor(intensities: Tensor, deviations: float, *, frames: int, backgr
 
 
 def solved(intensities: Tensor, schedule: str | None, starts: int) -> Tensor:
-    """Estimates of all starts: (N, m1, m2) -> (starts, N, n1, n2); without a schedule by the default recipe."""
+    """Estimates of all starts: (N, m1, m2) -> (starts, N, n1, n2); without a schedule by the default one."""
     box = torch.ones(SIZE, SIZE, dtype=torch.bool)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*starts.*")  # the scores say so

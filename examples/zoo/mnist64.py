@@ -11,8 +11,8 @@ and as the best of three by the residual.
 What was seen: no network solves a digit in its one pass; 100 steps of `finetune` add 11 to 18 dB and solve up to three
 in four of those that were learned with the symmetry in mind, none of DNN-V's, at a hundred times the cost of 100
 iterations of RRR, which solve 95 to 99 % from any network and 86 % from a random start. Of the unrolled networks RAAR
-with learned relaxations gains most, 5 dB over RAAR; the denoisers raise the mean but keep the best from becoming exact.
-RRR from three starts needs no network at all.
+with learned relaxations gains most, 5 dB over RAAR with its default one; learned ones of HIO gain nothing; the
+denoisers raise the mean but keep the best from becoming exact. RRR from three starts needs no network at all.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ def unrolled(context: Context, name: str, settings: Settings) -> tuple[nn.Module
         )
 
     network = partial(pr.models.Unrolled, CANVAS, digits.FOURIER_SHAPE, **options)
-    return trained_once(network, decibels, data, settings, context.folder / folder_name(name))
+    return trained_once(network, log_errors, data, settings, context.folder / folder_name(name))
 
 
-def decibels(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+def log_errors(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
     """Mean log of the errors of all stages, up to symmetry, from a random start."""
     estimates = net.estimates(intensity, torch.rand_like(obj))
     errors = pr.losses.invariant_loss(estimates, obj.expand_as(estimates), reduction="none")

@@ -2,9 +2,10 @@
 
 Transparent objects of 28 x 28 pixels delay a plane wave by up to pi; 32 x 32 pixels of the beam are detected at a
 distance with a Fresnel number of 1/32 per pixel, which spreads each pixel over the whole field, with 10 photons per
-pixel on average, or one. Digits are objects that a prior says much of, patches of photographs such that it says
-little of; the photographs of the test are others than those of the training. The residual network sees the approximant
-(magnitudes propagated back with phase 0) or, for comparison, the raw intensity; one network for each number of photons.
+pixel on average, or one. Digits are objects that a prior says much of, patches of photographs such that it says little
+of; the photographs of the test are others than those of the training (the patches that choose the epoch are not: they
+overlap patches of the training). The residual network sees the approximant (magnitudes propagated back with phase 0)
+or, for comparison, the raw intensity; one network for each number of photons.
 
 Classical systems know what the networks know: the range of the phase, and that the margin of the beam is empty.
 "Gerchberg-Saxton" is the algorithm that the source compares with; "likelihood + TV" minimises the Poisson likelihood
@@ -227,15 +228,15 @@ def compared(context: Context, kind: str, photons: float) -> Level:
     known = measure(tuned, torch.Generator().manual_seed(config["seed"] + 1))
     project = partial(gerchberg_saxton, operator=operator)
     steps = best(classical["iterations"], lambda number: project(known, iterations=number), tuned)
-    start = level.add(
-        "Gerchberg-Saxton", "classical", lambda seen: project(seen, iterations=steps)[None], iterations=steps
-    )[0]
+    level.add("Gerchberg-Saxton", "classical", lambda seen: project(seen, iterations=steps)[None], iterations=steps)
     begun = project(known, iterations=steps)
     descend = partial(likelihood_tv, operator=operator, photons=photons, iterations=classical["descents"])
     weight = best(classical["weights"], lambda value: descend(known, weight=value, start=begun), tuned)
-    level.add(
-        "likelihood + TV", "classical", lambda seen: descend(seen, weight=weight, start=start)[None], weight=weight
-    )
+
+    def penalised(seen: Tensor) -> Tensor:
+        return descend(seen, weight=weight, start=project(seen, iterations=steps))[None]
+
+    level.add("likelihood + TV", "classical", penalised, weight=weight)
     for sees in SEES:
         folder = context.folder / f"{kind}-{photons:g}" / sees
         net, took = trained({**config, "sees": sees}, operator, (training, validation), folder)
