@@ -178,20 +178,24 @@ SCORES = {
 
 
 def leaderboard_page() -> str:
-    """Each protocol of the leaderboard: what it is, a figure, and a table: the scores, then the other columns."""
+    """Each protocol of the leaderboard: what it is, a figure, the scores, and whatever else its rows tell."""
     path = ROOT / "benchmarks/results/leaderboard.json"
     board = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"protocols": {}}
     page = heading("Leaderboard", "=") + (HERE / "leaderboard.inc").read_text(encoding="utf-8") + "\n"
     for name, about in board["protocols"].items():
         rows = [row for row in board["rows"] if row["protocol"] == name]
-        varied = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in (*SCORES, "protocol")]
-        columns = {**{key: key.replace("_", " ") for key in varied if key == "system"}, **SCORES}
-        columns |= {key: key.replace("_", " ") for key in varied if key != "system"}
+        others = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in (*SCORES, "protocol")]
+        # What tells the rows apart stands beside the system; what only some rows have, in a table of its own.
+        told = [key for key in others if all(key in row for row in rows) and len({str(row[key]) for row in rows}) > 1]
+        some = [key for key in others if not all(key in row for row in rows)]
         page += heading(name, "-") + docstring(ROOT / f"examples/zoo/{name}.py") + "\n\n"
         page += f"``{about['command']}`` at commit {about['commit']}; {cell(about['hardware'])}; "
         page += f"{cell(about['budget'])}\n\n.. image:: ../../benchmarks/results/leaderboard_{name}.png\n"
         page += f"   :alt: estimates of the systems of {name}\n\n"
-        page += table([*columns.values()], [[cell(row.get(key)) for key in columns] for row in rows])
+        for columns in ([*told, *SCORES], [*told, *some]):
+            shown = [row for row in rows if columns[-1] in SCORES or any(key in row for key in some)]
+            titles = [SCORES.get(key, key.replace("_", " ")) for key in columns]
+            page += table(titles, [[cell(row.get(key)) for key in columns] for row in shown]) if shown else ""
     return page
 
 

@@ -13,11 +13,11 @@ pictures (the source's demo has, in units where the transform is orthonormal, :m
 deep iterative reconstruction are two small U-Nets: the first one is used six times with ten iterations of HIO between,
 as in the source, the second one cleans what comes of that.
 
-At :math:`\alpha` = 2, 3, 4 deep iterative reconstruction gains 4.5, 4.1 and 3.5 dB, its first network alone 1.4 to
-1.6; prDeep 3.4, 3.9 and 3.3 (2.8, not 3.4, with :math:`\lambda` = 0.2, its first choice). The source of the former
-reports 18.97 dB for HIO, 20.76 after its first network and 21.63 after the iterations, at a signal-to-noise ratio of
-33.4 dB. RAAR, of whose four starts the best by residual counts, gives the worst images here. The squares that choose a
-network's epoch are of the training pictures, for the two refining networks; those of the denoiser are of others.
+At :math:`\alpha` = 2, 3, 4 deep iterative reconstruction gains 4.5, 4.1 and 3.5 dB, its first network alone 1.4 to 1.6;
+prDeep 3.4, 3.9 and 3.3. The source of the former reports 18.97 dB for HIO, 20.76 after its first network and 21.63
+after the iterations, at a signal-to-noise ratio of 33.4 dB. RAAR, of whose four starts the best by residual counts,
+gives the worst images here. The squares that choose a network's epoch are of the training pictures, for the two
+refining networks; those of the denoiser are of others. The figure shows :math:`\alpha` = 3.
 """
 
 from __future__ import annotations
