@@ -101,7 +101,7 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
         axis.set_ylabel(label)
         axis.set_axisbelow(True)
         axis.grid(axis="y", alpha=0.3)
-    left.set_ylim(10, 22)
+    left.set_ylim(10, 23.5)
     left.set_title("dots: seeds; stars: the larger budget", fontsize=9)
     left.legend(ncols=4, fontsize=9, loc="upper center")
     return figure
