@@ -25,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 
 from paper.experiment import Context, Result
-from reproduce import commit, configuration, machine, parse, repeat
+from reproduce import commit, configuration, machine, parse, repeat, save_arrays, save_figure
 from training import bfloat16_is_fast, quiet_lightning, replace
 
 PROTOCOLS: tuple[str, ...] = ("mnist28", "mnist64", "untrained", "natural128", "near_field", "correlography")
@@ -48,12 +48,7 @@ def save(name: str, result: Result, command: str, folder: Path) -> None:
     about = {"command": command, "commit": commit(), "hardware": machine()}
     text = json.dumps(entered(board, name, result, about), indent=1) + "\n"
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **result.arrays)
-
-    replace(folder / f"leaderboard_{name}.npz", write)
+    save_arrays(folder / f"leaderboard_{name}.npz", result.arrays)
     report(name, folder)
 
 
@@ -63,9 +58,7 @@ def report(name: str, folder: Path) -> None:
     if not saved.exists():
         raise ValueError(f"--results must hold {saved.name}, got {folder}. Run the protocol first: without --report.")
     with np.load(saved) as file:
-        figure = draw(dict(file))
-    replace(saved.with_suffix(".png"), lambda path: figure.savefig(path, format="png", dpi=100, bbox_inches="tight"))
-    print(saved.with_suffix(".png"))
+        save_figure(saved.with_suffix(".png"), draw(dict(file)))
 
 
 def draw(arrays: dict[str, Any]) -> Figure:

@@ -28,6 +28,7 @@ import matplotlib
 import numpy as np
 import torch
 import yaml
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))  # results tell hardware and commit in the same words everywhere
@@ -59,13 +60,24 @@ def save(name: str, result: Result, command: str, folder: Path) -> None:
     }
     replace(folder / f"{name}.json", lambda path: path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8"))
     if result.arrays:
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                np.savez_compressed(file, **result.arrays)
-
-        replace(folder / f"{name}.npz", write)
+        save_arrays(folder / f"{name}.npz", result.arrays)
     report(name, folder)
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write the images of a figure."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    replace(path, write)
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure and say where."""
+    replace(path, lambda temporary: figure.savefig(temporary, format="png", dpi=100, bbox_inches="tight"))
+    print(path)
 
 
 def report(name: str, folder: Path) -> None:
@@ -78,9 +90,7 @@ def report(name: str, folder: Path) -> None:
     if (folder / f"{name}.npz").exists():
         with np.load(folder / f"{name}.npz") as file:
             arrays = dict(file)
-    figure = importlib.import_module(MODULES[name]).draw(rows, arrays)
-    replace(folder / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=100, bbox_inches="tight"))
-    print(folder / f"{name}.png")
+    save_figure(folder / f"{name}.png", importlib.import_module(MODULES[name]).draw(rows, arrays))
 
 
 def parse(

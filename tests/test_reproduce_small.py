@@ -10,16 +10,9 @@ import pytest
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 BUDGET = {"learning_rate": 0.003, "epochs": 1}
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
 
 
 def run(name: str, config: dict[str, Any], folder: Path) -> Any:

@@ -12,15 +12,7 @@ import torch
 import phaseret as pr
 
 pytest.importorskip("lightning")
-pytestmark = pytest.mark.filterwarnings("default")
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
 
 def test_strokes_are_drawings_that_depend_on_the_seed_alone() -> None:

@@ -15,9 +15,8 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 NETWORK = {"width": 64, "epochs": 3, "batch_size": 50, "learning_rate": 0.003}
 CONFIG = {
     "seed": 0,
@@ -29,12 +28,6 @@ CONFIG = {
     "finetune": {"steps": 5, "lr": 0.001, "images": 10},
     "classical": {"iterations": 30, "starts": 2, "HIO": 0.8, "RAAR": 0.87},
 }
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
 
 
 def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

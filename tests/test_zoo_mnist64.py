@@ -14,9 +14,8 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
-ROOT = Path(__file__).parents[1]
 TINY = {"images": 100, "epochs": 1, "batch_size": 20, "learning_rate": 0.001}
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -29,12 +28,6 @@ CONFIG: dict[str, Any] = {
     "classical": {"er": 60, "rrr": 60},
     "unrolled": {"Unrolled HIO": {**TINY, "algorithm": "hio", "stages": 2, "iterations": 2, "channels": 2}},
 }
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
 def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

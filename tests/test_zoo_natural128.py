@@ -14,15 +14,7 @@ import phaseret as pr
 
 for package in ("lightning", "matplotlib", "safetensors", "skimage", "sklearn"):
     pytest.importorskip(package)
-pytestmark = pytest.mark.filterwarnings("default")
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
 
 def config() -> dict[str, Any]:
@@ -143,7 +135,7 @@ def test_published_denoiser_does_what_its_card_says() -> None:
     from zoo.natural128 import denoised
     from zoo.photographs import test_images
 
-    net = pr.models.load(EXAMPLES.parent / "weights" / "dncnn.safetensors")
+    net = pr.models.load(Path(__file__).parents[1] / "weights" / "dncnn.safetensors")
     found = denoised(net, test_images(12), sigma=25)
     assert found["denoised"] > found["noisy"] + 7
     assert found == pytest.approx(net.card["metrics"]["psnr_sigma_25"], abs=0.02)

@@ -12,16 +12,9 @@ import torch
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 SETTINGS = {"fresnel_number": 1 / 32, "delay": math.pi, "margin": 2, "seed": 0}
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
 
 
 def framed(count: int) -> torch.Tensor:

@@ -13,14 +13,7 @@ import torch
 import phaseret as pr
 
 pytest.importorskip("lightning")
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+pytestmark = pytest.mark.usefixtures("examples_path")
 
 
 def test_single_runs_residual_and_oracle_are_kept_apart() -> None:

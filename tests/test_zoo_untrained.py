@@ -13,9 +13,8 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {"channels": [8, 8], "lr": 0.01}
 CONFIG = {
     "seed": 0,
@@ -30,12 +29,6 @@ CONFIG = {
         "real": {"output": "nonnegative", "steps": 5, **SMALL},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
 
 
 def test_rows_of_complex_and_real_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
