@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret.metrics import mse
-from phaseret.models import MLP, PRCGANDiscriminator, PRCGANGenerator, latent_optimize
+from phaseret.models import MLP, Cascade, PRCGANDiscriminator, PRCGANGenerator, latent_optimize
 from phaseret.operators import FourierIntensity, Gaussian, gaussian_matrix
 
 
@@ -49,6 +49,21 @@ def test_default_has_the_layers_of_the_source() -> None:
 def test_generator_sees_as_many_latent_numbers_as_data() -> None:
     layer = PRCGANGenerator((28, 28), (28, 28)).layers[0]
     assert (layer.in_features, layer.out_features) == (2 * 784, 2048)
+
+
+def test_first_weights_of_the_data_start_in_units_of_the_plain_transform() -> None:
+    """Those of PyTorch's layers are uniform up to 1 / sqrt(inputs); latent variables and images keep them."""
+    torch.manual_seed(0)
+    parts = [
+        (MLP((4,), (5, 5), width=400).layers[0].weight, 0, 25**-0.5),
+        (PRCGANGenerator((4,), (5, 5), width=400).layers[0].weight, 25, 50**-0.5),
+        (Cascade((4, 4), (5, 5), width=400).stages[0][0].weight, 0, 25**-0.5),
+        (Cascade((4, 4), (5, 5), width=400).stages[1][0].weight.flip(1), 16, 41**-0.5),
+    ]
+    for weight, others, bound in parts:
+        assert weight[:, others:].abs().max().item() == pytest.approx(5 * bound, rel=0.01)
+        if others:
+            assert weight[:, :others].abs().max().item() == pytest.approx(bound, rel=0.01)
 
 
 def test_mlp_equals_its_formula() -> None:

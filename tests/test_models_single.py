@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.interpolate import BSpline
 from torch import Tensor, nn
 
 from phaseret.metrics import mse
@@ -103,11 +107,20 @@ def test_deep_image_prior_gives_an_object_of_its_kind() -> None:
     assert (DeepImagePrior((7, 4), channels=(4, 4))() >= 0).all()
 
 
-def test_double_prior_is_a_modulus_and_a_phase() -> None:
-    net = DoubleDIP((7, 5), channels=(4, 4))
-    obj = net()
-    torch.testing.assert_close(obj.abs(), nn.functional.softplus(net.modulus()[0, 0]))
-    torch.testing.assert_close(obj.angle(), torch.pi * net.phase()[0, 0].tanh())
+@pytest.mark.parametrize(("shape", "spacing"), [((7,), 2.0), ((9, 5), 2.5), ((6, 1, 8), 8.0)])
+def test_double_prior_is_a_bounded_modulus_and_a_phase_of_splines(shape: tuple[int, ...], spacing: float) -> None:
+    net = DoubleDIP(shape, channels=(4, 4), phase_channels=(4,), spacing=spacing).double()
+    obj, coefficients = net(), net.phase()[0, 0]
+    torch.testing.assert_close(obj.abs(), net.scale.exp() * net.modulus()[0, 0].sigmoid())
+    phase = torch.zeros(shape, dtype=torch.float64)
+    for index in product(*map(range, coefficients.shape)):
+        terms = [
+            torch.from_numpy(BSpline.basis_element(spacing * (k - 3 + np.arange(5)), False)(np.arange(n) + 0.5))
+            for k, n in zip(index, shape, strict=True)
+        ]
+        spline = reduce(lambda a, b: a[..., None] * b, [term.nan_to_num() for term in terms])
+        phase += coefficients[index].detach() * spline
+    torch.testing.assert_close(obj.detach(), torch.polar(obj.detach().abs(), phase), rtol=1e-5, atol=1e-6)
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
@@ -175,8 +188,8 @@ def test_deep_image_prior_explains_one_measurement() -> None:
 def test_double_prior_explains_a_complex_object() -> None:
     obj = (0.2 + disks(1)[0]) * torch.exp(2j * disks(1)[0].T)
     intensity = fourier_intensity(obj, (24, 24))
-    prior = DoubleDIP((12, 12), channels=(16, 16))
-    few, many = (prior.fit(intensity, steps=steps) for steps in (5, 80))
+    prior = DoubleDIP((12, 12), channels=(16, 16), spacing=3)
+    few, many = (prior.fit(intensity, steps=steps, lr=0.03) for steps in (5, 80))
     assert many.is_complex()
     assert misfit(many, intensity) < 0.3 * misfit(few, intensity)
 

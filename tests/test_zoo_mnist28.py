@@ -17,7 +17,7 @@ pytest.importorskip("lightning")
 pytest.importorskip("skimage")
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
 
-NETWORK = {"width": 64, "epochs": 3, "batch_size": 50, "learning_rate": 0.003}
+NETWORK = {"width": 64, "distort": 0.1, "epochs": 3, "batch_size": 50, "learning_rate": 0.003}
 CONFIG = {
     "seed": 0,
     "images": 600,
@@ -64,6 +64,32 @@ def test_data_do_not_tell_cyclic_copies_apart() -> None:
         torch.testing.assert_close(measure(copy), measure(obj))
 
 
+def test_images_are_distorted_anew_in_each_epoch() -> None:
+    from zoo.mnist28 import Distorted
+
+    y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
+    images = torch.exp(-(y**2 / 10 + x**2 / 24)).expand(200, 28, 28)
+    data, still = Distorted(images, 0.1, 3), Distorted(images, 0.0, 3)
+    torch.testing.assert_close(still[[4, 2]], images[[4, 2]], rtol=0, atol=1e-5)
+    first = data[list(range(200))]
+    assert ((first >= 0) & (first <= 1)).all()
+    assert (first - images).abs().amax((-2, -1)).min() > 1e-3
+    mass = first.sum((-2, -1))
+    for axis in (y, x):  # the centre of mass stays where it is, by the formula
+        assert ((first * axis).sum((-2, -1)) / mass).abs().max() < 0.1
+    # The widths are those of the inverse of each map, by their second moments.
+    inverse = torch.linalg.inv(data.maps[:, :, :2].flip(1, 2))
+    expected = inverse @ torch.diag(torch.tensor([5.0, 12.0])) @ inverse.mT
+    second = [[(first * a * b).sum((-2, -1)) / mass for b in (y, x)] for a in (y, x)]
+    found = torch.stack([torch.stack(line, -1) for line in second], -2)
+    torch.testing.assert_close(found, expected, rtol=0.15, atol=0.7)
+    assert torch.equal(data[[7]], first[7:8])
+    data.set_epoch(1)
+    assert not torch.equal(data[[7]], first[7:8])
+    data.set_epoch(0)
+    assert torch.equal(data[[7]], first[7:8])
+
+
 def gradients(value: torch.Tensor, net: nn.Module) -> dict[str, Any]:
     parameters = dict(net.named_parameters())
     return dict(zip(parameters, torch.autograd.grad(value, list(parameters.values())), strict=True))
@@ -71,15 +97,13 @@ def gradients(value: torch.Tensor, net: nn.Module) -> dict[str, Any]:
 
 def test_each_adversary_has_gradients_of_its_own_loss_only() -> None:
     """By two losses with all gradients, as two optimisers would use them."""
-    from zoo.mnist28 import LATENT, Adversaries, adversarial, measure
+    from zoo.mnist28 import Adversaries, adversarial, measure
 
     obj = torch.rand(6, 28, 28)
     intensity, net = measure(obj), Adversaries(width=8).double()
     obj, intensity = obj.double(), intensity.double()
-    torch.manual_seed(1)
     both = gradients(adversarial(net, obj, intensity), net)
-    torch.manual_seed(1)
-    estimates = net.generator(intensity, LATENT * torch.randn_like(intensity))
+    estimates = net.generator(intensity)
     believed = net.discriminator(estimates, intensity).sigmoid()
     generator = -believed.log().mean() + 1e3 * (estimates - obj).abs().mean()
     for name, expected in gradients(generator, net.generator).items():

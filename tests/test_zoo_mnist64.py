@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {
     "finetune": {"images": 3, "steps": 5, "lr": 1e-3, "parameters": "all"},
     "rrr": {"iterations": 60, "beta": 1.2},
     "classical": {"er": 60, "rrr": 60},
+    "tuning": {"images": 20, "betas": [0.01, 0.9]},
     "unrolled": {"Unrolled HIO": {**TINY, "algorithm": "hio", "stages": 2, "iterations": 2, "channels": 2}},
 }
 
@@ -50,6 +51,7 @@ def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert adapted["aligned_psnr"] != adapted["network_psnr"]
     assert rows["RRR, best of 2"]["best_by_residual_psnr"] > rows["ER, best of 2"]["best_by_residual_psnr"]
     assert rows["Unrolled HIO"]["iterations"] == rows["HIO, 6 iterations"]["iterations"] == 6
+    assert rows["HIO, 6 iterations, tuned beta"]["beta"] in (0.01, 0.9)
     assert set(result.arrays) <= {"truth", *rows}
     # The files it writes give the networks of the rows.
     loaded = pr.models.load(folder / "unet_dnn_p.safetensors")
@@ -61,6 +63,15 @@ def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for function in ("fit", "save_array"):  # nothing is trained or adapted again
         monkeypatch.setattr(training, function, None)
     assert len(mnist64.run(context).rows) == len(rows)
+
+
+def test_relaxation_is_tuned_on_training_digits() -> None:
+    from paper.experiment import Context
+    from zoo.mnist64 import Board
+
+    data = os.environ.get("PHASERET_DATA_DIR")
+    board = Board(Context(CONFIG, None if data is None else Path(data), Path()))
+    assert board.tuned("hio", 300) == 0.9  # with 0.01 it is error reduction, which stagnates
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(0, 7), (2, 9)])

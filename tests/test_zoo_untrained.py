@@ -18,20 +18,25 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("ex
 SMALL = {"channels": [8, 8], "lr": 0.01}
 CONFIG = {
     "seed": 0,
-    "test_images": 2,
-    "runs": 2,
     "starts": 2,
     "default_starts": 2,
     "schedules": ["hio:30,er:5"],
-    "priors": {
-        "few steps": {"output": "double", "steps": 2, **SMALL},
-        "more steps": {"output": "double", "steps": 40, **SMALL},
-        "real": {"output": "nonnegative", "steps": 5, **SMALL},
+    "objects": {
+        "crystals": {"images": 1, "runs": 1, "priors": {"double": {"output": "double", "steps": 2, **SMALL}}},
+        "complex digits": {
+            "images": 2,
+            "runs": 2,
+            "priors": {
+                "few steps": {"output": "real_imaginary", "steps": 2, **SMALL},
+                "more steps": {"output": "real_imaginary", "steps": 40, **SMALL},
+            },
+        },
+        "real digits": {"images": 2, "runs": 2, "priors": {"real": {"output": "nonnegative", "steps": 5, **SMALL}}},
     },
 }
 
 
-def test_rows_of_complex_and_real_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import training
     from paper.experiment import Context
     from zoo import untrained
@@ -41,27 +46,57 @@ def test_rows_of_complex_and_real_digits(tmp_path: Path, monkeypatch: pytest.Mon
     context = Context(CONFIG, None if data is None else Path(data), tmp_path)
     first = untrained.run(context)
     rows = {row["system"]: row for row in first.rows}
-    assert [(row["system"], row["values"], row["runs"]) for row in first.rows] == [
-        ("hio:30,er:5", "complex", 2),
-        ("reconstruct's default", "complex", 1),
-        ("few steps", "complex", 2),
-        ("more steps", "complex", 2),
-        ("hio:30,er:5, real digits", "real", 2),
-        ("reconstruct's default, real digits", "real", 1),
-        ("real, real digits", "real", 2),
+    assert [(row["system"], row["sample"], row["runs"]) for row in first.rows] == [
+        ("hio:30,er:5, crystals", "crystals", 2),
+        ("reconstruct's default, crystals", "crystals", 1),
+        ("double, crystals", "crystals", 1),
+        ("double, then ER, crystals", "crystals", 1),
+        ("hio:30,er:5, complex digits", "complex digits", 2),
+        ("reconstruct's default, complex digits", "complex digits", 1),
+        ("few steps, complex digits", "complex digits", 2),
+        ("more steps, complex digits", "complex digits", 2),
+        ("hio:30,er:5, real digits", "real digits", 2),
+        ("reconstruct's default, real digits", "real digits", 1),
+        ("real, real digits", "real digits", 2),
     ]
-    assert rows["more steps"]["relative_magnitude_error"] < rows["few steps"]["relative_magnitude_error"]
+    errors = {name: row["relative_magnitude_error"] for name, row in rows.items()}
+    assert errors["more steps, complex digits"] < errors["few steps, complex digits"]
     assert rows["reconstruct's default, real digits"]["success_percent"] == 100
-    assert set(first.arrays) == {"truth", *rows}
+    assert set(first.arrays) == {*rows, *(f"truth, {kind}" for kind in CONFIG["objects"])}
     monkeypatch.setattr(training, "save_array", None)  # nothing is fitted again
     again = untrained.run(context)
     assert again.rows[2] == first.rows[2]
 
 
+def test_crystals_have_modulus_one_and_half_a_turn_of_phase() -> None:
+    from zoo.untrained import crystals
+
+    first = crystals(2, 32, 5)
+    modulus = first.abs()
+    phase = torch.where(modulus > 0, first.angle(), 0)
+    assert torch.equal(first, crystals(2, 32, 5))
+    assert not torch.equal(first[0], first[1])
+    assert (modulus <= 1 + 1e-6).all()
+    assert ((modulus - 1).abs() < 1e-6).sum() > 2 * ((modulus > 0) & (modulus < 0.99)).sum()  # but for the edge
+    assert (modulus[:, :5] == 0).all()
+    torch.testing.assert_close(phase.abs().amax((-2, -1)), torch.full((2,), torch.pi / 2))
+
+
+def test_refined_fits_its_data_better() -> None:
+    from zoo.untrained import crystals, refined
+
+    obj = crystals(1, 16, 0)
+    intensity = pr.operators.fourier_intensity(obj, (32, 32))
+    start = obj + 0.1 * torch.randn_like(obj)
+    found = refined(start, intensity)
+    before, after = (pr.metrics.relative_magnitude_error(x, intensity) for x in (start, found))
+    assert after < 0.3 * before
+
+
 def test_each_run_has_its_own_network() -> None:
     from zoo.untrained import prior
 
-    settings = {"output": "double", "channels": [4, 4]}
+    settings = {"output": "double", "channels": [4, 4], "box": 8}
     first, again, other = prior(settings, 0), prior(settings, 0), prior(settings, 1)
     assert torch.equal(first(), again())
     assert not torch.equal(first(), other())

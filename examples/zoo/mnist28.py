@@ -33,13 +33,36 @@ from zoo.scoring import best_by_residual, row, shown
 
 SHAPE = (28, 28)
 SHOWN = 10
-#: Standard deviation of the latent variables in training: 1 in units of the transform without its factor 1/28.
-LATENT = 1 / 28
 
 
 def measure(objects: Tensor) -> Tensor:
     """Intensities on the object's own grid, without padding."""
     return torch.fft.fft2(objects, norm="ortho").abs().square()
+
+
+class Distorted:
+    """Images that are turned, stretched and sheared a little about their centre, anew in each epoch.
+
+    The linear map of an image is the identity plus normal numbers of standard deviation `strength`.
+    """
+
+    def __init__(self, images: Tensor, strength: float, seed: int) -> None:
+        self.images, self.strength, self.seed = images, strength, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the maps of an epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        linear = torch.eye(2) + self.strength * torch.randn(len(self.images), 2, 2, generator=generator)
+        self.maps = nn.functional.pad(linear, (0, 1))  # no translation: data do not change with it
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        images = self.images[index][:, None]
+        grid = nn.functional.affine_grid(self.maps[index], list(images.shape), align_corners=False)
+        return nn.functional.grid_sample(images, grid, mode="bicubic", align_corners=False)[:, 0].clamp(0, 1)
 
 
 # --- networks and what they minimise ----------------------------------------------------------------------------------
@@ -73,7 +96,7 @@ def adversarial(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
     if not net.training:
         return nn.functional.l1_loss(net(intensity), obj)
     judge, score = net.discriminator, nn.functional.binary_cross_entropy_with_logits
-    estimates = net.generator(intensity, LATENT * torch.randn_like(intensity))
+    estimates = net.generator(intensity)
     fixed = {name: parameter.detach() for name, parameter in judge.named_parameters()}
     fooled = torch.func.functional_call(judge, fixed, (estimates, intensity))
     true, false = judge(obj, intensity), judge(estimates.detach(), intensity)
@@ -113,7 +136,8 @@ def trained(name: str, context: Context) -> tuple[nn.Module, dict[str, Any]]:
     def data() -> tuple[Patterns, Patterns]:
         images = images_of(pr.datasets.mnist(context.mnist), settings["images"])
         training, validation = images.split([len(images) - settings["held_out"], settings["held_out"]])
-        return Patterns(training, measure), Patterns(validation, measure)
+        distorted = Distorted(training, settings.get("distort", 0.0), settings["seed"])
+        return Patterns(distorted, measure, augment=True), Patterns(validation, measure)
 
     options = {key: settings[key] for key in ("width", "dropout") if key in settings}
     return trained_once(partial(NETWORKS[name], **options), LOSSES[name], data, settings, context.folder / name)

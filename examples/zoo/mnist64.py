@@ -187,11 +187,26 @@ class Board:
         found = solver(self.intensities, init=starts, starts=starts.shape[1], **self.known)
         self.add(system, kind, found.objs.movedim(1, 0), needed + found.seconds, show=False, **how)
 
-    def solve(self, system: str, algorithm: str, iterations: int) -> None:
+    def solve(self, system: str, algorithm: str, iterations: int, **options: float) -> None:
         """An algorithm from the random starts."""
-        solver = ALGORITHMS[algorithm](iterations)
+        solver = ALGORITHMS[algorithm](iterations, **options)
         found = solver(self.intensities, init=self.starts, starts=self.starts.shape[1], **self.known)
-        self.add(system, "classical", found.objs.movedim(1, 0), found.seconds, iterations=iterations)
+        self.add(system, "classical", found.objs.movedim(1, 0), found.seconds, iterations=iterations, **options)
+
+    def tuned(self, algorithm: str, iterations: int) -> float:
+        """The one relaxation of all iterations that is best on training digits, by the loss of the unrolled ones."""
+        how = self.config["tuning"]
+        images = images_of(pr.datasets.mnist(self.context.mnist), how["images"])
+        objects, intensities = digits.patterns(digits.DEFAULTS, images, self.config["seed"])[:]
+
+        def error(beta: float) -> float:
+            solver = ALGORITHMS[algorithm](iterations, beta=beta)
+            found = solver(intensities, starts=1, seed=self.config["seed"], **self.known)
+            errors = pr.losses.invariant_loss(found.obj, objects, reduction="none")
+            return float((errors + 1e-4).log().mean())
+
+        best: float = min(how["betas"], key=error)
+        return best
 
     def classical(self) -> None:
         """The algorithms with as many iterations as they need, and RRR with as few as behind a network."""
@@ -200,10 +215,15 @@ class Board:
         self.rrr("RRR, few iterations", "classical", self.starts, 0.0)
 
     def unrolled(self, system: str, net: nn.Module, took: dict[str, Any]) -> None:
-        """An unrolled network from the random starts, after its algorithm with as many projections on the data."""
+        """An unrolled network from the random starts, after its algorithm with as many projections on the data.
+
+        That has its default relaxation, and the constant one that is best on training digits.
+        """
         count, plain = projections(net), f"{net.algorithm.upper()}, {projections(net)} iterations"
         if plain not in self.arrays:
             self.solve(plain, net.algorithm, count)
+            beta = self.tuned(net.algorithm, count)
+            self.solve(f"{plain}, tuned beta", net.algorithm, count, beta=beta)
         began = time.perf_counter()
         runs = [self._applied(net, starts) for starts in self.starts.unbind(1)]
         seconds = time.perf_counter() - began

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import Model, as_estimate, as_items, dense, resized, sqrt, volume
+from phaseret.models._common import Model, as_estimate, as_items, dense, plain_units, resized, sqrt, volume
 
 _FEEDBACK = ("image", "magnitude")
 
@@ -88,6 +88,9 @@ class Cascade(Model):
         self.stages = nn.ModuleList(
             dense(data + (more if k else 0), width, 5, volume(size), dropout) for k, size in enumerate(self.sizes)
         )
+        for stage in self.stages:
+            assert isinstance(stage, nn.Sequential)
+            plain_units(stage[0], slice(data), data)
         self.decoder = (f"stages.{len(self.sizes) - 1}",)
         self.options = {
             "object_shape": self.object_shape,

@@ -85,6 +85,17 @@ def dense(before: int, width: int, depth: int, after: int, dropout: float = 0.0)
     return nn.Sequential(*layers, nn.Linear(width, after))
 
 
+def plain_units(layer: nn.Module, data: slice, size: int) -> None:
+    """Enlarge the first weights of these inputs, the magnitudes of a unitary transform to `size` values.
+
+    The layer starts as if it saw the plain sums of the transform, which are sqrt(size) times larger. What such features
+    tell of the object changes little while the other layers learn, and they learn faster.
+    """
+    assert isinstance(layer, nn.Linear)
+    with torch.no_grad():
+        layer.weight[:, data] *= math.sqrt(size)
+
+
 def as_estimate(x: Tensor, output: str) -> Tensor:
     """The last layer's channels to an estimate of the kind `output`: (b, c, n1..nd) -> (b, n1..nd)."""
     if output == "nonnegative":

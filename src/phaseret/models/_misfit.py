@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,8 +98,12 @@ def descend(
     misfit: Callable[[Tensor], Tensor],
     steps: int,
     lr: float,
+    decay: bool = False,
 ) -> Tensor:
-    """Adam on the sum of the misfits of all items; of each item the estimate of least misfit that it comes across."""
+    """Adam on the sum of the misfits of all items; of each item the estimate of least misfit that it comes across.
+
+    With decay the learning rate falls to 0 along a cosine.
+    """
     optimizer = torch.optim.Adam(list(parameters), lr)
     for step in range(steps + 1):
         with torch.enable_grad():
@@ -115,5 +120,7 @@ def descend(
             gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
+            if decay:
+                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
             optimizer.step()
     return best

@@ -8,7 +8,18 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.models._common import OUTPUTS, Model, as_estimate, as_items, dense, normalised, sqrt, times, volume
+from phaseret.models._common import (
+    OUTPUTS,
+    Model,
+    as_estimate,
+    as_items,
+    dense,
+    normalised,
+    plain_units,
+    sqrt,
+    times,
+    volume,
+)
 
 
 class MLP(Model):
@@ -69,6 +80,7 @@ class MLP(Model):
         _checks.choice(where, "output", output, OUTPUTS)
         self.output = output
         self.layers = dense(volume(self.data_shape), width, depth, OUTPUTS[output] * volume(self.object_shape))
+        plain_units(self.layers[0], slice(None), volume(self.data_shape))
         self.decoder = tuple(f"layers.{i}" for i in range(len(self.layers) // 2, len(self.layers)))
         self.options = {
             "object_shape": self.object_shape,

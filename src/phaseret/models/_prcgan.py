@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import Model, as_items, sqrt, volume
+from phaseret.models._common import Model, as_items, plain_units, sqrt, volume
 from phaseret.models._misfit import Misfit, descend
 from phaseret.models._mlp import MLP
 
@@ -64,7 +64,9 @@ class PRCGANGenerator(MLP):
         super().__init__(object_shape, data_shape, width=width, depth=depth, output=output)
         latent_shape = self.data_shape if latent_shape is None else latent_shape
         self.latent_shape = _checks.shape(type(self).__name__, "latent_shape", latent_shape)
-        self.layers[0] = nn.Linear(volume(self.latent_shape) + volume(self.data_shape), width)
+        latent, data = volume(self.latent_shape), volume(self.data_shape)
+        self.layers[0] = nn.Linear(latent + data, width)
+        plain_units(self.layers[0], slice(latent, None), data)
         self.options["latent_shape"] = self.latent_shape
 
     def forward(self, intensity: Tensor, latent: Tensor | None = None) -> Tensor:
