@@ -5,8 +5,8 @@ Every training
 
 - writes its checkpoints completely or not at all, at the end of each epoch; started again with the same settings it
   goes on from the last one and ends with the weights that it would have had without the interruption,
-- draws order and augmentation from seed and epoch alone, and what network and loss draw (dropout, latent variables)
-  from seed and step alone, so that neither the number of workers nor an interruption changes them,
+- draws order and augmentation from seed and epoch alone, and what network and loss draw (dropout) from seed and
+  step alone, so that neither the number of workers nor an interruption changes them,
 - runs on several devices or machines under ``torchrun``: each step then takes the same images as on one device, but for
   what is left over of the last batch. Batch normalisation sees the whole batch on GPUs, on CPUs each process its share.
 """
@@ -47,13 +47,13 @@ DEFAULTS = {"seed": 0, "batch_size": 32, "learning_rate": 1e-3, "one_cycle": Tru
 
 
 class Patterns(Dataset[tuple[Tensor, Tensor]]):
-    """Objects and their intensities; item or batch of items: (objects, intensities).
+    """Objects and their intensities; a batch of items for a list of indices: (objects, intensities).
 
     Args:
         objects: (N, n1..nd) tensor, or a dataset such as `SymmetryVariant` that a list of indices gives a batch of.
         measure: From a batch of objects to their intensities.
         intensities: (N, m1..md) what was measured instead, such as noisy patterns, one for each object.
-        augment: Draw flips and places anew in each epoch (objects must be a `SymmetryVariant`).
+        augment: Tell the objects the epoch before it begins, by their `set_epoch`, so that they are drawn anew.
     """
 
     def __init__(

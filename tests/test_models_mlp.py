@@ -59,7 +59,9 @@ def test_first_weights_of_the_data_start_in_units_of_the_plain_transform() -> No
         (PRCGANGenerator((4,), (5, 5), width=400).layers[0].weight, 25, 50**-0.5),
         (Cascade((4, 4), (5, 5), width=400).stages[0][0].weight, 0, 25**-0.5),
         (Cascade((4, 4), (5, 5), width=400).stages[1][0].weight.flip(1), 16, 41**-0.5),
+        (Cascade((4, 4), (5, 5), width=400, feedback="magnitude").stages[1][0].weight, 0, 50**-0.5),
     ]
+    assert MLP((4,), (5, 5), width=400, depth=2).layers[0].weight.abs().max() <= 25**-0.5
     for weight, others, bound in parts:
         assert weight[:, others:].abs().max().item() == pytest.approx(5 * bound, rel=0.01)
         if others:

@@ -194,6 +194,26 @@ def test_double_prior_explains_a_complex_object() -> None:
     assert misfit(many, intensity) < 0.3 * misfit(few, intensity)
 
 
+def test_learning_rate_of_a_fit_falls_along_a_cosine() -> None:
+    """By plain Adam with PyTorch's schedule."""
+    net = DeepImagePrior((5, 6), output="real", channels=(4,)).double()
+    intensity = fourier_intensity(torch.rand(5, 6).double(), (9, 11))
+    found = net.fit(intensity, steps=6, lr=0.1)
+    scale = (intensity.sum() / 30).sqrt()
+    optimizer = torch.optim.Adam(net.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+    estimates = [net()]
+    for _ in range(6):
+        loss = misfit(scale * estimates[-1], intensity)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        estimates.append(net())
+    best = min(estimates, key=lambda x: misfit(scale * x, intensity).item())
+    torch.testing.assert_close(found, (scale * best).detach())
+
+
 def test_fit_of_a_batch_equals_its_items_and_leaves_the_prior_as_it_is() -> None:
     prior = DeepImagePrior((5, 6), output="real", channels=(4, 4)).double()
     before, intensity = prior().detach(), fourier_intensity(torch.rand(2, 2, 5, 6).double(), (9, 11))
@@ -243,7 +263,14 @@ def test_correlography_noise_follows_its_generator() -> None:
     assert not torch.equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("prior", [DeepImagePrior((5, 6), channels=(4, 4)), DoubleDIP((5, 6), channels=(4, 4))])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        DeepImagePrior((5, 6), channels=(4, 4)),
+        DoubleDIP((5, 6), channels=(4, 4)),
+        DoubleDIP((5, 6), channels=(4,), phase_channels=(4, 2), spacing=1.5, seed=3),
+    ],
+)
 def test_priors_compile_and_go_to_files(prior: DeepImagePrior, tmp_path: Path) -> None:
     torch.compiler.reset()
     expected = prior()
@@ -314,6 +341,16 @@ def test_priors_compile_and_go_to_files(prior: DeepImagePrior, tmp_path: Path) -
             lambda: DoubleDIP((4, 4), channels=()),
             ValueError,
             "DoubleDIP: channels must hold at least one level, got ().",
+        ),
+        (
+            lambda: DoubleDIP((4, 4), phase_channels=()),
+            ValueError,
+            "DoubleDIP: phase_channels must hold at least one level, got ().",
+        ),
+        (
+            lambda: DoubleDIP((4, 4), spacing=0),
+            ValueError,
+            "DoubleDIP: spacing must be a finite number above 0",
         ),
         (
             lambda: DeepImagePrior((4, 4), channels=(2,)).fit(torch.rand(8, 8) + 0j),

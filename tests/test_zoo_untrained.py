@@ -18,10 +18,9 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("ex
 SMALL = {"channels": [8, 8], "lr": 0.01}
 CONFIG = {
     "seed": 0,
-    "starts": 2,
     "default_starts": 2,
     "schedules": ["hio:30,er:5"],
-    "objects": {
+    "samples": {
         "crystals": {"images": 1, "runs": 1, "priors": {"double": {"output": "double", "steps": 2, **SMALL}}},
         "complex digits": {
             "images": 2,
@@ -46,26 +45,35 @@ def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     context = Context(CONFIG, None if data is None else Path(data), tmp_path)
     first = untrained.run(context)
     rows = {row["system"]: row for row in first.rows}
-    assert [(row["system"], row["sample"], row["runs"]) for row in first.rows] == [
-        ("hio:30,er:5, crystals", "crystals", 2),
-        ("reconstruct's default, crystals", "crystals", 1),
-        ("double, crystals", "crystals", 1),
-        ("double, then ER, crystals", "crystals", 1),
-        ("hio:30,er:5, complex digits", "complex digits", 2),
-        ("reconstruct's default, complex digits", "complex digits", 1),
-        ("few steps, complex digits", "complex digits", 2),
-        ("more steps, complex digits", "complex digits", 2),
-        ("hio:30,er:5, real digits", "real digits", 2),
-        ("reconstruct's default, real digits", "real digits", 1),
-        ("real, real digits", "real digits", 2),
+    assert [(row["system"], row["runs"], row.get("starts")) for row in first.rows] == [
+        ("hio:30,er:5, crystals", 1, None),
+        ("hio:30,er:5, crystals, then ER", 1, 1),
+        ("reconstruct's default, crystals", 1, 2),
+        ("reconstruct's default, crystals, then ER", 1, 2),
+        ("default, told modulus and phase, crystals", 1, 2),
+        ("default, told modulus and phase, crystals, then ER", 1, 2),
+        ("double, crystals", 1, None),
+        ("double, crystals, then ER", 1, 1),
+        ("hio:30,er:5, complex digits", 2, None),
+        ("hio:30,er:5, complex digits, then ER", 1, 2),
+        ("reconstruct's default, complex digits", 1, 2),
+        ("reconstruct's default, complex digits, then ER", 1, 2),
+        ("few steps, complex digits", 2, None),
+        ("few steps, complex digits, then ER", 1, 2),
+        ("more steps, complex digits", 2, None),
+        ("more steps, complex digits, then ER", 1, 2),
+        ("hio:30,er:5, real digits", 2, None),
+        ("reconstruct's default, real digits", 1, 2),
+        ("real, real digits", 2, None),
     ]
     errors = {name: row["relative_magnitude_error"] for name, row in rows.items()}
     assert errors["more steps, complex digits"] < errors["few steps, complex digits"]
     assert rows["reconstruct's default, real digits"]["success_percent"] == 100
-    assert set(first.arrays) == {*rows, *(f"truth, {kind}" for kind in CONFIG["objects"])}
+    pictures = {name for name in rows if not name.endswith("then ER")}
+    assert set(first.arrays) == {*pictures, *(f"truth, {kind}" for kind in CONFIG["samples"])}
     monkeypatch.setattr(training, "save_array", None)  # nothing is fitted again
     again = untrained.run(context)
-    assert again.rows[2] == first.rows[2]
+    assert again.rows[6] == first.rows[6]
 
 
 def test_crystals_have_modulus_one_and_half_a_turn_of_phase() -> None:
@@ -78,19 +86,23 @@ def test_crystals_have_modulus_one_and_half_a_turn_of_phase() -> None:
     assert not torch.equal(first[0], first[1])
     assert (modulus <= 1 + 1e-6).all()
     assert ((modulus - 1).abs() < 1e-6).sum() > 2 * ((modulus > 0) & (modulus < 0.99)).sum()  # but for the edge
-    assert (modulus[:, :5] == 0).all()
+    edge = torch.ones(32, 32, dtype=torch.bool)
+    edge[5:-5, 5:-5] = False
+    assert (modulus[:, edge] == 0).all()
     torch.testing.assert_close(phase.abs().amax((-2, -1)), torch.full((2,), torch.pi / 2))
 
 
-def test_refined_fits_its_data_better() -> None:
+def test_refined_fits_its_data_better_and_each_item_on_its_own() -> None:
     from zoo.untrained import crystals, refined
 
-    obj = crystals(1, 16, 0)
+    obj = crystals(2, 16, 0)
     intensity = pr.operators.fourier_intensity(obj, (32, 32))
-    start = obj + 0.1 * torch.randn_like(obj)
+    noise = torch.randn(obj.shape, dtype=obj.dtype, generator=torch.Generator().manual_seed(0))
+    start = obj + 0.1 * noise
     found = refined(start, intensity)
-    before, after = (pr.metrics.relative_magnitude_error(x, intensity) for x in (start, found))
-    assert after < 0.3 * before
+    before, after = (pr.metrics.relative_magnitude_error(x, intensity, reduction="none") for x in (start, found))
+    assert (after < 0.4 * before).all()
+    torch.testing.assert_close(found[1:], refined(start[1:], intensity[1:]), rtol=1e-3, atol=1e-4)
 
 
 def test_each_run_has_its_own_network() -> None:

@@ -119,6 +119,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "prcgan": Adversaries,
     "cascade": partial(pr.models.Cascade, SHAPE, SHAPE),
 }
+TITLES = {"mlp": "MLP", "prcgan": "PRCGAN", "cascade": "Cascade"}
 LOSSES = {"mlp": squared, "prcgan": adversarial, "cascade": staged}
 
 
@@ -214,7 +215,7 @@ def run(context: Context) -> Result:
 
     nets: dict[str, nn.Module] = {}
     outputs: dict[str, tuple[Tensor, float]] = {}
-    for name, title in (("mlp", "MLP"), ("prcgan", "PRCGAN"), ("cascade", "Cascade")):
+    for name, title in TITLES.items():
         nets[name], took = trained(name, context)
         estimate(nets[name], intensities[:32], context.bfloat16)  # the first call is slower
         began = time.perf_counter()
@@ -229,12 +230,14 @@ def run(context: Context) -> Result:
         add(f"PRCGAN*, {search['steps']} steps", "learned", estimates[None], seconds)
 
     tuning = config["finetune"]
-    settings, part = {**settings_of("mlp", context), "finetune": tuning}, intensities[: tuning["images"]]
-    adapt = partial(pr.models.finetune, nets["mlp"], part, steps=tuning["steps"], lr=tuning["lr"])
-    estimates, seconds = computed_once(context.folder / "finetune", settings, adapt)
-    before, needed = outputs["mlp"]
-    share = len(part) / len(objects)
-    add(f"MLP, the first {len(part)} images", "learned", before[None, : len(part)], share * needed)
-    add(f"MLP, fine-tuned for {tuning['steps']} steps", "learned", estimates[None], seconds)
+    part = intensities[: tuning["images"]]
+    for name in tuning["networks"]:
+        settings = {**settings_of(name, context), "finetune": tuning}
+        adapt = partial(pr.models.finetune, nets[name], part, steps=tuning["steps"], lr=tuning["lr"])
+        estimates, seconds = computed_once(context.folder / f"{name}_finetune", settings, adapt)
+        before, needed = outputs[name]
+        share, title = len(part) / len(objects), TITLES[name]
+        add(f"{title}, the first {len(part)} images", "learned", before[None, : len(part)], share * needed)
+        add(f"{title}, fine-tuned for {tuning['steps']} steps", "learned", estimates[None], seconds)
     budget = {"images": config["images"] - config["held_out"], "networks": config["networks"]}
     return Result(rows, config["seed"], budget, arrays)

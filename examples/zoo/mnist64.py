@@ -104,8 +104,12 @@ def unrolled(context: Context, name: str, settings: Settings) -> tuple[nn.Module
 def log_errors(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
     """Mean log of the errors of all stages, up to symmetry, from a random start."""
     estimates = net.estimates(intensity, torch.rand_like(obj))
-    errors = pr.losses.invariant_loss(estimates, obj.expand_as(estimates), reduction="none")
-    return (errors + 1e-4).log().mean()
+    return log_error(estimates, obj.expand_as(estimates))
+
+
+def log_error(estimates: Tensor, objects: Tensor) -> Tensor:
+    """Mean log of the errors up to symmetry, in which the exact estimates do not drown the others."""
+    return (pr.losses.invariant_loss(estimates, objects, reduction="none") + 1e-4).log().mean()
 
 
 def keep(net: nn.Module, rows: list[Row], system: str, settings: Settings, folder: Path) -> None:
@@ -193,19 +197,18 @@ class Board:
         found = solver(self.intensities, init=self.starts, starts=self.starts.shape[1], **self.known)
         self.add(system, "classical", found.objs.movedim(1, 0), found.seconds, iterations=iterations, **options)
 
-    def tuned(self, algorithm: str, iterations: int) -> float:
-        """The one relaxation of all iterations that is best on training digits, by the loss of the unrolled ones."""
-        how = self.config["tuning"]
+    def best_beta(self, algorithm: str, iterations: int) -> float:
+        """The one relaxation of all iterations that is best on training digits, by the log error of their estimates."""
+        how, generator = self.config["tuning"], torch.Generator().manual_seed(self.config["seed"])
         images = images_of(pr.datasets.mnist(self.context.mnist), how["images"])
         objects, intensities = digits.patterns(digits.DEFAULTS, images, self.config["seed"])[:]
+        starts = torch.rand(len(objects), 1, *CANVAS, generator=generator)
 
         def error(beta: float) -> float:
             solver = ALGORITHMS[algorithm](iterations, beta=beta)
-            found = solver(intensities, starts=1, seed=self.config["seed"], **self.known)
-            errors = pr.losses.invariant_loss(found.obj, objects, reduction="none")
-            return float((errors + 1e-4).log().mean())
+            return log_error(solver(intensities, init=starts, starts=1, **self.known).obj, objects).item()
 
-        best: float = min(how["betas"], key=error)
+        best: float = min(how[algorithm], key=error)
         return best
 
     def classical(self) -> None:
@@ -222,7 +225,7 @@ class Board:
         count, plain = projections(net), f"{net.algorithm.upper()}, {projections(net)} iterations"
         if plain not in self.arrays:
             self.solve(plain, net.algorithm, count)
-            beta = self.tuned(net.algorithm, count)
+            beta = self.best_beta(net.algorithm, count)
             self.solve(f"{plain}, tuned beta", net.algorithm, count, beta=beta)
         began = time.perf_counter()
         runs = [self._applied(net, starts) for starts in self.starts.unbind(1)]

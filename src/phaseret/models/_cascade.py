@@ -90,7 +90,7 @@ class Cascade(Model):
         )
         for stage in self.stages:
             assert isinstance(stage, nn.Sequential)
-            plain_units(stage[0], slice(data), data)
+            plain_units(stage[0], slice(data if feedback == "image" else None), data)
         self.decoder = (f"stages.{len(self.sizes) - 1}",)
         self.options = {
             "object_shape": self.object_shape,

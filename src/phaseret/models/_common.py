@@ -86,10 +86,10 @@ def dense(before: int, width: int, depth: int, after: int, dropout: float = 0.0)
 
 
 def plain_units(layer: nn.Module, data: slice, size: int) -> None:
-    """Enlarge the first weights of these inputs, the magnitudes of a unitary transform to `size` values.
+    """Multiply the initial weights of these inputs, which are `size` magnitudes, by sqrt(size).
 
-    The layer starts as if it saw the plain sums of the transform, which are sqrt(size) times larger. What such features
-    tell of the object changes little while the other layers learn, and they learn faster.
+    The layer starts as if it saw the plain sums of a Fourier transform instead of the unitary one. A normalisation has
+    to follow before the network's end, or its first estimates are out of range.
     """
     assert isinstance(layer, nn.Linear)
     with torch.no_grad():

@@ -98,6 +98,7 @@ def descend(
     misfit: Callable[[Tensor], Tensor],
     steps: int,
     lr: float,
+    *,
     decay: bool = False,
 ) -> Tensor:
     """Adam on the sum of the misfits of all items; of each item the estimate of least misfit that it comes across.

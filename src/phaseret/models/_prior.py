@@ -6,9 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.interpolate import BSpline
 from torch import Tensor, nn
 
 from phaseret import _checks
@@ -139,16 +137,16 @@ class DoubleDIP(_Prior):
 
     .. math:: g = s \, \sigma(a_\theta) \exp(i B b_\phi)
 
-    where :math:`\sigma` is the logistic function, s > 0 is fitted as well, and B are cubic B-splines whose knots are
-    `spacing` pixels apart. So the modulus has an upper bound, which much of a crystal or a cell reaches, and the phase
-    cannot vary faster than the knots allow. Both replace the tight support that is not known. Fit from several seeds
-    and keep the estimate that explains the data best: about one in three finds the object, and its error is several
-    times below that of the others (protocol ``untrained`` of the leaderboard, which also tells what it does not find).
+    where :math:`\sigma` is the logistic function, s > 0 is fitted as well, and the columns of B are cubic B-splines
+    with knots `spacing` pixels apart. It suits objects with a nearly uniform modulus, such as crystals, whose phase
+    varies over `spacing` pixels or more: for them the bound on the modulus and the splines stand in for a tight
+    support. Fit it several times and keep the estimate that explains the data best (protocol ``untrained`` of the
+    leaderboard): the inputs come from `seed`, the weights from PyTorch's generator.
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
         channels: Width of each level of the modulus, from the coarsest; the grid doubles from one to the next.
-        phase_channels: The same of the phase, whose finest grid is that of the knots.
+        phase_channels: The same of the phase, whose finest grid has one value per spline.
         spacing: Pixels from knot to knot.
         seed: Of the random inputs.
 
@@ -165,7 +163,7 @@ class DoubleDIP(_Prior):
 
     Source:
         Zhuang, Yang, Hofmann, Barmherzig, Sun (2022), Practical phase retrieval using double deep image priors,
-        arXiv:2211.00799. There the phase has all pixels of the object and ends at pi; splines, bound and scale of the
+        arXiv:2211.00799. There the phase has a value at each pixel, between -pi and pi; splines, bound and scale of the
         modulus are ours. The networks are those of `DeepImagePrior`, without encoders.
     """
 
@@ -186,9 +184,9 @@ class DoubleDIP(_Prior):
         phase_widths = levels(where, "phase_channels", phase_channels)
         for axis, n in enumerate(self.object_shape):
             self.register_buffer(f"splines{axis}", _splines(n, spacing), persistent=False)
-        knots = [self.get_buffer(f"splines{axis}").shape[1] for axis in range(len(self.object_shape))]
+        splines = [self.get_buffer(f"splines{axis}").shape[1] for axis in range(len(self.object_shape))]
         self.modulus = _Decoder(self.object_shape, 1, widths, 2 * seed)
-        self.phase = _Decoder(knots, 1, phase_widths, 2 * seed + 1)
+        self.phase = _Decoder(splines, 1, phase_widths, 2 * seed + 1)
         self.scale = nn.Parameter(torch.tensor(math.log(2.0)))  # g starts with a modulus of about 1
         self.options = {
             "object_shape": self.object_shape,
@@ -208,11 +206,10 @@ class DoubleDIP(_Prior):
 
 
 def _splines(n: int, spacing: float) -> Tensor:
-    """Cubic B-splines with uniform knots, at the centres of n pixels: (n, number of splines)."""
-    intervals = max(1, math.ceil(n / spacing))
-    knots = spacing * np.arange(-3, intervals + 4)
-    values = BSpline.design_matrix(np.arange(n) + 0.5, knots, 3).toarray()
-    return torch.from_numpy(values).to(torch.get_default_dtype())
+    """Cubic B-splines with knots `spacing` apart, at the centres of n pixels: (n, number of splines)."""
+    count = math.ceil(n / spacing) + 3
+    u = ((torch.arange(n)[:, None] + 0.5) / spacing - torch.arange(-1, count - 1)).abs()
+    return torch.where(u < 1, 2 / 3 - u**2 + u**3 / 2, (2 - u).clamp(min=0) ** 3 / 6)
 
 
 class _Decoder(nn.Module):
