@@ -1,13 +1,13 @@
 """Objects in a loose box, each from its one pattern: no training set, no tight support.
 
-Three samples: simulated *crystals*, convex polygons of uniform modulus with a smooth phase between -pi/2 and pi/2, in a
-box of about six times their area; *complex digits* as in the experiment ``complex``, in the 28 x 28 box; *real digits*,
-which are not negative. `DoubleDIP` and `DeepImagePrior` are fitted to each pattern from several random weights; HIO,
-RAAR and RRR run in the box from as many random starts, HIO also with shrink-wrap, and
+Three samples: simulated *crystals*, convex polygons of uniform modulus with a smooth phase between -pi/2 and pi/2, in
+a box of about six times their area; *complex digits* as in the experiment ``complex``, in the 28 x 28 box; *real
+digits*, which are not negative. `DoubleDIP` and `DeepImagePrior` are fitted to each pattern from several random
+weights; HIO, RAAR and RRR run in the box from as many random starts, HIO also with shrink-wrap, and
 :func:`~phaseret.solvers.reconstruct` as it does by default. Of complex objects the run that fits the data best also
-goes through ER in the support that its modulus tells. The crystals are what `DoubleDIP` is made for; therefore the default
-also runs with the bounds of their modulus and phase. Steps, learning rates, widths and the spacing of the splines were
-chosen on other crystals and on training digits.
+goes through ER in the support that its modulus tells. The crystals are what `DoubleDIP` is made for; therefore the
+default also runs with the bounds of their modulus and phase. Steps, learning rates, widths and the spacing of the
+splines were chosen on other crystals and on training digits.
 """
 
 from __future__ import annotations
