@@ -47,21 +47,21 @@ def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     rows = {row["system"]: row for row in first.rows}
     assert [(row["system"], row["runs"], row.get("starts")) for row in first.rows] == [
         ("hio:30,er:5, crystals", 1, None),
-        ("hio:30,er:5, crystals, then ER", 1, 1),
+        ("hio:30,er:5, crystals, then RAAR", 1, 1),
         ("reconstruct's default, crystals", 1, 2),
-        ("reconstruct's default, crystals, then ER", 1, 2),
+        ("reconstruct's default, crystals, then RAAR", 1, 2),
         ("default, told modulus and phase, crystals", 1, 2),
-        ("default, told modulus and phase, crystals, then ER", 1, 2),
+        ("default, told modulus and phase, crystals, then RAAR", 1, 2),
         ("double, crystals", 1, None),
-        ("double, crystals, then ER", 1, 1),
+        ("double, crystals, then RAAR", 1, 1),
         ("hio:30,er:5, complex digits", 2, None),
-        ("hio:30,er:5, complex digits, then ER", 1, 2),
+        ("hio:30,er:5, complex digits, then RAAR", 1, 2),
         ("reconstruct's default, complex digits", 1, 2),
-        ("reconstruct's default, complex digits, then ER", 1, 2),
+        ("reconstruct's default, complex digits, then RAAR", 1, 2),
         ("few steps, complex digits", 2, None),
-        ("few steps, complex digits, then ER", 1, 2),
+        ("few steps, complex digits, then RAAR", 1, 2),
         ("more steps, complex digits", 2, None),
-        ("more steps, complex digits, then ER", 1, 2),
+        ("more steps, complex digits, then RAAR", 1, 2),
         ("hio:30,er:5, real digits", 2, None),
         ("reconstruct's default, real digits", 1, 2),
         ("real, real digits", 2, None),
@@ -69,7 +69,7 @@ def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     errors = {name: row["relative_magnitude_error"] for name, row in rows.items()}
     assert errors["more steps, complex digits"] < errors["few steps, complex digits"]
     assert rows["reconstruct's default, real digits"]["success_percent"] == 100
-    pictures = {name for name in rows if not name.endswith("then ER")}
+    pictures = {name for name in rows if not name.endswith("then RAAR")}
     assert set(first.arrays) == {*pictures, *(f"truth, {kind}" for kind in CONFIG["samples"])}
     monkeypatch.setattr(training, "save_array", None)  # nothing is fitted again
     again = untrained.run(context)

@@ -137,8 +137,10 @@ def trained(name: str, context: Context) -> tuple[nn.Module, dict[str, Any]]:
     def data() -> tuple[Patterns, Patterns]:
         images = images_of(pr.datasets.mnist(context.mnist), settings["images"])
         training, validation = images.split([len(images) - settings["held_out"], settings["held_out"]])
-        distorted = Distorted(training, settings.get("distort", 0.0), settings["seed"])
-        return Patterns(distorted, measure, augment=True), Patterns(validation, measure)
+        held_out = Patterns(validation, measure)
+        if "distort" not in settings:
+            return Patterns(training, measure), held_out
+        return Patterns(Distorted(training, settings["distort"], settings["seed"]), measure, augment=True), held_out
 
     options = {key: settings[key] for key in ("width", "dropout") if key in settings}
     return trained_once(partial(NETWORKS[name], **options), LOSSES[name], data, settings, context.folder / name)

@@ -47,7 +47,7 @@ class Cascade(Model):
     Source:
         Uelwer, Hoffmann, Harmeling (2021), Non-iterative phase retrieval with cascaded neural networks,
         arXiv:2106.10195. There the widths grow from 1100 to 1800, targets shrink and feedback grows by the nearest
-        neighbour; "magnitude" is the feedback of the same authors' variant without phase. Each stage is trained by an
+        neighbour; magnitudes are plain sums, for which the initial weights stand here as in `MLP`; "magnitude" is the feedback of the same authors' variant without phase. Each stage is trained by an
         optimiser of its own there, which is the same for Adam.
     """
 
