@@ -8,6 +8,14 @@ weights; HIO, RAAR and RRR run in the box from as many random starts, HIO also w
 goes through RAAR in the support that its modulus tells. The crystals are what `DoubleDIP` is made for; therefore the
 default also runs with the bounds of their modulus and phase. Steps, learning rates, widths and the spacing of the
 splines were chosen on other crystals and on training digits, the threshold of that support on these crystals.
+
+What was seen: one in three fits of `DoubleDIP` recovers its crystal, and the residual tells which: of eight fits seven
+crystals in eight, with RAAR behind it at 44 dB. That is what HIO with shrink-wrap recovers in a three-hundredth of the
+time, and the default of `reconstruct` recovers all eight when it is told the bounds of modulus and phase (five when it
+is not). Without shrink-wrap HIO, RAAR and RRR recover none in the loose box, at residuals below 1 %, nor does
+`DeepImagePrior`, whose networks know of no bound. Digits, whose modulus is far from uniform, suit neither network:
+`DoubleDIP` recovers one complex digit in ten, where shrink-wrap recovers six and the default nine; `DeepImagePrior`
+makes 24 dB of real digits, which every algorithm recovers. The times of the networks are of a loaded machine.
 """
 
 from __future__ import annotations

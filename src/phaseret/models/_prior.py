@@ -76,9 +76,9 @@ class DeepImagePrior(_Prior):
 
     A fixed random input on a coarse grid is enlarged and convolved until it is an object. Called without an argument
     the network gives its present object; :meth:`fit` makes it explain a measurement. Its smoothness is all it knows of
-    the object: no support, no training set. Try several seeds, and do not trust a small residual: of complex digits in
-    a loose box it found none, at magnitude errors of 4 %, where :func:`phaseret.solvers.reconstruct` finds nine in ten
-    (protocol ``untrained`` of the leaderboard).
+    the object: no support, no training set. Try several seeds, and do not trust a small residual: of complex digits and
+    crystals in a loose box it found none, at magnitude errors of 3 and 4 %, where :func:`phaseret.solvers.reconstruct`
+    found most (protocol ``untrained`` of the leaderboard).
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
@@ -140,8 +140,10 @@ class DoubleDIP(_Prior):
     where :math:`\sigma` is the logistic function, s > 0 is fitted as well, and the columns of B are cubic B-splines
     with knots `spacing` pixels apart. It suits objects with a nearly uniform modulus, such as crystals, whose phase
     varies over `spacing` pixels or more: for them the bound on the modulus and the splines stand in for a tight
-    support. Fit it several times and keep the estimate that explains the data best (protocol ``untrained`` of the
-    leaderboard): the inputs come from `seed`, the weights from PyTorch's generator.
+    support. Fit it several times (the inputs come from `seed`, the weights from PyTorch's generator) and keep the
+    estimate that explains the data best: of simulated crystals with phases up to pi / 2 one fit in three succeeds, and
+    the best of eight recovers seven in eight; of complex digits one in ten (1500 and 1000 steps with ``lr=0.015``,
+    protocol ``untrained`` of the leaderboard).
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
