@@ -232,6 +232,15 @@ def test_fit_through_an_operator() -> None:
     assert (operator(estimate) - intensity).square().mean() < (operator(torch.ones(6, 6)) - intensity).square().mean()
 
 
+@pytest.mark.parametrize("output", ["nonnegative", "modulus_phase", "real_imaginary", "double"])
+def test_priors_keep_their_precision_under_autocast(output: str) -> None:
+    prior = DoubleDIP((5, 6)) if output == "double" else DeepImagePrior((5, 6), output=output)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = prior()
+    assert mixed.dtype == prior().dtype
+    torch.testing.assert_close(mixed, prior(), rtol=0.2, atol=0.2)
+
+
 def test_priors_start_from_their_seed() -> None:
     state = [DeepImagePrior((5, 6), channels=(4, 4), seed=seed).layers.seen for seed in (0, 0, 1)]
     assert torch.equal(state[0], state[1])

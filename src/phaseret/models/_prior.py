@@ -129,7 +129,7 @@ class DeepImagePrior(_Prior):
 
     def forward(self) -> Tensor:
         """The object that the weights stand for: (n1..nd)."""
-        return as_estimate(self.layers(), self.output)[0]
+        return as_estimate(self.layers().to(self._weight().dtype), self.output)[0]
 
 
 class DoubleDIP(_Prior):
@@ -200,11 +200,11 @@ class DoubleDIP(_Prior):
 
     def forward(self) -> Tensor:
         """The object that the weights stand for: (n1..nd)."""
-        modulus = self.scale.exp() * self.modulus()[0, 0].sigmoid()
-        phase = self.phase()[0, 0]
-        for axis in range(phase.ndim):  # each pass puts the axis that it enlarges last
-            phase = torch.tensordot(phase, self.get_buffer(f"splines{axis}"), ([0], [1]))
-        return torch.polar(modulus, phase)
+        modulus, phase = (net()[0, 0].to(self.scale.dtype) for net in (self.modulus, self.phase))
+        with torch.autocast(phase.device.type, enabled=False):
+            for axis in range(phase.ndim):  # each pass puts the axis that it enlarges last
+                phase = torch.tensordot(phase, self.get_buffer(f"splines{axis}"), ([0], [1]))
+        return torch.polar(self.scale.exp() * modulus.sigmoid(), phase)
 
 
 def _splines(n: int, spacing: float) -> Tensor:
