@@ -232,6 +232,26 @@ def test_fit_through_an_operator() -> None:
     assert (operator(estimate) - intensity).square().mean() < (operator(torch.ones(6, 6)) - intensity).square().mean()
 
 
+@pytest.mark.parametrize("shape", [(4,), (3, 3), (2, 2, 3)])
+def test_finetune_takes_the_axes_of_an_item_from_the_network(shape: tuple[int, ...]) -> None:
+    data = tuple(2 * n for n in shape)
+    net, intensity = MLP(shape, data, width=8).double().eval(), torch.rand(3, *data).double()
+    found = finetune(net, intensity, steps=3, lr=1e-2)
+    torch.testing.assert_close(found, finetune(net, intensity, steps=3, lr=1e-2, ndim=len(shape)))
+    torch.testing.assert_close(found[1], finetune(net, intensity[1], steps=3, lr=1e-2))
+
+
+def test_unknown_data_give_unknown_estimates() -> None:
+    net, intensity = MLP((3, 3), (6, 6), width=8).eval(), torch.rand(2, 6, 6)
+    intensity[0, 0, 0] = torch.nan
+    for found in (net(intensity), finetune(net, intensity, steps=2)):
+        assert found[0].isnan().all()
+        assert found[1].isfinite().all()
+    assert DeepImagePrior((3, 3), channels=(4,)).fit(intensity, steps=2)[0].isnan().all()
+    known = ~intensity.isnan()
+    assert DeepImagePrior((3, 3), channels=(4,)).fit(intensity, steps=2, mask=known).isfinite().all()
+
+
 @pytest.mark.parametrize("output", ["nonnegative", "modulus_phase", "real_imaginary", "double"])
 def test_priors_keep_their_precision_under_autocast(output: str) -> None:
     prior = DoubleDIP((5, 6)) if output == "double" else DeepImagePrior((5, 6), output=output)
@@ -239,6 +259,10 @@ def test_priors_keep_their_precision_under_autocast(output: str) -> None:
         mixed = prior()
     assert mixed.dtype == prior().dtype
     torch.testing.assert_close(mixed, prior(), rtol=0.2, atol=0.2)
+    intensity = fourier_intensity(torch.rand(5, 6), (9, 11))
+    with torch.autocast("cpu", torch.bfloat16):
+        fitted = prior.fit(intensity, steps=3)
+    torch.testing.assert_close(fitted, prior.fit(intensity, steps=3))
 
 
 def test_priors_start_from_their_seed() -> None:

@@ -126,8 +126,8 @@ def times(x: Tensor, scale: Tensor) -> Tensor:
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """Square root whose derivative is 0 at 0; 0 for negative numbers."""
-    positive = x > 0
+    """Square root whose derivative is 0 at 0; 0 for negative numbers, NaN for NaN."""
+    positive = ~(x <= 0)
     return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
 
 

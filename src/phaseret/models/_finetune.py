@@ -21,7 +21,7 @@ def finetune(
     parameters: str | Sequence[str] = "decoder",
     operator: nn.Module | None = None,
     mask: Tensor | None = None,
-    ndim: int = 2,
+    ndim: int | None = None,
 ) -> Tensor:
     r"""Adapt a trained network to each measurement, and give the estimates that explain them best.
 
@@ -38,11 +38,13 @@ def finetune(
         intensity: Measured intensity.
         steps: Steps of Adam.
         lr: Its learning rate.
-        parameters: What is adapted: "decoder" (what lies behind the narrowest layer, for a network of this module that
-            has one), "all", or names of submodules or parameters.
-        operator: The measurement. Default: the Fourier transform of the object padded to the size of the data.
+        parameters: What is adapted: "decoder" (of a network of this module: behind the narrowest layer of U-Nets, the
+            second half of fully connected layers, the last stage of a cascade), "all", or names of submodules or
+            parameters.
+        operator: The measurement. Default: the unitary Fourier transform of the object padded to the size of the data.
         mask: True where measured. Default: everywhere.
-        ndim: Number of axes of one item, if no operator says it.
+        ndim: Number of axes of one item, if no operator says it. Default: that of the network's `data_shape` or
+            `fourier_shape`, else 2.
 
     Shape:
         - intensity: (*, m1..md)
@@ -64,7 +66,8 @@ def finetune(
         Zhang, Situ et al. (2024), Opt. Lett. 49, 6129: a supervised U-Net whose decoder is adapted to each measured
         pattern for 200 to 1000 steps of Adam with learning rates of 1e-4 to 1e-3, on the intensity. Here the misfit is
         that of the magnitudes, relative to the data. On 64 digits with m = n (protocol mnist28 of the leaderboard) 100
-        steps with ``lr=5e-4`` brought the aligned MSE of a trained :class:`MLP` from 0.0147 to 0.0038.
+        steps with ``lr=5e-4`` brought the aligned MSE of a trained :class:`MLP` from 0.0126 to 0.0037, that of a
+        :class:`Cascade`, whose stages but the last get no gradient, from 0.0137 to 0.0031.
     """
     where = "finetune"
     if not isinstance(model, nn.Module):
@@ -77,6 +80,8 @@ def finetune(
     steps = _checks.integer(where, "steps", steps, at_least=0)
     lr = _checks.number(where, "lr", lr, above=0)
     chosen = _chosen(where, model, parameters)
+    if ndim is None:
+        ndim = len(getattr(model, "data_shape", getattr(model, "fourier_shape", (0, 0))))
     misfit = Misfit(where, intensity, ndim, operator=operator, mask=mask)
     axes = misfit.ndim
     items = intensity.reshape(-1, *intensity.shape[intensity.ndim - axes :])

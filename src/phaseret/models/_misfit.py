@@ -46,7 +46,7 @@ class Misfit:
         self.magnitude = sqrt(self._measured(intensity))
         self.shape = tuple(intensity.shape[-self.ndim :])
         total = self._sum(self.magnitude.square())
-        self.total = torch.where(total > 0, total, 1)
+        self.total = torch.where(total == 0, 1, total)
 
     def linear(self, estimate: Tensor) -> Tensor:
         """The field of an estimate at the detector."""

@@ -155,8 +155,8 @@ def latent_optimize(
         steps: Steps of Adam.
         lr: Its learning rate.
         latent: Where to start. Default: zeros.
-        operator: The measurement. Default: the Fourier transform of the object padded to the size of the data, which
-            may be as small as the object.
+        operator: The measurement. Default: the unitary Fourier transform of the object padded to the size of the data,
+            which may be as small as the object.
         mask: True where measured. Default: everywhere.
 
     Shape:
