@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -200,17 +200,23 @@ class Board:
 
     def best_beta(self, algorithm: str, iterations: int) -> float:
         """The one relaxation of all iterations that is best on training digits, by the log error of their estimates."""
-        how, generator = self.config["tuning"], torch.Generator().manual_seed(self.config["seed"])
-        images = images_of(pr.datasets.mnist(self.context.mnist), how["images"])
-        objects, intensities = digits.patterns(digits.DEFAULTS, images, self.config["seed"])[:]
-        starts = torch.rand(len(objects), 1, *CANVAS, generator=generator)
+        objects, intensities, starts = self.tuning
 
         def error(beta: float) -> float:
             solver = ALGORITHMS[algorithm](iterations, beta=beta)
             return log_error(solver(intensities, init=starts, starts=1, **self.known).obj, objects).item()
 
-        best: float = min(how[algorithm], key=error)
+        best: float = min(self.config["tuning"][algorithm], key=error)
         return best
+
+    @cached_property
+    def tuning(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Training digits, their intensities, and one random start each."""
+        seed = self.config["seed"]
+        images = images_of(pr.datasets.mnist(self.context.mnist), self.config["tuning"]["images"])
+        objects, intensities = digits.patterns(digits.DEFAULTS, images, seed)[:]
+        starts = torch.rand(len(objects), 1, *CANVAS, generator=torch.Generator().manual_seed(seed))
+        return objects, intensities, starts
 
     def classical(self) -> None:
         """The algorithms with as many iterations as they need, and RRR with as few as behind a network."""

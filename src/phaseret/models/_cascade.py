@@ -91,8 +91,7 @@ class Cascade(Model):
             dense(data + (more if k else 0), width, 5, volume(size), dropout) for k, size in enumerate(self.sizes)
         )
         for stage in self.stages:
-            assert isinstance(stage, nn.Sequential)
-            plain_units(stage[0], slice(data if feedback == "image" else None), data)
+            plain_units(stage, slice(data if feedback == "image" else None), data)
         self.decoder = (f"stages.{len(self.sizes) - 1}",)
         self.options = {
             "object_shape": self.object_shape,

@@ -85,15 +85,18 @@ def dense(before: int, width: int, depth: int, after: int, dropout: float = 0.0)
     return nn.Sequential(*layers, nn.Linear(width, after))
 
 
-def plain_units(layer: nn.Module, data: slice, size: int) -> None:
-    """Multiply the initial weights of these inputs, which are `size` magnitudes, by sqrt(size).
+def plain_units(layers: nn.Module, data: slice, size: int) -> None:
+    """Multiply the initial weights of these inputs of `dense` layers, which are `size` magnitudes, by sqrt(size).
 
-    The layer starts as if it saw the plain sums of a Fourier transform instead of the unitary one. A normalisation has
-    to follow before the network's end, or its first estimates are out of range.
+    They start as if they saw the plain sums of a Fourier transform instead of the unitary one. Without a normalisation
+    among them they stay as they are, since the first estimates would be out of range.
     """
-    assert isinstance(layer, nn.Linear)
-    with torch.no_grad():
-        layer.weight[:, data] *= math.sqrt(size)
+    assert isinstance(layers, nn.Sequential)
+    first = layers[0]
+    assert isinstance(first, nn.Linear)
+    if any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
+        with torch.no_grad():
+            first.weight[:, data] *= math.sqrt(size)
 
 
 def as_estimate(x: Tensor, output: str) -> Tensor:

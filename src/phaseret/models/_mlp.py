@@ -82,8 +82,7 @@ class MLP(Model):
         _checks.choice(where, "output", output, OUTPUTS)
         self.output = output
         self.layers = dense(volume(self.data_shape), width, depth, OUTPUTS[output] * volume(self.object_shape))
-        if depth > 2:  # else nothing is normalised behind the first layer
-            plain_units(self.layers[0], slice(None), volume(self.data_shape))
+        plain_units(self.layers, slice(None), volume(self.data_shape))
         self.decoder = tuple(f"layers.{i}" for i in range(len(self.layers) // 2, len(self.layers)))
         self.options = {
             "object_shape": self.object_shape,

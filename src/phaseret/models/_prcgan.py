@@ -67,8 +67,7 @@ class PRCGANGenerator(MLP):
         self.latent_shape = _checks.shape(type(self).__name__, "latent_shape", latent_shape)
         latent, data = volume(self.latent_shape), volume(self.data_shape)
         self.layers[0] = nn.Linear(latent + data, width)
-        if depth > 2:
-            plain_units(self.layers[0], slice(latent, None), data)
+        plain_units(self.layers, slice(latent, None), data)
         self.options["latent_shape"] = self.latent_shape
 
     def forward(self, intensity: Tensor, latent: Tensor | None = None) -> Tensor:

@@ -190,11 +190,11 @@ class DoubleDIP(_Prior):
         spacing = _checks.number(where, "spacing", spacing, above=0)
         widths, seed = levels(where, "channels", channels), _checks.integer(where, "seed", seed, at_least=0)
         phase_widths = levels(where, "phase_channels", phase_channels)
-        for axis, n in enumerate(self.object_shape):
-            self.register_buffer(f"splines{axis}", _splines(n, spacing), persistent=False)
-        splines = [self.get_buffer(f"splines{axis}").shape[1] for axis in range(len(self.object_shape))]
+        splines = [_splines(n, spacing) for n in self.object_shape]
+        for axis, values in enumerate(splines):
+            self.register_buffer(f"splines{axis}", values, persistent=False)
         self.modulus = _Decoder(self.object_shape, 1, widths, 2 * seed)
-        self.phase = _Decoder(splines, 1, phase_widths, 2 * seed + 1)
+        self.phase = _Decoder([values.shape[1] for values in splines], 1, phase_widths, 2 * seed + 1)
         self.scale = nn.Parameter(torch.tensor(math.log(2.0)))  # g starts with a modulus of about 1
         self.options = {
             "object_shape": self.object_shape,
