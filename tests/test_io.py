@@ -853,13 +853,13 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
 
 
 def interrupted(path: Path) -> None:
-    with _output.written("here", path, overwrite=False) as temporary:
+    with _output.written(path, overwrite=False) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
 
 
 def overtaken(path: Path) -> None:
-    with _output.written("here", path, overwrite=False) as temporary:
+    with _output.written(path, overwrite=False) as temporary:
         temporary.write_text("ours")
         path.write_text("theirs")
 
@@ -871,7 +871,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match=r"here: path must not exist yet"):
+    with pytest.raises(FileExistsError, match=r"written: path must not exist yet"):
         overtaken(tmp_path / "x")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "theirs")]
 

@@ -221,7 +221,7 @@ from phaseret.metrics import *
 print(psnr is metrics.psnr)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    message = 'metrics.PSNR: the package torchmetrics must be installed. Install it with pip install "phaseret[train]".'
+    message = 'PSNR: the package torchmetrics must be installed. Install it with pip install "phaseret[train]".'
     assert result.stdout.splitlines() == ["0.0", message, "False False", "True"]
 
 

@@ -475,10 +475,10 @@ def test_ptychography_construction_errors(arguments: tuple[object, ...], error: 
 )
 def test_object_errors(obj: Tensor, error: type[Exception], message: str) -> None:
     for op in (CodedDiffraction(MASKS), Ptychography(PROBE, WHOLE)):
-        for function in (op, op.linear):
+        for function, end in ((op, ""), (op.linear, ".linear")):
             with pytest.raises(error) as caught:
                 function(obj)
-            assert str(caught.value) == f"{type(op).__name__}: {message}"
+            assert str(caught.value) == f"{type(op).__name__}{end}: {message}"
 
 
 def test_object_shape_errors() -> None:

@@ -584,10 +584,10 @@ def test_fresnel_construction_errors(
 )
 def test_object_errors(obj: Tensor, error: type[Exception], message: str) -> None:
     for op in (Gaussian(MATRIX), Fresnel((4,), fresnel_number=1)):
-        for function in (op, op.linear):
+        for function, end in ((op, ""), (op.linear, ".linear")):
             with pytest.raises(error) as caught:
                 function(obj)
-            assert str(caught.value) == f"{type(op).__name__}: {message}"
+            assert str(caught.value) == f"{type(op).__name__}{end}: {message}"
 
 
 def test_shape_errors() -> None:

@@ -97,7 +97,7 @@ def test_a_reconstruction_plots_and_saves_itself(tmp_path: Path) -> None:
     )
     result.save(tmp_path / "r.npz", measurement=measurement)
     assert torch.equal(pr.solvers.Reconstruction(**pr.io.load_reconstruction(tmp_path / "r.npz")).objs, result.objs)
-    with pytest.raises(FileExistsError, match=r"save_reconstruction: path must not exist yet"):
+    with pytest.raises(FileExistsError, match=r"Reconstruction.save: path must not exist yet"):
         result.save(tmp_path / "r.npz")
     result.save(tmp_path / "r.npz", overwrite=True)
 

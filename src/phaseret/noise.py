@@ -119,10 +119,9 @@ def poisson_noise(
         >>> counts.sum((-2, -1)).div(1e8).round(decimals=2)
         tensor([1., 1., 1., 1.])
     """
-    where = "poisson_noise"
-    _check_photons(where, photons_per_pixel, total_photons, ndim, generator)
-    _checks.real(where, intensity=intensity)
-    _checks.rank(where, ndim, intensity=intensity)
+    _check_photons(photons_per_pixel, total_photons, ndim, generator)
+    _checks.real(intensity=intensity)
+    _checks.rank(ndim, intensity=intensity)
     intensity = _fft.promote(intensity).detach().clamp(min=0)
     axes = tuple(range(-ndim, 0))
     rate, unit = intensity, intensity.new_ones(())
@@ -146,7 +145,6 @@ def _nonzero(x: Tensor) -> Tensor:
 
 
 def _check_photons(
-    where: str,
     photons_per_pixel: float | None,
     total_photons: float | None,
     ndim: int,
@@ -154,12 +152,12 @@ def _check_photons(
 ) -> None:
     if photons_per_pixel is not None and total_photons is not None:
         given = f"photons_per_pixel={photons_per_pixel!r} and total_photons={total_photons!r}"
-        _checks.fail(where, f"at most one number of photons must be given, got {given}", "Leave out one of them")
+        _checks.fail(f"at most one number of photons must be given, got {given}", "Leave out one of them")
     for name, value in (("photons_per_pixel", photons_per_pixel), ("total_photons", total_photons)):
         if value is not None:
-            _checks.number(where, name, value, above=0)
-    _checks.integer(where, "ndim", ndim)
-    _checks.generator(where, generator)
+            _checks.number(name, value, above=0)
+    _checks.integer("ndim", ndim)
+    _checks.generator(generator)
 
 
 class PoissonNoise(_Step):
@@ -180,7 +178,7 @@ class PoissonNoise(_Step):
         ndim: int = 2,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_photons("PoissonNoise", photons_per_pixel, total_photons, ndim, generator)
+        _check_photons(photons_per_pixel, total_photons, ndim, generator)
         super().__init__(
             poisson_noise,
             photons_per_pixel=photons_per_pixel,
@@ -233,9 +231,8 @@ def gaussian_noise(
         On the magnitude with sigma = 0.05: the phase retrieval benchmark of Chung et al. (2023), Diffusion posterior
         sampling for general noisy inverse problems, arXiv:2209.14687.
     """
-    where = "gaussian_noise"
-    _check_gaussian(where, sigma, domain, generator)
-    _checks.real(where, intensity=intensity)
+    _check_gaussian(sigma, domain, generator)
+    _checks.real(intensity=intensity)
     signal = _fft.promote(intensity)
     if domain == "magnitude":
         signal = signal.clamp(min=0).sqrt()
@@ -244,10 +241,10 @@ def gaussian_noise(
     return noisy.square() if domain == "magnitude" else noisy
 
 
-def _check_gaussian(where: str, sigma: float, domain: str, generator: torch.Generator | None) -> None:
-    _checks.number(where, "sigma", sigma, at_least=0)
-    _checks.choice(where, "domain", domain, DOMAINS)
-    _checks.generator(where, generator)
+def _check_gaussian(sigma: float, domain: str, generator: torch.Generator | None) -> None:
+    _checks.number("sigma", sigma, at_least=0)
+    _checks.choice("domain", domain, DOMAINS)
+    _checks.generator(generator)
 
 
 class GaussianNoise(_Step):
@@ -261,7 +258,7 @@ class GaussianNoise(_Step):
         clip: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_gaussian("GaussianNoise", sigma, domain, generator)
+        _check_gaussian(sigma, domain, generator)
         super().__init__(gaussian_noise, sigma=sigma, domain=domain, clip=clip, generator=generator)
 
 
@@ -300,23 +297,22 @@ def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator |
         Metzler, Schniter, Veeraraghavan, Baraniuk (2018), prDeep: robust phase retrieval with a flexible deep
         network, arXiv:1803.00212.
     """
-    where = "alpha_noise"
-    _check_alpha(where, alpha, generator)
-    _checks.real(where, intensity=intensity)
+    _check_alpha(alpha, generator)
+    _checks.real(intensity=intensity)
     intensity = _fft.promote(intensity).clamp(min=0)
     return (intensity + alpha * intensity.sqrt() * _normal(intensity, generator)).clamp(min=0)
 
 
-def _check_alpha(where: str, alpha: float, generator: torch.Generator | None) -> None:
-    _checks.number(where, "alpha", alpha, at_least=0)
-    _checks.generator(where, generator)
+def _check_alpha(alpha: float, generator: torch.Generator | None) -> None:
+    _checks.number("alpha", alpha, at_least=0)
+    _checks.generator(generator)
 
 
 class AlphaNoise(_Step):
     """Module of :func:`alpha_noise`, with the same options."""
 
     def __init__(self, *, alpha: float, generator: torch.Generator | None = None) -> None:
-        _check_alpha("AlphaNoise", alpha, generator)
+        _check_alpha(alpha, generator)
         super().__init__(alpha_noise, alpha=alpha, generator=generator)
 
 
@@ -359,20 +355,19 @@ def readout_noise(
         >>> read.mean().round(), read.std().round(), torch.equal(read, read.round())
         (tensor(100.), tensor(2.), True)
     """
-    where = "readout_noise"
-    _check_readout(where, sigma, step, generator)
-    _checks.real(where, intensity=intensity)
+    _check_readout(sigma, step, generator)
+    _checks.real(intensity=intensity)
     intensity = _fft.promote(intensity)
     noisy = intensity + sigma * _normal(intensity, generator)
     noisy = noisy if step is None else (noisy / step).round() * step
     return noisy.clamp(min=0) if clip else noisy
 
 
-def _check_readout(where: str, sigma: float, step: float | None, generator: torch.Generator | None) -> None:
-    _checks.number(where, "sigma", sigma, at_least=0)
+def _check_readout(sigma: float, step: float | None, generator: torch.Generator | None) -> None:
+    _checks.number("sigma", sigma, at_least=0)
     if step is not None:
-        _checks.number(where, "step", step, above=0)
-    _checks.generator(where, generator)
+        _checks.number("step", step, above=0)
+    _checks.generator(generator)
 
 
 class ReadoutNoise(_Step):
@@ -386,7 +381,7 @@ class ReadoutNoise(_Step):
         clip: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_readout("ReadoutNoise", sigma, step, generator)
+        _check_readout(sigma, step, generator)
         super().__init__(readout_noise, sigma=sigma, step=step, clip=clip, generator=generator)
 
 
@@ -417,8 +412,8 @@ def saturation(intensity: Tensor, *, level: float) -> Tensor:
         >>> saturation(torch.tensor([1.0, 5.0, 70000.0]), level=65535)
         tensor([1.0000e+00, 5.0000e+00, 6.5535e+04])
     """
-    _checks.number("saturation", "level", level, above=0)
-    _checks.real("saturation", intensity=intensity)
+    _checks.number("level", level, above=0)
+    _checks.real(intensity=intensity)
     return _fft.promote(intensity).clamp(max=level)
 
 
@@ -426,7 +421,7 @@ class Saturation(_Step):
     """Module of :func:`saturation`, with the same options."""
 
     def __init__(self, *, level: float) -> None:
-        _checks.number("Saturation", "level", level, above=0)
+        _checks.number("level", level, above=0)
         super().__init__(saturation, level=level)
 
 
@@ -455,28 +450,27 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
         tensor([[1., 0., 1.],
                 [1., 0., 1.]])
     """
-    where = "mask_pixels"
-    _checks.real(where, intensity=intensity)
-    _check_mask(where, mask, value)
-    masked = _masked(where, intensity, mask, value)
-    _check_some(where, mask)
+    _checks.real(intensity=intensity)
+    _check_mask(mask, value)
+    masked = _masked(intensity, mask, value)
+    _check_some(mask)
     return masked
 
 
-def _masked(where: str, intensity: Tensor, mask: Tensor, value: float) -> Tensor:
-    mask = _checks.mask(where, mask, intensity)
+def _masked(intensity: Tensor, mask: Tensor, value: float) -> Tensor:
+    mask = _checks.mask(mask, intensity)
     return _fft.promote(intensity).where(mask, value)
 
 
-def _check_mask(where: str, mask: Tensor, value: float) -> None:
-    _checks.boolean(where, mask=mask)
+def _check_mask(mask: Tensor, value: float) -> None:
+    _checks.boolean(mask=mask)
     if not (isinstance(value, float) and math.isnan(value)):
-        _checks.number(where, "value", value)
+        _checks.number("value", value)
 
 
-def _check_some(where: str, mask: Tensor) -> None:
+def _check_some(mask: Tensor) -> None:
     if not mask.any():
-        _checks.fail(where, "mask must leave pixels, got one that is False everywhere", "It is True where measured")
+        _checks.fail("mask must leave pixels, got one that is False everywhere", "It is True where measured")
 
 
 class MaskPixels(nn.Module):
@@ -492,15 +486,15 @@ class MaskPixels(nn.Module):
 
     def __init__(self, mask: Tensor, *, value: float = 0.0) -> None:
         super().__init__()
-        _check_mask("MaskPixels", mask, value)
-        _check_some("MaskPixels", mask)
+        _check_mask(mask, value)
+        _check_some(mask)
         self.register_buffer("mask", mask)
         self.value = value
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The intensity where it is measured, `value` elsewhere."""
-        _checks.real("MaskPixels", intensity=intensity)
-        return _masked("MaskPixels", intensity, self.mask, self.value)
+        _checks.real(intensity=intensity)
+        return _masked(intensity, self.mask, self.value)
 
     def extra_repr(self) -> str:
         """The options."""
@@ -541,13 +535,11 @@ def beam_stop(
                 [1, 1, 0, 1, 1],
                 [1, 1, 1, 1, 1]], dtype=torch.int32)
     """
-    shape = _checks.shape("beam_stop", "fourier_shape", fourier_shape)
-    radius = _checks.number("beam_stop", "radius", radius, at_least=0)
+    shape = _checks.shape("fourier_shape", fourier_shape)
+    radius = _checks.number("radius", radius, at_least=0)
     mask = _fft.arrange(_fft.frequency_radius(shape, shape) > radius, len(shape), onesided, centered)
     if not mask.any():
-        _checks.fail(
-            "beam_stop", f"radius must leave pixels of the shape {shape}, got {radius}", "Choose a smaller one"
-        )
+        _checks.fail(f"radius must leave pixels of the shape {shape}, got {radius}", "Choose a smaller one")
     return mask.to(device)
 
 
@@ -575,12 +567,11 @@ def dead_pixels(
         >>> dead_pixels((512, 512), fraction=0.01).float().mean().round(decimals=2)
         tensor(0.9900)
     """
-    where = "dead_pixels"
-    shape = _checks.shape(where, "data_shape", data_shape)
-    fraction = _checks.number(where, "fraction", fraction, at_least=0, at_most=1)
-    _checks.generator(where, generator)
+    shape = _checks.shape("data_shape", data_shape)
+    fraction = _checks.number("fraction", fraction, at_least=0, at_most=1)
+    _checks.generator(generator)
     device = None if generator is None else generator.device
     mask = torch.rand(shape, generator=generator, device=device) >= fraction
     if not mask.any():
-        _checks.fail(where, f"fraction must leave pixels of the shape {shape}, got {fraction}", "Use a smaller one")
+        _checks.fail(f"fraction must leave pixels of the shape {shape}, got {fraction}", "Use a smaller one")
     return mask

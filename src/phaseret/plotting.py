@@ -52,20 +52,17 @@ def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
         >>> len(plot_pattern(pattern).axes)  # the panel and its colour bar
         2
     """
-    where = "plot_pattern"
     if not isinstance(measurement, Measurement):
         got = type(measurement).__name__
-        _checks.fail(
-            where, f"measurement must be a Measurement, got {got}", "Use phaseret.io.as_measurement", TypeError
-        )
+        _checks.fail(f"measurement must be a Measurement, got {got}", "Use phaseret.io.as_measurement", TypeError)
     axes = range(-measurement.ndim, 0)
-    intensity = _fft.center(_item(where, measurement.intensity, measurement.ndim, index), axes)
+    intensity = _fft.center(_item(measurement.intensity, measurement.ndim, index), axes)
     positive = intensity[intensity > 0]
     shown = intensity.clamp(min=float(positive.min())).log10()
     if measurement.mask is not None:
-        mask = _item(where, measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
+        mask = _item(measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
         shown = shown.masked_fill(~_fft.center(mask, axes), torch.nan)
-    figure, (panel,) = _panels(where, 1)
+    figure, (panel,) = _panels(1)
     _show(panel, shown, "log10 intensity, unmeasured in red", cmap="viridis", bad="tab:red")
     return figure
 
@@ -90,27 +87,25 @@ def plot_reconstruction(
         ValueError: if there is no such pattern.
         ImportError: if Matplotlib is not installed.
     """
-    where = "plot_reconstruction"
     if not isinstance(reconstruction, Reconstruction):
         got = type(reconstruction).__name__
         _checks.fail(
-            where,
             f"reconstruction must be what a solver returned, got {got}",
             "Pass the Reconstruction itself",
             error=TypeError,
         )
     r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
-    box = _box(_item(where, r.support, ndim, index))
-    whole = _item(where, r.obj, ndim, index)
+    box = _box(_item(r.support, ndim, index))
+    whole = _item(r.obj, ndim, index)
     obj = whole[box]
-    history, errors = _item(where, r.history, 2, index), _item(where, r.errors, 1, index)
-    ranking = _item(where, r.ranking, 1, index).tolist()
+    history, errors = _item(r.history, 2, index), _item(r.errors, 1, index)
+    ranking = _item(r.ranking, 1, index).tolist()
     curve = None
     if measurement is not None and len(ranking) > 1:
-        objs = _item(where, r.objs, ndim + 1, index)
+        objs = _item(r.objs, ndim + 1, index)
         curve = _agreement_of_phases(torch.stack([objs[start][box] for start in ranking]), measurement, index)
     complex_ = obj.is_complex()
-    figure, panels = _panels(where, 3 + complex_ + (curve is not None))
+    figure, panels = _panels(3 + complex_ + (curve is not None))
     part = ""
     if obj.shape != whole.shape:
         pixels = " x ".join(f"{s.start}:{s.stop}" for s in box)
@@ -122,7 +117,7 @@ def plot_reconstruction(
         panel.semilogy(r.iterations, history[start], color=color, linewidth=width)
     panel.set(title="residual of all starts, best in blue", xlabel="iteration")
     panel = panels[2 + complex_]
-    panel.plot(errors, _item(where, r.agreement, 1, index), "o", alpha=0.6)
+    panel.plot(errors, _item(r.agreement, 1, index), "o", alpha=0.6)
     panel.locator_params(axis="x", nbins=4)
     panel.set(title="do the starts agree?", xlabel="residual", ylabel="correlation with the best", ylim=(0, 1.05))
     if curve is not None:
@@ -148,15 +143,14 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
         ValueError: if the shapes differ.
         ImportError: if Matplotlib is not installed.
     """
-    where = "plot_comparison"
     aligned = align(estimate, obj, ndim=ndim, scale=True).aligned.detach()
     obj = obj.detach()
     if obj.ndim != ndim:
         _checks.fail(
-            where, f"obj must have {ndim} axes, got shape {tuple(obj.shape)}", "Index one item of a batch, or set ndim"
+            f"obj must have {ndim} axes, got shape {tuple(obj.shape)}", "Index one item of a batch, or set ndim"
         )
     width = 1 + aligned.is_complex()
-    figure, panels = _panels(where, 2 * width + 1)
+    figure, panels = _panels(2 * width + 1)
     _show_object(panels[:width], aligned, "estimate, aligned: ")
     _show_object(panels[width:], obj if width == 1 else obj + 0j)
     _show_curve(panels[-1], metrics.frc(aligned, obj, align=False, ndim=ndim), "Fourier ring correlation")
@@ -176,9 +170,8 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool
         OSError: if it cannot be written; then no file is left.
         ValueError: if Matplotlib does not know the format.
     """
-    where = "save_figure"
-    ending = _check(where, path, overwrite)
-    with written(where, path, overwrite) as temporary:
+    ending = _check(path, overwrite)
+    with written(path, overwrite) as temporary:
         figure.savefig(temporary, format=ending)
 
 
@@ -195,23 +188,23 @@ def check_figure(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
         ImportError: if Matplotlib is not installed.
         ValueError: if Matplotlib does not know the format.
     """
-    _check("check_figure", path, overwrite)
+    _check(path, overwrite)
 
 
-def _check(where: str, path: str | os.PathLike[str], overwrite: bool) -> str:
+def _check(path: str | os.PathLike[str], overwrite: bool) -> str:
     """The format of a picture that can be written."""
-    check_free(where, path, overwrite)
-    canvas = _checks.extra(where, "matplotlib.backend_bases", "matplotlib", "demo").FigureCanvasBase
+    check_free(path, overwrite)
+    canvas = _checks.extra("matplotlib.backend_bases", "matplotlib", "demo").FigureCanvasBase
     ending = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
-    _checks.choice(where, "the ending of path", ending, sorted(canvas.get_supported_filetypes()))
+    _checks.choice("the ending of path", ending, sorted(canvas.get_supported_filetypes()))
     return ending
 
 
-def _item(where: str, x: Tensor, axes: int, index: int) -> Tensor:
+def _item(x: Tensor, axes: int, index: int) -> Tensor:
     """One item of a batch, on the CPU."""
     items = x.detach().reshape(-1, *x.shape[x.ndim - axes :])
     if not -len(items) <= index < len(items):
-        _checks.fail(where, f"index must be one of {len(items)} patterns, got {index}", "Count from 0")
+        _checks.fail(f"index must be one of {len(items)} patterns, got {index}", "Count from 0")
     return items[index].cpu()
 
 
@@ -224,18 +217,18 @@ def _box(support: Tensor) -> tuple[slice, ...]:
 
 def _agreement_of_phases(ensemble: Tensor, measurement: Measurement, index: int) -> metrics.RingCurve | None:
     """The PRTF of one pattern, or None where the support is too large for the padded grid to tell copies apart."""
-    shape, where = measurement.fourier_shape, "plot_reconstruction"
+    shape = measurement.fourier_shape
     if any(m < 2 * n - 1 for m, n in zip(shape, ensemble.shape[1:], strict=True)):
         return None
-    intensity = _item(where, measurement.intensity, measurement.ndim, index)
+    intensity = _item(measurement.intensity, measurement.ndim, index)
     mask = None
     if measurement.mask is not None:
-        mask = _item(where, measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
+        mask = _item(measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
     return metrics.prtf(ensemble, intensity, FourierIntensity(shape), mask=mask)
 
 
-def _panels(where: str, count: int) -> tuple[Figure, list[Axes]]:
-    figure_module = _checks.extra(where, "matplotlib.figure", "matplotlib", "demo")
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    figure_module = _checks.extra("matplotlib.figure", "matplotlib", "demo")
     figure: Figure = figure_module.Figure(figsize=(count * _INCHES, _INCHES), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 

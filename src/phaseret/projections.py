@@ -265,7 +265,6 @@ class ObjectConstraint:
 
     @staticmethod
     def check(
-        where: str,
         *,
         support_size: int | None,
         constraint: str,
@@ -273,37 +272,32 @@ class ObjectConstraint:
         phase_range: tuple[float, float] | None,
     ) -> None:
         """Check the options on behalf of `where`."""
-        _checks.choice(where, "constraint", constraint, CONSTRAINTS)
+        _checks.choice("constraint", constraint, CONSTRAINTS)
         if support_size is not None:
-            _checks.integer(where, "support_size", support_size)
+            _checks.integer("support_size", support_size)
         for name, pair in (("bounds", bounds), ("phase_range", phase_range)):
             if pair is None:
                 continue
             if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
                 _checks.fail(
-                    where,
                     f"{name} must be a pair (low, high), got {pair!r}",
                     "Use (0, 1), for example",
                     error=TypeError,
                 )
-            low = _checks.number(where, f"{name}[0]", pair[0])
-            high = _checks.number(where, f"{name}[1]", pair[1])
+            low = _checks.number(f"{name}[0]", pair[0])
+            high = _checks.number(f"{name}[1]", pair[1])
             if low > high:
-                _checks.fail(where, f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
+                _checks.fail(f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
         if phase_range is not None:
             if constraint != "complex":
                 _checks.fail(
-                    where,
                     f"phase_range must go with constraint='complex', got {constraint!r}",
                     "Leave it out for real objects",
                 )
             if phase_range[1] - phase_range[0] > math.pi:
-                _checks.fail(
-                    where, f"phase_range must span at most pi, got {phase_range!r}", "Wider ranges are not convex"
-                )
+                _checks.fail(f"phase_range must span at most pi, got {phase_range!r}", "Wider ranges are not convex")
         if bounds is not None and constraint != "real" and bounds[0] < 0:
             _checks.fail(
-                where,
                 f"bounds must be non-negative for constraint={constraint!r}, got {bounds!r}",
                 "Use a lower bound of at least 0",
             )
@@ -411,21 +405,20 @@ def project_magnitude(
     Source:
         Gerchberg, Saxton (1972), Optik 35, 237; Fienup (1982), doi:10.1364/AO.21.002758, step 2.
     """
-    where = "project_magnitude"
-    _checks.floating(where, obj=obj)
-    _checks.real(where, magnitude=magnitude)
-    ndim = _checks.integer(where, "ndim", ndim)
-    _checks.rank(where, ndim, obj=obj, magnitude=magnitude)
-    _checks.choice(where, "norm", norm, _fft.NORMS)
-    _checks.same_device(where, obj=obj, magnitude=magnitude, mask=mask)
+    _checks.floating(obj=obj)
+    _checks.real(magnitude=magnitude)
+    ndim = _checks.integer("ndim", ndim)
+    _checks.rank(ndim, obj=obj, magnitude=magnitude)
+    _checks.choice("norm", norm, _fft.NORMS)
+    _checks.same_device(obj=obj, magnitude=magnitude, mask=mask)
     fitting = {"magnitude": magnitude}
     if mask is not None:
-        _checks.boolean(where, mask=mask)
+        _checks.boolean(mask=mask)
         fitting["mask"] = mask
     for name, value in fitting.items():
         if value.shape not in (obj.shape, obj.shape[-ndim:]):
             fix = f"Give one for all items, {tuple(obj.shape[-ndim:])}, or one each"
-            _checks.fail(where, f"{name} must have the shape of obj {tuple(obj.shape)}, got {tuple(value.shape)}", fix)
+            _checks.fail(f"{name} must have the shape of obj {tuple(obj.shape)}, got {tuple(value.shape)}", fix)
     obj = _fft.promote(obj)
     target = magnitude.to(obj.real.dtype)
     return MagnitudeConstraint(target, mask=mask, real=not obj.is_complex(), norm=norm, ndim=ndim).project(obj)
@@ -502,20 +495,17 @@ def project_object(
         Fienup (1982), doi:10.1364/AO.21.002758, step 4 (error reduction); Elser, Lan, Bendory (2018),
         doi:10.1137/18M1170364 (support size).
     """
-    where = "project_object"
-    _checks.floating(where, obj=obj)
-    ndim = _checks.integer(where, "ndim", ndim)
-    _checks.rank(where, ndim, obj=obj)
-    ObjectConstraint.check(
-        where, support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range
-    )
+    _checks.floating(obj=obj)
+    ndim = _checks.integer("ndim", ndim)
+    _checks.rank(ndim, obj=obj)
+    ObjectConstraint.check(support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range)
     if support is not None:
-        _checks.boolean(where, support=support)
-        _checks.same_device(where, obj=obj, support=support)
+        _checks.boolean(support=support)
+        _checks.same_device(obj=obj, support=support)
         if support.shape not in (obj.shape, obj.shape[-ndim:]):
             expected = f"support must have the shape of obj {tuple(obj.shape)}"
             fix = f"Give one for all items, {tuple(obj.shape[-ndim:])}, or one each"
-            _checks.fail(where, f"{expected}, got {tuple(support.shape)}", fix)
+            _checks.fail(f"{expected}, got {tuple(support.shape)}", fix)
     obj = _fft.promote(obj)
     if constraint != "complex" and obj.is_complex():
         obj = obj.real

@@ -80,23 +80,23 @@ def split(file: str) -> tuple[str, str | None]:
 def simulate(options: argparse.Namespace) -> None:
     """``phaseret simulate``."""
     check_outputs(options)
-    seed = _checks.integer("simulate", "seed", options.seed, at_least=0)
+    seed = _checks.integer("seed", options.seed, at_least=0)
     obj = _picture("IMAGE", options.image, options.size)
     support = obj.abs() > 0
     if options.phase:
         phase = _picture("--phase", options.phase, options.size)
         if phase.shape != obj.shape:
             rule = f"phase must have the shape of IMAGE, {tuple(obj.shape)}, got {tuple(phase.shape)}"
-            _checks.fail("simulate", rule, "Use --size to make them alike")
+            _checks.fail(rule, "Use --size to make them alike")
         phase = phase - phase.min()
         angle = 2 * math.pi * phase / phase.max().clamp(min=torch.finfo(phase.dtype).tiny)
         obj = torch.polar(obj, angle.to(obj.dtype))
     shape = options.fourier_shape or operators.fast_fourier_shape(obj.shape, options.oversampling)
     if len(shape) != obj.ndim:
         rule = f"fourier_shape must have one size for each axis of IMAGE {tuple(obj.shape)}, got {shape}"
-        _checks.fail("simulate", rule, "Leave it out for sizes that fit")
+        _checks.fail(rule, "Leave it out for sizes that fit")
     if options.photons is not None:
-        photons = _checks.number("simulate", "photons", options.photons, above=0)
+        photons = _checks.number("photons", options.photons, above=0)
         obj = obj * math.sqrt(photons / float(operators.fourier_intensity(obj, shape).sum()))
     intensity = operators.fourier_intensity(obj, shape)
     generator = torch.Generator().manual_seed(seed)
@@ -123,15 +123,15 @@ def _picture(name: str, file: str, size: tuple[int, ...] | None) -> Tensor:
     with typed(name):
         obj = io.load_object(path, key=key)
     if obj.is_complex():
-        _checks.fail("simulate", f"{file} must be real, got {obj.dtype}", "Give modulus and phase as two files")
+        _checks.fail(f"{file} must be real, got {obj.dtype}", "Give modulus and phase as two files")
     if not bool(obj.isfinite().all()) or bool((obj < 0).any()) or not bool(obj.any()):
         fix = "Clip its values, or choose another array"
-        _checks.fail("simulate", f"{file} must be finite, non-negative and above 0 somewhere", fix)
+        _checks.fail(f"{file} must be finite, non-negative and above 0 somewhere", fix)
     if size is not None:
         if len(size) != 2 or obj.ndim != 2:
             what = f"size must be two numbers, for a picture of two axes, got {size} for one of {obj.ndim}"
-            _checks.fail("simulate", what, "Use --size 64,64, for example, or leave it out")
-        size = _checks.shape("simulate", "size", size)
+            _checks.fail(what, "Use --size 64,64, for example, or leave it out")
+        size = _checks.shape("size", size)
         resize = torch.nn.functional.interpolate
         obj = resize(obj[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(min=0)
     return obj / obj.max()
@@ -148,7 +148,7 @@ def compare(options: argparse.Namespace) -> None:
             objects.append(io.load_object(path, key=key))
         if not bool(objects[-1].isfinite().all()) or not bool(objects[-1].any()):
             fix = "Choose another file or another array, as FILE::KEY"
-            _checks.fail("compare", f"{place} must be finite, and above 0 somewhere, got {file}", fix)
+            _checks.fail(f"{place} must be finite, and above 0 somewhere, got {file}", fix)
         sources.append(f"{file}: the object that this pattern was made from, {name}" if name else file)
     estimate, obj = _same_shape(*objects)
     ndim = obj.ndim
@@ -185,7 +185,7 @@ def _same_shape(*objects: Tensor) -> tuple[Tensor, Tensor]:
     if a.ndim != b.ndim or a.ndim > 3:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         rule = f"A and B must be single objects with equally many axes, one to three, got {shapes}"
-        _checks.fail("compare", rule, "Of a stack, save one object")
+        _checks.fail(rule, "Of a stack, save one object")
     shape = [max(sizes) for sizes in zip(a.shape, b.shape, strict=True)]
     dtype = torch.promote_types(a.dtype, b.dtype)
     padded = [x.new_zeros(shape, dtype=dtype) for x in objects]

@@ -138,7 +138,7 @@ def _finish_printing(command: str) -> None:
     except OSError as error:
         _stop_printing()
         fix = "Free some space, or print elsewhere"
-        _checks.fail(command, f"the standard output must be writable, got the error: {error.strerror}", fix, OSError)
+        _checks.fail(f"the standard output must be writable, got the error: {error.strerror}", fix, OSError)
 
 
 def _stop_printing() -> None:

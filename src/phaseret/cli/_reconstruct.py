@@ -31,7 +31,6 @@ from phaseret.cli._commands import check_outputs, load_pattern, save_figure, spl
 from phaseret.cli._words import typed
 from phaseret.io._load import pattern_axes
 
-_WHERE = "reconstruct"
 # Locks of files, which systems other than POSIX do not have.
 _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 # Pixels of all starts of a block of patterns: enough work to keep a device busy, little to lose.
@@ -45,7 +44,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     check_outputs(options)
     path, key = split(options.file)
     with typed("FILE"):
-        shape, axes = pattern_axes(_WHERE, path, key=key, ndim=options.ndim)
+        shape, axes = pattern_axes(path, key=key, ndim=options.ndim)
     if len(shape) == axes or isinstance(options.index, int):
         measurement = load_pattern(options)
         with _checkpoints(options) as settings:
@@ -53,7 +52,7 @@ def reconstruct(options: argparse.Namespace) -> None:
         return
     if options.checkpoint_every is not None:
         fix = "A stack is kept by blocks: use block="
-        _checks.fail(_WHERE, f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}", fix)
+        _checks.fail(f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}", fix)
     with _team(options.timeout) as team:
         _Stack(options, shape, axes, team).run()
 
@@ -71,13 +70,11 @@ def _checkpoints(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             kept = torch.load(file, map_location="cpu", weights_only=True)
             made_by, settings["resume"] = kept["run"], kept["state"]
         except Exception as error:
-            _checks.fail(
-                _WHERE, f"{file} must be a whole checkpoint, got the error: {type(error).__name__}", "Remove it"
-            )
+            _checks.fail(f"{file} must be a whole checkpoint, got the error: {type(error).__name__}", "Remove it")
         _same_run(made_by, run, file)
 
     def keep(state: dict[str, Any]) -> None:
-        with written(_WHERE, file, overwrite=True) as temporary:
+        with written(file, overwrite=True) as temporary:
             torch.save({"run": run, "state": state}, temporary)
 
     yield settings | {"checkpoint": keep}
@@ -95,7 +92,7 @@ def _same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> None:
     if kept != run:
         other = ", ".join(sorted(name for name in {*kept, *run} if kept.get(name) != run.get(name)))
         fix = "Remove it, or choose another output"
-        _checks.fail(_WHERE, f"{place} must be of this run, got one with another {other}", fix)
+        _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
 
 
 def _write(options: argparse.Namespace, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
@@ -162,7 +159,7 @@ def _solve(
             raise
         fix = "Use fewer --starts, or of a stack a smaller --block"
         got = f"{options.starts or 'the default number of'} starts of {tuple(measurement.intensity.shape)}"
-        _checks.fail(_WHERE, f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
+        _checks.fail(f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
     tensors = {name: getattr(result, name) for name in _names(result)}
     return dataclasses.replace(result, **{name: _moved(value, "cpu") for name, value in tensors.items()})
 
@@ -174,7 +171,7 @@ def _device(name: str | None, rank: int) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         said = str(error).partition("\n")[0].rstrip(".")
-        _checks.fail(_WHERE, f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
+        _checks.fail(f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
     return name
 
 
@@ -204,10 +201,10 @@ def _support(options: argparse.Namespace, measurement: io.Measurement) -> Tensor
         return solvers.autocorrelation_support(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
     sizes = options.support.split(",")
     if all(size.strip().isdecimal() for size in sizes):
-        shape = _checks.shape(_WHERE, "support", tuple(int(size) for size in sizes))
+        shape = _checks.shape("support", tuple(int(size) for size in sizes))
         if len(shape) != measurement.ndim:
             rule = f"support must have {measurement.ndim} sizes, one for each axis of a pattern, got {options.support}"
-            _checks.fail(_WHERE, rule, "Use N,M for pictures, or say --ndim")
+            _checks.fail(rule, "Use N,M for pictures, or say --ndim")
         return torch.ones(shape, dtype=torch.bool)
     path, key = split(options.support)
     with typed("--support"):
@@ -263,7 +260,7 @@ def _stop(*_: object) -> NoReturn:
 @contextmanager
 def _team(timeout: float) -> Iterator[_Team]:
     """The processes that ``torchrun`` started, or this one alone."""
-    timeout = _checks.number(_WHERE, "timeout", timeout, above=0)
+    timeout = _checks.number("timeout", timeout, above=0)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield _Team()
@@ -287,10 +284,10 @@ class _Stack:
         patterns = range(shape[0])[options.index or slice(None)]
         if not patterns:
             fix = f"Count from 0 to {shape[0] - 1}"
-            _checks.fail(_WHERE, f"index must lie in a stack of {shape[0]}, got {options.index}", fix)
+            _checks.fail(f"index must lie in a stack of {shape[0]}, got {options.index}", fix)
         per_pattern = math.prod(shape[1:]) * (options.starts or 1)
         size = _checks.integer(
-            _WHERE, "block", max(1, _BLOCK_PIXELS // per_pattern) if options.block is None else options.block
+            "block", max(1, _BLOCK_PIXELS // per_pattern) if options.block is None else options.block
         )
         self.blocks = [patterns[start : start + size] for start in range(0, len(patterns), size)]
         self.folder = Path(f"{options.output}.parts")
@@ -342,16 +339,16 @@ class _Stack:
         """Make the folder, or see that what it holds belongs to this run."""
         run = _description(self.options) | {"block": str(len(self.blocks[0]))}
         if self.folder.exists() and not self.folder.is_dir():
-            _checks.fail(_WHERE, f"{self.folder} must be a folder, got a file", "Remove it, or choose another output")
+            _checks.fail(f"{self.folder} must be a folder, got a file", "Remove it, or choose another output")
         self.folder.mkdir(exist_ok=True)
         note = self.folder / "run.json"
         if note.exists():
             try:
                 kept = json.loads(note.read_text())
             except ValueError:
-                _checks.fail(_WHERE, f"{note} must be whole, got a damaged file", "Remove the folder")
+                _checks.fail(f"{note} must be whole, got a damaged file", "Remove the folder")
             _same_run(kept, run, self.folder)
-        with written(_WHERE, note, overwrite=True) as temporary:
+        with written(note, overwrite=True) as temporary:
             temporary.write_text(json.dumps(run, indent=1))
 
     def shown(self, numbers: range) -> Any:
@@ -383,7 +380,6 @@ class _Stack:
         # Of what the network library says, the first sentence without the place in its source.
         said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
         _checks.fail(
-            _WHERE,
             f"a process was lost or stopped ({said}){who}; {len(self.blocks) - len(undone)} of {len(self.blocks)} "
             f"blocks are kept in {self.folder}",
             "The same command again does the rest",

@@ -43,50 +43,50 @@ class Contents:
     lookup: Callable[[str], Entry | None]
     attribute: Callable[[str, str], str] = field(default=lambda name, attribute: "")
 
-    def read(self, where: str, name: str, index: Index | None = None) -> np.ndarray[Any, Any]:
+    def read(self, name: str, index: Index | None = None) -> np.ndarray[Any, Any]:
         """The array called `name`, after the check that it fits into memory."""
         entry = self.lookup(name)
         if entry is None:
-            self.no_such_array(where, name)
+            self.no_such_array(name)
         sizes = entry.shape
         if index is not None:
             chosen = range(sizes[0])[index] if isinstance(index, slice) or -sizes[0] <= index < sizes[0] else range(0)
             if isinstance(chosen, range) and not chosen:
                 _checks.fail(
-                    where, f"index must lie in a stack of {sizes[0]}, got {index!r}", f"Count from 0 to {sizes[0] - 1}"
+                    f"index must lie in a stack of {sizes[0]}, got {index!r}", f"Count from 0 to {sizes[0] - 1}"
                 )
             sizes = (len(chosen), *sizes[1:]) if isinstance(chosen, range) else sizes[1:]
-        _check_memory(where, self.path, name, sizes, entry.dtype)
-        with _reading(where, self.path, self.format):
+        _check_memory(self.path, name, sizes, entry.dtype)
+        with _reading(self.path, self.format):
             value = np.asarray(entry.read(index))
         if value.dtype.names == ("real", "imag"):
             value = value["real"] + 1j * value["imag"]
         return value
 
-    def number(self, where: str, *names: str) -> float | None:
+    def number(self, *names: str) -> float | None:
         """The first of the named single numbers that the file holds."""
         for name in names:
             entry = self.lookup(name)
             if entry is not None and entry.dtype.kind in "iuf" and int(np.prod(entry.shape)) == 1:
-                value = float(self.read(where, name).reshape(())) * _UNITS.get(self.attribute(name, "units"), np.nan)
+                value = float(self.read(name).reshape(())) * _UNITS.get(self.attribute(name, "units"), np.nan)
                 return value if np.isfinite(value) else None
         return None
 
-    def text(self, where: str, name: str) -> str:
+    def text(self, name: str) -> str:
         """The named text, empty if the file does not hold it."""
         entry = self.lookup(name)
         if entry is None or entry.dtype.kind not in "OSU" or entry.shape:
             return ""
-        return as_text(self.read(where, name))
+        return as_text(self.read(name))
 
     @property
     def arrays(self) -> dict[str, Entry]:
         """The entries that are arrays of numbers."""
         return {name: e for name, e in self.entries.items() if e.shape and e.dtype.kind in "biufc"}
 
-    def no_such_array(self, where: str, name: str) -> NoReturn:
+    def no_such_array(self, name: str) -> NoReturn:
         """Raise that the file has no array of that name."""
-        _checks.fail(where, f"key must name an array of {self.path}, got {name!r}", self.listing())
+        _checks.fail(f"key must name an array of {self.path}, got {name!r}", self.listing())
 
     def listing(self) -> str:
         """The arrays a user may choose among, as a sentence."""
@@ -102,41 +102,38 @@ def as_text(value: np.ndarray[Any, Any]) -> str:
 
 
 @contextlib.contextmanager
-def opened(where: str, path: str | os.PathLike[str]) -> Iterator[Contents]:
+def opened(path: str | os.PathLike[str]) -> Iterator[Contents]:
     """The contents of the file, whose format is recognised by its first bytes."""
     file = Path(path)
     if not file.exists():
         _checks.fail(
-            where,
             f"path must name a file, got {str(file)!r}, which does not exist",
             "Look for a misprint, or name its folder too",
             error=FileNotFoundError,
         )
     if file.is_dir():
         _checks.fail(
-            where, f"path must name a file, got the folder {str(file)!r}", "Name a file in it", error=IsADirectoryError
+            f"path must name a file, got the folder {str(file)!r}", "Name a file in it", error=IsADirectoryError
         )
-    with _reading(where, file, "readable"), file.open("rb") as stream:
+    with _reading(file, "readable"), file.open("rb") as stream:
         start = stream.read(128)
     if not start:
-        _checks.fail(
-            where, f"path must name a file with data, got {str(file)!r}, which is empty", "Write or copy it again"
-        )
-    name, reader = _recognise(where, file, start)
+        _checks.fail(f"path must name a file with data, got {str(file)!r}, which is empty", "Write or copy it again")
+    name, reader = _recognise(file, start)
     with contextlib.ExitStack() as stack:
-        yield reader(where, file, name, stack)
+        yield reader(file, name, stack)
 
 
-def _recognise(where: str, path: Path, start: bytes) -> tuple[str, Callable[..., Contents]]:
+def _recognise(path: Path, start: bytes) -> tuple[str, Callable[..., Contents]]:
     for magic, name, reader in _FORMATS:
         if start.startswith(magic):
             return name, reader
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
-        _refuse_pickle(where, path)
+        _refuse_pickle(path)
     if _is_hdf5(path):
         return "HDF5", _open_hdf5
     known = "HDF5/CXI, npy, npz, mat, tif, png, jpeg, edf and cbf files"
-    _checks.fail(where, f"path must name a file of a known kind, got {str(path)!r}", f"{known} are recognised")
+    _checks.fail(f"path must name a file of a known kind, got {str(path)!r}", f"{known} are recognised")
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -151,24 +148,24 @@ def _is_hdf5(path: Path) -> bool:
     return False
 
 
-def _refuse_pickle(where: str, path: Path) -> NoReturn:
+def _refuse_pickle(path: Path) -> NoReturn:
     fix = "Loading them could run code: save plain arrays with numpy.savez or phaseret.io.save_intensity"
-    _checks.fail(where, f"path must name a file without pickled Python objects, got {str(path)!r}", fix)
+    _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", fix)
 
 
 @contextlib.contextmanager
-def _reading(where: str, path: Path, kind: str) -> Iterator[None]:
+def _reading(path: Path, kind: str) -> Iterator[None]:
     """Whatever a reader of files raises becomes one clear error."""
     try:
         yield
     except MemoryError:
-        _checks.fail(where, f"{path} must fit into memory", "Read part of it with index=", MemoryError)
+        _checks.fail(f"{path} must fit into memory", "Read part of it with index=", MemoryError)
     except ImportError:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         fix = "It may be truncated, damaged or still being written"
-        _checks.fail(where, f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
+        _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
 
 
 def physical_memory() -> int | None:
@@ -179,12 +176,11 @@ def physical_memory() -> int | None:
         return None
 
 
-def _check_memory(where: str, path: Path, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def _check_memory(path: Path, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """The array as stored, its copy in single precision and a mask fit into memory."""
     needed, present = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5), physical_memory()
     if present is not None and needed > present:
         _checks.fail(
-            where,
             f"{name!r} {sizes} of {path} must fit into memory, got {needed / 2**30:.1f} GiB needed and "
             f"{present / 2**30:.1f} GiB present",
             "Read part of the stack with index=slice(start, stop)",
@@ -207,11 +203,11 @@ def _single(path: Path, name: str, entry: Entry) -> Contents:
     return Contents(path, name, {"data": entry}, lambda key: entry if key == "data" else None)
 
 
-def _open_npy(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    with _reading(where, path, name), path.open("rb") as stream:
+def _open_npy(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    with _reading(path, name), path.open("rb") as stream:
         shape, dtype = _npy_header(stream)
     if dtype.hasobject:
-        _refuse_pickle(where, path)
+        _refuse_pickle(path)
 
     def read(index: Index | None) -> Any:
         mapped = np.load(path, mmap_mode="r" if np.prod(shape) else None, allow_pickle=False)
@@ -220,19 +216,19 @@ def _open_npy(where: str, path: Path, name: str, stack: contextlib.ExitStack) ->
     return _single(path, name, Entry(shape, dtype, read))
 
 
-def _open_npz(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    with _reading(where, path, name):
+def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    with _reading(path, name):
         archive = stack.enter_context(zipfile.ZipFile(path))
         members = archive.namelist()
     if any(member.endswith(".pkl") for member in members):
-        _refuse_pickle(where, path)
+        _refuse_pickle(path)
     entries = {}
     for member in members:
         if member.endswith(".npy"):
-            with _reading(where, path, name), archive.open(member) as stream:
+            with _reading(path, name), archive.open(member) as stream:
                 shape, dtype = _npy_header(stream)
             if dtype.hasobject:
-                _refuse_pickle(where, path)
+                _refuse_pickle(path)
             entries[member[:-4]] = Entry(shape, dtype, partial(_npz_array, archive, member))
     return Contents(path, name, entries, entries.get)
 
@@ -243,10 +239,10 @@ def _npz_array(archive: zipfile.ZipFile, member: str, index: Index | None) -> An
     return _part(array, index)
 
 
-def _open_mat(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+def _open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     from scipy.io import loadmat, whosmat
 
-    with _reading(where, path, name):
+    with _reading(path, name):
         variables = whosmat(path)
 
     def read(key: str, index: Index | None) -> Any:
@@ -260,11 +256,11 @@ def _open_mat(where: str, path: Path, name: str, stack: contextlib.ExitStack) ->
     return Contents(path, name, entries, entries.get)
 
 
-def _open_hdf5(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    h5py = _checks.extra(where, "h5py", "h5py", "io")
+def _open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    h5py = _checks.extra("h5py", "h5py", "io")
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401  # registers the compression filters that detectors write
-    with _reading(where, path, name):
+    with _reading(path, name):
         file = stack.enter_context(h5py.File(path, "r"))
     # MATLAB 7.3 stores its arrays in HDF5 with the axes in reverse.
     reverse = name.startswith("MATLAB")
@@ -281,7 +277,7 @@ def _open_hdf5(where: str, path: Path, name: str, stack: contextlib.ExitStack) -
         return dataset[() if index is None else index]
 
     def lookup(key: str) -> Entry | None:
-        with _reading(where, path, name):
+        with _reading(path, name):
             return entry_of(file.get(key))
 
     entries: dict[str, Entry] = {}
@@ -291,7 +287,7 @@ def _open_hdf5(where: str, path: Path, name: str, stack: contextlib.ExitStack) -
         if entry is not None:
             entries[key] = entry
 
-    with _reading(where, path, name):
+    with _reading(path, name):
         file.visititems(visit)
 
     def attribute(key: str, attribute: str) -> str:
@@ -300,9 +296,9 @@ def _open_hdf5(where: str, path: Path, name: str, stack: contextlib.ExitStack) -
     return Contents(path, name, entries, lookup, attribute)
 
 
-def _open_tif(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    tifffile = _checks.extra(where, "tifffile", "tifffile", "io")
-    with _reading(where, path, name):
+def _open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    tifffile = _checks.extra("tifffile", "tifffile", "io")
+    with _reading(path, name):
         series = stack.enter_context(tifffile.TiffFile(path)).series[0]
         shape, dtype, color = tuple(series.shape), np.dtype(series.dtype), "S" in series.axes
 
@@ -312,9 +308,9 @@ def _open_tif(where: str, path: Path, name: str, stack: contextlib.ExitStack) ->
     return _single(path, name, Entry(shape, dtype, read, color))
 
 
-def _open_picture(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    image_module = _checks.extra(where, "PIL.Image", "pillow", "io")
-    with _reading(where, path, name):
+def _open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    image_module = _checks.extra("PIL.Image", "pillow", "io")
+    with _reading(path, name):
         picture = stack.enter_context(image_module.open(path))
         color = picture.mode not in ("1", "L", "F", "I") and not picture.mode.startswith("I;")
         shape = (picture.height, picture.width, 3) if color else (picture.height, picture.width)
@@ -328,9 +324,9 @@ def _open_picture(where: str, path: Path, name: str, stack: contextlib.ExitStack
     return _single(path, name, Entry(shape, np.dtype(kind), read, color))
 
 
-def _open_fabio(where: str, path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    fabio = _checks.extra(where, "fabio", "fabio", "io")
-    with _reading(where, path, name), _errors_logged_are_raised("fabio"):
+def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    fabio = _checks.extra("fabio", "fabio", "io")
+    with _reading(path, name), _errors_logged_are_raised("fabio"):
         image = stack.enter_context(fabio.open(str(path)))
         frames = image.nframes
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)

@@ -111,7 +111,7 @@ def inspect(measurement: Measurement) -> Inspection:
     if not isinstance(measurement, Measurement):
         fix = "Use load_intensity(path) or as_measurement(intensity)"
         what = f"measurement must be a Measurement, got {type(measurement).__name__}"
-        _checks.fail("inspect", what, fix, TypeError)
+        _checks.fail(what, fix, TypeError)
     axes = tuple(range(-measurement.ndim, 0))
     shape = measurement.fourier_shape
     stack = measurement.intensity.detach().cpu().reshape(-1, *shape).double()

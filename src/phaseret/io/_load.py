@@ -79,35 +79,30 @@ def load_intensity(
     Source:
         Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6.
     """
-    where = "load_intensity"
-    _checks.choice(where, "dtype", dtype, (torch.float32, torch.float64))
-    with opened(where, path) as contents:
-        name = _data_name(where, contents, key)
-        entry = _pattern(where, contents, name)
-        axes = _item_axes(where, contents, name, entry.shape, ndim)
+    _checks.choice("dtype", dtype, (torch.float32, torch.float64))
+    with opened(path) as contents:
+        name = _data_name(contents, key)
+        entry = _pattern(contents, name)
+        axes = _item_axes(contents, name, entry.shape, ndim)
         if index is not None and len(entry.shape) <= axes:
             _checks.fail(
-                where,
                 f"index must be None for a single pattern of shape {entry.shape}, got {index!r}",
                 "Only a stack has one",
             )
-        _check_kind(where, contents, name, kind)
-        values = contents.read(where, name, index)
-        mask = _file_mask(where, contents, name, axes, entry.shape, index, mask_is)
+        _check_kind(contents, name, kind)
+        values = contents.read(name, index)
+        mask = _file_mask(contents, name, axes, entry.shape, index, mask_is)
         if entry.dtype.kind in "iu":
             largest = float(np.iinfo(entry.dtype).max)
             saturation = largest if saturation is None else min(largest, saturation)
         if center is None:
-            shifted = name.startswith(f"{IMAGE}/") and contents.number(where, f"{IMAGE}/is_fft_shifted") == 1
+            shifted = name.startswith(f"{IMAGE}/") and contents.number(f"{IMAGE}/is_fft_shifted") == 1
             center = "corner" if shifted else "middle"
         batch = entry.shape[: len(entry.shape) - axes]
-        support = _beside(where, contents, [f"{IMAGE}/support", "support"], batch, index)
-        obj = _beside(
-            where, contents, ["obj"] if name.startswith(f"{IMAGE}/") else [f"{IMAGE}/data", "obj"], batch, index
-        )
-        facts = _geometry(where, contents)
+        support = _beside(contents, [f"{IMAGE}/support", "support"], batch, index)
+        obj = _beside(contents, ["obj"] if name.startswith(f"{IMAGE}/") else [f"{IMAGE}/data", "obj"], batch, index)
+        facts = _geometry(contents)
     return measure(
-        where,
         _tensor(values, dtype),
         mask,
         ndim=axes,
@@ -121,14 +116,12 @@ def load_intensity(
     )
 
 
-def pattern_axes(
-    where: str, path: str | os.PathLike[str], *, key: str | None, ndim: int | None
-) -> tuple[tuple[int, ...], int]:
+def pattern_axes(path: str | os.PathLike[str], *, key: str | None, ndim: int | None) -> tuple[tuple[int, ...], int]:
     """The shape of the intensity in a file, and how many of its last axes are one pattern; reads no values."""
-    with opened(where, path) as contents:
-        name = _data_name(where, contents, key)
-        shape = _pattern(where, contents, name).shape
-        return shape, _item_axes(where, contents, name, shape, ndim)
+    with opened(path) as contents:
+        name = _data_name(contents, key)
+        shape = _pattern(contents, name).shape
+        return shape, _item_axes(contents, name, shape, ndim)
 
 
 def load_mask(
@@ -155,14 +148,13 @@ def load_mask(
     Raises:
         ValueError: as `load_intensity`.
     """
-    where = "load_mask"
-    _checks.choice(where, "mask_is", mask_is, _MASK_MEANINGS[:2])
-    with opened(where, path) as contents:
-        name = key or _known(contents, f"{DETECTOR}/mask", "measured", "valid", "mask") or _only_array(where, contents)
-        value = contents.read(where, name)
+    _checks.choice("mask_is", mask_is, _MASK_MEANINGS[:2])
+    with opened(path) as contents:
+        name = key or _known(contents, f"{DETECTOR}/mask", "measured", "valid", "mask") or _only_array(contents)
+        value = contents.read(name)
         measured = _measured(value, "bad" if _is_cxi(contents, name) else mask_is)
-    ndim = check_ndim(where, ndim, measured.shape)
-    return to_corner(where, torch.from_numpy(measured), ndim, center)
+    ndim = check_ndim(ndim, measured.shape)
+    return to_corner(torch.from_numpy(measured), ndim, center)
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
@@ -180,14 +172,11 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
     """
-    where = "load_support"
-    with opened(where, path) as contents:
-        name = key or _known(contents, f"{IMAGE}/support", "support") or _only_array(where, contents)
-        value = contents.read(where, name)
+    with opened(path) as contents:
+        name = key or _known(contents, f"{IMAGE}/support", "support") or _only_array(contents)
+        value = contents.read(name)
     if not value.any():
-        _checks.fail(
-            where, f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key="
-        )
+        _checks.fail(f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key=")
     return torch.from_numpy(np.ascontiguousarray(value != 0))
 
 
@@ -205,11 +194,10 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
     Raises:
         ValueError: if the file holds a pattern and no object, and as `load_intensity`.
     """
-    where = "load_object"
-    with opened(where, path) as contents:
-        name = key or _object_name(where, contents)
-        entry = _entry(where, contents, name)
-        value = contents.read(where, name)
+    with opened(path) as contents:
+        name = key or _object_name(contents)
+        entry = _entry(contents, name)
+        value = contents.read(name)
         if entry.color:
             value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
     return _object_tensor(value)
@@ -217,9 +205,8 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
 
 def pattern_object(path: str | os.PathLike[str]) -> str | None:
     """The name of the object that a file of a pattern holds beside it (simulated data); None of other files."""
-    where = "load_object"
-    with opened(where, path) as contents:
-        return _object_name(where, contents) if _holds_pattern(contents) else None
+    with opened(path) as contents:
+        return _object_name(contents) if _holds_pattern(contents) else None
 
 
 def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -235,9 +222,8 @@ def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ValueError: if the file holds no object, and as `load_intensity`.
     """
-    where = "load_reconstruction"
     fields: dict[str, Any] = {}
-    with opened(where, path) as contents:
+    with opened(path) as contents:
         if contents.format == "HDF5":
             names = {name.removeprefix(RESULTS): name for name in contents.entries if name.startswith(RESULTS)}
             names |= {"obj": f"{IMAGE}/data", "support": f"{IMAGE}/support"}
@@ -245,11 +231,11 @@ def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
             names = {name: name for name in contents.entries if name not in _GEOMETRY}
         if contents.lookup(names.get("obj", "obj")) is None:
             fix = "Write it with save_reconstruction"
-            _checks.fail(where, f"{path} must hold a reconstruction, got no array 'obj'", fix)
+            _checks.fail(f"{path} must hold a reconstruction, got no array 'obj'", fix)
         for field, name in names.items():
             entry = contents.lookup(name)
             if entry is not None and entry.dtype.names is None:
-                value = contents.read(where, name)
+                value = contents.read(name)
                 fields[field] = value != 0 if field == "support" else value
     plain = {as_text(name) for name in fields.pop("plain", np.empty(0)).reshape(-1)}
     return {field: _as_saved(value, field in plain) for field, value in fields.items()}
@@ -262,22 +248,22 @@ def _as_saved(value: np.ndarray[Any, Any], plain: bool) -> Any:
     return value.tolist() if plain else torch.from_numpy(np.array(value, order="C"))
 
 
-def _entry(where: str, contents: Contents, name: str) -> Entry:
+def _entry(contents: Contents, name: str) -> Entry:
     entry = contents.lookup(name)
     if entry is None:
-        contents.no_such_array(where, name)
+        contents.no_such_array(name)
     return entry
 
 
-def _pattern(where: str, contents: Contents, name: str) -> Entry:
+def _pattern(contents: Contents, name: str) -> Entry:
     """The entry of an intensity."""
-    entry = _entry(where, contents, name)
+    entry = _entry(contents, name)
     if entry.color or entry.dtype.kind not in "iufb":
         what, fix = str(entry.dtype), "Name another array with key="
         if entry.color:
             what = "a colour picture"
             fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
-        _checks.fail(where, f"{name!r} of {contents.path} must hold one real number per pixel, got {what}", fix)
+        _checks.fail(f"{name!r} of {contents.path} must hold one real number per pixel, got {what}", fix)
     return entry
 
 
@@ -304,63 +290,63 @@ def _known(contents: Contents, *names: str) -> str | None:
 
 
 def _beside(
-    where: str, contents: Contents, names: Sequence[str], batch: tuple[int, ...], index: Index | None
+    contents: Contents, names: Sequence[str], batch: tuple[int, ...], index: Index | None
 ) -> np.ndarray[Any, Any] | None:
     """An array that goes with the patterns, the first of the names: one for all, or that part of one each."""
     name = _known(contents, *names)
     if name is None:
         return None
-    one_each = bool(batch) and _entry(where, contents, name).shape[: len(batch)] == batch
-    return contents.read(where, name, index if one_each else None)
+    one_each = bool(batch) and _entry(contents, name).shape[: len(batch)] == batch
+    return contents.read(name, index if one_each else None)
 
 
 def _holds_pattern(contents: Contents) -> bool:
     return _known(contents, f"{DETECTOR}/data", "intensity") is not None
 
 
-def _object_name(where: str, contents: Contents) -> str:
+def _object_name(contents: Contents) -> str:
     """The name of the object; a pattern is not taken for one."""
     if not _holds_pattern(contents):
         name = _known(contents, f"{IMAGE}/data", f"{DATA}/data", "obj", "object")
-        return name or _only_array(where, contents)
+        return name or _only_array(contents)
     name = _known(contents, f"{IMAGE}/data", "obj", "object")
     if name is None:
         fix = "Reconstruct it first, or name another array with key="
-        _checks.fail(where, f"{contents.path} must hold an object, got a diffraction pattern", fix)
+        _checks.fail(f"{contents.path} must hold an object, got a diffraction pattern", fix)
     return name
 
 
-def _only_array(where: str, contents: Contents) -> str:
+def _only_array(contents: Contents) -> str:
     names = list(contents.arrays)
     if len(names) != 1:
-        _checks.fail(where, f"key must say which array of {contents.path} to read, got None", contents.listing())
+        _checks.fail(f"key must say which array of {contents.path} to read, got None", contents.listing())
     return names[0]
 
 
-def _data_name(where: str, contents: Contents, key: str | None) -> str:
+def _data_name(contents: Contents, key: str | None) -> str:
     """The name of the intensity."""
     if key is not None:
         return key
     for name in (f"{DETECTOR}/data", f"{IMAGE}/data", f"{DATA}/data"):
         entry = contents.lookup(name)
-        real_space = name != f"{DETECTOR}/data" and contents.text(where, f"{IMAGE}/data_space") == "real"
+        real_space = name != f"{DETECTOR}/data" and contents.text(f"{IMAGE}/data_space") == "real"
         if entry is not None and (entry.dtype.kind == "c" or real_space):
             fix = "Read it with load_object, or name another array with key="
-            _checks.fail(where, f"{contents.path} must hold an intensity, got an object in {name!r}", fix)
+            _checks.fail(f"{contents.path} must hold an intensity, got an object in {name!r}", fix)
         if entry is not None:
             return name
     numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
     preferred = [name for name in ("intensity", "iobs", "data") if name in numbers]
     if preferred:
         return preferred[0]
-    return numbers[0] if len(numbers) == 1 else _only_array(where, contents)
+    return numbers[0] if len(numbers) == 1 else _only_array(contents)
 
 
-def _item_axes(where: str, contents: Contents, name: str, shape: tuple[int, ...], ndim: int | None) -> int:
+def _item_axes(contents: Contents, name: str, shape: tuple[int, ...], ndim: int | None) -> int:
     """The number of axes of one pattern: as asked for, else as the file says, else all of one or two."""
     if ndim is not None:
-        return check_ndim(where, ndim, shape)
-    said = contents.number(where, "ndim") or _INTERPRETATIONS.get(
+        return check_ndim(ndim, shape)
+    said = contents.number("ndim") or _INTERPRETATIONS.get(
         contents.attribute(name.rpartition("/")[0], "interpretation") or contents.attribute(DATA, "interpretation")
     )
     if said is not None and said <= len(shape):
@@ -369,16 +355,16 @@ def _item_axes(where: str, contents: Contents, name: str, shape: tuple[int, ...]
         return 2
     if len(shape) not in (1, 2):
         fix = "Use ndim=2 for a stack of patterns or ndim=3 for volumes"
-        _checks.fail(where, f"ndim must be given for {name!r} of {contents.path} with the shape {shape}", fix)
+        _checks.fail(f"ndim must be given for {name!r} of {contents.path} with the shape {shape}", fix)
     return len(shape)
 
 
-def _check_kind(where: str, contents: Contents, name: str, kind: str) -> None:
+def _check_kind(contents: Contents, name: str, kind: str) -> None:
     """The file does not say the opposite of the caller."""
-    said = contents.text(where, f"{IMAGE}/data_type") if name.startswith(f"{IMAGE}/") else ""
+    said = contents.text(f"{IMAGE}/data_type") if name.startswith(f"{IMAGE}/") else ""
     if said == "unphased amplitude" and kind != "magnitude":
         _checks.fail(
-            where, f"kind must be 'magnitude' as {contents.path} says ({said}), got {kind!r}", "Pass kind='magnitude'"
+            f"kind must be 'magnitude' as {contents.path} says ({said}), got {kind!r}", "Pass kind='magnitude'"
         )
 
 
@@ -395,7 +381,6 @@ def _measured(value: np.ndarray[Any, Any], mask_is: str) -> np.ndarray[Any, Any]
 
 
 def _file_mask(
-    where: str,
     contents: Contents,
     name: str,
     axes: int,
@@ -405,7 +390,7 @@ def _file_mask(
 ) -> Tensor | None:
     """The file's own mask of the intensity called `name`."""
     if mask_is is not None:
-        _checks.choice(where, "mask_is", mask_is, _MASK_MEANINGS)
+        _checks.choice("mask_is", mask_is, _MASK_MEANINGS)
     beside = f"{name.rpartition('/')[0]}/" if "/" in name else ""
     if contents.format == "HDF5" and beside == f"{DATA}/":
         beside = f"{DETECTOR}/"
@@ -416,29 +401,29 @@ def _file_mask(
     meaning = mask_is or ("measured" if clear else "bad" if _is_cxi(contents, found) else None)
     if meaning is None:
         fix = "Pass mask_is='measured', 'bad' or 'ignored'"
-        _checks.fail(where, f"mask_is must say what the non-zero pixels of {found!r} of {contents.path} are", fix)
-    whole = _entry(where, contents, found).shape == shape and len(shape) > axes
-    value = contents.read(where, found, index if whole else None)
+        _checks.fail(f"mask_is must say what the non-zero pixels of {found!r} of {contents.path} are", fix)
+    whole = _entry(contents, found).shape == shape and len(shape) > axes
+    value = contents.read(found, index if whole else None)
     return torch.from_numpy(_measured(value, meaning))
 
 
-def _geometry(where: str, contents: Contents) -> dict[str, Any]:
+def _geometry(contents: Contents) -> dict[str, Any]:
     """Wavelength, distance and pixel size in metres, as far as the file holds them."""
     wavelength = contents.number(
-        where, f"{INSTRUMENT}/source_1/wavelength", f"{INSTRUMENT}/beam_1/incident_wavelength", "wavelength"
+        f"{INSTRUMENT}/source_1/wavelength", f"{INSTRUMENT}/beam_1/incident_wavelength", "wavelength"
     )
-    energy = contents.number(where, f"{INSTRUMENT}/source_1/energy", f"{INSTRUMENT}/beam_1/incident_energy")
+    energy = contents.number(f"{INSTRUMENT}/source_1/energy", f"{INSTRUMENT}/beam_1/incident_energy")
     if wavelength is None and energy:
         wavelength = PLANCK_LIGHT / energy
-    sizes = [contents.number(where, f"{DETECTOR}/{axis}_pixel_size") for axis in "yx"]
+    sizes = [contents.number(f"{DETECTOR}/{axis}_pixel_size") for axis in "yx"]
     given = [size for size in sizes if size]
     pixel_size = (sizes[0] or given[0], sizes[1] or given[0]) if given else None
     stored = contents.lookup("pixel_size")
     if stored is not None and stored.shape in ((), (2,)):
-        values = contents.read(where, "pixel_size").reshape(-1)
+        values = contents.read("pixel_size").reshape(-1)
         pixel_size = (float(values[0]), float(values[-1]))
     return {
         "wavelength": wavelength or None,
-        "distance": contents.number(where, f"{DETECTOR}/distance", "distance") or None,
+        "distance": contents.number(f"{DETECTOR}/distance", "distance") or None,
         "pixel_size": pixel_size,
     }

@@ -61,10 +61,9 @@ class Measurement:
 
     def masked(self, mask: Tensor) -> Measurement:
         """The same with those pixels left out too where `mask` is False; arranged as in :func:`as_measurement`."""
-        where = "Measurement.masked"
         before = 0 if self.mask is None else int((~self.mask).sum())
         values = self.intensity if self.mask is None else self.intensity.masked_fill(~self.mask, torch.nan)
-        intensity, measured, shares = _arrange(where, values, mask, self.ndim, "intensity", "corner", None)
+        intensity, measured, shares = _arrange(values, mask, self.ndim, "intensity", "corner", None)
         missing = self.missing + shares[0] - before / values.numel()
         return dataclasses.replace(self, intensity=intensity, mask=measured, missing=missing)
 
@@ -142,9 +141,8 @@ def as_measurement(
         >>> m.intensity[0], int(m.mask.sum())
         (tensor([9., 2., 2.]), 7)
     """
-    _checks.real("as_measurement", intensity=intensity)
+    _checks.real(intensity=intensity)
     return measure(
-        "as_measurement",
         intensity,
         mask,
         ndim=ndim,
@@ -161,7 +159,6 @@ def as_measurement(
 
 
 def measure(
-    where: str,
     intensity: Tensor,
     mask: Tensor | None,
     *,
@@ -172,27 +169,26 @@ def measure(
     **held: Any,
 ) -> Measurement:
     """`as_measurement`, in the name of the public function `where`."""
-    ndim = check_ndim(where, ndim, intensity.shape)
-    values, measured, shares = _arrange(where, intensity, mask, ndim, kind, center, saturation)
+    ndim = check_ndim(ndim, intensity.shape)
+    values, measured, shares = _arrange(intensity, mask, ndim, kind, center, saturation)
     if held["support"] is not None:
-        _checks.boolean(where, support=held["support"])
-        _checks.rank(where, ndim, support=held["support"])
+        _checks.boolean(support=held["support"])
+        _checks.rank(ndim, support=held["support"])
     if held["obj"] is not None:
-        _checks.floating(where, obj=held["obj"])
-        _checks.rank(where, ndim, obj=held["obj"])
+        _checks.floating(obj=held["obj"])
+        _checks.rank(ndim, obj=held["obj"])
     for name in ("wavelength", "distance"):
-        held[name] = None if held[name] is None else _checks.number(where, name, held[name], above=0)
-    held["pixel_size"] = _pixel_pair(where, held["pixel_size"])
+        held[name] = None if held[name] is None else _checks.number(name, held[name], above=0)
+    held["pixel_size"] = _pixel_pair(held["pixel_size"])
     missing, negative, saturated = shares
     return Measurement(values, measured, ndim=ndim, missing=missing, negative=negative, saturated=saturated, **held)
 
 
-def check_ndim(where: str, ndim: int, shape: Sequence[int]) -> int:
+def check_ndim(ndim: int, shape: Sequence[int]) -> int:
     """The number of axes of one pattern: 1, 2 or 3, and not more than the array has."""
-    ndim = _checks.integer(where, "ndim", ndim)
+    ndim = _checks.integer("ndim", ndim)
     if ndim > min(3, len(shape)):
         _checks.fail(
-            where,
             f"ndim must be 1, 2 or 3 and at most the axes of the shape {tuple(shape)}, got {ndim}",
             "Choose fewer axes",
         )
@@ -200,7 +196,6 @@ def check_ndim(where: str, ndim: int, shape: Sequence[int]) -> int:
 
 
 def _arrange(
-    where: str,
     values: Tensor,
     mask: Tensor | None,
     ndim: int,
@@ -209,17 +204,16 @@ def _arrange(
     saturation: float | None,
 ) -> tuple[Tensor, Tensor | None, tuple[float, float, float]]:
     """Intensity and mask with the zero frequency at index 0; the shares of missing, negative, saturated pixels."""
-    _checks.choice(where, "kind", kind, KINDS)
+    _checks.choice("kind", kind, KINDS)
     values = _fft.promote(values)
     given = torch.isfinite(values)
     if mask is not None:
-        _checks.boolean(where, mask=mask)
-        _checks.same_device(where, intensity=values, mask=mask)
+        _checks.boolean(mask=mask)
+        _checks.same_device(intensity=values, mask=mask)
         if mask.shape not in (values.shape, values.shape[-ndim:]):
             each = dict.fromkeys((tuple(values.shape), tuple(values.shape[-ndim:])))
             shapes = f"{' or '.join(map(str, each))}, that of the intensity"
             _checks.fail(
-                where,
                 f"mask must have the shape {shapes}, got {tuple(mask.shape)}",
                 "Crop it, or make one of this shape",
             )
@@ -227,46 +221,45 @@ def _arrange(
     negative = given & (values < 0)
     saturated = torch.zeros_like(given)
     if saturation is not None:
-        saturated = given & (values >= _checks.number(where, "saturation", saturation, above=0))
-    measured = to_corner(where, given & ~negative & ~saturated, ndim, center)
+        saturated = given & (values >= _checks.number("saturation", saturation, above=0))
+    measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center)
-    intensity = torch.where(measured, to_corner(where, values, ndim, center), 0.0)
+    intensity = torch.where(measured, to_corner(values, ndim, center), 0.0)
     if kind == "magnitude":
         intensity = intensity.square()
     axes = tuple(range(-ndim, 0))
-    _refuse(where, ~measured.flatten(-ndim).any(-1), "a measured pixel")
-    _refuse(where, intensity.amax(axes) == 0, "a value above 0")
+    _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
+    _refuse(intensity.amax(axes) == 0, "a value above 0")
     shares = tuple(float(part.double().mean()) for part in (~given, negative, saturated))
     return intensity, None if bool(measured.all()) else measured, (shares[0], shares[1], shares[2])
 
 
-def _refuse(where: str, bad: Tensor, rule: str) -> None:
+def _refuse(bad: Tensor, rule: str) -> None:
     if bool(bad.any()):
         numbers = torch.nonzero(bad.reshape(-1)).reshape(-1).tolist()
         which = f"none in {numbers[:5]}{' and more' * (len(numbers) > 5)} of {bad.numel()}" if bad.ndim else "none"
         fix = "Leave these patterns out, or look at the mask" if bad.ndim else "Look at the mask, the key and the file"
-        _checks.fail(where, f"intensity must hold {rule} in every pattern, got {which}", fix)
+        _checks.fail(f"intensity must hold {rule} in every pattern, got {which}", fix)
 
 
-def _center_pixel(where: str, center: str | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def _center_pixel(center: str | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     if isinstance(center, str):
-        _checks.choice(where, "center", center, ("corner", "middle"))
+        _checks.choice("center", center, ("corner", "middle"))
         return tuple(0 if center == "corner" else m // 2 for m in shape)
     pixel = tuple(center)
     inside = len(pixel) == len(shape) and all(isinstance(c, int) for c in pixel)
     if not inside or any(not 0 <= c < m for c, m in zip(pixel, shape, strict=True)):
         _checks.fail(
-            where,
             f"center must be a pixel inside the frame {tuple(shape)}, got {pixel}",
             "Count from 0, one index per axis",
         )
     return pixel
 
 
-def to_corner(where: str, x: Tensor, ndim: int, center: str | Sequence[int]) -> Tensor:
+def to_corner(x: Tensor, ndim: int, center: str | Sequence[int]) -> Tensor:
     """The zero frequency moved from `center` to index 0 of the last `ndim` axes."""
-    pixel = _center_pixel(where, center, x.shape[-ndim:])
+    pixel = _center_pixel(center, x.shape[-ndim:])
     return x.roll(tuple(-c for c in pixel), tuple(range(-ndim, 0))) if any(pixel) else x
 
 
@@ -281,12 +274,10 @@ def _inside_frame(shape: Sequence[int], center: Sequence[int]) -> Tensor:
     return inside
 
 
-def _pixel_pair(where: str, size: float | Sequence[float] | None) -> tuple[float, float] | None:
+def _pixel_pair(size: float | Sequence[float] | None) -> tuple[float, float] | None:
     if size is None:
         return None
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2:
-        _checks.fail(
-            where, f"pixel_size must be one number or a pair (y, x), got {size!r}", "Give metres, such as 55e-6"
-        )
-    return _checks.number(where, "pixel_size", pair[0], above=0), _checks.number(where, "pixel_size", pair[1], above=0)
+        _checks.fail(f"pixel_size must be one number or a pair (y, x), got {size!r}", "Give metres, such as 55e-6")
+    return _checks.number("pixel_size", pair[0], above=0), _checks.number("pixel_size", pair[1], above=0)

@@ -35,7 +35,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
         ImportError: if h5py is needed and not installed.
         ValueError: if the name ends otherwise.
     """
-    _writer("check_output", path, overwrite)
+    _writer(path, overwrite)
 
 
 def save_intensity(path: str | os.PathLike[str], measurement: Measurement | Tensor, *, overwrite: bool = False) -> None:
@@ -58,8 +58,7 @@ def save_intensity(path: str | os.PathLike[str], measurement: Measurement | Tens
         The CXI file format 1.6: `entry_1/instrument_1/detector_1` holds data, mask (0 = good), distance and pixel
         sizes, `source_1` the photon energy in joule; `entry_1/data_1/data` is a link to the data.
     """
-    where = "save_intensity"
-    writer = _writer(where, path, overwrite)
+    writer = _writer(path, overwrite)
     if isinstance(measurement, Tensor):
         measurement = as_measurement(measurement)
     axes = range(-measurement.ndim, 0)
@@ -101,11 +100,9 @@ def save_reconstruction(
         (support beside it, process_1/configuration, process_1/results, the link entry_1/data_1/data) are used where
         CXI has none.
     """
-    where = "save_reconstruction"
-    writer = _writer(where, path, overwrite)
+    writer = _writer(path, overwrite)
     if not (dataclasses.is_dataclass(reconstruction) and isinstance(getattr(reconstruction, "obj", None), Tensor)):
         _checks.fail(
-            where,
             f"reconstruction must be what a solver returned, got {type(reconstruction).__name__}",
             "Pass the Reconstruction itself; write other arrays with numpy.savez",
             error=TypeError,
@@ -144,22 +141,22 @@ def _known_geometry(measurement: Measurement) -> dict[str, Any]:
     return {name: getattr(measurement, name) for name in names if getattr(measurement, name) is not None}
 
 
-def _writer(where: str, path: str | os.PathLike[str], overwrite: bool) -> Callable[[dict[str, Any]], None]:
+def _writer(path: str | os.PathLike[str], overwrite: bool) -> Callable[[dict[str, Any]], None]:
     """The function that writes named arrays; everything that can be wrong with the path is found before."""
-    target = check_free(where, path, overwrite)
-    _checks.choice(where, "the ending of path", target.suffix.lower(), _SUFFIXES)
+    target = check_free(path, overwrite)
+    _checks.choice("the ending of path", target.suffix.lower(), _SUFFIXES)
     if target.suffix.lower() == ".npz":
-        return lambda arrays: _write_npz(where, target, arrays, overwrite)
-    h5py = _checks.extra(where, "h5py", "h5py", "io")
-    return lambda arrays: _write_cxi(where, target, arrays, overwrite, h5py)
+        return lambda arrays: _write_npz(target, arrays, overwrite)
+    h5py = _checks.extra("h5py", "h5py", "io")
+    return lambda arrays: _write_cxi(target, arrays, overwrite, h5py)
 
 
-def _write_npz(where: str, path: Path, arrays: dict[str, Any], overwrite: bool) -> None:
-    with written(where, path, overwrite) as temporary, temporary.open("wb") as stream:
+def _write_npz(path: Path, arrays: dict[str, Any], overwrite: bool) -> None:
+    with written(path, overwrite) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
 
-def _write_cxi(where: str, path: Path, arrays: dict[str, Any], overwrite: bool, h5py: Any) -> None:
+def _write_cxi(path: Path, arrays: dict[str, Any], overwrite: bool, h5py: Any) -> None:
     # Made in memory: HDF5 ends the process when the disk fills up while a file is open.
     content = BytesIO()
     with h5py.File(content, "w") as file:
@@ -181,7 +178,7 @@ def _write_cxi(where: str, path: Path, arrays: dict[str, Any], overwrite: bool, 
             _write_image(file, arrays, axes)
         link = _group(file, "entry_1/data_1", "NXdata", signal="data", interpretation=_interpretation(axes))
         link["data"] = h5py.SoftLink(f"/{data}")
-    with written(where, path, overwrite) as temporary:
+    with written(path, overwrite) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 

@@ -17,26 +17,25 @@ CRITERIA = ("mse", "l1", "huber")
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def check_criterion(where: str, criterion: Any) -> None:
+def check_criterion(criterion: Any) -> None:
     """The criterion is a known word or a callable."""
     if not callable(criterion):
-        _checks.choice(where, "criterion", criterion, CRITERIA)
+        _checks.choice("criterion", criterion, CRITERIA)
 
 
-def check_reduction(where: str, reduction: Any) -> None:
+def check_reduction(reduction: Any) -> None:
     """The reduction is a known word."""
-    _checks.choice(where, "reduction", reduction, REDUCTIONS)
+    _checks.choice("reduction", reduction, REDUCTIONS)
 
 
-def pixelwise(where: str, criterion: Criterion, a: Tensor, b: Tensor) -> Tensor:
+def pixelwise(criterion: Criterion, a: Tensor, b: Tensor) -> Tensor:
     """Distance of each pixel of a and b, real and with finite gradients."""
-    check_criterion(where, criterion)
+    check_criterion(criterion)
     if callable(criterion):
         values = criterion(a, b)
         if not isinstance(values, Tensor) or values.shape != a.shape or values.is_complex():
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             _checks.fail(
-                where,
                 f"criterion must return one real value a pixel, shape {tuple(a.shape)}, got {got}",
                 "A torch.nn loss does so with reduction='none'",
             )

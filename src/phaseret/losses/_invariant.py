@@ -73,14 +73,13 @@ def invariant_loss(
         >>> invariant_loss(copy, obj)
         tensor(0.)
     """
-    where = "invariant_loss"
-    d = _checks.item_axes(where, ndim)
-    check_reduction(where, reduction)
-    estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
+    d = _checks.item_axes(ndim)
+    check_reduction(reduction)
+    estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)
     if temperature is not None:
-        softness = _checks.number(where, "temperature", temperature, above=0)
+        softness = _checks.number("temperature", temperature, above=0)
         distance = _soft_minimum(estimate, obj, distance, shape, shift, flip, phase, softness)
     return reduce_items(distance, reduction)
 
@@ -154,13 +153,12 @@ class InvariantLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        where = "InvariantLoss"
-        self.ndim = _checks.item_axes(where, ndim)
-        self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
-        _checks.switch(where, "phase", phase)
+        self.ndim = _checks.item_axes(ndim)
+        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
+        _checks.switch("phase", phase)
         self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
-        self.temperature = None if temperature is None else _checks.number(where, "temperature", temperature, above=0)
-        check_reduction(where, reduction)
+        self.temperature = None if temperature is None else _checks.number("temperature", temperature, above=0)
+        check_reduction(reduction)
         self.reduction = reduction
 
     def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:

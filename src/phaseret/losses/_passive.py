@@ -99,32 +99,29 @@ def passive_loss(
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, eq. 2.2; the autocorrelation form:
         Metzler et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026.
     """
-    where = "passive_loss"
-    _check_options(where, operator, domain, criterion, normalize, reduction)
-    _checks.floating(where, estimate=estimate)
-    _checks.real(where, intensity=intensity)
+    _check_options(operator, domain, criterion, normalize, reduction)
+    _checks.floating(estimate=estimate)
+    _checks.real(intensity=intensity)
     if operator is None:
-        _checks.rank(where, 2, estimate=estimate, intensity=intensity)
+        _checks.rank(2, estimate=estimate, intensity=intensity)
         operator = FourierIntensity(tuple(intensity.shape[-2:]))
-    _checks.rank(where, operator.object_ndim, estimate=estimate)
-    _checks.rank(where, operator.data_ndim, intensity=intensity)
-    _checks.same_batch(
-        where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
-    )
+    _checks.rank(operator.object_ndim, estimate=estimate)
+    _checks.rank(operator.data_ndim, intensity=intensity)
+    _checks.same_batch(("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     if mask is not None:
-        _checks.boolean(where, mask=mask)
-    _checks.same_device(where, estimate=estimate, intensity=intensity, mask=mask)
+        _checks.boolean(mask=mask)
+    _checks.same_device(estimate=estimate, intensity=intensity, mask=mask)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     if mask is not None:
-        mask = _checks.mask(where, mask, intensity).reshape(-1, *intensity.shape[len(batch) :])
+        mask = _checks.mask(mask, intensity).reshape(-1, *intensity.shape[len(batch) :])
     estimate = _fft.promote(estimate).reshape(-1, *estimate.shape[len(batch) :])
     intensity = _fft.promote(intensity).reshape(-1, *intensity.shape[len(batch) :])
     dtype = torch.promote_types(estimate.real.dtype, intensity.dtype)
     estimate, intensity = estimate.to(torch.promote_types(estimate.dtype, dtype)), intensity.to(dtype)
     given, axes = operator, range(0)
     if isinstance(operator, FourierIntensity):
-        _checks.fourier_shape(where, operator.fourier_shape, estimate.shape[1:])
-        _check_data_shape(where, intensity, operator.data_shape)
+        _checks.fourier_shape(operator.fourier_shape, estimate.shape[1:])
+        _check_data_shape(intensity, operator.data_shape)
         axes = range(-operator.data_ndim, -1 if operator.onesided else 0) if operator.centered else axes
         operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
 
@@ -143,7 +140,7 @@ def passive_loss(
         intensity, mask, factors = prepared(intensity, mask)
         if factors is not None:
             estimate = estimate * factors.reshape(-1, *[1] * operator.object_ndim)
-        return _step_by_step(where, estimate, intensity, mask, operator, domain, criterion)
+        return _step_by_step(estimate, intensity, mask, operator, domain, criterion)
 
     if (
         isinstance(operator, FourierIntensity)
@@ -177,7 +174,6 @@ def _one_pass_applies(
 
 
 def _step_by_step(
-    where: str,
     estimate: Tensor,
     intensity: Tensor,
     mask: Tensor | None,
@@ -187,22 +183,22 @@ def _step_by_step(
 ) -> Tensor:
     """One value per item, as a composition of differentiable steps: any operator, any criterion, any derivative."""
     field = operator.linear(estimate)
-    _check_data_shape(where, intensity, tuple(field.shape[1:]))
+    _check_data_shape(intensity, tuple(field.shape[1:]))
     if domain == "autocorrelation":
-        return _autocorrelation_distance(where, _fft.power(field), intensity, mask, operator, criterion)
+        return _autocorrelation_distance(_fft.power(field), intensity, mask, operator, criterion)
     if domain == "poisson":
         pixels = poisson_pixels(_fft.power(field) + poisson_floor(intensity), intensity)
     elif domain == "magnitude":
         # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
         vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
-        pixels = pixelwise(where, criterion, field.masked_fill(vanishing, 0).abs(), _root(intensity))
+        pixels = pixelwise(criterion, field.masked_fill(vanishing, 0).abs(), _root(intensity))
     else:
-        pixels = pixelwise(where, criterion, _fft.power(field), intensity)
+        pixels = pixelwise(criterion, _fft.power(field), intensity)
     return _mean(pixels, mask, operator)
 
 
 def _autocorrelation_distance(
-    where: str, power: Tensor, intensity: Tensor, mask: Tensor | None, operator: Operator, criterion: Criterion
+    power: Tensor, intensity: Tensor, mask: Tensor | None, operator: Operator, criterion: Criterion
 ) -> Tensor:
     """One value per item: the distance of the inverse transforms of the measured pixels, every lag."""
     assert isinstance(operator, FourierIntensity)  # by _check_options
@@ -212,7 +208,7 @@ def _autocorrelation_distance(
         plane = plane if mask is None else plane.masked_fill(~mask, 0)
         return _fft.adjoint((_fft.full_from_half(plane, shape) if operator.onesided else plane) + 0j, shape, shape)
 
-    pixels = pixelwise(where, criterion, inverse(power), inverse(intensity))
+    pixels = pixelwise(criterion, inverse(power), inverse(intensity))
     # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
     share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator)
     return pixels.flatten(1).mean(1) / share
@@ -235,33 +231,31 @@ def _mean(pixels: Tensor, mask: Tensor | None, operator: Operator) -> Tensor:
     return (pixels * weights).flatten(1).sum(1) / weights.flatten(1).sum(1)
 
 
-def _check_options(
-    where: str, operator: Any, domain: str, criterion: Criterion, normalize: bool, reduction: str
-) -> None:
+def _check_options(operator: Any, domain: str, criterion: Criterion, normalize: bool, reduction: str) -> None:
     if operator is not None and not isinstance(operator, Operator):
         fix = "Pass one of phaseret.operators, or a subclass of Operator"
-        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+        _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
     if isinstance(operator, FourierMagnitude):
         fix = "Use FourierIntensity, and domain='magnitude' to compare magnitudes"
-        _checks.fail(where, "operator must measure intensities, got FourierMagnitude", fix)
-    _checks.choice(where, "domain", domain, DOMAINS)
-    check_criterion(where, criterion)
-    check_reduction(where, reduction)
+        _checks.fail("operator must measure intensities, got FourierMagnitude", fix)
+    _checks.choice("domain", domain, DOMAINS)
+    check_criterion(criterion)
+    check_reduction(reduction)
     if domain == "poisson" and normalize:
-        _checks.fail(where, "normalize must be False with domain='poisson', got True", "Counts have no free scale")
+        _checks.fail("normalize must be False with domain='poisson', got True", "Counts have no free scale")
     if domain == "poisson" and criterion != "mse":
         fix = "Leave criterion at its default"
-        _checks.fail(where, f"criterion must not be given with domain='poisson', got {criterion!r}", fix)
+        _checks.fail(f"criterion must not be given with domain='poisson', got {criterion!r}", fix)
     if domain == "autocorrelation" and operator is not None and not isinstance(operator, FourierIntensity):
         fix = "Use domain='intensity', which has the same value for far-field data"
-        _checks.fail(where, f"operator must be far-field Fourier for {domain=}, got {type(operator).__name__}", fix)
+        _checks.fail(f"operator must be far-field Fourier for {domain=}, got {type(operator).__name__}", fix)
 
 
-def _check_data_shape(where: str, intensity: Tensor, expected: tuple[int, ...]) -> None:
+def _check_data_shape(intensity: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(intensity.shape[1:]) != expected:
         given = f"got {tuple(intensity.shape[1:])} per item"
         fix = "Give the operator that measured this intensity"
-        _checks.fail(where, f"intensity must have the data shape {expected} of the operator, {given}", fix)
+        _checks.fail(f"intensity must have the data shape {expected} of the operator, {given}", fix)
 
 
 class PassiveLoss(nn.Module):
@@ -287,13 +281,12 @@ class PassiveLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        where = "PassiveLoss"
-        _check_options(where, operator, domain, criterion, normalize, reduction)
+        _check_options(operator, domain, criterion, normalize, reduction)
         if mask is not None:
-            _checks.boolean(where, mask=mask)
+            _checks.boolean(mask=mask)
             axes = min(mask.ndim, 2 if operator is None else operator.data_ndim)
             if not mask.flatten(-axes).any(-1).all():
-                _checks.fail(where, "mask must leave each item a measured pixel (True), got none", "Is it inverted?")
+                _checks.fail("mask must leave each item a measured pixel (True), got none", "Is it inverted?")
         self.operator = operator
         self.domain, self.criterion, self.normalize, self.reduction = domain, criterion, normalize, reduction
         self.register_buffer("mask", mask)

@@ -44,13 +44,12 @@ def supervised_loss(
     Source:
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, eq. 2.1.
     """
-    where = "supervised_loss"
-    _checks.floating(where, estimate=estimate, obj=obj)
-    _checks.same_shape(where, estimate=estimate, obj=obj)
-    _checks.same_device(where, estimate=estimate, obj=obj)
-    _checks.item_axes(where, ndim, estimate=estimate, obj=obj)
-    check_reduction(where, reduction)
-    values = pixelwise(where, criterion, _fft.promote(estimate), _fft.promote(obj))
+    _checks.floating(estimate=estimate, obj=obj)
+    _checks.same_shape(estimate=estimate, obj=obj)
+    _checks.same_device(estimate=estimate, obj=obj)
+    _checks.item_axes(ndim, estimate=estimate, obj=obj)
+    check_reduction(reduction)
+    values = pixelwise(criterion, _fft.promote(estimate), _fft.promote(obj))
     return reduce_items(values.mean(tuple(range(-ndim, 0))), reduction)
 
 
@@ -64,9 +63,9 @@ class SupervisedLoss(nn.Module):
 
     def __init__(self, *, ndim: int = 2, criterion: Criterion = "mse", reduction: str = "mean") -> None:
         super().__init__()
-        self.ndim = _checks.item_axes("SupervisedLoss", ndim)
-        check_criterion("SupervisedLoss", criterion)
-        check_reduction("SupervisedLoss", reduction)
+        self.ndim = _checks.item_axes(ndim)
+        check_criterion(criterion)
+        check_reduction(reduction)
         self.criterion, self.reduction = criterion, reduction
 
     def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
     if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        _checks.extra(f"metrics.{name}", "torchmetrics", "torchmetrics", "train")
+        _checks.extra("torchmetrics", "torchmetrics", "train")
     except ImportError as error:
         # What hasattr and inspection expect of a name that is not there.
         raise AttributeError(str(error)) from error

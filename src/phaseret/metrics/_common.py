@@ -11,18 +11,18 @@ from phaseret import _checks, _fft
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def pair(where: str, estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+def pair(estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Check two objects; give them in at least single precision, and their item axes."""
-    _checks.floating(where, estimate=estimate, obj=obj)
-    _checks.item_axes(where, ndim, estimate=estimate, obj=obj)
-    _checks.same_device(where, estimate=estimate, obj=obj)
-    _checks.same_shape(where, estimate=estimate, obj=obj)
+    _checks.floating(estimate=estimate, obj=obj)
+    _checks.item_axes(ndim, estimate=estimate, obj=obj)
+    _checks.same_device(estimate=estimate, obj=obj)
+    _checks.same_shape(estimate=estimate, obj=obj)
     return _fft.promote(estimate), _fft.promote(obj), tuple(range(-ndim, 0))
 
 
-def reduce(where: str, values: Tensor, reduction: str) -> Tensor:
+def reduce(values: Tensor, reduction: str) -> Tensor:
     """One value per item, their mean or their sum."""
-    _checks.choice(where, "reduction", reduction, REDUCTIONS)
+    _checks.choice("reduction", reduction, REDUCTIONS)
     if reduction == "none":
         return values
     return values.mean() if reduction == "mean" else values.sum()

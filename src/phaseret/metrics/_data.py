@@ -60,11 +60,10 @@ def relative_magnitude_error(
         The Fourier-domain error of Fienup (1982), Phase retrieval algorithms: a comparison,
         doi:10.1364/AO.21.002758, here divided by the norm of the data.
     """
-    where = "relative_magnitude_error"
-    magnitude, measured, weight, axes = _magnitudes(where, estimate, intensity, operator, mask)
+    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
     # The norm, unlike the root of a sum, has a finite gradient where the error is 0.
     error, norm = (torch.linalg.vector_norm(weight.sqrt() * x, dim=axes) for x in (magnitude - measured, measured))
-    return reduce(where, error / positive(norm), reduction)
+    return reduce(error / positive(norm), reduction)
 
 
 def r_factor(
@@ -97,10 +96,9 @@ def r_factor(
         statistical quantity for assessing the accuracy of crystal structures, doi:10.1038/355472a0. No scale factor
         is fitted.
     """
-    where = "r_factor"
-    magnitude, measured, weight, axes = _magnitudes(where, estimate, intensity, operator, mask)
+    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
     error = (weight * (magnitude - measured).abs()).sum(axes)
-    return reduce(where, error / positive((weight * measured).sum(axes)), reduction)
+    return reduce(error / positive((weight * measured).sum(axes)), reduction)
 
 
 def poisson_log_likelihood(
@@ -154,8 +152,7 @@ def poisson_log_likelihood(
         Favre-Nicolin, Leake, Chushkin (2020), Free log-likelihood as an unbiased metric for coherent diffraction
         imaging, doi:10.1038/s41598-020-57561-2; the free LLK reported there is minus this value.
     """
-    where = "poisson_log_likelihood"
-    field, counts, mask, operator = predicted(where, estimate, intensity, operator, mask)
+    field, counts, mask, operator = predicted(estimate, intensity, operator, mask)
     axes = tuple(range(-operator.data_ndim, 0))
     expected, counts = _fft.power(field), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
@@ -164,7 +161,7 @@ def poisson_log_likelihood(
     weight = multiplicity(operator, counts).expand_as(counts)
     if mask is not None:
         values, weight = values.where(mask, 0), weight.where(mask, 0)
-    return reduce(where, (weight * values).sum(axes) / weight.sum(axes), reduction)
+    return reduce((weight * values).sum(axes) / weight.sum(axes), reduction)
 
 
 def free_pixels(
@@ -212,17 +209,16 @@ def free_pixels(
         Favre-Nicolin, Leake, Chushkin (2020), doi:10.1038/s41598-020-57561-2; there without the mirror images and
         with islands that keep inside the frame.
     """
-    where = "free_pixels"
-    shape = _checks.shape(where, "fourier_shape", fourier_shape)
-    fraction = _checks.number(where, "fraction", fraction, above=0, at_most=0.5)
-    radius = _checks.integer(where, "radius", radius, at_least=0)
-    exclude = _checks.number(where, "exclude", exclude, at_least=0)
-    _checks.generator(where, generator)
+    shape = _checks.shape("fourier_shape", fourier_shape)
+    fraction = _checks.number("fraction", fraction, above=0, at_most=0.5)
+    radius = _checks.integer("radius", radius, at_least=0)
+    exclude = _checks.number("exclude", exclude, at_least=0)
+    _checks.generator(generator)
     d = len(shape)
     outside = _fft.frequency_radius(shape, (1,) * d) > exclude
     candidates = outside.flatten().nonzero()[:, 0]
     if len(candidates) == 0:
-        _checks.fail(where, f"exclude must leave pixels of the shape {shape}, got {exclude}", "Choose a smaller one")
+        _checks.fail(f"exclude must leave pixels of the shape {shape}, got {exclude}", "Choose a smaller one")
     offsets = torch.cartesian_prod(*[torch.arange(-radius, radius + 1)] * d).reshape(-1, d)
     offsets = offsets[offsets.square().sum(-1) <= radius**2]
     # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, for each has a mirror image.
@@ -238,11 +234,11 @@ def free_pixels(
 
 
 def _magnitudes(
-    where: str, estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
+    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
     """The computed and the measured magnitude, each 0 where not measured and in units of the item's largest measured
     one; how many pixels of the full plane each pixel stands for; and the data axes."""
-    field, intensity, mask, operator = predicted(where, estimate, intensity, operator, mask)
+    field, intensity, mask, operator = predicted(estimate, intensity, operator, mask)
     axes = tuple(range(-operator.data_ndim, 0))
     magnitude, measured = _fft.magnitude(field, operator.data_ndim), intensity.clamp(min=0).sqrt()
     if mask is not None:
@@ -252,61 +248,59 @@ def _magnitudes(
 
 
 def predicted(
-    where: str, estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
+    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None, Operator]:
     """Check the arguments; give the estimate's complex field at the detector, the data, its mask and the operator."""
-    _checks.floating(where, estimate=estimate)
-    _checks.real(where, intensity=intensity)
-    _checks.same_device(where, estimate=estimate, intensity=intensity)
+    _checks.floating(estimate=estimate)
+    _checks.real(intensity=intensity)
+    _checks.same_device(estimate=estimate, intensity=intensity)
     if operator is None:
-        _checks.rank(where, 2, estimate=estimate, intensity=intensity)
+        _checks.rank(2, estimate=estimate, intensity=intensity)
         operator = FourierIntensity(intensity.shape[-2:])
-    check_operator(where, operator)
-    _checks.rank(where, operator.object_ndim, estimate=estimate)
-    _checks.rank(where, operator.data_ndim, intensity=intensity)
-    _checks.same_batch(
-        where, ("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim)
-    )
-    field = spectrum(where, estimate, operator) if isinstance(operator, FourierIntensity) else operator.linear(estimate)
-    check_data(where, intensity, field.shape[field.ndim - operator.data_ndim :])
-    mask = None if mask is None else _checks.mask(where, mask, intensity)
+    check_operator(operator)
+    _checks.rank(operator.object_ndim, estimate=estimate)
+    _checks.rank(operator.data_ndim, intensity=intensity)
+    _checks.same_batch(("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
+    field = spectrum(estimate, operator) if isinstance(operator, FourierIntensity) else operator.linear(estimate)
+    check_data(intensity, field.shape[field.ndim - operator.data_ndim :])
+    mask = None if mask is None else _checks.mask(mask, intensity)
     return field, _fft.promote(intensity), mask, operator
 
 
-def check_operator(where: str, operator: Operator) -> None:
+def check_operator(operator: Operator) -> None:
     """The operator is one, and of intensities."""
     if not isinstance(operator, Operator):
         fix = "Use one of phaseret.operators"
-        _checks.fail(where, f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+        _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
     if isinstance(operator, FourierMagnitude):
-        _checks.fail(where, "operator must measure intensities, got FourierMagnitude", "Use FourierIntensity")
+        _checks.fail("operator must measure intensities, got FourierMagnitude", "Use FourierIntensity")
 
 
-def spectrum(where: str, obj: Tensor, operator: FourierIntensity) -> Tensor:
+def spectrum(obj: Tensor, operator: FourierIntensity) -> Tensor:
     """The field at the detector of objects of their own shape, or laid out on the whole grid as solvers may do."""
-    check_object(where, obj, operator)
+    check_object(obj, operator)
     if tuple(obj.shape[-operator.object_ndim :]) != operator.fourier_shape:
         return operator.linear(obj)
     full = _fft.full_plane(obj, operator.fourier_shape, operator.norm)
     return _fft.arrange(full, operator.data_ndim, operator.onesided, operator.centered)
 
 
-def check_object(where: str, obj: Tensor, operator: FourierIntensity) -> None:
+def check_object(obj: Tensor, operator: FourierIntensity) -> None:
     """The objects are small enough for the grid, or laid out on the whole of it; real if the data is one-sided."""
     shape = tuple(obj.shape[-operator.object_ndim :])
     if shape != operator.fourier_shape:
-        _checks.fourier_shape(where, operator.fourier_shape, shape)
+        _checks.fourier_shape(operator.fourier_shape, shape)
     if operator.onesided and obj.is_complex():
         fix = "A complex object has no half spectrum: measure the full plane"
-        _checks.fail(where, f"onesided data must have a real object, got {obj.dtype}", fix, TypeError)
+        _checks.fail(f"onesided data must have a real object, got {obj.dtype}", fix, TypeError)
 
 
-def check_data(where: str, intensity: Tensor, data_shape: Sequence[int]) -> None:
+def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
     """The intensity has the operator's data shape."""
     got = intensity.shape[-len(data_shape) :]
     if got != tuple(data_shape):
         rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
-        _checks.fail(where, f"{rule}, got {tuple(got)}", "Give the operator that measured this intensity")
+        _checks.fail(f"{rule}, got {tuple(got)}", "Give the operator that measured this intensity")
 
 
 def multiplicity(operator: Operator, like: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         The orbit's distance divided by the number of pixels, as in the symmetry-adjusted error of Zhang, Wan, Zhuang,
         Sun (2024), What is wrong with end-to-end learning for phase retrieval?, arXiv:2403.15448.
     """
-    estimate, obj, axes = pair("mse", estimate, obj, ndim)
-    return reduce("mse", _squared_error(estimate, obj, align, axes), reduction)
+    estimate, obj, axes = pair(estimate, obj, ndim)
+    return reduce(_squared_error(estimate, obj, align, axes), reduction)
 
 
 def _squared_error(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
@@ -76,8 +76,8 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
         >>> nmse(0.9 * obj, obj)
         tensor(0.0100)
     """
-    estimate, obj, axes = pair("nmse", estimate, obj, ndim)
-    return reduce("nmse", _relative(estimate, obj, align, axes), reduction)
+    estimate, obj, axes = pair(estimate, obj, ndim)
+    return reduce(_relative(estimate, obj, align, axes), reduction)
 
 
 def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
@@ -114,10 +114,10 @@ def success_rate(
         >>> success_rate(estimate, obj)
         tensor(0.7500)
     """
-    threshold = _checks.number("success_rate", "threshold", threshold, above=0)
-    estimate, obj, axes = pair("success_rate", estimate, obj, ndim)
+    threshold = _checks.number("threshold", threshold, above=0)
+    estimate, obj, axes = pair(estimate, obj, ndim)
     error = _relative(estimate, obj, align, axes).sqrt()
-    return reduce("success_rate", (error <= threshold).to(error.dtype), reduction)
+    return reduce((error <= threshold).to(error.dtype), reduction)
 
 
 def psnr(
@@ -148,10 +148,10 @@ def psnr(
         >>> psnr(255 * (obj + 0.1), 255 * obj, data_range=255, align=False).round()
         tensor(20.)
     """
-    data_range = _checks.number("psnr", "data_range", data_range, above=0)
-    estimate, obj, axes = pair("psnr", estimate, obj, ndim)
+    data_range = _checks.number("data_range", data_range, above=0)
+    estimate, obj, axes = pair(estimate, obj, ndim)
     error = _squared_error(estimate / data_range, obj / data_range, align, axes)
-    return reduce("psnr", -10 * error.log10(), reduction)
+    return reduce(-10 * error.log10(), reduction)
 
 
 def ssim(
@@ -207,14 +207,14 @@ def ssim(
         similarity, equation 13, doi:10.1109/TIP.2003.819861. Equal to scikit-image's `structural_similarity` with
         ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``.
     """
-    data_range = _checks.number("ssim", "data_range", data_range, above=0)
-    width = window_width("ssim", win_size)
-    _checks.real("ssim", estimate=estimate, obj=obj)
-    estimate, obj, axes = pair("ssim", estimate, obj, ndim)
+    data_range = _checks.number("data_range", data_range, above=0)
+    width = window_width(win_size)
+    _checks.real(estimate=estimate, obj=obj)
+    estimate, obj, axes = pair(estimate, obj, ndim)
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
         fix = f"Use win_size={smallest - 1 + smallest % 2}"
-        _checks.fail("ssim", f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
+        _checks.fail(f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
     if align:
         estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
     x, y = estimate / data_range, obj / data_range
@@ -224,14 +224,14 @@ def ssim(
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     structure = (2 * cov + c2) / (var_x + var_y + c2)
-    return reduce("ssim", (luminance * structure).mean(axes), reduction)
+    return reduce((luminance * structure).mean(axes), reduction)
 
 
-def window_width(where: str, win_size: int) -> int:
+def window_width(win_size: int) -> int:
     """Check the width of a window, which has a middle."""
-    width = _checks.integer(where, "win_size", win_size)
+    width = _checks.integer("win_size", win_size)
     if width % 2 == 0:
-        _checks.fail(where, f"win_size must be odd, got {width}", f"Use {width - 1} or {width + 1}")
+        _checks.fail(f"win_size must be odd, got {width}", f"Use {width - 1} or {width + 1}")
     return width
 
 

@@ -85,7 +85,7 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
     Source:
         van Heel, Schatz (2005), Fourier shell correlation threshold criteria, doi:10.1016/j.jsb.2005.05.009.
     """
-    return _correlation("frc", estimate, obj, align, ndim)
+    return _correlation(estimate, obj, align, ndim)
 
 
 def fsc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 3) -> RingCurve:
@@ -96,11 +96,11 @@ def fsc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 3) -> 
         >>> fsc(obj, obj).value.shape
         torch.Size([7])
     """
-    return _correlation("fsc", estimate, obj, align, ndim)
+    return _correlation(estimate, obj, align, ndim)
 
 
-def _correlation(where: str, estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingCurve:
-    estimate, obj, axes = pair(where, estimate, obj, ndim)
+def _correlation(estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingCurve:
+    estimate, obj, axes = pair(estimate, obj, ndim)
     if align:
         estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
     shape = tuple(obj.shape[-ndim:])
@@ -146,16 +146,15 @@ def resolution(curve: RingCurve, *, criterion: str | float = "half-bit") -> Tens
         The half-bit curve: van Heel, Schatz (2005), doi:10.1016/j.jsb.2005.05.009, here with all pixels of the ring
         counted as independent. 1 / 7 (0.143): Rosenthal, Henderson (2003), doi:10.1016/j.jmb.2003.07.013.
     """
-    where = "resolution"
     if not isinstance(curve, RingCurve):
         got = type(curve).__name__
-        _checks.fail(where, f"curve must be a RingCurve, got {got}", "Use frc, fsc or prtf to get one", TypeError)
+        _checks.fail(f"curve must be a RingCurve, got {got}", "Use frc, fsc or prtf to get one", TypeError)
     if isinstance(criterion, str):
-        _checks.choice(where, "criterion", criterion, ("half-bit",))
+        _checks.choice("criterion", criterion, ("half-bit",))
         root = curve.count.to(curve.value.dtype).sqrt()
         threshold = (0.2071 * root + 1.9102) / (1.2071 * root + 0.9102)
     else:
-        criterion = _checks.number(where, "criterion", criterion, above=0, at_most=1)
+        criterion = _checks.number("criterion", criterion, above=0, at_most=1)
         threshold = torch.full_like(curve.frequency, criterion)
     # The zero frequency says nothing about resolution, and a ring without data nothing at all.
     excess = (curve.value - threshold).nan_to_num(nan=0)
@@ -220,39 +219,38 @@ def prtf(
         doi:10.1364/JOSAA.23.001179; there the ratio is averaged over the ring, here numerator and denominator are
         summed, so that pixels without counts do no harm.
     """
-    where = "prtf"
-    _checks.floating(where, ensemble=ensemble)
-    _checks.real(where, intensity=intensity)
+    _checks.floating(ensemble=ensemble)
+    _checks.real(intensity=intensity)
     if reference is not None:
-        _checks.floating(where, reference=reference)
-    _checks.same_device(where, ensemble=ensemble, intensity=intensity, reference=reference)
+        _checks.floating(reference=reference)
+    _checks.same_device(ensemble=ensemble, intensity=intensity, reference=reference)
     if operator is None:
-        _checks.rank(where, 2, intensity=intensity)
+        _checks.rank(2, intensity=intensity)
         operator = FourierIntensity(intensity.shape[-2:])
     elif not isinstance(operator, FourierIntensity):
         fix = "The rings are those of far-field data"
-        _checks.fail(where, f"operator must be a FourierIntensity, got {type(operator).__name__}", fix, TypeError)
+        _checks.fail(f"operator must be a FourierIntensity, got {type(operator).__name__}", fix, TypeError)
     shape, d = operator.fourier_shape, operator.data_ndim
-    _checks.rank(where, d + 1, ensemble=ensemble)
-    check_data(where, intensity, operator.data_shape)
-    _checks.same_batch(where, ("ensemble", ensemble, d + 1), ("intensity", intensity, d))
+    _checks.rank(d + 1, ensemble=ensemble)
+    check_data(intensity, operator.data_shape)
+    _checks.same_batch(("ensemble", ensemble, d + 1), ("intensity", intensity, d))
     if reference is None:
         reference = ensemble.select(-d - 1, 0)
     else:
         expected = tuple(ensemble.select(-d - 1, 0).shape)
         if reference.shape != expected:
             rule = f"reference must have the shape of one reconstruction {expected}"
-            _checks.fail(where, f"{rule}, got {tuple(reference.shape)}", "Index or expand it")
+            _checks.fail(f"{rule}, got {tuple(reference.shape)}", "Index or expand it")
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
-    check_object(where, ensemble, operator)
+    check_object(ensemble, operator)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=shape).symmetry
-    magnitude = spectrum(where, element(_fft.promote(ensemble)).mean(-d - 1), operator).abs()
+    magnitude = spectrum(element(_fft.promote(ensemble)).mean(-d - 1), operator).abs()
     measured = _fft.promote(intensity).clamp(min=0).sqrt()
     rings = _Rings(shape, measured)
     index = _fft.arrange(rings.index, d, operator.onesided, operator.centered)
     weight = multiplicity(operator, measured)
     if mask is not None:
-        mask = _checks.mask(where, mask, intensity)
+        mask = _checks.mask(mask, intensity)
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
     value = rings.sum(weight * magnitude, index) / positive(rings.sum(weight * measured, index))
     return RingCurve(rings.frequency, value, rings.count)

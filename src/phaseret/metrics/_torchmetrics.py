@@ -24,7 +24,7 @@ class _Average(Metric):
 
     def __init__(self, function: Callable[..., Tensor], reduction: str, kwargs: dict[str, Any], **options: Any) -> None:
         super().__init__(**kwargs)
-        _checks.choice(type(self).__name__, "reduction", reduction, REDUCTIONS)
+        _checks.choice("reduction", reduction, REDUCTIONS)
         self.function, self.reduction, self.options = function, reduction, options
         # A MetricCollection takes metrics with equal states for one: the options in the name keep them apart.
         self._state = f"{type(self).__name__}({self.extra_repr()})".replace(".", "_")
@@ -60,11 +60,10 @@ class _OfObject(_Average):
     def __init__(
         self, function: Callable[..., Tensor], reduction: str, kwargs: dict[str, Any], *, ndim: int, **options: Any
     ) -> None:
-        where = type(self).__name__
-        _checks.item_axes(where, ndim)
+        _checks.item_axes(ndim)
         for name in ("data_range", "threshold"):
             if name in options:
-                _checks.number(where, name, options[name], above=0)
+                _checks.number(name, options[name], above=0)
         super().__init__(function, reduction, kwargs, **options, ndim=ndim)
 
     def update(self, estimate: Tensor, obj: Tensor) -> None:
@@ -139,7 +138,7 @@ class SSIM(_OfObject):
         reduction: str = "mean",
         **kwargs: Any,
     ) -> None:
-        _image.window_width("SSIM", win_size)
+        _image.window_width(win_size)
         options = {"data_range": data_range, "win_size": win_size, "align": align}
         super().__init__(_image.ssim, reduction, kwargs, ndim=ndim, **options)
 
@@ -174,11 +173,10 @@ class _OfData(_Average):
         reduction: str,
         kwargs: dict[str, Any],
     ) -> None:
-        where = type(self).__name__
         if operator is not None:
-            _data.check_operator(where, operator)
+            _data.check_operator(operator)
         if mask is not None:
-            _checks.boolean(where, mask=mask)
+            _checks.boolean(mask=mask)
         super().__init__(function, reduction, kwargs)
         self.operator = operator
         self.register_buffer("mask", mask)

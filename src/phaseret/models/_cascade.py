@@ -64,18 +64,16 @@ class Cascade(Model):
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
-        self.data_shape = _checks.shape(where, "data_shape", data_shape)
-        width = _checks.integer(where, "width", width)
-        _checks.choice(where, "feedback", feedback, _FEEDBACK)
-        dropout = _checks.number(where, "dropout", dropout, at_least=0, at_most=0.9)
+        self.object_shape = _checks.shape("object_shape", object_shape)
+        self.data_shape = _checks.shape("data_shape", data_shape)
+        width = _checks.integer("width", width)
+        _checks.choice("feedback", feedback, _FEEDBACK)
+        dropout = _checks.number("dropout", dropout, at_least=0, at_most=0.9)
         if stages is None:
             stages = [tuple(-(-n * part // 4) for n in self.object_shape) for part in (1, 2, 3, 4, 4)]
-        self.sizes = [_checks.shape(where, "stages", size) for size in stages]
+        self.sizes = [_checks.shape("stages", size) for size in stages]
         if not self.sizes or self.sizes[-1] != self.object_shape or {len(s) for s in self.sizes} != {len(object_shape)}:
             _checks.fail(
-                where,
                 f"stages must end with the object's shape {self.object_shape}, got {stages!r}",
                 "Give one shape per stage, the last one that of the object",
             )
@@ -83,7 +81,7 @@ class Cascade(Model):
         fits = len(self.data_shape) == len(self.object_shape) and all(m >= n for m, n in pairs)
         if feedback == "magnitude" and not fits:
             rule = f"data_shape must be at least {self.object_shape} for feedback='magnitude'"
-            _checks.fail(where, f"{rule}, got {self.data_shape}", "Use feedback='image'")
+            _checks.fail(f"{rule}, got {self.data_shape}", "Use feedback='image'")
         self.feedback = feedback
         data = volume(self.data_shape)
         more = data if feedback == "magnitude" else volume(self.object_shape)
@@ -109,7 +107,7 @@ class Cascade(Model):
     def estimates(self, intensity: Tensor) -> list[Tensor]:
         """The estimates of all stages, each (*, size of the stage)."""
         weight = self._weight()
-        items = as_items(type(self).__name__, intensity, self.data_shape, weight)
+        items = as_items(intensity, self.data_shape, weight)
         magnitude = sqrt(items)
         x, found = None, []
         for size, layers in zip(self.sizes, self.stages, strict=True):

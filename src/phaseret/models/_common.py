@@ -41,31 +41,30 @@ class Model(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
-def levels(where: str, name: str, value: Any) -> list[int]:
+def levels(name: str, value: Any) -> list[int]:
     """A sequence of at least one positive integer, as a list."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         fix = "Give one width per level, such as (32, 64)"
-        _checks.fail(where, f"{name} must be a sequence of integers, got {value!r}", fix, TypeError)
+        _checks.fail(f"{name} must be a sequence of integers, got {value!r}", fix, TypeError)
     if not value:
         _checks.fail(
-            where, f"{name} must hold at least one level, got {value!r}", "Give one width per level, such as (32, 64)"
+            f"{name} must hold at least one level, got {value!r}", "Give one width per level, such as (32, 64)"
         )
-    return [_checks.integer(where, name, one) for one in value]
+    return [_checks.integer(name, one) for one in value]
 
 
 def as_items(
-    where: str,
     intensity: Tensor,
     expected: Sequence[int],
     weight: Tensor,
     fix: str = "Build the network with the sizes of the data",
 ) -> Tensor:
     """The data, checked, as one batch axis and the axes of one item, at least in single precision."""
-    _checks.real(where, intensity=intensity)
-    _checks.same_device(where, intensity=intensity, network=weight)
+    _checks.real(intensity=intensity)
+    _checks.same_device(intensity=intensity, network=weight)
     if tuple(intensity.shape[-len(expected) :]) != tuple(expected):
         rule = f"intensity must have the shape (*, {', '.join(map(str, expected))})"
-        _checks.fail(where, f"{rule}, got {tuple(intensity.shape)}", fix)
+        _checks.fail(f"{rule}, got {tuple(intensity.shape)}", fix)
     return _fft.promote(intensity).reshape(-1, *expected)
 
 

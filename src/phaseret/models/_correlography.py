@@ -112,12 +112,11 @@ def correlography_noise(
         10.5; for correlography: Metzler et al. (2020), doi:10.1364/OPTICA.374026, who derive their noise model from
         them and use a normal approximation for many frames.
     """
-    where = "correlography_noise"
-    _checks.real(where, intensity=intensity)
-    ndim, frames = _checks.integer(where, "ndim", ndim), _checks.integer(where, "frames", frames)
-    _checks.rank(where, ndim, intensity=intensity)
-    background = _checks.number(where, "background", background, at_least=0)
-    _checks.generator(where, generator)
+    _checks.real(intensity=intensity)
+    ndim, frames = _checks.integer("ndim", ndim), _checks.integer("frames", frames)
+    _checks.rank(ndim, intensity=intensity)
+    background = _checks.number("background", background, at_least=0)
+    _checks.generator(generator)
     intensity = _fft.promote(intensity)
     shape, axes = intensity.shape[-ndim:], tuple(range(-ndim, 0))
     # the object is real: its intensity and autocorrelation are even, and their transforms real

@@ -44,11 +44,10 @@ class DnCNN(Model):
 
     def __init__(self, *, ndim: int = 2, depth: int = 17, channels: int = 64, noise_map: bool = False) -> None:
         super().__init__()
-        where = type(self).__name__
-        _checks.choice(where, "ndim", ndim, (1, 2, 3))
+        _checks.choice("ndim", ndim, (1, 2, 3))
         depth, channels = (
-            _checks.integer(where, "depth", depth, at_least=2),
-            _checks.integer(where, "channels", channels),
+            _checks.integer("depth", depth, at_least=2),
+            _checks.integer("channels", channels),
         )
         self.ndim, self.noise_map = ndim, bool(noise_map)
         conv, norm = CONV[ndim], NORM[ndim]
@@ -60,29 +59,28 @@ class DnCNN(Model):
 
     def forward(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """The image without its noise: (*, n1..nd) -> (*, n1..nd)."""
-        where, weight = type(self).__name__, self._weight()
-        _checks.real(where, x=x)
-        _checks.rank(where, self.ndim, x=x)
-        _checks.same_device(where, x=x, network=weight)
+        weight = self._weight()
+        _checks.real(x=x)
+        _checks.rank(self.ndim, x=x)
+        _checks.same_device(x=x, network=weight)
         x = _fft.promote(x)
         items = x.reshape(-1, 1, *x.shape[x.ndim - self.ndim :])
         seen = items
         if self.noise_map:
-            seen = torch.cat([items, self._map(where, x, sigma, items)], 1)
+            seen = torch.cat([items, self._map(x, sigma, items)], 1)
         return (items - self.layers(seen.to(weight.dtype)).to(x.dtype)).reshape(x.shape)
 
-    def _map(self, where: str, x: Tensor, sigma: Any, like: Tensor) -> Tensor:
+    def _map(self, x: Tensor, sigma: Any, like: Tensor) -> Tensor:
         """A constant image of the noise level of each item."""
         if sigma is None:
             fix = "Give the standard deviation of the noise, or build the network with noise_map=False"
-            _checks.fail(where, "sigma must be given to a network with a noise map, got None", fix, TypeError)
+            _checks.fail("sigma must be given to a network with a noise map, got None", fix, TypeError)
         batch = x.shape[: x.ndim - self.ndim]
         if not isinstance(sigma, Tensor):
-            return torch.full_like(like, _checks.number(where, "sigma", sigma, at_least=0))
+            return torch.full_like(like, _checks.number("sigma", sigma, at_least=0))
         level = sigma.to(like)
         if level.numel() not in (1, like.shape[0]):
             _checks.fail(
-                where,
                 f"sigma must be one number or have the shape {tuple(batch)}, got {tuple(sigma.shape)}",
                 "Give one level for all items, or one each",
             )

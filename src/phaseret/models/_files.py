@@ -53,13 +53,11 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         ...     pr.models.load(folder + "/net.safetensors", sha256=checksum).card["licence"]
         'BSD-3-Clause'
     """
-    where = "save"
     if not isinstance(model, Model) or type(model) not in _architectures().values():
         got = type(model).__name__
-        _checks.fail(where, f"model must be a network of phaseret.models, got {got}", "Save its parts", TypeError)
+        _checks.fail(f"model must be a network of phaseret.models, got {got}", "Save its parts", TypeError)
     if not isinstance(card, Mapping):
         _checks.fail(
-            where,
             f"card must be a mapping, got {type(card).__name__}",
             "Use a dict, such as {'data': 'MNIST', ...}",
             error=TypeError,
@@ -67,7 +65,6 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
     missing = [name for name in _CARD if name not in card]
     if missing:
         _checks.fail(
-            where,
             f"card must say {', '.join(_CARD)}, got one without {', '.join(missing)}",
             "Add them: whoever loads the file has nothing else to go by",
         )
@@ -76,15 +73,14 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         text = json.dumps(about, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         _checks.fail(
-            where,
             f"card must hold texts, numbers, lists and mappings, got the error: {error}",
             "Use float(), tolist() or str() of the rest",
         )
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
+    library = _checks.extra("safetensors.torch", "safetensors", "train")
     # one entry, since safetensors shuffles several: the same network gives the same file
     content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
-    with written(where, path, overwrite) as partial:
+    with written(path, overwrite) as partial:
         partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
@@ -107,35 +103,33 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         ImportError: if safetensors is not installed.
         ValueError: if the file is damaged, is not one of :func:`save`, or a checksum differs.
     """
-    where, file = "load", Path(path)
+    file = Path(path)
     if not file.is_file():
         _checks.fail(
-            where,
             f"path must name a file, got {str(file)!r}, which is none",
             "Look for a misprint, or name its folder too",
             error=FileNotFoundError,
         )
-    library = _checks.extra(where, "safetensors.torch", "safetensors", "train")
+    library = _checks.extra("safetensors.torch", "safetensors", "train")
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.lower() != found:
-        _checks.fail(where, f"{file} must have the sha256 {sha256}, got {found}", "It is another file, or damaged")
-    text, stored = _header(where, file, content)
+        _checks.fail(f"{file} must have the sha256 {sha256}, got {found}", "It is another file, or damaged")
+    text, stored = _header(file, content)
     try:
         tensors = library.load(content)
     except Exception as error:
-        _damaged(where, file, error)
+        _damaged(file, error)
     if _checksum(text, tensors) != stored:
-        _damaged(where, file, "its checksum differs")
+        _damaged(file, "its checksum differs")
     about = json.loads(text)
     architecture = _architectures().get(about["architecture"])
     if architecture is None:
-        _checks.fail(where, f"{file} must hold a network of phaseret.models, got {about['architecture']!r}", _NEWER)
+        _checks.fail(f"{file} must hold a network of phaseret.models, got {about['architecture']!r}", _NEWER)
     if set(given) != set(architecture.given):
         needed = ", ".join(architecture.given) or "nothing"
         got = ", ".join(given) or "nothing"
         _checks.fail(
-            where,
             f"the arguments of {architecture.__name__} that a file cannot hold must be {needed}, got {got}",
             "Pass these to load, and no others",
         )
@@ -144,7 +138,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
-        _checks.fail(where, f"{file} must fit {architecture.__name__}, got the error: {error}", _NEWER)
+        _checks.fail(f"{file} must fit {architecture.__name__}, got the error: {error}", _NEWER)
     model.card = about["card"]
     return model.eval()
 
@@ -160,7 +154,7 @@ def _architectures() -> dict[str, type[Model]]:
     return found
 
 
-def _header(where: str, file: Path, content: bytes) -> tuple[str, str]:
+def _header(file: Path, content: bytes) -> tuple[str, str]:
     """The description and the checksum of the file's header: eight bytes of length, then a mapping as text."""
     try:
         size = int.from_bytes(content[:8], "little")
@@ -168,11 +162,11 @@ def _header(where: str, file: Path, content: bytes) -> tuple[str, str]:
         return text, checksum
     except (ValueError, KeyError, TypeError, AttributeError):
         fix = "Other weights can be loaded into a network with torch, safetensors and load_state_dict"
-        _checks.fail(where, f"path must name a whole file that phaseret.models.save wrote, got {str(file)!r}", fix)
+        _checks.fail(f"path must name a whole file that phaseret.models.save wrote, got {str(file)!r}", fix)
 
 
-def _damaged(where: str, file: Path, error: object) -> NoReturn:
-    _checks.fail(where, f"{file} must be whole, got the error: {error}", "Fetch or write it again")
+def _damaged(file: Path, error: object) -> NoReturn:
+    _checks.fail(f"{file} must be whole, got the error: {error}", "Fetch or write it again")
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

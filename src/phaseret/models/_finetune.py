@@ -69,28 +69,24 @@ def finetune(
         steps with ``lr=5e-4`` brought the aligned MSE of a trained :class:`MLP` from 0.0126 to 0.0037, that of a
         :class:`Cascade`, whose stages but the last get no gradient, from 0.0137 to 0.0031.
     """
-    where = "finetune"
     if not isinstance(model, nn.Module):
         _checks.fail(
-            where,
             f"model must be a torch.nn.Module, got {type(model).__name__}",
             "Pass the network itself",
             error=TypeError,
         )
-    steps = _checks.integer(where, "steps", steps, at_least=0)
-    lr = _checks.number(where, "lr", lr, above=0)
-    chosen = _chosen(where, model, parameters)
+    steps = _checks.integer("steps", steps, at_least=0)
+    lr = _checks.number("lr", lr, above=0)
+    chosen = _chosen(model, parameters)
     if ndim is None:
         ndim = len(getattr(model, "data_shape", getattr(model, "fourier_shape", (0, 0))))
-    misfit = Misfit(where, intensity, ndim, operator=operator, mask=mask)
+    misfit = Misfit(intensity, ndim, operator=operator, mask=mask)
     axes = misfit.ndim
     items = intensity.reshape(-1, *intensity.shape[intensity.ndim - axes :])
     masks = [None] * len(items) if misfit.mask is None else misfit.mask.reshape(items.shape).unbind()
     estimates = []
     for item, measured in zip(items, masks, strict=True):
-        estimates.append(
-            _adapted(model, chosen, item, Misfit(where, item, ndim, operator=operator, mask=measured), steps, lr)
-        )
+        estimates.append(_adapted(model, chosen, item, Misfit(item, ndim, operator=operator, mask=measured), steps, lr))
     found = torch.stack(estimates)
     return found.reshape(*intensity.shape[: intensity.ndim - axes], *found.shape[1:])
 
@@ -106,7 +102,7 @@ def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, s
     return descend(lambda: one(item), free, misfit, steps, lr)
 
 
-def _chosen(where: str, model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
+def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
     """The names of the parameters that are adapted."""
     names = [name for name, _ in model.named_parameters()]
     if parameters == "all":
@@ -116,7 +112,7 @@ def _chosen(where: str, model: nn.Module, parameters: str | Sequence[str]) -> se
         wanted = getattr(model, "decoder", ())
         if not wanted:
             fix = "Use parameters='all', or names of submodules"
-            _checks.fail(where, f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
+            _checks.fail(f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
     if isinstance(wanted, str):
         wanted = [wanted]
     chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
@@ -124,5 +120,5 @@ def _chosen(where: str, model: nn.Module, parameters: str | Sequence[str]) -> se
     if parameters != "decoder" and (unknown or not chosen):
         known = ", ".join(repr(name) for name, _ in model.named_children())
         rule = "parameters must be 'decoder', 'all', or name submodules or parameters of the model"
-        _checks.fail(where, f"{rule}, got {parameters!r}", f"It has {known}")
+        _checks.fail(f"{rule}, got {parameters!r}", f"It has {known}")
     return chosen

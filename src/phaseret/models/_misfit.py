@@ -28,21 +28,19 @@ class Misfit:
         mask: True where measured. Default: everywhere.
     """
 
-    def __init__(
-        self, where: str, intensity: Tensor, ndim: int, *, operator: Any = None, mask: Tensor | None = None
-    ) -> None:
-        _checks.real(where, intensity=intensity)
+    def __init__(self, intensity: Tensor, ndim: int, *, operator: Any = None, mask: Tensor | None = None) -> None:
+        _checks.real(intensity=intensity)
         if operator is not None and not isinstance(operator, Operator):
             got = type(operator).__name__
-            _checks.fail(where, f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
-        ndim = _checks.integer(where, "ndim", ndim)
+            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        ndim = _checks.integer("ndim", ndim)
         self.ndim, self.object_ndim = (
             (operator.data_ndim, operator.object_ndim) if operator is not None else (ndim, ndim)
         )
-        _checks.rank(where, self.ndim, intensity=intensity)
-        self.where, self.operator = where, operator
+        _checks.rank(self.ndim, intensity=intensity)
+        self.operator = operator
         intensity = _fft.promote(intensity)
-        self.mask = None if mask is None else _checks.mask(where, mask, intensity)
+        self.mask = None if mask is None else _checks.mask(mask, intensity)
         self.magnitude = sqrt(self._measured(intensity))
         self.shape = tuple(intensity.shape[-self.ndim :])
         total = self._sum(self.magnitude.square())
@@ -55,7 +53,6 @@ class Misfit:
             if tuple(field.shape[-self.ndim :]) != self.shape:
                 rule = f"intensity must have the shape (*, {', '.join(map(str, field.shape[-self.ndim :]))})"
                 _checks.fail(
-                    self.where,
                     f"{rule} of the operator's data, got (*, {', '.join(map(str, self.shape))})",
                     "Use the operator that the data were measured with",
                 )
@@ -63,7 +60,7 @@ class Misfit:
         object_shape = tuple(estimate.shape[-self.ndim :])
         if any(m < n for m, n in zip(self.shape, object_shape, strict=True)):
             rule = f"intensity must be at least as large as the object {object_shape}, got {self.shape}"
-            _checks.fail(self.where, rule, "Give the object_shape that was measured, or the operator")
+            _checks.fail(rule, "Give the object_shape that was measured, or the operator")
         return _fft.full_plane(estimate, self.shape)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int]) -> Tensor:

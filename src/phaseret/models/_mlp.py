@@ -75,11 +75,10 @@ class MLP(Model):
         output: str = "unit",
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
-        self.data_shape = _checks.shape(where, "data_shape", data_shape)
-        width, depth = _checks.integer(where, "width", width), _checks.integer(where, "depth", depth, at_least=2)
-        _checks.choice(where, "output", output, OUTPUTS)
+        self.object_shape = _checks.shape("object_shape", object_shape)
+        self.data_shape = _checks.shape("data_shape", data_shape)
+        width, depth = _checks.integer("width", width), _checks.integer("depth", depth, at_least=2)
+        _checks.choice("output", output, OUTPUTS)
         self.output = output
         self.layers = dense(volume(self.data_shape), width, depth, OUTPUTS[output] * volume(self.object_shape))
         plain_units(self.layers, slice(None), volume(self.data_shape))
@@ -99,7 +98,7 @@ class MLP(Model):
     def _estimate(self, intensity: Tensor, more: Tensor | None = None) -> Tensor:
         """The estimate of the network that sees `more` numbers (*, ...) of each item before its data."""
         weight = self._weight()
-        items = as_items(type(self).__name__, intensity, self.data_shape, weight)
+        items = as_items(intensity, self.data_shape, weight)
         seen, scale = normalised(items, volume(self.data_shape), self.output)
         seen = sqrt(seen).flatten(1)
         if more is not None:

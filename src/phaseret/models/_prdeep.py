@@ -78,23 +78,21 @@ def prdeep(
         arXiv:1803.00212; RED: Romano, Elad, Milanfar (2017), doi:10.1137/16M1102884. There FASTA chooses the steps;
         here t is fixed. The proximal map is one step of its fixed-point iteration, as in the authors' code.
     """
-    where = "prdeep"
-    _checks.real(where, init=init)
+    _checks.real(init=init)
     if not callable(denoiser):
         _checks.fail(
-            where,
             f"denoiser must be callable, got {type(denoiser).__name__}",
             "Pass a DnCNN, or a function of (image, sigma)",
             error=TypeError,
         )
-    misfit = Misfit(where, intensity, ndim, operator=operator, mask=mask)
+    misfit = Misfit(intensity, ndim, operator=operator, mask=mask)
     axes = misfit.object_ndim
-    _checks.rank(where, axes, init=init)
-    _checks.same_device(where, intensity=intensity, init=init)
-    _checks.same_batch(where, ("init", init, axes), ("intensity", intensity, misfit.ndim))
-    levels = [_checks.number(where, "sigmas", sigma, at_least=0) for sigma in sigmas]
-    iterations = _checks.integer(where, "iterations", iterations)
-    pull = _checks.number(where, "lam", lam, at_least=0) * _checks.number(where, "step", step, above=0)
+    _checks.rank(axes, init=init)
+    _checks.same_device(intensity=intensity, init=init)
+    _checks.same_batch(("init", init, axes), ("intensity", intensity, misfit.ndim))
+    levels = [_checks.number("sigmas", sigma, at_least=0) for sigma in sigmas]
+    iterations = _checks.integer("iterations", iterations)
+    pull = _checks.number("lam", lam, at_least=0) * _checks.number("step", step, above=0)
     x = _fft.promote(init)
     batch, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
     with torch.no_grad():

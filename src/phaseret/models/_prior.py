@@ -55,19 +55,16 @@ class _Prior(Model):
             TypeError: if intensity is complex, or operator is none.
             ValueError: if an option is out of range.
         """
-        where = f"{type(self).__name__}.fit"
-        steps, lr = _checks.integer(where, "steps", steps), _checks.number(where, "lr", lr, above=0)
-        every = Misfit(where, intensity, len(self.object_shape), operator=operator, mask=mask)
-        _checks.same_device(where, intensity=intensity, network=self._weight())
+        steps, lr = _checks.integer("steps", steps), _checks.number("lr", lr, above=0)
+        every = Misfit(intensity, len(self.object_shape), operator=operator, mask=mask)
+        _checks.same_device(intensity=intensity, network=self._weight())
         axes = every.ndim
         batch, item = intensity.shape[: intensity.ndim - axes], intensity.shape[intensity.ndim - axes :]
         power = every.total.reshape(-1) / math.prod(self.object_shape)
         masks = [None] * len(power) if every.mask is None else every.mask.reshape(-1, *item).unbind()
         found = []
         for data, square, measured in zip(intensity.reshape(-1, *item), power, masks, strict=True):
-            misfit = Misfit(
-                where, data.to(square.dtype) / square, len(self.object_shape), operator=operator, mask=measured
-            )
+            misfit = Misfit(data.to(square.dtype) / square, len(self.object_shape), operator=operator, mask=measured)
             one = copy.deepcopy(self).train()
             with torch.autocast(data.device.type, enabled=False):
                 found.append(descend(one, list(one.parameters()), misfit, steps, lr, decay=True) * square.sqrt())
@@ -117,10 +114,9 @@ class DeepImagePrior(_Prior):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
-        _checks.choice(where, "output", output, [kind for kind in OUTPUTS if kind != "unit"])
-        widths, seed = levels(where, "channels", channels), _checks.integer(where, "seed", seed, at_least=0)
+        self.object_shape = _checks.shape("object_shape", object_shape)
+        _checks.choice("output", output, [kind for kind in OUTPUTS if kind != "unit"])
+        widths, seed = levels("channels", channels), _checks.integer("seed", seed, at_least=0)
         self.output = output
         self.layers = _Decoder(self.object_shape, OUTPUTS[output], widths, seed)
         self.options = {
@@ -185,11 +181,10 @@ class DoubleDIP(_Prior):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
-        spacing = _checks.number(where, "spacing", spacing, above=0)
-        widths, seed = levels(where, "channels", channels), _checks.integer(where, "seed", seed, at_least=0)
-        phase_widths = levels(where, "phase_channels", phase_channels)
+        self.object_shape = _checks.shape("object_shape", object_shape)
+        spacing = _checks.number("spacing", spacing, above=0)
+        widths, seed = levels("channels", channels), _checks.integer("seed", seed, at_least=0)
+        phase_widths = levels("phase_channels", phase_channels)
         splines = [_splines(n, spacing) for n in self.object_shape]
         for axis, values in enumerate(splines):
             self.register_buffer(f"splines{axis}", values, persistent=False)

@@ -53,29 +53,26 @@ class IterativeRefinement(nn.Module):
 
     def __init__(self, solvers: Solver | Sequence[Solver], networks: Sequence[nn.Module]) -> None:
         super().__init__()
-        where = type(self).__name__
         networks = list(networks)
         if not networks:
-            _checks.fail(where, "networks must hold at least one network, got none", "Give one for each stage")
+            _checks.fail("networks must hold at least one network, got none", "Give one for each stage")
         for network in networks:
             if not isinstance(network, nn.Module):
                 got = type(network).__name__
                 _checks.fail(
-                    where, f"networks must hold torch.nn.Modules, got {got}", "Give one for each stage", error=TypeError
+                    f"networks must hold torch.nn.Modules, got {got}", "Give one for each stage", error=TypeError
                 )
         given = list(solvers) if isinstance(solvers, Sequence) else [solvers]
         for solver in given:
             if not callable(solver):
                 got = type(solver).__name__
                 _checks.fail(
-                    where,
                     f"solvers must hold what can be called, got {got}",
                     "Use a solver such as phaseret.solvers.HIO(50)",
                     error=TypeError,
                 )
         if len(given) not in (1, len(networks)):
             _checks.fail(
-                where,
                 f"solvers must be one or {len(networks)}, one for each network, got {len(given)}",
                 "Give one for all networks, or one each",
             )
@@ -89,12 +86,11 @@ class IterativeRefinement(nn.Module):
 
     def before(self, intensity: Tensor, stage: int) -> Tensor:
         """What the network of a stage is given, counted from 0: what its solver gave, without a gradient."""
-        where = type(self).__name__
-        _checks.real(where, intensity=intensity)
-        stage = _checks.integer(where, "stage", stage, at_least=0)
+        _checks.real(intensity=intensity)
+        stage = _checks.integer("stage", stage, at_least=0)
         if stage >= len(self.networks):
             _checks.fail(
-                where, f"stage must be below {len(self.networks)}, the number of networks, got {stage}", "Count from 0"
+                f"stage must be below {len(self.networks)}, the number of networks, got {stage}", "Count from 0"
             )
         with torch.no_grad():
             x = self._solved(self.solvers[0](intensity))
@@ -107,5 +103,5 @@ class IterativeRefinement(nn.Module):
         x = getattr(result, "obj", result)
         if not isinstance(x, Tensor):
             rule = f"solvers must give a tensor, or a result with a tensor obj, got {type(result).__name__}"
-            _checks.fail(type(self).__name__, rule, "Use a solver such as phaseret.solvers.HIO(50)", TypeError)
+            _checks.fail(rule, "Use a solver such as phaseret.solvers.HIO(50)", TypeError)
         return x.detach()

@@ -80,21 +80,19 @@ class ResidualNet(Model):
         channels: Sequence[int] = (32, 64, 128),
     ) -> None:
         super().__init__()
-        where = type(self).__name__
         if not isinstance(operator, Operator):
             got = type(operator).__name__
-            _checks.fail(where, f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
+            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        self.object_shape = _checks.shape("object_shape", object_shape)
         d = len(self.object_shape)
         if operator.object_ndim != d:
             _checks.fail(
-                where,
                 f"object_shape must have {operator.object_ndim} sizes, got {self.object_shape}",
                 "Give one size for each axis of the object",
             )
-        _checks.choice(where, "sees", sees, _INPUTS)
-        _checks.choice(where, "output", output, _KINDS)
-        widths = levels(where, "channels", channels)
+        _checks.choice("sees", sees, _INPUTS)
+        _checks.choice("output", output, _KINDS)
+        widths = levels("channels", channels)
         self.operator, self.sees, self.output = operator, sees, output
         with torch.no_grad():
             like = next(operator.buffers(), torch.zeros(()))
@@ -102,7 +100,7 @@ class ResidualNet(Model):
         self.data_shape = tuple(probe.shape)
         if sees == "intensity" and self.data_shape != self.object_shape:
             rule = f"sees='intensity' must have data of the object's shape {self.object_shape}, got {self.data_shape}"
-            _checks.fail(where, rule, "Use sees='approximant'")
+            _checks.fail(rule, "Use sees='approximant'")
         self.first = CONV[d](2 if sees == "approximant" else 1, widths[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, width in zip([widths[0], *widths], widths, strict=False):
@@ -115,7 +113,7 @@ class ResidualNet(Model):
     def forward(self, intensity: Tensor) -> Tensor:
         """The estimate: (*, data) -> (*, n1..nd)."""
         weight = self.last.weight
-        items = as_items(type(self).__name__, intensity, self.data_shape, weight)
+        items = as_items(intensity, self.data_shape, weight)
         with torch.autocast(intensity.device.type, enabled=False):
             seen, scale = normalised(items, volume(self.object_shape), "real")
             if self.sees == "approximant":

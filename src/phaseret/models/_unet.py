@@ -81,16 +81,15 @@ class UNet(Model):
         onesided: bool = False,
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
-        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
-        _checks.fourier_shape(where, self.fourier_shape, self.object_shape)
-        _checks.choice(where, "representation", representation, _REPRESENTATIONS)
-        _checks.choice(where, "output", output, OUTPUTS)
-        widths = levels(where, "channels", channels)
+        self.object_shape = _checks.shape("object_shape", object_shape)
+        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
+        _checks.fourier_shape(self.fourier_shape, self.object_shape)
+        _checks.choice("representation", representation, _REPRESENTATIONS)
+        _checks.choice("output", output, OUTPUTS)
+        widths = levels("channels", channels)
         if onesided and OUTPUTS[output] > 1:
             fix = "The data of a complex object have no half spectrum: use onesided=False"
-            _checks.fail(where, f"onesided=True must have a real output, got {output!r}", fix)
+            _checks.fail(f"onesided=True must have a real output, got {output!r}", fix)
         self.representation, self.output, self.onesided = representation, output, bool(onesided)
         d = len(self.object_shape)
         self.block = tuple(max(2, m // n) for m, n in zip(self.fourier_shape, self.object_shape, strict=True))
@@ -122,7 +121,7 @@ class UNet(Model):
         *rest, m = self.fourier_shape
         expected = (*rest, _fft.half_size(m) if self.onesided else m)
         fix = "Build the network with the fourier_shape and onesided of the data"
-        items = as_items(type(self).__name__, intensity, expected, self.last.weight, fix)
+        items = as_items(intensity, expected, self.last.weight, fix)
         with torch.autocast(intensity.device.type, enabled=False):
             seen, scale = self._represent(items)
         features = self._u(_blocks(seen, self.block).to(self.last.weight.dtype))

@@ -78,16 +78,15 @@ class Unrolled(Model):
         channels: int = 32,
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.object_shape = _checks.shape(where, "object_shape", object_shape)
-        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
-        _checks.fourier_shape(where, self.fourier_shape, self.object_shape)
-        _checks.choice(where, "algorithm", algorithm, _ALGORITHMS)
-        _checks.choice(where, "constraint", constraint, CONSTRAINTS)
-        stages = _checks.integer(where, "stages", stages)
-        self.iterations = _checks.integer(where, "iterations", iterations)
-        beta = _checks.number(where, "beta", beta, above=0)
-        channels = _checks.integer(where, "channels", channels, at_least=0)
+        self.object_shape = _checks.shape("object_shape", object_shape)
+        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
+        _checks.fourier_shape(self.fourier_shape, self.object_shape)
+        _checks.choice("algorithm", algorithm, _ALGORITHMS)
+        _checks.choice("constraint", constraint, CONSTRAINTS)
+        stages = _checks.integer("stages", stages)
+        self.iterations = _checks.integer("iterations", iterations)
+        beta = _checks.number("beta", beta, above=0)
+        channels = _checks.integer("channels", channels, at_least=0)
         self.algorithm, self.constraint = algorithm, constraint
         self.beta = nn.Parameter(torch.full((stages,), beta))
         parts = 2 if constraint == "complex" else 1
@@ -133,15 +132,15 @@ class Unrolled(Model):
 
     def _run(self, intensity: Tensor, init: Tensor | None, apart: bool) -> list[Tensor]:
         """The estimates of the stages that need one: of all with `apart` or networks, else of the last."""
-        where, d = type(self).__name__, len(self.fourier_shape)
-        items = as_items(where, intensity, self.fourier_shape, self.beta)
+        d = len(self.fourier_shape)
+        items = as_items(intensity, self.fourier_shape, self.beta)
         batch = intensity.shape[:-d]
         found = []
         with torch.autocast(intensity.device.type, enabled=False):
             seen, scale = normalised(items, volume(self.object_shape), "real")
             data = MagnitudeConstraint(sqrt(seen), real=self.constraint != "complex", ndim=d)
             known = ObjectConstraint(support=self.support, constraint=self.constraint, ndim=d, dtype=items.dtype)
-            x = self._first(items) if init is None else self._given(where, init, batch, scale)
+            x = self._first(items) if init is None else self._given(init, batch, scale)
             x = _fft.pad(x, self.fourier_shape)
             for k, beta in enumerate(self.beta.to(items.dtype)):
                 if apart and k:
@@ -177,20 +176,18 @@ class Unrolled(Model):
         whole = torch.complex(start[0], start[1]) if self.constraint == "complex" else start[0]
         return whole.reshape(self.object_shape).expand(len(items), *self.object_shape)
 
-    def _given(self, where: str, init: Tensor, batch: Sequence[int], scale: Tensor) -> Tensor:
+    def _given(self, init: Tensor, batch: Sequence[int], scale: Tensor) -> Tensor:
         """A start that was given, in units of the scale of each item."""
-        _checks.floating(where, init=init)
-        _checks.same_device(where, init=init, network=self.beta)
+        _checks.floating(init=init)
+        _checks.same_device(init=init, network=self.beta)
         shapes = ((*batch, *self.object_shape), (*batch, *self.fourier_shape))
         if tuple(init.shape) not in shapes:
             _checks.fail(
-                where, f"init must have the shape {shapes[0]} or {shapes[1]}, got {tuple(init.shape)}", "Pad or crop it"
+                f"init must have the shape {shapes[0]} or {shapes[1]}, got {tuple(init.shape)}", "Pad or crop it"
             )
         if init.is_complex() and self.constraint != "complex":
             fix = "Use init.real"
-            _checks.fail(
-                where, f"init must be real for constraint={self.constraint!r}, got {init.dtype}", fix, TypeError
-            )
+            _checks.fail(f"init must be real for constraint={self.constraint!r}, got {init.dtype}", fix, TypeError)
         x = _fft.promote(init).reshape(-1, *init.shape[len(batch) :])
         if self.constraint == "complex":
             x = x.to(scale.dtype.to_complex())

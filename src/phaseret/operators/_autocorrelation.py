@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 
 
-@_checks.speaks_for("Autocorrelation")
 def autocorrelation(
     intensity: Tensor,
     fourier_shape: Sequence[int],
@@ -82,21 +81,20 @@ class Autocorrelation(nn.Module):
         chunk: int | None = None,
     ) -> None:
         super().__init__()
-        where = type(self).__name__
-        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
-        _checks.choice(where, "norm", norm, _fft.NORMS)
-        self.chunk = None if chunk is None else _checks.integer(where, "chunk", chunk)
+        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
+        _checks.choice("norm", norm, _fft.NORMS)
+        self.chunk = None if chunk is None else _checks.integer("chunk", chunk)
         self.norm, self.centered, self.onesided = norm, bool(centered), bool(onesided)
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The autocorrelation: (*, m1..md) or onesided -> (*, m1..md)."""
-        where, shape = type(self).__name__, self.fourier_shape
-        _checks.real(where, intensity=intensity)
+        shape = self.fourier_shape
+        _checks.real(intensity=intensity)
         expected = (*shape[:-1], _fft.half_size(shape[-1])) if self.onesided else shape
         if tuple(intensity.shape[-len(shape) :]) != expected:
             sizes = ", ".join(map(str, expected))
             fix = "For the other half of the data change onesided"
-            _checks.fail(where, f"intensity must have the shape (*, {sizes}), got {tuple(intensity.shape)}", fix)
+            _checks.fail(f"intensity must have the shape (*, {sizes}), got {tuple(intensity.shape)}", fix)
         return _fft.in_chunks(self._view, intensity, len(shape), self.chunk)
 
     def _view(self, intensity: Tensor) -> Tensor:

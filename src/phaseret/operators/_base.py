@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-def check_grid(where: str, grid: Sequence[int], object_shape: Sequence[int]) -> None:
+def check_grid(grid: Sequence[int], object_shape: Sequence[int]) -> None:
     """Raise unless the grid on which the field is computed has room for the object."""
     if len(grid) != len(object_shape) or any(m < n for m, n in zip(grid, object_shape, strict=True)):
         rule = f"fourier_shape must be at least {tuple(object_shape)}, the shape of the object"
-        _checks.fail(where, f"{rule}, got {tuple(grid)}", "Pad more, or crop the object")
+        _checks.fail(f"{rule}, got {tuple(grid)}", "Pad more, or crop the object")
 
 
 class Operator(nn.Module):
@@ -42,7 +42,7 @@ class Operator(nn.Module):
 
     def __init__(self, *, chunk: int | None = None) -> None:
         super().__init__()
-        self.chunk = None if chunk is None else _checks.integer(type(self).__name__, "chunk", chunk)
+        self.chunk = None if chunk is None else _checks.integer("chunk", chunk)
 
     def linear(self, obj: Tensor) -> Tensor:
         """The complex field at the detector, before the modulus is taken: (*, object) -> (*, data)."""
@@ -65,10 +65,9 @@ class Operator(nn.Module):
 
     def _check(self, obj: Tensor) -> None:
         """Raise unless `obj` is a batch of objects; a subclass adds its own rules."""
-        where = type(self).__name__
-        _checks.floating(where, obj=obj)
-        _checks.rank(where, self.object_ndim, obj=obj)
-        _checks.same_device(where, obj=obj, **dict(self.named_buffers()), **dict(self.named_parameters()))
+        _checks.floating(obj=obj)
+        _checks.rank(self.object_ndim, obj=obj)
+        _checks.same_device(obj=obj, **dict(self.named_buffers()), **dict(self.named_parameters()))
 
     def _hold(self, name: str, tensor: Tensor) -> None:
         """Keep a tensor option: a Parameter stays one, to be learned; any other tensor becomes a buffer."""
@@ -82,23 +81,21 @@ class Operator(nn.Module):
         if tuple(obj.shape[-self.object_ndim :]) != tuple(expected):
             sizes = ", ".join(map(str, expected))
             fix = "Pad or crop it, or make an operator of its shape"
-            _checks.fail(type(self).__name__, f"obj must have the shape (*, {sizes}), got {tuple(obj.shape)}", fix)
+            _checks.fail(f"obj must have the shape (*, {sizes}), got {tuple(obj.shape)}", fix)
 
     def _check_adjoint_shape(self, given: Sequence[int] | None, expected: Sequence[int]) -> None:
         """Raise unless the `object_shape` given to `adjoint` is absent or the only one there is."""
         if given is not None and tuple(given) != tuple(expected):
-            where = f"{type(self).__name__}.adjoint"
-            _checks.fail(where, f"object_shape must be {tuple(expected)}, got {tuple(given)}", "Leave it out")
+            _checks.fail(f"object_shape must be {tuple(expected)}, got {tuple(given)}", "Leave it out")
 
     def _as_field(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The argument of `adjoint`, checked and complex."""
-        where = f"{type(self).__name__}.adjoint"
-        _checks.floating(where, field=field)
-        _checks.same_device(where, field=field, **dict(self.named_buffers()), **dict(self.named_parameters()))
+        _checks.floating(field=field)
+        _checks.same_device(field=field, **dict(self.named_buffers()), **dict(self.named_parameters()))
         if field.ndim < len(shape) or tuple(field.shape[field.ndim - len(shape) :]) != tuple(shape):
             sizes = ", ".join(map(str, shape))
             fix = "It is the shape of what linear gives"
-            _checks.fail(where, f"field must have the shape (*, {sizes}), got {tuple(field.shape)}", fix)
+            _checks.fail(f"field must have the shape (*, {sizes}), got {tuple(field.shape)}", fix)
         field = _fft.promote(field)
         return field if field.is_complex() else field + 0j
 

@@ -65,11 +65,10 @@ def coded_masks(
         authors' Phase retrieval via Wirtinger flow, doi:10.1109/TIT.2015.2399924, smaller by sqrt(2). Uniform and
         binary masks are common in practice and not covered by the proof.
     """
-    where = "coded_masks"
-    shape = (_checks.integer(where, "count", count), *_checks.shape(where, "object_shape", object_shape))
-    _checks.choice(where, "kind", kind, KINDS)
-    _checks.choice(where, "dtype", dtype, (torch.float32, torch.float64))
-    _checks.generator(where, generator)
+    shape = (_checks.integer("count", count), *_checks.shape("object_shape", object_shape))
+    _checks.choice("kind", kind, KINDS)
+    _checks.choice("dtype", dtype, (torch.float32, torch.float64))
+    _checks.generator(generator)
     source = generator.device if generator is not None else torch.device("cpu")
     draw, second = torch.rand(2, *shape, dtype=torch.float64, device=source, generator=generator)
     if kind == "uniform":
@@ -85,7 +84,6 @@ def coded_masks(
     return masks.to(device or source, dtype.to_complex() if masks.is_complex() else dtype)
 
 
-@_checks.speaks_for("CodedDiffraction")
 def coded_diffraction(
     obj: Tensor,
     masks: Tensor,
@@ -154,14 +152,13 @@ class CodedDiffraction(FarField):
         centered: bool = False,
         chunk: int | None = None,
     ) -> None:
-        where = type(self).__name__
-        _checks.floating(where, masks=masks)
+        _checks.floating(masks=masks)
         if not 2 <= masks.ndim <= 4:
             rule = f"masks must have the shape (L, n1..nd) with d = 1, 2 or 3, got {tuple(masks.shape)}"
-            _checks.fail(where, rule, "Give a single mask an axis with masks[None]")
+            _checks.fail(rule, "Give a single mask an axis with masks[None]")
         object_shape = tuple(masks.shape[1:])
-        grid = object_shape if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
-        check_grid(where, grid, object_shape)
+        grid = object_shape if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
+        check_grid(grid, object_shape)
         super().__init__(grid, norm=norm, centered=centered, chunk=chunk)
         self.object_shape = object_shape
         self._hold("masks", masks)

@@ -15,7 +15,7 @@ class FarField(Operator):
 
     def __init__(self, fourier_shape: Sequence[int], *, norm: str, centered: bool, chunk: int | None) -> None:
         super().__init__(chunk=chunk)
-        _checks.choice(type(self).__name__, "norm", norm, _fft.NORMS)
+        _checks.choice("norm", norm, _fft.NORMS)
         self.fourier_shape = tuple(fourier_shape)
         self.norm, self.centered = norm, bool(centered)
         self.object_ndim, self.data_ndim = len(self.fourier_shape), len(self.fourier_shape) + 1

@@ -32,7 +32,7 @@ def min_fourier_shape(object_shape: Sequence[int]) -> tuple[int, ...]:
         Hayes (1982), The reconstruction of a multidimensional sequence from the phase or magnitude of its Fourier
         transform, doi:10.1109/TASSP.1982.1163863.
     """
-    return tuple(2 * n - 1 for n in _checks.shape("min_fourier_shape", "object_shape", object_shape))
+    return tuple(2 * n - 1 for n in _checks.shape("object_shape", object_shape))
 
 
 def fast_fourier_shape(object_shape: Sequence[int], oversampling: float = 2.0) -> tuple[int, ...]:
@@ -53,8 +53,8 @@ def fast_fourier_shape(object_shape: Sequence[int], oversampling: float = 2.0) -
         >>> fast_fourier_shape((28, 28)), fast_fourier_shape((67,), oversampling=3)
         ((56, 56), (210,))
     """
-    sizes = _checks.shape("fast_fourier_shape", "object_shape", object_shape)
-    ratio = _checks.number("fast_fourier_shape", "oversampling", oversampling, above=0)
+    sizes = _checks.shape("object_shape", object_shape)
+    ratio = _checks.number("oversampling", oversampling, above=0)
     return tuple(_next_smooth(max(2 * n - 1, math.ceil(ratio * n))) for n in sizes)
 
 
@@ -82,9 +82,8 @@ class _Fourier(Operator):
         chunk: int | None = None,
     ) -> None:
         super().__init__(chunk=chunk)
-        where = type(self).__name__
-        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
-        _checks.choice(where, "norm", norm, _fft.NORMS)
+        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
+        _checks.choice("norm", norm, _fft.NORMS)
         self.norm, self.centered, self.onesided = norm, bool(centered), bool(onesided)
         self.object_ndim = self.data_ndim = len(self.fourier_shape)
 
@@ -99,11 +98,10 @@ class _Fourier(Operator):
 
     def _check(self, obj: Tensor) -> None:
         super()._check(obj)
-        where = type(self).__name__
-        _checks.fourier_shape(where, self.fourier_shape, obj.shape[-self.object_ndim :])
+        _checks.fourier_shape(self.fourier_shape, obj.shape[-self.object_ndim :])
         if self.onesided and obj.is_complex():
             fix = "A complex object has no half spectrum: use onesided=False"
-            _checks.fail(where, f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
+            _checks.fail(f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
 
     def _plane(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The spectrum, or a pointwise function `take` of it, as the caller asked for it."""
@@ -124,11 +122,10 @@ class _Fourier(Operator):
 
         Complex for a full field; real for a onesided one, since only real objects have one.
         """
-        where = f"{type(self).__name__}.adjoint"
         if object_shape is None:
-            _checks.fail(where, "object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
-        shape = _checks.shape(where, "object_shape", object_shape)
-        _checks.fourier_shape(where, self.fourier_shape, shape)
+            _checks.fail("object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
+        shape = _checks.shape("object_shape", object_shape)
+        _checks.fourier_shape(self.fourier_shape, shape)
         field = _fft.uncenter(self._as_field(field, self.data_shape), self._centered_axes())
         if not self.onesided:
             return _fft.adjoint(field, self.fourier_shape, shape, self.norm).contiguous()
@@ -142,7 +139,6 @@ class _Fourier(Operator):
         )
 
 
-@_checks.speaks_for("FourierIntensity")
 def fourier_intensity(
     obj: Tensor,
     fourier_shape: Sequence[int],
@@ -206,7 +202,6 @@ class FourierIntensity(_Fourier):
         return self._plane(obj, _fft.power)
 
 
-@_checks.speaks_for("FourierMagnitude")
 def fourier_magnitude(
     obj: Tensor,
     fourier_shape: Sequence[int],

@@ -14,7 +14,6 @@ from phaseret import _checks, _fft
 from phaseret.operators._base import Operator, check_grid
 
 
-@_checks.speaks_for("Fresnel")
 def fresnel(
     obj: Tensor,
     fourier_shape: Sequence[int],
@@ -87,7 +86,7 @@ def fresnel(
         paraxial=paraxial,
         chunk=chunk,
     )
-    _checks.tensor("fresnel", obj=obj)
+    _checks.tensor(obj=obj)
     return operator.to(obj.device)(obj)
 
 
@@ -117,37 +116,36 @@ class Fresnel(Operator):
         chunk: int | None = None,
     ) -> None:
         super().__init__(chunk=chunk)
-        where = type(self).__name__
-        self.fourier_shape = _checks.shape(where, "fourier_shape", fourier_shape)
+        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
         physical = {"distance": distance, "wavelength": wavelength, "pixel_size": pixel_size}
         d = len(self.fourier_shape)
         given = [name for name, value in physical.items() if value is not None]
         if len(given) != (3 if fresnel_number is None else 0):
             got = ", ".join((["fresnel_number"] if fresnel_number is not None else []) + given) or "none of them"
             rule = "fresnel_number, or distance with wavelength and pixel_size, must be given"
-            _checks.fail(where, f"{rule}, got {got}", "Give one description of the distance")
+            _checks.fail(f"{rule}, got {got}", "Give one description of the distance")
         if fresnel_number is not None:
             if not paraxial:
                 fix = "The angular spectrum needs distance, wavelength and pixel_size"
-                _checks.fail(where, "fresnel_number must be left out with paraxial=False, got both", fix)
-            numbers = _numbers(where, "fresnel_number", fresnel_number)
+                _checks.fail("fresnel_number must be left out with paraxial=False, got both", fix)
+            numbers = _numbers("fresnel_number", fresnel_number)
             if 0 in numbers:
-                _checks.fail(where, "fresnel_number must not be 0, got 0", "It is infinite at distance 0")
+                _checks.fail("fresnel_number must not be 0, got 0", "It is infinite at distance 0")
             waves, ratios = [1 / number for number in numbers], [1.0] * d
         else:
-            length = _checks.number(where, "wavelength", wavelength, above=0)
-            waves = [z / length for z in _numbers(where, "distance", distance)]
-            sizes = _numbers(where, "pixel_size", pixel_size, above=0)
+            length = _checks.number("wavelength", wavelength, above=0)
+            waves = [z / length for z in _numbers("distance", distance)]
+            sizes = _numbers("pixel_size", pixel_size, above=0)
             if len(sizes) not in (1, d):
                 fix = "Give one for each axis, or one for all"
-                _checks.fail(where, f"pixel_size must be one number or {d}, got {len(sizes)}", fix)
+                _checks.fail(f"pixel_size must be one number or {d}, got {len(sizes)}", fix)
             ratios = [length / size for size in sizes * (d if len(sizes) == 1 else 1)]
         kernel = torch.stack([_transfer(self.fourier_shape, z, ratios, paraxial) for z in waves])
         if not kernel.isfinite().all():
             name, got = "fresnel_number", f"{fresnel_number!r}"
             if fresnel_number is None:
                 name, got = "distance / wavelength", f"{distance!r} / {wavelength!r}"
-            _checks.fail(where, f"{name} must give finite phases, got {got}", "Check the units")
+            _checks.fail(f"{name} must give finite phases, got {got}", "Check the units")
         self.several = isinstance(distance if fresnel_number is None else fresnel_number, Sequence)
         self.register_buffer("kernel", kernel if self.several else kernel[0], persistent=False)
         self.object_ndim, self.data_ndim = d, d + self.several
@@ -158,7 +156,7 @@ class Fresnel(Operator):
 
     def _check(self, obj: Tensor) -> None:
         super()._check(obj)
-        check_grid(type(self).__name__, self.fourier_shape, obj.shape[-self.object_ndim :])
+        check_grid(self.fourier_shape, obj.shape[-self.object_ndim :])
 
     def linear(self, obj: Tensor) -> Tensor:
         """The wave at the detector: (*, n1..nd) -> (*, n1..nd) or (*, K, n1..nd), complex."""
@@ -170,12 +168,11 @@ class Fresnel(Operator):
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """Propagation back: the shape of `linear`'s result -> (*, n1..nd); `object_shape` may be left out."""
-        where = f"{type(self).__name__}.adjoint"
-        _checks.floating(where, field=field)
-        _checks.rank(where, self.data_ndim, field=field)
+        _checks.floating(field=field)
+        _checks.rank(self.data_ndim, field=field)
         shape = tuple(field.shape[-self.object_ndim :])
         self._check_adjoint_shape(object_shape, shape)
-        check_grid(where, self.fourier_shape, shape)
+        check_grid(self.fourier_shape, shape)
         field = self._as_field(field, (len(self.kernel), *shape) if self.several else shape)
         spectrum = _fft.spectrum(field, self.fourier_shape)
         spectrum = spectrum * self.kernel.conj().to(spectrum.dtype)
@@ -187,14 +184,14 @@ class Fresnel(Operator):
         return f"{self.fourier_shape}{options}, paraxial={self.paraxial}, chunk={self.chunk}"
 
 
-def _numbers(where: str, name: str, value: Any, *, above: float | None = None) -> list[float]:
+def _numbers(name: str, value: Any, *, above: float | None = None) -> list[float]:
     if hasattr(value, "tolist") and not isinstance(value, Real):
         rule = f"{name} must be a number or a sequence of numbers, got {type(value).__name__}"
-        _checks.fail(where, rule, f"Use {name}.tolist()", TypeError)
+        _checks.fail(rule, f"Use {name}.tolist()", TypeError)
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if not values:
-        _checks.fail(where, f"{name} must hold at least one number, got {value!r}", "Give a number or a list")
-    return [_checks.number(where, name, one, above=above) for one in values]
+        _checks.fail(f"{name} must hold at least one number, got {value!r}", "Give a number or a list")
+    return [_checks.number(name, one, above=above) for one in values]
 
 
 def _transfer(shape: Sequence[int], waves: float, ratios: Sequence[float], paraxial: bool) -> Tensor:

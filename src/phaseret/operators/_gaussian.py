@@ -53,16 +53,14 @@ def gaussian_matrix(
         phase, doi:10.1016/j.acha.2005.07.001; Conca, Edidin, Hering, Vinzant (2015), An algebraic characterization of
         injectivity in phase retrieval, doi:10.1016/j.acha.2014.06.005.
     """
-    where = "gaussian_matrix"
-    shape = (_checks.integer(where, "count", count), *_checks.shape(where, "object_shape", object_shape))
-    _checks.choice(where, "dtype", dtype, DTYPES)
-    _checks.generator(where, generator)
+    shape = (_checks.integer("count", count), *_checks.shape("object_shape", object_shape))
+    _checks.choice("dtype", dtype, DTYPES)
+    _checks.generator(generator)
     source = generator.device if generator is not None else torch.device("cpu")
     double = torch.complex128 if dtype.is_complex else torch.float64
     return torch.randn(shape, dtype=double, device=source, generator=generator).to(device or source, dtype)
 
 
-@_checks.speaks_for("Gaussian")
 def gaussian(obj: Tensor, matrix: Tensor, *, chunk: int | None = None) -> Tensor:
     r"""Gaussian phase retrieval: squared moduli of the object's products with the rows of a matrix.
 
@@ -114,11 +112,10 @@ class Gaussian(Operator):
 
     def __init__(self, matrix: Tensor, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
-        where = type(self).__name__
-        _checks.floating(where, matrix=matrix)
+        _checks.floating(matrix=matrix)
         if not 2 <= matrix.ndim <= 4:
             rule = "matrix must have the shape (M, n1..nd) with d = 1, 2 or 3"
-            _checks.fail(where, f"{rule}, got {tuple(matrix.shape)}", "Give a single row an axis with matrix[None]")
+            _checks.fail(f"{rule}, got {tuple(matrix.shape)}", "Give a single row an axis with matrix[None]")
         self._hold("matrix", matrix)
         self.object_shape = tuple(matrix.shape[1:])
         self.object_ndim = len(self.object_shape)

@@ -12,7 +12,6 @@ from phaseret import _checks, _fft
 from phaseret.operators._far_field import FarField
 
 
-@_checks.speaks_for("Ptychography")
 def ptychography(
     obj: Tensor,
     probe: Tensor,
@@ -89,27 +88,26 @@ class Ptychography(FarField):
         centered: bool = False,
         chunk: int | None = None,
     ) -> None:
-        where = type(self).__name__
-        _checks.floating(where, probe=probe)
-        _checks.rank(where, 1, probe=probe)
-        super().__init__(_checks.shape(where, "probe.shape", probe.shape), norm=norm, centered=centered, chunk=chunk)
-        _checks.tensor(where, positions=positions)
-        _checks.same_device(where, probe=probe, positions=positions)
+        _checks.floating(probe=probe)
+        _checks.rank(1, probe=probe)
+        super().__init__(_checks.shape("probe.shape", probe.shape), norm=norm, centered=centered, chunk=chunk)
+        _checks.tensor(positions=positions)
+        _checks.same_device(probe=probe, positions=positions)
         if positions.is_complex() or positions.dtype == torch.bool:
             fix = "Use whole or fractional pixels"
             rule = f"positions must be of an integer or real floating dtype, got {positions.dtype}"
-            _checks.fail(where, rule, fix, TypeError)
+            _checks.fail(rule, fix, TypeError)
         if positions.ndim != 2 or positions.shape[1] != probe.ndim:
             rule = f"positions must have the shape (J, {probe.ndim}) for a probe of shape {tuple(probe.shape)}"
-            _checks.fail(where, f"{rule}, got {tuple(positions.shape)}", "One row for each position")
+            _checks.fail(f"{rule}, got {tuple(positions.shape)}", "One row for each position")
         self._hold("probe", probe)
         self._hold("positions", positions)
         host = positions.detach().cpu().double()
         lowest, highest = host.amin(0).tolist(), host.amax(0).tolist()
         if not host.isfinite().all():
-            _checks.fail(where, f"positions must be finite, got values from {lowest} to {highest}", "Drop them")
+            _checks.fail(f"positions must be finite, got values from {lowest} to {highest}", "Drop them")
         if min(map(round, lowest)) < 0:
-            _checks.fail(where, f"positions must be at least 0, got {lowest}", "Subtract positions.amin(0)")
+            _checks.fail(f"positions must be at least 0, got {lowest}", "Subtract positions.amin(0)")
         self.least_shape = tuple(round(high) + p for high, p in zip(highest, probe.shape, strict=True))
 
     @property
@@ -119,12 +117,12 @@ class Ptychography(FarField):
 
     def _check(self, obj: Tensor) -> None:
         super()._check(obj)
-        self._check_room(type(self).__name__, "obj", obj.shape[-self.object_ndim :])
+        self._check_room("obj", obj.shape[-self.object_ndim :])
 
-    def _check_room(self, where: str, name: str, shape: Sequence[int]) -> None:
+    def _check_room(self, name: str, shape: Sequence[int]) -> None:
         if len(shape) != self.object_ndim or any(n < least for n, least in zip(shape, self.least_shape, strict=True)):
             rule = f"{name} must have at least the shape {self.least_shape}, to hold all windows of the probe"
-            _checks.fail(where, f"{rule}, got {tuple(shape)}", "Pad the object, or subtract from positions")
+            _checks.fail(f"{rule}, got {tuple(shape)}", "Pad the object, or subtract from positions")
 
     def _windows(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The probe in each window, and the flat index into the object of each pixel of each window (J p1...pd)."""
@@ -148,11 +146,10 @@ class Ptychography(FarField):
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """The adjoint of `linear`: (*, J, p1..pd) -> (*, n1..nd), complex."""
-        where = f"{type(self).__name__}.adjoint"
         if object_shape is None:
-            _checks.fail(where, "object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
-        shape = _checks.shape(where, "object_shape", object_shape)
-        self._check_room(where, "object_shape", shape)
+            _checks.fail("object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
+        shape = _checks.shape("object_shape", object_shape)
+        self._check_room("object_shape", shape)
         waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), self.fourier_shape)
         probes, index = self._windows(shape)
         patches = (probes.conj() * waves).flatten(-self.data_ndim)

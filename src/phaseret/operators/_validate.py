@@ -36,12 +36,11 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
         >>> intensity[2, 0, 5] = float("nan")
         >>> validate(intensity, mask=intensity.isfinite())
     """
-    where = "validate"
-    _checks.real(where, intensity=intensity)
-    _checks.rank(where, _checks.integer(where, "ndim", ndim), intensity=intensity)
+    _checks.real(intensity=intensity)
+    _checks.rank(_checks.integer("ndim", ndim), intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
-    mask = _checks.mask(where, mask, intensity)
+    mask = _checks.mask(mask, intensity)
     axes = tuple(range(-ndim, 0))
     _refuse_items(
         ~mask.any(axes),
@@ -65,7 +64,7 @@ def _refuse_values(intensity: Tensor, wrong: Tensor, rule: str, fix: str) -> Non
         first = tuple(places[0].tolist())
         number = f"{len(places)} other value{'s' * (len(places) > 1)}"
         got = f"got {number}, the first, {intensity[first].item():g}, at {first}"
-        _checks.fail("validate", f"intensity must be {rule} where measured, {got}", fix)
+        _checks.fail(f"intensity must be {rule} where measured, {got}", fix)
 
 
 def _refuse_items(wrong: Tensor, rule: str, fix: str) -> None:
@@ -73,4 +72,4 @@ def _refuse_items(wrong: Tensor, rule: str, fix: str) -> None:
     if len(places):
         first = tuple(places[0].tolist())
         got = f"none in {len(places)} of {wrong.numel()} items, the first at {first}" if first else "none"
-        _checks.fail("validate", f"{rule}, got {got}", fix)
+        _checks.fail(f"{rule}, got {got}", fix)

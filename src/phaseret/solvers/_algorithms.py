@@ -28,17 +28,16 @@ class Relaxed(Algorithm):
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
         super().__init__(n_iter)
         if isinstance(beta, Tensor):
-            _checks.real(type(self).__name__, beta=beta)
+            _checks.real(beta=beta)
             self.beta = beta
         else:
-            self.beta = _checks.number(type(self).__name__, "beta", beta, above=0, at_most=self.most_beta)
+            self.beta = _checks.number("beta", beta, above=0, at_most=self.most_beta)
 
     def extra_repr(self) -> str:
         beta = self.beta.detach().tolist() if isinstance(self.beta, Tensor) else self.beta
         return f"n_iter={self.n_iter}, beta={beta}"
 
 
-@_checks.speaks_for("ErrorReduction")
 def error_reduction(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
     r"""Alternating projections.
 
@@ -80,7 +79,6 @@ class ErrorReduction(Algorithm):
         return known.project(p)
 
 
-@_checks.speaks_for("HIO")
 def hio(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -123,7 +121,6 @@ class HIO(Relaxed):
         return known.choose(p, p, x - self.beta * p)
 
 
-@_checks.speaks_for("RAAR")
 def raar(
     intensity: Tensor,
     *,
@@ -175,10 +172,8 @@ class RAAR(Relaxed):
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor | tuple[float, float] = 0.9) -> None:
         if isinstance(beta, tuple | list):
             if len(beta) != 2:
-                _checks.fail(
-                    "RAAR", f"beta must be a number or a pair (b0, b1), got {beta!r}", "Use (0.75, 0.99), for example"
-                )
-            first = _checks.number("RAAR", "beta[0]", beta[0], above=0, at_most=1)
+                _checks.fail(f"beta must be a number or a pair (b0, b1), got {beta!r}", "Use (0.75, 0.99), for example")
+            first = _checks.number("beta[0]", beta[0], above=0, at_most=1)
             super().__init__(n_iter, beta=beta[1])
             self.first_beta: float | None = first
             self.varies = True
@@ -201,7 +196,6 @@ class RAAR(Relaxed):
         return text if self.first_beta is None else f"n_iter={self.n_iter}, beta=({self.first_beta}, {self.beta})"
 
 
-@_checks.speaks_for("DifferenceMap")
 def difference_map(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -259,7 +253,6 @@ class DifferenceMap(Relaxed):
         return x + self.beta * (known.project(f_m) - magnitude(f_s)), f_m
 
 
-@_checks.speaks_for("RRR")
 def rrr(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.5, **options: Unpack[Options]
 ) -> Reconstruction:

@@ -22,29 +22,28 @@ class _Problem:
 
     def __init__(
         self,
-        where: str,
         intensity: Tensor,
         operator: Operator,
         object_shape: Sequence[int] | None,
         mask: Tensor | None,
         real: bool,
     ) -> None:
-        _checks.real(where, intensity=intensity)
+        _checks.real(intensity=intensity)
         if not isinstance(operator, Operator):
             got = type(operator).__name__
-            _checks.fail(where, f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
-        _checks.rank(where, operator.data_ndim, intensity=intensity)
+            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        _checks.rank(operator.data_ndim, intensity=intensity)
         intensity = _fft.promote(intensity)
         self.operator, self.object_shape, self.real = operator, object_shape, real
         self.data_axes = tuple(range(-operator.data_ndim, 0))
         self.object_axes = tuple(range(-operator.object_ndim, 0))
         self.weight: Tensor | None = None
         if mask is not None:
-            _checks.boolean(where, mask=mask)
+            _checks.boolean(mask=mask)
             if mask.shape not in (intensity.shape, intensity.shape[-operator.data_ndim :]):
                 rule = f"mask must have the shape of the intensity {tuple(intensity.shape)}"
                 fix = f"Give one for all patterns, {tuple(intensity.shape[-operator.data_ndim :])}, or one each"
-                _checks.fail(where, f"{rule}, got {tuple(mask.shape)}", fix)
+                _checks.fail(f"{rule}, got {tuple(mask.shape)}", fix)
             self.weight = mask.to(intensity.dtype)
             intensity = torch.where(mask, intensity, 0.0)
         self.intensity = intensity
@@ -137,14 +136,13 @@ def spectral_initialization(
         1; the truncation: Chen, Candes (2017), Solving random quadratic systems of equations is nearly as easy as
         solving linear systems, doi:10.1002/cpa.21638.
     """
-    where = "spectral_initialization"
-    problem = _Problem(where, intensity, operator, object_shape, mask, real)
-    n_iter = _checks.integer(where, "n_iter", n_iter)
+    problem = _Problem(intensity, operator, object_shape, mask, real)
+    n_iter = _checks.integer("n_iter", n_iter)
     weight = problem.intensity
     if truncation is not None:
-        truncation = _checks.number(where, "truncation", truncation, above=0)
+        truncation = _checks.number("truncation", truncation, above=0)
         weight = weight * (weight <= truncation**2 * problem.over_data(problem.mean))
-    generator = torch.Generator().manual_seed(_checks.integer(where, "seed", seed, at_least=0))
+    generator = torch.Generator().manual_seed(_checks.integer("seed", seed, at_least=0))
     noise = torch.randn(intensity.shape[-operator.data_ndim :], generator=generator, dtype=torch.complex64)
     noise = noise.to(intensity.device, weight.dtype.to_complex()).expand(intensity.shape)
     z = problem.adjoint(noise)
@@ -156,7 +154,6 @@ def spectral_initialization(
     return z * problem.over_object((problem.intensity.sum(problem.data_axes) / power).sqrt())
 
 
-@_checks.speaks_for("WirtingerFlow")
 def wirtinger_flow(
     intensity: Tensor,
     operator: Operator,
@@ -211,11 +208,10 @@ class _Flow(nn.Module):
 
     def __init__(self, operator: Operator, *, n_iter: int, mu: float, check_every: int) -> None:
         super().__init__()
-        where = type(self).__name__
         self.operator = operator
-        self.n_iter = _checks.integer(where, "n_iter", n_iter)
-        self.mu = _checks.number(where, "mu", mu, above=0)
-        self.check_every = _checks.integer(where, "check_every", check_every)
+        self.n_iter = _checks.integer("n_iter", n_iter)
+        self.mu = _checks.number("mu", mu, above=0)
+        self.check_every = _checks.integer("check_every", check_every)
 
     def gradient(self, problem: _Problem, field: Tensor, k: int) -> Tensor:
         """The step of iteration k at the detector, before the adjoint."""
@@ -233,7 +229,7 @@ class _Flow(nn.Module):
     ) -> Reconstruction:
         """Reconstruct from intensities."""
         began = time.perf_counter()
-        problem = _Problem(type(self).__name__, intensity, self.operator, object_shape, mask, real)
+        problem = _Problem(intensity, self.operator, object_shape, mask, real)
         z = init
         if z is None:
             z = spectral_initialization(
@@ -273,7 +269,6 @@ class WirtingerFlow(_Flow):
         return (step / problem.over_data(problem.mean)) * (_fft.power(field) - problem.intensity) * field
 
 
-@_checks.speaks_for("TruncatedAmplitudeFlow")
 def truncated_amplitude_flow(
     intensity: Tensor,
     operator: Operator,
@@ -340,7 +335,7 @@ class TruncatedAmplitudeFlow(_Flow):
         self, operator: Operator, *, n_iter: int = 1000, mu: float = 0.6, gamma: float = 0.7, check_every: int = 10
     ) -> None:
         super().__init__(operator, n_iter=n_iter, mu=mu, check_every=check_every)
-        self.gamma = gamma if gamma == math.inf else _checks.number("TruncatedAmplitudeFlow", "gamma", gamma, above=0)
+        self.gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
 
     def gradient(self, problem: _Problem, field: Tensor, k: int) -> Tensor:
         power, measured = _fft.power(field), problem.intensity.sqrt()
@@ -352,7 +347,6 @@ class TruncatedAmplitudeFlow(_Flow):
         return f"{super().extra_repr()}, gamma={self.gamma}"
 
 
-@_checks.speaks_for("MaximumLikelihood")
 def maximum_likelihood(
     estimate: Tensor,
     intensity: Tensor,
@@ -435,32 +429,30 @@ class MaximumLikelihood(nn.Module):
         check_every: int = 10,
     ) -> None:
         super().__init__()
-        where = "MaximumLikelihood"
         self.operator, self.nonnegative = operator, nonnegative
-        self.n_iter = _checks.integer(where, "n_iter", n_iter)
-        self.background = _checks.number(where, "background", background, above=0)
-        self.check_every = _checks.integer(where, "check_every", check_every)
+        self.n_iter = _checks.integer("n_iter", n_iter)
+        self.background = _checks.number("background", background, above=0)
+        self.check_every = _checks.integer("check_every", check_every)
 
     def forward(
         self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None, support: Tensor | None = None
     ) -> Reconstruction:
         """Refine an estimate."""
         began = time.perf_counter()
-        where = "MaximumLikelihood"
-        _checks.floating(where, estimate=estimate)
-        _checks.rank(where, self.operator.object_ndim, estimate=estimate)
+        _checks.floating(estimate=estimate)
+        _checks.rank(self.operator.object_ndim, estimate=estimate)
         shape = estimate.shape[-self.operator.object_ndim :]
         real = not estimate.is_complex()
         if self.nonnegative and not real:
-            _checks.fail(where, "estimate must be real with nonnegative=True, got a complex one", "Pass estimate.real")
-        problem = _Problem(where, intensity, self.operator, shape, mask, real)
+            _checks.fail("estimate must be real with nonnegative=True, got a complex one", "Pass estimate.real")
+        problem = _Problem(intensity, self.operator, shape, mask, real)
         allowed: Tensor | float = 1.0
         if support is not None:
-            _checks.boolean(where, support=support)
+            _checks.boolean(support=support)
             if support.shape not in (estimate.shape, shape):
                 rule = f"support must have the shape of the estimate {tuple(estimate.shape)}"
                 fix = f"Give one for all items, {tuple(shape)}, or one each"
-                _checks.fail(where, f"{rule}, got {tuple(support.shape)}", fix)
+                _checks.fail(f"{rule}, got {tuple(support.shape)}", fix)
             allowed = support.to(problem.intensity.dtype)
         x = _fft.promote(estimate) * allowed
         y, b, tiny = problem.intensity, self.background, torch.finfo(problem.intensity.dtype).tiny

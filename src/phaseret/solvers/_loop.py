@@ -96,7 +96,7 @@ class Algorithm(Step):
 
     def __init__(self, n_iter: int = 1000) -> None:
         super().__init__()
-        self.n_iter = _checks.integer(type(self).__name__, "n_iter", n_iter)
+        self.n_iter = _checks.integer("n_iter", n_iter)
 
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         """The point y whose magnitude is replaced in iteration n, from the iterate x."""
@@ -121,7 +121,7 @@ class Algorithm(Step):
 
     def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
         """Reconstruct objects from intensities; the options are those of :func:`reconstruct`."""
-        return solve(type(self).__name__, [self], intensity, **options)
+        return solve([self], intensity, **options)
 
     def advance(self, run: Run) -> None:
         """Advance a run by all iterations."""
@@ -197,16 +197,15 @@ class Run:
             for name, value in saved.items()
         }
 
-    def load_state_dict(self, where: str, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         if set(state) != set(_SAVED):
             fix = "Pass what checkpoint was called with"
-            _checks.fail(where, f"resume must hold {', '.join(_SAVED)}, got {', '.join(map(str, state))}", fix)
+            _checks.fail(f"resume must hold {', '.join(_SAVED)}, got {', '.join(map(str, state))}", fix)
         if state["iterate"].shape != self.iterate.shape or state["estimate"].shape != self.estimate.shape:
             got = f"{tuple(state['iterate'].shape)} and {tuple(state['estimate'].shape)}"
             expected = f"{tuple(self.iterate.shape)} and {tuple(self.estimate.shape)}"
             _checks.fail(
-                where,
                 f"resume must hold iterates and estimates of shapes {expected}, got {got}",
                 "Pass the same intensity, support and starts as then",
             )
@@ -339,7 +338,6 @@ class _Worker:
 
 
 def solve(
-    where: str,
     steps: Sequence[Step],
     intensity: Tensor,
     *,
@@ -358,23 +356,23 @@ def solve(
 ) -> Reconstruction:
     """Run the steps of a recipe on a problem."""
     began = time.perf_counter()
-    problem = prepare(where, intensity, **options)
-    check_determined(where, problem)
-    starts = _checks.integer(where, "starts", starts)
-    check_every = _checks.integer(where, "check_every", check_every)
-    checkpoint_every = _checks.integer(where, "checkpoint_every", checkpoint_every)
+    problem = prepare(intensity, **options)
+    check_determined(problem)
+    starts = _checks.integer("starts", starts)
+    check_every = _checks.integer("check_every", check_every)
+    checkpoint_every = _checks.integer("checkpoint_every", checkpoint_every)
     if chunk is not None:
-        _checks.integer(where, "chunk", chunk)
-    seeds = _seeds(where, starts, seed, generator)
+        _checks.integer("chunk", chunk)
+    seeds = _seeds(starts, seed, generator)
     if problem.device.type == "cpu":
         torch.empty(_HEAP_BYTES, dtype=torch.uint8)
-    run = Run(problem, _starts(where, problem, seeds, init), check_every, chunk)
+    run = Run(problem, _starts(problem, seeds, init), check_every, chunk)
     run.given = init is not None
     leaves = [leaf for step in steps for leaf in step.leaves()]
     for leaf in leaves:
         leaf.check(run)
     if resume is not None:
-        run.load_state_dict(where, resume)
+        run.load_state_dict(resume)
     if checkpoint is not None:
         run.after_check.append(_checkpoints(checkpoint, checkpoint_every))
     if callback is not None:
@@ -415,16 +413,16 @@ def _checkpoints(save: Callable[[dict[str, Any]], None], every: int) -> Callable
     return action
 
 
-def _seeds(where: str, starts: int, seed: int, generator: torch.Generator | None) -> list[int]:
+def _seeds(starts: int, seed: int, generator: torch.Generator | None) -> list[int]:
     """One seed per start."""
     if generator is not None:
         drawn = torch.randint(2**62, (starts,), generator=generator, device=generator.device)
         return [int(s) for s in drawn]
-    seed = _checks.integer(where, "seed", seed, at_least=0)
+    seed = _checks.integer("seed", seed, at_least=0)
     return [seed + s for s in range(starts)]
 
 
-def _starts(where: str, problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:
+def _starts(problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:
     """The iterates (patterns, starts, *grid) that a run starts from.
 
     Start s is white noise from its seed, the same for every pattern, with the measured magnitude; `init` replaces the
@@ -441,29 +439,28 @@ def _starts(where: str, problem: Problem, seeds: list[int], init: Tensor | None)
     x = torch.stack(noise).to(problem.device, dtype)
     if init is None:
         return problem.magnitude.project_fast(x.expand(problem.patterns, *x.shape))
-    given = _init(where, problem, init, len(seeds))
+    given = _init(problem, init, len(seeds))
     if given.shape[1] == len(seeds):
         return given.to(dtype).clone()
     random = problem.magnitude.project_fast(x[1:].expand(problem.patterns, *x[1:].shape))
     return torch.cat([given.to(dtype), random], dim=1)
 
 
-def _init(where: str, problem: Problem, init: Tensor, starts: int) -> Tensor:
+def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
     """The given starts as (patterns, 1 or starts, *grid)."""
-    _checks.floating(where, init=init)
-    _checks.rank(where, problem.ndim, init=init)
+    _checks.floating(init=init)
+    _checks.rank(problem.ndim, init=init)
     sizes, batch = tuple(init.shape[-problem.ndim :]), tuple(init.shape[: -problem.ndim])
     fits = sizes in (problem.object_shape, problem.shape)
     if not fits or batch not in ((), problem.batch, (*problem.batch, starts)):
         item, each = problem.object_shape, (*problem.batch, *problem.object_shape)
         shapes = " or ".join(map(str, dict.fromkeys((item, each, (*problem.batch, starts, *item)))))
         _checks.fail(
-            where,
             f"init must have the shape {shapes}, got {tuple(init.shape)}",
             f"Pad or crop it, also to the data's {problem.shape}",
         )
     if init.device != problem.device:
-        _checks.fail(where, f"init must lie on {problem.device}, got {init.device}", "Move it with .to(device)")
+        _checks.fail(f"init must lie on {problem.device}, got {init.device}", "Move it with .to(device)")
     if problem.real and init.is_complex():
         init = init.real
     count = starts if batch == (*problem.batch, starts) and batch != problem.batch else 1
@@ -475,7 +472,7 @@ def _init(where: str, problem: Problem, init: Tensor, starts: int) -> Tensor:
 
 def _progress_bar(run: Run, total: int) -> Any:
     """A tqdm bar that shows the least residual at each check."""
-    tqdm = _checks.extra("reconstruct", "tqdm.auto", "tqdm", "demo").tqdm
+    tqdm = _checks.extra("tqdm.auto", "tqdm", "demo").tqdm
     bar = tqdm(total=total, unit="it")
 
     def show(run: Run) -> None:

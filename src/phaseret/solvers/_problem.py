@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +94,6 @@ class Problem:
 
 
 def prepare(
-    where: str,
     intensity: Tensor,
     *,
     support: Tensor | None = None,
@@ -109,42 +107,39 @@ def prepare(
     centered: bool = False,
 ) -> Problem:
     """Check what is asked and lay it out; looks at values, once."""
-    _checks.real(where, intensity=intensity)
-    ndim = _checks.integer(where, "ndim", ndim)
+    _checks.real(intensity=intensity)
+    ndim = _checks.integer("ndim", ndim)
     if ndim > 3:
-        _checks.fail(where, f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
-    _checks.rank(where, ndim, intensity=intensity)
-    _checks.choice(where, "norm", norm, _fft.NORMS)
-    ObjectConstraint.check(
-        where, support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range
-    )
-    _checks.boolean(where, **{k: v for k, v in {"mask": mask, "support": support}.items() if v is not None})
-    _checks.same_device(where, intensity=intensity, mask=mask, support=support)
+        _checks.fail(f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
+    _checks.rank(ndim, intensity=intensity)
+    _checks.choice("norm", norm, _fft.NORMS)
+    ObjectConstraint.check(support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range)
+    _checks.boolean(**{k: v for k, v in {"mask": mask, "support": support}.items() if v is not None})
+    _checks.same_device(intensity=intensity, mask=mask, support=support)
     intensity = _fft.promote(intensity)
     shape = tuple(intensity.shape[-ndim:])
     batch = tuple(intensity.shape[:-ndim])
     if mask is not None:
-        _checks.boolean(where, mask=mask)
+        _checks.boolean(mask=mask)
         if mask.shape not in (intensity.shape, shape):
             _checks.fail(
-                where,
                 f"mask must have the shape of the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}",
                 f"Give one for all patterns, {shape}, or one each",
             )
         mask = mask.reshape(-1, 1, *shape)
     values = intensity.reshape(-1, 1, *shape)
-    values = _check_values(where, values, mask)
+    values = _check_values(values, mask)
     if centered:
         axes = range(-ndim, 0)
         values = _fft.uncenter(values, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if support_size is not None and support_size > math.prod(shape):
         rule = f"support_size must be at most the {math.prod(shape)} pixels of a pattern"
-        _checks.fail(where, f"{rule}, got {support_size}", "Use the number of pixels of the object")
+        _checks.fail(f"{rule}, got {support_size}", "Use the number of pixels of the object")
     if support is None and support_size is None and constraint != "nonnegative":
         fix = "Give support= or support_size=, or constraint='nonnegative'"
-        _checks.fail(where, f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
-    object_shape, box, support = _place_support(where, support, batch, shape)
+        _checks.fail(f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
+    object_shape, box, support = _place_support(support, batch, shape)
     real = constraint != "complex"
     magnitude = values.sqrt()
     if values.requires_grad:
@@ -173,24 +168,21 @@ def prepare(
     )
 
 
-def _check_values(where: str, values: Tensor, mask: Tensor | None) -> Tensor:
+def _check_values(values: Tensor, mask: Tensor | None) -> Tensor:
     """The measured intensities with 0 at unmeasured pixels; an error where they cannot be intensities."""
     if mask is not None:
         if not bool(mask.flatten(1).any(-1).all()):
-            _checks.fail(
-                where, "mask must leave at least one measured pixel of each pattern, got none", "True = measured"
-            )
+            _checks.fail("mask must leave at least one measured pixel of each pattern, got none", "True = measured")
         values = torch.where(mask, values, 0.0)
     if not bool(values.isfinite().all()):
         count = int((~values.isfinite()).sum())
-        _checks.fail(where, f"intensity must be finite, got {count} NaN or infinite values", "Mask those pixels")
+        _checks.fail(f"intensity must be finite, got {count} NaN or infinite values", "Mask those pixels")
     least = float(values.detach().amin())
     if least < 0:
         fix = "Mask those pixels, or use intensity.clamp(min=0)"
-        _checks.fail(where, f"intensity must be non-negative, got {least:.4g}", fix)
+        _checks.fail(f"intensity must be non-negative, got {least:.4g}", fix)
     if not bool((values.detach().flatten(1).amax(-1) > 0).all()):
         _checks.fail(
-            where,
             "intensity must have a positive measured pixel in each pattern, got only zeros",
             "Leave out such patterns, or look at the mask",
         )
@@ -198,28 +190,26 @@ def _check_values(where: str, values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _place_support(
-    where: str, support: Tensor | None, batch: tuple[int, ...], shape: tuple[int, ...]
+    support: Tensor | None, batch: tuple[int, ...], shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None]:
     """Object shape, box on the grid, and the support on the box (None if it fills the box)."""
     ndim = len(shape)
     if support is None:
         return shape, tuple(slice(0, m) for m in shape), None
-    _checks.boolean(where, support=support)
-    _checks.rank(where, ndim, support=support)
+    _checks.boolean(support=support)
+    _checks.rank(ndim, support=support)
     object_shape = tuple(support.shape[-ndim:])
     largest = tuple((m + 1) // 2 for m in shape)
     if object_shape != shape and any(n > most for n, most in zip(object_shape, largest, strict=True)):
         rule = f"support must be at most {largest} for data of {shape} (2n-1 for n pixels), or of the data's shape"
-        _checks.fail(where, f"{rule}, got {object_shape}", "Use a smaller one: the data determine no larger object")
+        _checks.fail(f"{rule}, got {object_shape}", "Use a smaller one: the data determine no larger object")
     own = tuple(support.shape[:-ndim])
     if own not in ((), batch):
         fix = f"Give one for all patterns, {object_shape}, or one each"
-        _checks.fail(where, f"support must have the batch shape {batch} of the intensity, got {own}", fix)
+        _checks.fail(f"support must have the batch shape {batch} of the intensity, got {own}", fix)
     support = support.reshape(-1, 1, *object_shape)
     if not bool(support.flatten(1).any(-1).all()):
-        _checks.fail(
-            where, "support must hold at least one pixel, got an empty one", "True = the object may be non-zero"
-        )
+        _checks.fail("support must hold at least one pixel, got an empty one", "True = the object may be non-zero")
     anywhere = support.flatten(0, 1).any(0)
     box = []
     for axis in range(ndim):
@@ -230,15 +220,15 @@ def _place_support(
     return object_shape, tuple(box), None if bool(inner.all()) else inner
 
 
-def check_determined(where: str, problem: Problem) -> None:
+def check_determined(problem: Problem) -> None:
     """Warn where the support is so large that the data cannot determine the object (Hayes 1982)."""
     if problem.known.constraint == "nonnegative":
         return
     pixels = math.prod(problem.box_shape) if problem.support is None else int(problem.support.flatten(1).sum(-1).max())
     pixels = min(pixels, problem.known.support_size or pixels)
     if 2 * pixels > math.prod(problem.shape):
-        warnings.warn(
-            f"{where}: the support holds {pixels} of {math.prod(problem.shape)} pixels; above one half the data do "
-            "not determine the object. Use a tighter support or constraint='nonnegative'.",
-            stacklevel=4,
+        _checks.warn(
+            f"the support holds {pixels} of {math.prod(problem.shape)} pixels; above one half the data do "
+            "not determine the object",
+            "Use a tighter support or constraint='nonnegative'",
         )

@@ -63,15 +63,13 @@ class Recipe(Step):
 
     def __init__(self, *steps: Step | str, times: int = 1) -> None:
         super().__init__()
-        self.times = _checks.integer("Recipe", "times", times)
+        self.times = _checks.integer("times", times)
         if not steps:
-            _checks.fail(
-                "Recipe", "steps must hold at least one step, got none", "Use an algorithm such as HIO(50), or 'hio:50'"
-            )
+            _checks.fail("steps must hold at least one step, got none", "Use an algorithm such as HIO(50), or 'hio:50'")
         for step in steps:
             if not isinstance(step, Step | str):
                 fix = 'Use an algorithm such as HIO(50), or "hio:50"'
-                _checks.fail("Recipe", f"steps must be steps or texts, got {type(step).__name__}", fix, TypeError)
+                _checks.fail(f"steps must be steps or texts, got {type(step).__name__}", fix, TypeError)
         self.steps = nn.ModuleList([_Parser(step).recipe() if isinstance(step, str) else step for step in steps])
         self.n_iter = sum(leaf.n_iter for leaf in self.leaves())
 
@@ -82,7 +80,7 @@ class Recipe(Step):
 
     def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
         """Reconstruct objects from intensities; the options are those of :func:`reconstruct`."""
-        return solve("Recipe", [self], intensity, **options)
+        return solve([self], intensity, **options)
 
     def __repr__(self) -> str:
         times = f", times={self.times}" if self.times > 1 else ""
@@ -108,7 +106,7 @@ class _Parser:
     def fail(self, position: int, expected: str) -> NoReturn:
         found = repr(self.text[position:]) if self.text[position:].strip() else "its end"
         known = ", ".join([*ALGORITHMS, *STEPS, "detwin"])
-        _checks.fail("Recipe", f"schedule {self.text!r} must have {expected} at {found}", f"The words are {known}")
+        _checks.fail(f"schedule {self.text!r} must have {expected} at {found}", f"The words are {known}")
 
     def take(self, *wanted: str) -> str | None:
         """The next token if it is one of those wanted."""
@@ -251,7 +249,6 @@ def reconstruct(
         schedule = "sparse:1400,er:30" if support_size is None and not differentiable else "raar:400,er:100"
     recipe = Recipe(schedule)
     return solve(
-        "reconstruct",
         [recipe],
         intensity,
         support=support,

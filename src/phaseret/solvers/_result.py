@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from phaseret import _fft
+from phaseret import _checks, _fft
 from phaseret.solvers._problem import Problem
 from phaseret.symmetry import align
 
@@ -158,17 +157,15 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
     few = (2 * agree.sum(-1) < agree.shape[-1]) & ~different
     if count := int(different.sum()):
         least = float(result.agreement[rivals].min())
-        warnings.warn(
+        _checks.warn(
             f"{count} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "
-            f"best one show another object (correlation down to {least:.2f}). A low residual is no proof here: use a "
-            "tighter support, more starts or more iterations, and compare the starts in `objs`.",
-            stacklevel=5,
+            f"best one show another object (correlation down to {least:.2f}). A low residual is no proof here",
+            "Use a tighter support, more starts or more iterations, and compare the starts in `objs`",
         )
     if count := int(few.sum()):
         found = int(agree[few].sum(-1).min())
-        warnings.warn(
+        _checks.warn(
             f"{count} of {few.numel()} reconstructions were found by few of their starts, {found} of "
-            f"{agree.shape[-1]} at least; the others fit the data worse and show another object. Look at `agreement`, "
-            "and use more starts or more iterations to be sure.",
-            stacklevel=5,
+            f"{agree.shape[-1]} at least; the others fit the data worse and show another object",
+            "Look at `agreement`, and use more starts or more iterations to be sure",
         )

@@ -71,16 +71,15 @@ class SparseRRR(Step):
         self, n_iter: int = 1400, *, beta: float = 0.7, smallest: float = 1 / 16, coarse: int | None = None
     ) -> None:
         super().__init__()
-        where = "SparseRRR"
-        self.n_iter = _checks.integer(where, "n_iter", n_iter)
-        self.beta = _checks.number(where, "beta", beta, above=0, at_most=2.0)
-        self.smallest = _checks.number(where, "smallest", smallest, above=0, at_most=1)
-        self.coarse = None if coarse is None else _checks.integer(where, "coarse", coarse)
+        self.n_iter = _checks.integer("n_iter", n_iter)
+        self.beta = _checks.number("beta", beta, above=0, at_most=2.0)
+        self.smallest = _checks.number("smallest", smallest, above=0, at_most=1)
+        self.coarse = None if coarse is None else _checks.integer("coarse", coarse)
 
     def check(self, run: Run) -> None:
         if run.problem.requires_grad or run.iterate.requires_grad:
             fix = 'Detach them, or use an algorithm such as schedule="rrr:400"'
-            _checks.fail("SparseRRR", "intensity and init must not require a gradient, got one that does", fix)
+            _checks.fail("intensity and init must not require a gradient, got one that does", fix)
 
     @torch.no_grad()
     def advance(self, run: Run) -> None:

@@ -47,15 +47,14 @@ def autocorrelation_support(
         Fienup, Crimmins, Holsztynski (1982), Reconstruction of the support of an object from the support of its
         autocorrelation, doi:10.1364/JOSA.72.000610: the box is the simplest set that holds all solutions.
     """
-    where = "autocorrelation_support"
-    _checks.real(where, intensity=intensity)
-    ndim = _checks.integer(where, "ndim", ndim)
-    _checks.rank(where, ndim, intensity=intensity)
-    threshold = _checks.number(where, "threshold", threshold, above=0, at_most=1)
+    _checks.real(intensity=intensity)
+    ndim = _checks.integer("ndim", ndim)
+    _checks.rank(ndim, intensity=intensity)
+    threshold = _checks.number("threshold", threshold, above=0, at_most=1)
     axes = tuple(range(-ndim, 0))
     intensity = _fft.promote(intensity)
     if mask is not None:
-        _checks.boolean(where, mask=mask)
+        _checks.boolean(mask=mask)
         intensity = torch.where(mask, intensity, 0.0)
     if centered:
         intensity = _fft.uncenter(intensity, axes)
@@ -119,11 +118,10 @@ def shrinkwrap_support(
         Marchesini et al. (2003), X-ray image reconstruction from a diffraction pattern alone,
         doi:10.1103/PhysRevB.68.140101.
     """
-    where = "shrinkwrap_support"
-    _checks.floating(where, obj=obj)
-    ndim = _checks.integer(where, "ndim", ndim)
-    _checks.rank(where, ndim, obj=obj)
-    _check_shrinkwrap(where, threshold, sigma, method, least, most)
+    _checks.floating(obj=obj)
+    ndim = _checks.integer("ndim", ndim)
+    _checks.rank(ndim, obj=obj)
+    _check_shrinkwrap(threshold, sigma, method, least, most)
     obj = _fft.promote(obj.detach())
     axes, shape = tuple(range(-ndim, 0)), obj.shape[-ndim:]
     modulus = _fft.power(obj).sqrt()
@@ -145,14 +143,14 @@ def shrinkwrap_support(
     return blurred >= level
 
 
-def _check_shrinkwrap(where: str, threshold: float, sigma: float, method: str, least: float, most: float) -> None:
-    _checks.number(where, "threshold", threshold, above=0)
-    _checks.number(where, "sigma", sigma, at_least=0)
-    _checks.choice(where, "method", method, ("max", "rms"))
-    _checks.number(where, "least", least, at_least=0, at_most=1)
-    _checks.number(where, "most", most, above=0, at_most=1)
+def _check_shrinkwrap(threshold: float, sigma: float, method: str, least: float, most: float) -> None:
+    _checks.number("threshold", threshold, above=0)
+    _checks.number("sigma", sigma, at_least=0)
+    _checks.choice("method", method, ("max", "rms"))
+    _checks.number("least", least, at_least=0, at_most=1)
+    _checks.number("most", most, above=0, at_most=1)
     if least > most:
-        _checks.fail(where, f"least must not exceed most, got {least} and {most}", "Exchange them")
+        _checks.fail(f"least must not exceed most, got {least} and {most}", "Exchange them")
 
 
 class Shrinkwrap(Step):
@@ -190,10 +188,10 @@ class Shrinkwrap(Step):
         least_sigma: float = 1.0,
     ) -> None:
         super().__init__()
-        _check_shrinkwrap("Shrinkwrap", threshold, sigma, method, least, most)
+        _check_shrinkwrap(threshold, sigma, method, least, most)
         self.threshold, self.sigma, self.method, self.least, self.most = threshold, sigma, method, least, most
-        self.decay = _checks.number("Shrinkwrap", "decay", decay, above=0, at_most=1)
-        self.least_sigma = _checks.number("Shrinkwrap", "least_sigma", least_sigma, at_least=0)
+        self.decay = _checks.number("decay", decay, above=0, at_most=1)
+        self.least_sigma = _checks.number("least_sigma", least_sigma, at_least=0)
 
     def advance(self, run: Run) -> None:
         problem = run.problem
@@ -248,7 +246,7 @@ class Detwin(Step):
         super().__init__()
         if not isinstance(algorithm, Algorithm):
             got = type(algorithm).__name__
-            _checks.fail("Detwin", f"algorithm must be an algorithm, got {got}", "Use HIO(20)", TypeError)
+            _checks.fail(f"algorithm must be an algorithm, got {got}", "Use HIO(20)", TypeError)
         self.algorithm, self.axis = algorithm, axis
         self.n_iter = algorithm.n_iter
 
@@ -256,8 +254,7 @@ class Detwin(Step):
         self.algorithm.check(run)
         if self.axis is not None and not -run.problem.ndim <= self.axis < run.problem.ndim:
             _checks.fail(
-                "Detwin",
-                f"axis must be an axis of an object of {run.problem.ndim} axes, got {self.axis}",
+                f"axis of Detwin must be an axis of an object of {run.problem.ndim} axes, got {self.axis}",
                 "Count the axes of the object from 0",
             )
 

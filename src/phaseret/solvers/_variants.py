@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from phaseret.solvers._result import Reconstruction
 
 
-@_checks.speaks_for("CHIO")
 def chio(
     intensity: Tensor,
     *,
@@ -69,12 +68,12 @@ class CHIO(Relaxed):
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9, alpha: float = 0.4) -> None:
         super().__init__(n_iter, beta=beta)
-        self.alpha = _checks.number("CHIO", "alpha", alpha, above=0, at_most=1)
+        self.alpha = _checks.number("alpha", alpha, above=0, at_most=1)
 
     def check(self, run: Run) -> None:
         if run.problem.known.constraint != "nonnegative":
             given = run.problem.known.constraint
-            _checks.fail("CHIO", f"constraint must be 'nonnegative', got {given!r}", "Use HIO for other objects")
+            _checks.fail(f"constraint must be 'nonnegative', got {given!r}", "Use HIO for other objects")
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         # the larger of the two branches is the one that holds
@@ -85,7 +84,6 @@ class CHIO(Relaxed):
         return f"{super().extra_repr()}, alpha={self.alpha}"
 
 
-@_checks.speaks_for("ASR")
 def asr(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
     r"""Averaged successive reflections: RAAR with beta = 1.
 
@@ -122,7 +120,6 @@ class ASR(Algorithm):
         return known.project(2 * p - x) + x - p
 
 
-@_checks.speaks_for("HPR")
 def hpr(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -164,7 +161,6 @@ class HPR(Relaxed):
         return known.project((1 + self.beta) * p - x) + x - self.beta * p
 
 
-@_checks.speaks_for("OSS")
 def oss(
     intensity: Tensor,
     *,
@@ -215,7 +211,7 @@ class OSS(HIO):
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9, stages: int = 10) -> None:
         super().__init__(n_iter, beta=beta)
-        self.stages = _checks.integer("OSS", "stages", stages, at_least=2)
+        self.stages = _checks.integer("stages", stages, at_least=2)
 
     def width(self, n: int, size: int) -> float:
         """Width alpha of the filter in iteration n, in frequency pixels of a grid of this size."""
@@ -238,7 +234,6 @@ class OSS(HIO):
         return f"{super().extra_repr()}, stages={self.stages}"
 
 
-@_checks.speaks_for("SolventFlip")
 def solvent_flip(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
     r"""Solvent flipping: what does not agree with what is known changes its sign.
 
@@ -275,7 +270,6 @@ class SolventFlip(Algorithm):
         return 2 * known.project(p) - p
 
 
-@_checks.speaks_for("ChargeFlip")
 def charge_flip(
     intensity: Tensor, *, n_iter: int = 1000, delta: float = 1.2, **options: Unpack[Options]
 ) -> Reconstruction:
@@ -317,12 +311,12 @@ class ChargeFlip(Algorithm):
 
     def __init__(self, n_iter: int = 1000, *, delta: float = 1.2) -> None:
         super().__init__(n_iter)
-        self.delta = _checks.number("ChargeFlip", "delta", delta, above=0)
+        self.delta = _checks.number("delta", delta, above=0)
 
     def check(self, run: Run) -> None:
         if not run.problem.real:
             fix = "Charge flipping compares values with a level"
-            _checks.fail("ChargeFlip", "constraint must be 'real' or 'nonnegative', got 'complex'", fix)
+            _checks.fail("constraint must be 'real' or 'nonnegative', got 'complex'", fix)
 
     def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
         p = magnitude(x)
@@ -333,7 +327,6 @@ class ChargeFlip(Algorithm):
         return f"{super().extra_repr()}, delta={self.delta}"
 
 
-@_checks.speaks_for("ADMM")
 def admm(
     intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 1.0, **options: Unpack[Options]
 ) -> Reconstruction:

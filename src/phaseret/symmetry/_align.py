@@ -100,10 +100,9 @@ def align(
         doi:10.1364/OL.33.000156; here batched, each orientation refined before the better is taken, and with the
         Nyquist frequency of even sizes taken as the mean of its two signs, so that real objects stay real.
     """
-    where = "align"
-    d = _checks.item_axes(where, ndim)
-    upsample = _checks.integer(where, "upsample", upsample)
-    estimate, obj, shape, phase = prepare(where, estimate, obj, d, fourier_shape, phase)
+    d = _checks.item_axes(ndim)
+    upsample = _checks.integer("upsample", upsample)
+    estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase)
     axes, object_shape = tuple(range(-d, 0)), tuple(obj.shape[-d:])
     if upsample == 1 or not shift:
         symmetry = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase, double=True)

@@ -90,14 +90,13 @@ def canonicalize(
         and fixes the Fourier phase of one pixel and the sign of another's. The flip here is decided by the whole object
         instead, and every step is exact on the padded grid.
     """
-    where = "canonicalize"
-    _checks.switch(where, "phase", phase)
-    _checks.floating(where, obj=obj)
-    d = _checks.item_axes(where, ndim, obj=obj)
+    _checks.switch("phase", phase)
+    _checks.floating(obj=obj)
+    d = _checks.item_axes(ndim, obj=obj)
     obj = _fft.promote(obj)
     object_shape = tuple(obj.shape[-d:])
     breaks_phase = obj.is_complex() if phase is None else phase
-    shape = grid(where, fourier_shape, object_shape)
+    shape = grid(fourier_shape, object_shape)
     circle = fast_fourier_shape(object_shape, 1) if fourier_shape is None else shape
     with torch.no_grad():
         element = _element(obj, circle, shape, fourier_shape is None, shift, flip, breaks_phase)
@@ -176,11 +175,9 @@ class Canonicalize(nn.Module):
         phase: bool | None = None,
     ) -> None:
         super().__init__()
-        self.ndim = _checks.item_axes("Canonicalize", ndim)
-        self.fourier_shape = (
-            None if fourier_shape is None else _checks.shape("Canonicalize", "fourier_shape", fourier_shape)
-        )
-        _checks.switch("Canonicalize", "phase", phase)
+        self.ndim = _checks.item_axes(ndim)
+        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
+        _checks.switch("phase", phase)
         self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
 
     def forward(self, obj: Tensor) -> Tensor:

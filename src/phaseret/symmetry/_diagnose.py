@@ -67,7 +67,7 @@ class Ambiguity:
 
     def plot(self) -> Any:
         """Distance of the objects over distance of the magnitudes, as given and canonicalised: a matplotlib Figure."""
-        pyplot = _checks.extra("Ambiguity.plot", "matplotlib.pyplot", "matplotlib", "demo")
+        pyplot = _checks.extra("matplotlib.pyplot", "matplotlib", "demo")
         figure, panels = pyplot.subplots(1, 2, figsize=(9, 4), sharex=True, sharey=True, layout="constrained")
         limit = float(self.magnitude_distance[self.near].max())
         given = ("as given", self.share, self.object_distance)
@@ -129,15 +129,14 @@ def diagnose(
         >>> found.share > 0.5, found.share_canonical, found.share_aligned
         (True, 0.0, 0.0)
     """
-    where = "diagnose"
-    objects = _stack(where, dataset)
+    objects = _stack(dataset)
     if not objects.isfinite().all():
-        _checks.fail(where, "dataset must be finite, got nan or infinite values", "Leave out the items that hold them")
-    _checks.switch(where, "phase", phase)
-    closest = _checks.number(where, "closest", closest, above=0, at_most=1)
-    far = _checks.number(where, "far", far, above=0)
+        _checks.fail("dataset must be finite, got nan or infinite values", "Leave out the items that hold them")
+    _checks.switch("phase", phase)
+    closest = _checks.number("closest", closest, above=0, at_most=1)
+    far = _checks.number("far", far, above=0)
     count, object_shape = len(objects), tuple(objects.shape[1:])
-    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(where, fourier_shape, object_shape)
+    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(fourier_shape, object_shape)
     d = len(shape)
     with torch.no_grad():
         objects = _unit(_fft.promote(objects))
@@ -178,22 +177,22 @@ def diagnose(
     )
 
 
-def _stack(where: str, dataset: Any) -> Tensor:
+def _stack(dataset: Any) -> Tensor:
     """The objects of the data set in one tensor (N, n1..nd)."""
     if not isinstance(dataset, Tensor):
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             kind = type(dataset).__name__
-            _checks.fail(where, f"dataset must be a tensor or hold tensors, got {kind}", "Use torch.stack", TypeError)
+            _checks.fail(f"dataset must be a tensor or hold tensors, got {kind}", "Use torch.stack", TypeError)
         items = [dataset[i] for i in range(len(dataset))]
         for item in items:
-            _checks.floating(where, **{"items of dataset": item})
+            _checks.floating(**{"items of dataset": item})
         if len({item.shape for item in items}) > 1:
-            _checks.fail(where, "items of dataset must have one shape, got several", "Use pad or crop")
+            _checks.fail("items of dataset must have one shape, got several", "Use pad or crop")
         dataset = torch.stack(items) if items else torch.empty(0)
-    _checks.floating(where, dataset=dataset)
+    _checks.floating(dataset=dataset)
     if not 2 <= dataset.ndim <= 4 or len(dataset) < 3:
         rule = "dataset must have the shape (N, n1..nd) with N >= 3 and d = 1, 2 or 3"
-        _checks.fail(where, f"{rule}, got {tuple(dataset.shape)}", "Stack more objects, without axes of channels")
+        _checks.fail(f"{rule}, got {tuple(dataset.shape)}", "Stack more objects, without axes of channels")
     return dataset
 
 

@@ -14,44 +14,44 @@ from phaseret import _checks, _fft
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def grid(where: str, fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tuple[int, ...]:
+def grid(fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tuple[int, ...]:
     """The padded grid: `fourier_shape`, which must hold the object; without one the object's own grid."""
     if fourier_shape is None:
         return tuple(object_shape)
-    shape = _checks.shape(where, "fourier_shape", fourier_shape)
+    shape = _checks.shape("fourier_shape", fourier_shape)
     if len(shape) != len(object_shape) or any(m < n for m, n in zip(shape, object_shape, strict=True)):
         fix = f"Use min_fourier_shape({tuple(object_shape)})"
-        _checks.fail(where, f"fourier_shape must be at least the object's {tuple(object_shape)}, got {shape}", fix)
+        _checks.fail(f"fourier_shape must be at least the object's {tuple(object_shape)}, got {shape}", fix)
     return shape
 
 
-def integer_shifts(where: str, shifts: Tensor | Sequence[int]) -> Tensor | tuple[int, ...]:
+def integer_shifts(shifts: Tensor | Sequence[int]) -> Tensor | tuple[int, ...]:
     """Check the shifts: one to three integers, or an integer tensor (*, d)."""
     if isinstance(shifts, Tensor):
         if shifts.dtype not in _INTEGERS:
             fix = "Use subpixel_shift for fractions of a pixel"
-            _checks.fail(where, f"shifts must be integers, got {shifts.dtype}", fix, TypeError)
+            _checks.fail(f"shifts must be integers, got {shifts.dtype}", fix, TypeError)
         if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
             rule = f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}"
-            _checks.fail(where, rule, "One integer for each axis")
+            _checks.fail(rule, "One integer for each axis")
         return shifts
     if isinstance(shifts, str) or not isinstance(shifts, Sequence):
         fix = "Use a tuple such as (1, 0)"
-        _checks.fail(where, f"shifts must be a sequence of integers or a tensor, got {shifts!r}", fix, TypeError)
+        _checks.fail(f"shifts must be a sequence of integers or a tensor, got {shifts!r}", fix, TypeError)
     if not all(isinstance(s, Integral) and not isinstance(s, bool) for s in shifts):
         fix = "Use subpixel_shift for fractions of a pixel"
-        _checks.fail(where, f"shifts must be integers, got {tuple(shifts)}", fix, TypeError)
+        _checks.fail(f"shifts must be integers, got {tuple(shifts)}", fix, TypeError)
     if not 1 <= len(shifts) <= 3:
-        _checks.fail(where, f"shifts must have one to three entries, got {tuple(shifts)}", "One for each axis")
+        _checks.fail(f"shifts must have one to three entries, got {tuple(shifts)}", "One for each axis")
     return tuple(int(s) for s in shifts)
 
 
-def per_item(where: str, name: str, value: Tensor, batch: Sequence[int], rest: int = 0) -> Tensor:
+def per_item(name: str, value: Tensor, batch: Sequence[int], rest: int = 0) -> Tensor:
     """Expand a tensor (*, rest axes) to the batch: one value per item, or one for all."""
     leading = value.shape[: value.ndim - rest]
     if len(leading) and tuple(leading) != tuple(batch):
         fix = "Give one for each item, or one for all"
-        _checks.fail(where, f"{name} must have the batch shape {tuple(batch)} or none, got {tuple(leading)}", fix)
+        _checks.fail(f"{name} must have the batch shape {tuple(batch)} or none, got {tuple(leading)}", fix)
     return value.expand((*batch, *value.shape[value.ndim - rest :]))
 
 
@@ -130,18 +130,17 @@ def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequenc
         tensor([[1., 2., 0.],
                 [0., 3., 4.]])
     """
-    where = "shift"
-    _checks.tensor(where, obj=obj)
-    shifts = integer_shifts(where, shifts)
+    _checks.tensor(obj=obj)
+    shifts = integer_shifts(shifts)
     d = shifts.shape[-1] if isinstance(shifts, Tensor) else len(shifts)
-    _checks.rank(where, d, obj=obj)
+    _checks.rank(d, obj=obj)
     object_shape = obj.shape[-d:]
-    shape = grid(where, fourier_shape, object_shape)
+    shape = grid(fourier_shape, object_shape)
     if not isinstance(shifts, Tensor):
         return _fft.pad(obj, shape).roll(shifts, tuple(range(-d, 0)))
-    _checks.same_device(where, obj=obj, shifts=shifts)
+    _checks.same_device(obj=obj, shifts=shifts)
     batch = obj.shape[:-d]
-    shifts = per_item(where, "shifts", shifts.long(), batch, 1)
+    shifts = per_item("shifts", shifts.long(), batch, 1)
     flipped = torch.zeros(batch, dtype=torch.bool, device=obj.device)
     return transform(obj, shifts, flipped, object_shape, shape, shape)
 
@@ -158,8 +157,8 @@ class Shift(nn.Module):
 
     def __init__(self, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> None:
         super().__init__()
-        shifts = integer_shifts("Shift", shifts)
-        self.fourier_shape = None if fourier_shape is None else _checks.shape("Shift", "fourier_shape", fourier_shape)
+        shifts = integer_shifts(shifts)
+        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
         self.shifts: Tensor | tuple[int, ...]
         if isinstance(shifts, Tensor):
             self.register_buffer("shifts", shifts)
@@ -208,9 +207,8 @@ def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
         >>> conj_flip(torch.tensor([1, 2j]), ndim=1)
         tensor([0.-2.j, 1.-0.j])
     """
-    where = "conj_flip"
-    _checks.tensor(where, obj=obj)
-    _checks.item_axes(where, ndim, obj=obj)
+    _checks.tensor(obj=obj)
+    _checks.item_axes(ndim, obj=obj)
     flipped = obj.flip(tuple(range(-ndim, 0)))
     return flipped.conj().resolve_conj() if flipped.is_complex() else flipped
 
@@ -220,7 +218,7 @@ class ConjFlip(nn.Module):
 
     def __init__(self, *, ndim: int = 2) -> None:
         super().__init__()
-        self.ndim = _checks.item_axes("ConjFlip", ndim)
+        self.ndim = _checks.item_axes(ndim)
 
     def inverse(self) -> ConjFlip:
         """The Module that undoes this one: the same."""
@@ -262,18 +260,17 @@ def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
         >>> global_phase(torch.ones(2, 1, 1), torch.tensor([0.0, torch.pi / 2])).real.round().flatten()
         tensor([1., -0.])
     """
-    where = "global_phase"
-    _checks.floating(where, obj=obj)
+    _checks.floating(obj=obj)
     obj = _fft.promote(obj)
     if isinstance(theta, Tensor):
-        _checks.real(where, theta=theta)
-        _checks.same_device(where, obj=obj, theta=theta)
+        _checks.real(theta=theta)
+        _checks.same_device(obj=obj, theta=theta)
         theta = _fft.promote(theta)
         if theta.ndim > obj.ndim or theta.shape != obj.shape[: theta.ndim]:
             rule = f"theta must have the shape of leading axes of obj {tuple(obj.shape)}"
-            _checks.fail(where, f"{rule}, got {tuple(theta.shape)}", "Give one for each item, or one for all")
+            _checks.fail(f"{rule}, got {tuple(theta.shape)}", "Give one for each item, or one for all")
     else:
-        theta = torch.tensor(_checks.number(where, "theta", theta), dtype=torch.float64, device=obj.device)
+        theta = torch.tensor(_checks.number("theta", theta), dtype=torch.float64, device=obj.device)
     return obj * phase_factor(theta, obj).reshape([*theta.shape, *[1] * (obj.ndim - theta.ndim)])
 
 
@@ -289,10 +286,10 @@ class GlobalPhase(nn.Module):
         super().__init__()
         self.theta: Tensor | float
         if isinstance(theta, Tensor):
-            _checks.real("GlobalPhase", theta=theta)
+            _checks.real(theta=theta)
             self.register_buffer("theta", theta)
         else:
-            self.theta = _checks.number("GlobalPhase", "theta", theta)
+            self.theta = _checks.number("theta", theta)
 
     def inverse(self) -> GlobalPhase:
         """The Module with the opposite phase."""
@@ -338,36 +335,35 @@ class Symmetry:
 
     def __post_init__(self) -> None:
         """Check the shapes."""
-        where = "Symmetry"
-        _checks.boolean(where, flipped=self.flipped)
-        _checks.real(where, phase=self.phase)
-        integer_shifts(where, self.shifts)
-        _checks.same_device(where, shifts=self.shifts, flipped=self.flipped, phase=self.phase)
-        object.__setattr__(self, "object_shape", _checks.shape(where, "object_shape", self.object_shape))
-        object.__setattr__(self, "fourier_shape", grid(where, self.fourier_shape, self.object_shape))
+        _checks.boolean(flipped=self.flipped)
+        _checks.real(phase=self.phase)
+        integer_shifts(self.shifts)
+        _checks.same_device(shifts=self.shifts, flipped=self.flipped, phase=self.phase)
+        object.__setattr__(self, "object_shape", _checks.shape("object_shape", self.object_shape))
+        object.__setattr__(self, "fourier_shape", grid(self.fourier_shape, self.object_shape))
         expected = (*self.flipped.shape, len(self.object_shape))
         if tuple(self.shifts.shape) != expected:
             rule = f"shifts must have the shape (*, d) = {expected}, got {tuple(self.shifts.shape)}"
-            _checks.fail(where, rule, "One row of d shifts for each item of flipped")
-        _checks.same_shape(where, flipped=self.flipped, phase=self.phase)
+            _checks.fail(rule, "One row of d shifts for each item of flipped")
+        _checks.same_shape(flipped=self.flipped, phase=self.phase)
 
     def __call__(self, obj: Tensor) -> Tensor:
         """The transformed object: (*, n1..nd) or (*, m1..md) -> (*, m1..md)."""
-        where, d = "Symmetry", len(self.object_shape)
-        _checks.tensor(where, obj=obj)
-        _checks.same_device(where, obj=obj, shifts=self.shifts)
+        d = len(self.object_shape)
+        _checks.tensor(obj=obj)
+        _checks.same_device(obj=obj, shifts=self.shifts)
         if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
             rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
-            _checks.fail(where, f"{rule}, got {tuple(obj.shape)}", "An element acts on the shapes it was made for")
+            _checks.fail(f"{rule}, got {tuple(obj.shape)}", "An element acts on the shapes it was made for")
         return self.cropped(obj, self.fourier_shape)
 
     def cropped(self, obj: Tensor, shape: Sequence[int]) -> Tensor:
         """The corner of size `shape` of the transformed object."""
         d = len(self.object_shape)
         batch = obj.shape[:-d]
-        shifts = per_item("Symmetry", "shifts", self.shifts, batch, 1)
-        flipped = per_item("Symmetry", "flipped", self.flipped, batch)
-        phase = per_item("Symmetry", "phase", self.phase, batch)
+        shifts = per_item("shifts", self.shifts, batch, 1)
+        flipped = per_item("flipped", self.flipped, batch)
+        phase = per_item("phase", self.phase, batch)
         moved = transform(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
         if obj.is_complex():
             return global_phase(moved, phase)
@@ -388,7 +384,6 @@ class Symmetry:
         """The element that acts as `first`, then as this one."""
         if (self.object_shape, self.fourier_shape) != (first.object_shape, first.fourier_shape):
             _checks.fail(
-                "Symmetry",
                 "both elements must have equal object_shape and fourier_shape, got "
                 f"{self.object_shape}, {self.fourier_shape} and {first.object_shape}, {first.fourier_shape}",
                 "Make both on one padded grid",
@@ -466,8 +461,7 @@ class RandomSymmetry(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        where = "RandomSymmetry"
-        self.ndim = _checks.item_axes(where, ndim)
+        self.ndim = _checks.item_axes(ndim)
         self.shift: bool | tuple[int, ...]
         if isinstance(shift, bool):
             self.shift = shift
@@ -475,23 +469,23 @@ class RandomSymmetry(nn.Module):
             rule = f"shift must be a bool, an integer or {ndim} integers, got {shift!r}"
             fix = "Use True for all shifts, or the largest one in pixels"
             if not isinstance(shift, Integral | Sequence) or isinstance(shift, str):
-                _checks.fail(where, rule, fix, TypeError)
+                _checks.fail(rule, fix, TypeError)
             most = (shift,) * ndim if isinstance(shift, Integral) else tuple(shift)
             if len(most) != ndim:
-                _checks.fail(where, rule, fix)
-            self.shift = tuple(_checks.integer(where, "shift", s, at_least=0) for s in most)
-        _checks.generator(where, generator)
-        _checks.switch(where, "phase", phase)
+                _checks.fail(rule, fix)
+            self.shift = tuple(_checks.integer("shift", s, at_least=0) for s in most)
+        _checks.generator(generator)
+        _checks.switch("phase", phase)
         self.flip, self.phase, self.generator = bool(flip), phase, generator
-        self.fourier_shape = None if fourier_shape is None else _checks.shape(where, "fourier_shape", fourier_shape)
+        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
 
     def draw(self, obj: Tensor) -> Symmetry:
         """Draw one element per item of `obj`."""
-        where, d = "RandomSymmetry", self.ndim
-        _checks.floating(where, obj=obj)
-        _checks.rank(where, d, obj=obj)
+        d = self.ndim
+        _checks.floating(obj=obj)
+        _checks.rank(d, obj=obj)
         object_shape, batch = obj.shape[-d:], obj.shape[:-d]
-        shape = grid(where, self.fourier_shape, object_shape)
+        shape = grid(self.fourier_shape, object_shape)
         source = obj.device if self.generator is None else self.generator.device
         # One uniform number for each axis, the flip and the phase of each item; the same draws for all options.
         dtype = _fft.promote(obj).real.dtype

@@ -17,16 +17,16 @@ _CPU_VALUES, _DEVICE_VALUES = 2**18, 2**28
 
 
 def prepare(
-    where: str, estimate: Tensor, obj: Tensor, d: int, fourier_shape: Sequence[int] | None, phase: bool | None
+    estimate: Tensor, obj: Tensor, d: int, fourier_shape: Sequence[int] | None, phase: bool | None
 ) -> tuple[Tensor, Tensor, tuple[int, ...], bool]:
     """Check a pair and bring it to one dtype; also the padded grid, and whether the phase is free."""
-    _checks.switch(where, "phase", phase)
-    _checks.floating(where, estimate=estimate, obj=obj)
-    _checks.rank(where, d, estimate=estimate, obj=obj)
-    _checks.same_device(where, estimate=estimate, obj=obj)
-    _checks.same_shape(where, estimate=estimate, obj=obj)
+    _checks.switch("phase", phase)
+    _checks.floating(estimate=estimate, obj=obj)
+    _checks.rank(d, estimate=estimate, obj=obj)
+    _checks.same_device(estimate=estimate, obj=obj)
+    _checks.same_shape(estimate=estimate, obj=obj)
     object_shape = tuple(obj.shape[-d:])
-    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(where, fourier_shape, object_shape)
+    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(fourier_shape, object_shape)
     dtype = torch.promote_types(_fft.promote(estimate).dtype, _fft.promote(obj).dtype)
     return estimate.to(dtype), obj.to(dtype), shape, dtype.is_complex if phase is None else phase
 

@@ -46,17 +46,16 @@ def subpixel_shift(
         >>> moved.allclose(torch.cos(2 * torch.pi * (torch.arange(8) - 0.5) / 8), atol=1e-6)
         True
     """
-    where = "subpixel_shift"
-    _checks.floating(where, obj=obj)
+    _checks.floating(obj=obj)
     obj = _fft.promote(obj)
-    moves = _fractions(where, shifts).to(obj.real.dtype)
+    moves = _fractions(shifts).to(obj.real.dtype)
     if not isinstance(shifts, Tensor):
         moves = moves.to(obj.device)
-    _checks.same_device(where, obj=obj, shifts=moves)
+    _checks.same_device(obj=obj, shifts=moves)
     d = moves.shape[-1]
-    _checks.rank(where, d, obj=obj)
-    shape = grid(where, fourier_shape, obj.shape[-d:])
-    return _fft.fourier_shift(obj, per_item(where, "shifts", moves, obj.shape[:-d], 1), shape)
+    _checks.rank(d, obj=obj)
+    shape = grid(fourier_shape, obj.shape[-d:])
+    return _fft.fourier_shift(obj, per_item("shifts", moves, obj.shape[:-d], 1), shape)
 
 
 class SubpixelShift(nn.Module):
@@ -66,10 +65,8 @@ class SubpixelShift(nn.Module):
 
     def __init__(self, shifts: Tensor | Sequence[float], *, fourier_shape: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.register_buffer("shifts", _fractions("SubpixelShift", shifts))
-        self.fourier_shape = (
-            None if fourier_shape is None else _checks.shape("SubpixelShift", "fourier_shape", fourier_shape)
-        )
+        self.register_buffer("shifts", _fractions(shifts))
+        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
 
     def inverse(self) -> SubpixelShift:
         """The Module that moves back, on the grid that this one gives."""
@@ -84,17 +81,17 @@ class SubpixelShift(nn.Module):
         return f"shifts of shape {tuple(self.shifts.shape)}, fourier_shape={self.fourier_shape}"
 
 
-def _fractions(where: str, shifts: Tensor | Sequence[float]) -> Tensor:
+def _fractions(shifts: Tensor | Sequence[float]) -> Tensor:
     """Check the shifts: one to three numbers, or a real tensor (*, d)."""
     if not isinstance(shifts, Tensor):
         if isinstance(shifts, str) or not isinstance(shifts, Sequence):
             fix = "Use a tuple such as (0.5, 0)"
-            _checks.fail(where, f"shifts must be a sequence of numbers or a tensor, got {shifts!r}", fix, TypeError)
-        shifts = torch.tensor([_checks.number(where, "shifts", s) for s in shifts], dtype=torch.float64)
+            _checks.fail(f"shifts must be a sequence of numbers or a tensor, got {shifts!r}", fix, TypeError)
+        shifts = torch.tensor([_checks.number("shifts", s) for s in shifts], dtype=torch.float64)
     elif not shifts.is_floating_point():
         fix = "Use shift for whole pixels"
-        _checks.fail(where, f"shifts must be real floating, got {shifts.dtype}", fix, TypeError)
+        _checks.fail(f"shifts must be real floating, got {shifts.dtype}", fix, TypeError)
     if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
         fix = "One number for each axis"
-        _checks.fail(where, f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}", fix)
+        _checks.fail(f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}", fix)
     return shifts
