@@ -94,7 +94,7 @@ def test_transform_and_inverse_undo_each_other_up_to_the_number_of_pixels(shape:
         np.testing.assert_allclose(
             field, expected if dtype.is_complex else expected[..., : shape[-1] // 2 + 1], atol=1e-12
         )
-        torch.testing.assert_close(_fft.inverse(field, shape, not dtype.is_complex), x * x[0].numel())
+        torch.testing.assert_close(_fft.inverse_sum(field, shape, not dtype.is_complex), x * x[0].numel())
 
 
 # --- values: planes and their halves ---------------------------------------------------------------------------------
@@ -234,22 +234,6 @@ def test_promote_leaves_nothing_below_single_precision() -> None:
     for dtype in (torch.float32, torch.complex64, *DTYPES, torch.int64):
         x = torch.ones(2, dtype=dtype)
         assert _fft.promote(x) is x
-
-
-@given(st.integers(1, 7), st.integers(1, 9))
-def test_in_chunks_equals_the_whole(items: int, chunk: int) -> None:
-    x = random(items, 2, 3).requires_grad_()
-    calls: list[int] = []
-
-    def square(piece: Tensor) -> Tensor:
-        calls.append(len(piece))
-        return piece.square().sum((-2, -1))
-
-    result = _fft.in_chunks(square, x, 2, chunk)
-    assert calls == ([items] if items <= chunk else [min(chunk, items - i) for i in range(0, items, chunk)])
-    torch.testing.assert_close(result, x.square().sum((-2, -1)))
-    (grad,) = torch.autograd.grad(result.sum(), x)
-    torch.testing.assert_close(grad, 2 * x)
 
 
 def test_adjoint_of_rows_a_power_of_two_apart() -> None:

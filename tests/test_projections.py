@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 import phaseret as pr
-from phaseret import projections
+from phaseret import _memory
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint, project_magnitude, project_object
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_real_projection_equals_the_full_one_followed_by_the_real_part(shape, de
 @pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_fast_projection_equals_the_differentiable_one(shape, real, monkeypatch):
-    monkeypatch.setattr(projections, "_SLAB", 7)
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: 14)
     mask = torch.rand(shape) > 0.2
     constraint = MagnitudeConstraint(torch.rand(2, 1, *shape).double(), mask=mask, real=real, ndim=len(shape))
     x = torch.randn(2, 3, *shape, dtype=torch.float64 if real else torch.complex128)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 import phaseret as pr
 from phaseret import solvers
-from phaseret.solvers._loop import _items_at_a_time
 
 # most runs here are too short to solve anything
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
@@ -276,25 +274,6 @@ def test_bad_input_is_refused(intensity, options, error, message):
         solvers.HIO(2)(intensity, **options)
     with pytest.raises(error, match=message.replace("HIO: ", "hio: ")):
         solvers.hio(intensity, n_iter=2, **options)
-
-
-def test_chunks_fit_the_cache_or_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 6 * 4 * 64 * 64 * 5 + 1  # six arrays of five real iterates, half of it kept from earlier runs
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - free // 2, 2 * free))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: free)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: free - free // 2)
-
-    def items(patterns: int, dtype: torch.dtype, device: str) -> int:
-        x = torch.empty(patterns, 2, 64, 64, dtype=dtype, device="meta")
-        iterate = SimpleNamespace(shape=x.shape, device=torch.device(device), element_size=x.element_size)
-        return _items_at_a_time(iterate, 2)
-
-    assert items(10, torch.float32, "cuda") == 5
-    assert items(10, torch.complex64, "cuda") == 2
-    assert items(10, torch.complex128, "cuda") == 1
-    assert items(1, torch.float32, "cuda") == 2
-    assert items(10, torch.float32, "mps") == 20
-    assert items(10, torch.float32, "cpu") == 32
 
 
 def test_a_support_that_the_data_cannot_determine_is_warned_of():

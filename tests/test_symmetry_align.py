@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import slow_symmetry as slow
+from phaseret import _memory
 from phaseret.operators import fast_fourier_shape, min_fourier_shape
-from phaseret.symmetry import RandomSymmetry, _search, align, conj_flip, global_phase, shift, subpixel_shift
+from phaseret.symmetry import RandomSymmetry, align, conj_flip, global_phase, shift, subpixel_shift
 
 SHAPES = [(5,), (4,), (3, 4), (4, 3), (1, 5), (2, 3, 2)]
 DTYPES = (torch.float64, torch.complex128)
@@ -167,7 +168,7 @@ def test_error_does_not_depend_on_a_symmetry_of_the_estimate(n: tuple[int, ...],
 @pytest.mark.parametrize("values", [1, 2**18])
 def test_batch_equals_items(dtype: torch.dtype, upsample: int, values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     estimate, obj = random(2, 3, 5, 6, dtype=dtype), random(2, 3, 5, 6, dtype=dtype)
-    monkeypatch.setattr(_search, "_CPU_VALUES", values)
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: values)
     found = align(estimate, obj, upsample=upsample)
     for i in np.ndindex(2, 3):
         one = align(estimate[i], obj[i], upsample=upsample)

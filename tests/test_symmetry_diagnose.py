@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 import slow_symmetry as slow
+from phaseret import _memory
 from phaseret.operators import fast_fourier_shape
 from phaseret.symmetry import RandomSymmetry, _diagnose, canonicalize, conj_flip, diagnose
 
@@ -25,7 +26,7 @@ def shapes(count: int = 60, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 @pytest.mark.parametrize("size", [3, 512])
 def test_equals_the_slow_version(dtype: torch.dtype, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_diagnose, "_ITEMS", size)
-    monkeypatch.setattr(_diagnose, "_PAIR_VALUES", size * 20)
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device, cached=True: size * 20)
     obj = shapes(20, dtype)[:, 3:7, 2:7]
     found = diagnose(obj, closest=0.25, far=0.9)
     m = fast_fourier_shape((4, 5), 1)

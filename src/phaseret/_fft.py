@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
-from torch.utils.checkpoint import checkpoint
 
 NORMS = ("ortho", "backward", "forward")
 # The adjoint of the forward transform is the inverse transform with this normalisation.
@@ -271,6 +270,17 @@ def magnitude(field: Tensor, axes: int) -> Tensor:
     return _Magnitude.apply(field, axes)
 
 
+def root(x: Tensor) -> Tensor:
+    """Square root whose derivative is 0 at 0; 0 for negative numbers, NaN for NaN."""
+    positive = ~(x <= 0)
+    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
+
+
+def divisor(x: Tensor, otherwise: float = 1.0) -> Tensor:
+    """Numbers to divide by: `otherwise` where they are not positive; NaN stays NaN."""
+    return x.where(~(x <= 0), otherwise)
+
+
 def center(x: Tensor, axes: Sequence[int]) -> Tensor:
     """Zero frequency from index 0 to the middle of each of the axes."""
     return torch.fft.fftshift(x, dim=tuple(axes)) if axes else x
@@ -352,42 +362,14 @@ def fourier_shift(x: Tensor, shifts: Tensor, shape: Sequence[int]) -> Tensor:
     return adjoint_half(field, shape, shape, "forward")
 
 
-def recomputed(function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
-    """`function` of the arguments; nothing else is kept for the gradient, for which it is computed again.
-
-    The transforms of `torch.func` cannot compute again: for them everything is kept.
-    """
-    if torch._C._are_functorch_transforms_active():
-        return function(*args)
-    result: Tensor = checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
-    return result
-
-
-def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, chunk: int | None) -> Tensor:
-    """`function` of a batch, computed `chunk` items at a time.
-
-    Only the pieces' inputs are kept for the gradient; everything else is computed again in the backward pass.
-    """
-    batch = x.shape[: x.ndim - item_axes]
-    if chunk is None or batch.numel() <= chunk:
-        return function(x)
-    pieces = x.reshape(-1, *x.shape[x.ndim - item_axes :]).split(chunk)
-    if x.requires_grad and torch.is_grad_enabled():
-        results = [recomputed(function, piece) for piece in pieces]
-    else:
-        results = [function(piece) for piece in pieces]
-    result = torch.cat(results)
-    return result.reshape(*batch, *result.shape[1:])
-
-
 def transform(x: Tensor, ndim: int) -> Tensor:
     """Transform of a whole grid without normalisation: half spectrum if `x` is real, full spectrum if complex."""
     dims = tuple(range(-ndim, 0))
     return torch.fft.fftn(x, dim=dims) if x.is_complex() else torch.fft.rfftn(x, dim=dims)
 
 
-def inverse(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
-    """Inverse of `transform` without its factor 1 / (m1...md)."""
+def inverse_sum(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
+    """The sum of the inverse of `transform`, without its factor 1 / (m1...md)."""
     dims = tuple(range(-len(shape), 0))
     if not real:
         return torch.fft.ifftn(field, dim=dims, norm="forward")
@@ -431,4 +413,4 @@ def resample(x: Tensor, shape: Sequence[int], ndim: int) -> Tensor:
     if old == tuple(shape):
         return x
     field = resize_spectrum(transform(x, ndim) / old.numel(), old, shape, not x.is_complex())
-    return inverse(field, shape, not x.is_complex())
+    return inverse_sum(field, shape, not x.is_complex())

@@ -128,20 +128,15 @@ def poisson_noise(
     photons = photons_per_pixel if total_photons is None else total_photons
     if photons is not None:
         # In units of the brightest pixel, so that no sum overflows.
-        peak = _nonzero(intensity.amax(axes, keepdim=True))
+        peak = _fft.divisor(intensity.amax(axes, keepdim=True))
         relative = intensity / peak
         level = relative.mean(axes, keepdim=True) if total_photons is None else relative.sum(axes, keepdim=True)
-        exposure = photons / _nonzero(level)
+        exposure = photons / _fft.divisor(level)
         rate, unit = exposure * relative, peak / exposure
     possible = rate < LARGEST_RATE
     device = rate.device if generator is None else generator.device
     sample = torch.poisson(rate.where(possible, 0).to(device), generator=generator).to(rate.device)
     return (sample if counts else sample * unit).where(possible, math.nan)
-
-
-def _nonzero(x: Tensor) -> Tensor:
-    """A divisor: 1 where it is 0."""
-    return x.where(x != 0, 1)
 
 
 def _check_photons(

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 
 __all__ = [
     "MagnitudeConstraint",
@@ -27,8 +27,6 @@ __all__ = [
 ]
 
 CONSTRAINTS = ("complex", "real", "nonnegative")
-# Numbers of each spectrum scaled at a time: the buffers stay in the cache, and small beside a volume.
-_SLAB = 2**16
 
 
 class MagnitudeConstraint:
@@ -127,11 +125,11 @@ class MagnitudeConstraint:
         field = _fft.transform(x, self.ndim)
         power = _fft.power(field)
         zero = power == 0
-        scale = self._target * torch.where(zero, 1.0, power).rsqrt()
+        scale = self._target * _fft.divisor(power).rsqrt()
         if self._free is not None:
             scale = scale + self._free
         field = torch.where(zero, self._target.to(field.dtype), field * scale)
-        return _fft.inverse(field, self.shape, self.real)
+        return _fft.inverse_sum(field, self.shape, self.real)
 
     def project_fast(self, x: Tensor, zeros: bool = False) -> Tensor:
         """`project` without gradient, in place on the spectrum's real view.
@@ -153,7 +151,7 @@ class MagnitudeConstraint:
                 part.add_(empty * slab.target)
         handed_over = [field]
         del field, rows, pairs, part
-        return _fft.inverse(handed_over.pop(), self.shape, self.real)
+        return _fft.inverse_sum(handed_over.pop(), self.shape, self.real)
 
     def residual(self, obj: Tensor) -> Tensor:
         r"""Relative magnitude error: (*, n1..nd) -> (*).
@@ -164,10 +162,8 @@ class MagnitudeConstraint:
         rows = _fft.transform(_fft.pad(obj, self.shape), self.ndim).flatten(-self.ndim)
         weight = self._weight.flatten(-self.ndim)
         if torch.is_grad_enabled() and rows.requires_grad:
-            power = _fft.power(rows)
-            zero = power == 0
-            modulus = torch.where(zero, 0.0, torch.where(zero, 1.0, power).sqrt())
-            error = ((modulus / self._size - self._target.flatten(-self.ndim)).square() * weight).sum(-1)
+            off = _fft.root(_fft.power(rows)) / self._size - self._target.flatten(-self.ndim)
+            error = (off.square() * weight).sum(-1)
         else:
             pairs = torch.view_as_real(rows)
             error = torch.zeros(rows.shape[:-1], dtype=self._target.dtype, device=rows.device)
@@ -196,7 +192,8 @@ class MagnitudeConstraint:
     def _slabs(self, rows: Tensor) -> list[_Slab]:
         """Pieces of flat spectra with their buffers and data, kept for the next call."""
         if self._scratch is None or self._scratch[0] != rows.shape:
-            width = min(_SLAB, rows.shape[-1])
+            # A complex number takes the room of two pixels: the buffers stay in the cache, and small beside a volume.
+            width = min(_memory.pixels_at_a_time(rows.device) // 2, rows.shape[-1])
             squares = torch.empty((*rows.shape[:-1], width, 2), dtype=self._target.dtype, device=rows.device)
             target = self._target.flatten(-self.ndim)
             free = None if self._free is None else self._free.flatten(-self.ndim)
@@ -311,8 +308,8 @@ class ObjectConstraint:
         if self.bounds is not None:
             low, high = self.bounds
             if x.is_complex():
-                modulus = _fft.power(x).sqrt()
-                unit = torch.where(modulus == 0, torch.ones_like(x), x / torch.where(modulus == 0, 1.0, modulus))
+                modulus = _fft.root(_fft.power(x))
+                unit = torch.where(modulus == 0, torch.ones_like(x), x / _fft.divisor(modulus))
                 x = torch.where((modulus >= low) & (modulus <= high), x, unit * modulus.clamp(low, high))
             else:
                 x = x.clamp(low, high)

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, distributed
 
-from phaseret import _checks, io, plotting, solvers
+from phaseret import _checks, _memory, io, plotting, solvers
 from phaseret._output import written
 from phaseret.cli._commands import check_outputs, load_pattern, save_figure, split
 from phaseret.cli._words import typed
@@ -33,8 +33,6 @@ from phaseret.io._load import pattern_axes
 
 # Locks of files, which systems other than POSIX do not have.
 _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
-# Pixels of all starts of a block of patterns: enough work to keep a device busy, little to lose.
-_BLOCK_PIXELS = 2**24
 # Options that do not change the result of a block.
 _NEUTRAL = ("run", "command", "flags", "debug", "output", "figure", "overwrite", "quiet", "timeout", "device")
 
@@ -286,9 +284,9 @@ class _Stack:
             fix = f"Count from 0 to {shape[0] - 1}"
             _checks.fail(f"index must lie in a stack of {shape[0]}, got {options.index}", fix)
         per_pattern = math.prod(shape[1:]) * (options.starts or 1)
-        size = _checks.integer(
-            "block", max(1, _BLOCK_PIXELS // per_pattern) if options.block is None else options.block
-        )
+        # Enough work to keep a device busy, little to lose.
+        pixels = _memory.pixels_at_a_time(torch.device("cpu"), cached=False)
+        size = _checks.integer("block", max(1, pixels // per_pattern) if options.block is None else options.block)
         self.blocks = [patterns[start : start + size] for start in range(0, len(patterns), size)]
         self.folder = Path(f"{options.output}.parts")
 

@@ -18,7 +18,7 @@ from typing import IO, Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from phaseret import _checks
+from phaseret import _checks, _memory
 
 Index = int | slice
 
@@ -168,17 +168,9 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
 
 
-def physical_memory() -> int | None:
-    """The bytes of memory of this machine, or None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def _check_memory(path: Path, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """The array as stored, its copy in single precision and a mask fit into memory."""
-    needed, present = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5), physical_memory()
+    needed, present = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5), _memory.physical_memory()
     if present is not None and needed > present:
         _checks.fail(
             f"{name!r} {sizes} of {path} must fit into memory, got {needed / 2**30:.1f} GiB needed and "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret.losses._criterion import check_reduction, reduce_items
 from phaseret.symmetry import Symmetry
-from phaseret.symmetry._elements import sources, transform
+from phaseret.symmetry._elements import moved, sources
 from phaseret.symmetry._search import prepare, search
 
 
@@ -89,11 +89,11 @@ def _distance(estimate: Tensor, obj: Tensor, nearest: Symmetry, phase: bool) -> 
     object_shape, shape = nearest.object_shape, nearest.fourier_shape
     axes, d = tuple(range(-len(shape), 0)), len(shape)
     back = nearest.inverse()
-    copy = transform(obj, back.shifts, back.flipped, object_shape, shape, object_shape)
+    copy = moved(obj, back.shifts, back.flipped, object_shape, shape, object_shape)
     if phase and obj.is_complex():
         inner = (copy.conj() * estimate).sum(axes, keepdim=True)
         size = inner.abs()
-        copy = copy * torch.where(size > 0, inner / torch.where(size > 0, size, 1), 1)
+        copy = copy * torch.where(size > 0, inner / _fft.divisor(size), 1)
     elif phase:
         copy = copy * nearest.phase.cos().round().reshape(*nearest.phase.shape, *[1] * d)
     # The part of the object whose place in the copy is outside the box, which the estimate misses altogether.

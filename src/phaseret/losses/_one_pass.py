@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from phaseret import _fft
+from phaseret import _fft, _memory
 from phaseret.losses._criterion import poisson_floor, poisson_pixels
 
 # Gradient of a pixel by its spectrum, over `spectrum * factor` of `_compare`.
 GAIN = {"magnitude": 2.0, "intensity": 4.0, "autocorrelation": 4.0, "poisson": 2.0}
-# Pixels compared at a time: their temporaries fit a CPU's cache, or a small share of a GPU's memory.
-PIXELS = {"cpu": 1 << 17, "cuda": 1 << 25}
 
 
 class Setting(NamedTuple):
@@ -159,7 +157,7 @@ def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:
     items = estimate.shape[0]
     last = shape[-1] if estimate.is_complex() else _fft.half_size(shape[-1])
     pixels = last * torch.Size(shape[:-1]).numel()
-    most = max(1, PIXELS.get(estimate.device.type, PIXELS["cuda"]) // pixels)
+    most = max(1, _memory.pixels_at_a_time(estimate.device) // pixels)
     size = math.ceil(items / math.ceil(items / most))
     return (slice(start, start + size) for start in range(0, items, size))
 
@@ -167,7 +165,7 @@ def _pieces(estimate: Tensor, shape: tuple[int, ...]) -> Iterator[slice]:
 def _columns(spectrum: Tensor) -> Iterator[tuple[int, int]]:
     """Start and length of parts of the first axis, in which a large spectrum lies in one piece."""
     count = spectrum.shape[1]
-    size = max(1, PIXELS.get(spectrum.device.type, PIXELS["cuda"]) * count // spectrum.numel())
+    size = max(1, _memory.pixels_at_a_time(spectrum.device) * count // spectrum.numel())
     return ((start, min(size, count - start)) for start in range(0, count, size))
 
 

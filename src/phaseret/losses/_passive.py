@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.losses._criterion import (
     Criterion,
     check_criterion,
@@ -156,7 +156,7 @@ def passive_loss(
     else:
         masks = [None] * len(estimate) if mask is None else mask.split(given.chunk)
         pieces = zip(estimate.split(given.chunk), intensity.split(given.chunk), masks, strict=False)
-        values = torch.cat([_fft.recomputed(step_by_step, *piece) for piece in pieces])
+        values = torch.cat([_memory.recomputed(step_by_step, *piece) for piece in pieces])
     return reduce_items(values.reshape(batch), reduction)
 
 
@@ -191,7 +191,7 @@ def _step_by_step(
     elif domain == "magnitude":
         # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
         vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
-        pixels = pixelwise(criterion, field.masked_fill(vanishing, 0).abs(), _root(intensity))
+        pixels = pixelwise(criterion, field.masked_fill(vanishing, 0).abs(), _fft.root(intensity))
     else:
         pixels = pixelwise(criterion, _fft.power(field), intensity)
     return _mean(pixels, mask, operator)
@@ -212,12 +212,6 @@ def _autocorrelation_distance(
     # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
     share = 1.0 if mask is None else _mean(mask.to(pixels.dtype), None, operator)
     return pixels.flatten(1).mean(1) / share
-
-
-def _root(intensity: Tensor) -> Tensor:
-    """Square root of the data, with a finite gradient at 0; negative values count as 0."""
-    positive = intensity > 0
-    return torch.where(positive, intensity, 1).sqrt() * positive
 
 
 def _mean(pixels: Tensor, mask: Tensor | None, operator: Operator) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from phaseret import _checks, _fft
@@ -30,9 +28,4 @@ def reduce(values: Tensor, reduction: str) -> Tensor:
 
 def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The largest absolute value of each item, kept as axes of size 1, to divide by; 1 for an item of zeros."""
-    return positive(x.abs().amax(axes, keepdim=True), 1)
-
-
-def positive(x: Tensor, otherwise: float = math.nan) -> Tensor:
-    """A divisor: `otherwise` where it is not positive."""
-    return x.where(x > 0, otherwise)
+    return _fft.divisor(x.abs().amax(axes, keepdim=True))

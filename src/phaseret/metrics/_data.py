@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.metrics._common import largest, positive, reduce
+from phaseret.metrics._common import largest, reduce
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
 
@@ -63,7 +63,7 @@ def relative_magnitude_error(
     magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
     # The norm, unlike the root of a sum, has a finite gradient where the error is 0.
     error, norm = (torch.linalg.vector_norm(weight.sqrt() * x, dim=axes) for x in (magnitude - measured, measured))
-    return reduce(error / positive(norm), reduction)
+    return reduce(error / _fft.divisor(norm, math.nan), reduction)
 
 
 def r_factor(
@@ -98,7 +98,7 @@ def r_factor(
     """
     magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
     error = (weight * (magnitude - measured).abs()).sum(axes)
-    return reduce(error / positive((weight * measured).sum(axes)), reduction)
+    return reduce(error / _fft.divisor((weight * measured).sum(axes), math.nan), reduction)
 
 
 def poisson_log_likelihood(
@@ -156,7 +156,7 @@ def poisson_log_likelihood(
     axes = tuple(range(-operator.data_ndim, 0))
     expected, counts = _fft.power(field), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
-    r = (expected - counts) / positive(counts, 1)
+    r = (expected - counts) / _fft.divisor(counts)
     values = (counts * (r.log1p() - r)).where(counts != 0, -expected)
     weight = multiplicity(operator, counts).expand_as(counts)
     if mask is not None:

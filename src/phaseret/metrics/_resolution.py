@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import largest, pair, positive
+from phaseret.metrics._common import largest, pair
 from phaseret.metrics._data import check_data, check_object, multiplicity, spectrum
 from phaseret.operators import FourierIntensity
 
@@ -108,7 +108,7 @@ def _correlation(estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingC
     rings = _Rings(shape, obj.real)
     product = rings.sum(a.real * b.real + a.imag * b.imag)
     norm = rings.sum(_fft.power(a)).sqrt() * rings.sum(_fft.power(b)).sqrt()
-    return RingCurve(rings.frequency, product / positive(norm, 1), rings.count)
+    return RingCurve(rings.frequency, product / _fft.divisor(norm), rings.count)
 
 
 def resolution(curve: RingCurve, *, criterion: str | float = "half-bit") -> Tensor:
@@ -252,5 +252,5 @@ def prtf(
     if mask is not None:
         mask = _checks.mask(mask, intensity)
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
-    value = rings.sum(weight * magnitude, index) / positive(rings.sum(weight * measured, index))
+    value = rings.sum(weight * magnitude, index) / _fft.divisor(rings.sum(weight * measured, index), math.nan)
     return RingCurve(rings.frequency, value, rings.count)

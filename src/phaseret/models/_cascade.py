@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import Model, as_estimate, as_items, dense, plain_units, resized, sqrt, volume
+from phaseret.models._common import Model, as_estimate, as_items, dense, plain_units, resized
 
 _FEEDBACK = ("image", "magnitude")
 
@@ -83,10 +84,10 @@ class Cascade(Model):
             rule = f"data_shape must be at least {self.object_shape} for feedback='magnitude'"
             _checks.fail(f"{rule}, got {self.data_shape}", "Use feedback='image'")
         self.feedback = feedback
-        data = volume(self.data_shape)
-        more = data if feedback == "magnitude" else volume(self.object_shape)
+        data = math.prod(self.data_shape)
+        more = data if feedback == "magnitude" else math.prod(self.object_shape)
         self.stages = nn.ModuleList(
-            dense(data + (more if k else 0), width, 5, volume(size), dropout) for k, size in enumerate(self.sizes)
+            dense(data + (more if k else 0), width, 5, math.prod(size), dropout) for k, size in enumerate(self.sizes)
         )
         for stage in self.stages:
             plain_units(stage, slice(data if feedback == "image" else None), data)
@@ -108,7 +109,7 @@ class Cascade(Model):
         """The estimates of all stages, each (*, size of the stage)."""
         weight = self._weight()
         items = as_items(intensity, self.data_shape, weight)
-        magnitude = sqrt(items)
+        magnitude = _fft.root(items)
         x, found = None, []
         for size, layers in zip(self.sizes, self.stages, strict=True):
             seen = magnitude.flatten(1)

@@ -119,7 +119,7 @@ def normalised(intensity: Tensor, count: int, output: str) -> tuple[Tensor, Tens
     square = intensity.sum(tuple(range(1, intensity.ndim)), keepdim=True) / count
     if output == "unit":
         square = torch.ones_like(square)
-    return intensity / torch.where(square > 0, square, 1), sqrt(square)
+    return intensity / _fft.divisor(square), _fft.root(square)
 
 
 def times(x: Tensor, scale: Tensor) -> Tensor:
@@ -127,17 +127,6 @@ def times(x: Tensor, scale: Tensor) -> Tensor:
     return x * scale.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def sqrt(x: Tensor) -> Tensor:
-    """Square root whose derivative is 0 at 0; 0 for negative numbers, NaN for NaN."""
-    positive = ~(x <= 0)
-    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
-
-
 def resized(x: Tensor, shape: Sequence[int], mode: str = "nearest") -> Tensor:
     """Items (b, c, n1..nd) on a grid of another size."""
     return nn.functional.interpolate(x, size=tuple(shape), mode=mode)
-
-
-def volume(shape: Sequence[int]) -> int:
-    """The number of elements of a shape."""
-    return math.prod(shape)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.models._common import sqrt
 from phaseret.operators import Operator
 
 
@@ -41,10 +40,10 @@ class Misfit:
         self.operator = operator
         intensity = _fft.promote(intensity)
         self.mask = None if mask is None else _checks.mask(mask, intensity)
-        self.magnitude = sqrt(self._measured(intensity))
+        self.magnitude = _fft.root(self._measured(intensity))
         self.shape = tuple(intensity.shape[-self.ndim :])
         total = self._sum(self.magnitude.square())
-        self.total = torch.where(total == 0, 1, total)
+        self.total = _fft.divisor(total)
 
     def linear(self, estimate: Tensor) -> Tensor:
         """The field of an estimate at the detector."""
@@ -78,7 +77,7 @@ class Misfit:
         r"""The gradient of :math:`\frac12 \sum_k (|A x|_k - \sqrt{Y_k})^2`: on the reals for real estimates."""
         field = self.linear(estimate)
         magnitude = _fft.magnitude(field, self.ndim)
-        unit = field / torch.where(magnitude > 0, magnitude, 1)
+        unit = field / _fft.divisor(magnitude)
         step = self.adjoint(self._measured(field - self.magnitude * unit), estimate.shape[-self.object_ndim :])
         return step if estimate.is_complex() else step.real
 

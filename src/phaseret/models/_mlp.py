@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from phaseret import _checks
+from phaseret import _checks, _fft
 from phaseret.models._common import (
     OUTPUTS,
     Model,
@@ -16,9 +17,7 @@ from phaseret.models._common import (
     dense,
     normalised,
     plain_units,
-    sqrt,
     times,
-    volume,
 )
 
 
@@ -80,8 +79,8 @@ class MLP(Model):
         width, depth = _checks.integer("width", width), _checks.integer("depth", depth, at_least=2)
         _checks.choice("output", output, OUTPUTS)
         self.output = output
-        self.layers = dense(volume(self.data_shape), width, depth, OUTPUTS[output] * volume(self.object_shape))
-        plain_units(self.layers, slice(None), volume(self.data_shape))
+        self.layers = dense(math.prod(self.data_shape), width, depth, OUTPUTS[output] * math.prod(self.object_shape))
+        plain_units(self.layers, slice(None), math.prod(self.data_shape))
         self.decoder = tuple(f"layers.{i}" for i in range(len(self.layers) // 2, len(self.layers)))
         self.options = {
             "object_shape": self.object_shape,
@@ -99,8 +98,8 @@ class MLP(Model):
         """The estimate of the network that sees `more` numbers (*, ...) of each item before its data."""
         weight = self._weight()
         items = as_items(intensity, self.data_shape, weight)
-        seen, scale = normalised(items, volume(self.data_shape), self.output)
-        seen = sqrt(seen).flatten(1)
+        seen, scale = normalised(items, math.prod(self.data_shape), self.output)
+        seen = _fft.root(seen).flatten(1)
         if more is not None:
             seen = torch.cat([more.reshape(len(items), -1).to(seen.dtype), seen], 1)
         x = self.layers(seen.to(weight.dtype)).reshape(len(items), OUTPUTS[self.output], *self.object_shape)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import Model, as_items, plain_units, sqrt, volume
+from phaseret.models._common import Model, as_items, plain_units
 from phaseret.models._misfit import Misfit, descend
 from phaseret.models._mlp import MLP
 
@@ -65,7 +66,7 @@ class PRCGANGenerator(MLP):
         super().__init__(object_shape, data_shape, width=width, depth=depth, output=output)
         latent_shape = self.data_shape if latent_shape is None else latent_shape
         self.latent_shape = _checks.shape("latent_shape", latent_shape)
-        latent, data = volume(self.latent_shape), volume(self.data_shape)
+        latent, data = math.prod(self.latent_shape), math.prod(self.data_shape)
         self.layers[0] = nn.Linear(latent + data, width)
         plain_units(self.layers, slice(latent, None), data)
         self.options["latent_shape"] = self.latent_shape
@@ -116,7 +117,7 @@ class PRCGANDiscriminator(Model):
         self.data_shape = _checks.shape("data_shape", data_shape)
         width = _checks.integer("width", width)
         layers: list[nn.Module] = []
-        for before in (volume(self.object_shape) + volume(self.data_shape), width):
+        for before in (math.prod(self.object_shape) + math.prod(self.data_shape), width):
             layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
         self.options = {"object_shape": self.object_shape, "data_shape": self.data_shape, "width": width}
@@ -127,7 +128,7 @@ class PRCGANDiscriminator(Model):
         items = as_items(intensity, self.data_shape, weight)
         batch = intensity.shape[: -len(self.data_shape)]
         _check_item("obj", obj, (*batch, *self.object_shape), intensity)
-        pair = torch.cat([_fft.promote(obj).reshape(len(items), -1).to(items.dtype), sqrt(items).flatten(1)], 1)
+        pair = torch.cat([_fft.promote(obj).reshape(len(items), -1).to(items.dtype), _fft.root(items).flatten(1)], 1)
         return self.layers(pair.to(weight.dtype)).to(items.dtype).reshape(batch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,9 +19,7 @@ from phaseret.models._common import (
     levels,
     normalised,
     resized,
-    sqrt,
     times,
-    volume,
 )
 from phaseret.operators import Operator
 
@@ -115,11 +114,11 @@ class ResidualNet(Model):
         weight = self.last.weight
         items = as_items(intensity, self.data_shape, weight)
         with torch.autocast(intensity.device.type, enabled=False):
-            seen, scale = normalised(items, volume(self.object_shape), "real")
+            seen, scale = normalised(items, math.prod(self.object_shape), "real")
             if self.sees == "approximant":
-                wave = self.operator.adjoint(sqrt(seen) + 0j, self.object_shape)
+                wave = self.operator.adjoint(_fft.root(seen) + 0j, self.object_shape)
                 power = _fft.power(wave).mean(tuple(range(1, wave.ndim)), keepdim=True)
-                wave = wave / torch.where(power > 0, power, 1).sqrt()
+                wave = wave / _fft.divisor(power).sqrt()
                 channels = torch.stack([wave.real, wave.imag], 1)
             else:
                 channels = seen[:, None]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import CONV, NORM, OUTPUTS, Model, as_estimate, as_items, levels, normalised, sqrt
+from phaseret.models._common import CONV, NORM, OUTPUTS, Model, as_estimate, as_items, levels, normalised
 
 _REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
 _UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -134,7 +134,7 @@ class UNet(Model):
             intensity = _fft.full_from_half(intensity, self.fourier_shape)
         seen, scale = normalised(intensity, math.prod(self.object_shape), self.output)
         if self.representation == "magnitude":
-            seen = sqrt(seen)
+            seen = _fft.root(seen)
         elif self.representation == "log_intensity":
             seen = seen.log1p()
         elif self.representation == "autocorrelation":

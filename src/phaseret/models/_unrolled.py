@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import CONV, Model, as_items, normalised, sqrt, times, volume
+from phaseret.models._common import CONV, Model, as_items, normalised, times
 from phaseret.projections import CONSTRAINTS, MagnitudeConstraint, ObjectConstraint
 
 _ALGORITHMS = ("hio", "raar")
@@ -90,7 +91,7 @@ class Unrolled(Model):
         self.algorithm, self.constraint = algorithm, constraint
         self.beta = nn.Parameter(torch.full((stages,), beta))
         parts = 2 if constraint == "complex" else 1
-        self.start = nn.Parameter(torch.rand(parts, volume(self.object_shape)))
+        self.start = nn.Parameter(torch.rand(parts, math.prod(self.object_shape)))
         d = len(self.object_shape)
         self.networks = nn.ModuleList(_residual(d, parts, channels) for _ in range(stages if channels else 0))
         support = torch.zeros(self.fourier_shape, dtype=torch.bool)
@@ -137,8 +138,8 @@ class Unrolled(Model):
         batch = intensity.shape[:-d]
         found = []
         with torch.autocast(intensity.device.type, enabled=False):
-            seen, scale = normalised(items, volume(self.object_shape), "real")
-            data = MagnitudeConstraint(sqrt(seen), real=self.constraint != "complex", ndim=d)
+            seen, scale = normalised(items, math.prod(self.object_shape), "real")
+            data = MagnitudeConstraint(_fft.root(seen), real=self.constraint != "complex", ndim=d)
             known = ObjectConstraint(support=self.support, constraint=self.constraint, ndim=d, dtype=items.dtype)
             x = self._first(items) if init is None else self._given(init, batch, scale)
             x = _fft.pad(x, self.fourier_shape)
@@ -191,7 +192,7 @@ class Unrolled(Model):
         x = _fft.promote(init).reshape(-1, *init.shape[len(batch) :])
         if self.constraint == "complex":
             x = x.to(scale.dtype.to_complex())
-        return times(x.to(torch.promote_types(x.dtype, scale.dtype)), 1 / torch.where(scale > 0, scale, 1))
+        return times(x.to(torch.promote_types(x.dtype, scale.dtype)), 1 / _fft.divisor(scale))
 
 
 def _residual(d: int, parts: int, channels: int) -> nn.Sequential:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 
 
 def autocorrelation(
@@ -95,7 +95,7 @@ class Autocorrelation(nn.Module):
             sizes = ", ".join(map(str, expected))
             fix = "For the other half of the data change onesided"
             _checks.fail(f"intensity must have the shape (*, {sizes}), got {tuple(intensity.shape)}", fix)
-        return _fft.in_chunks(self._view, intensity, len(shape), self.chunk)
+        return _memory.in_chunks(self._view, intensity, len(shape), self.chunk)
 
     def _view(self, intensity: Tensor) -> Tensor:
         d, pixels = len(self.fourier_shape), math.prod(self.fourier_shape)

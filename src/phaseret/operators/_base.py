@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,7 +58,7 @@ class Operator(nn.Module):
     def forward(self, obj: Tensor) -> Tensor:
         """The intensity: (*, object) -> (*, data), real and non-negative."""
         self._check(obj)
-        return _fft.in_chunks(self._measure, obj, self.object_ndim, self.chunk)
+        return _memory.in_chunks(self._measure, obj, self.object_ndim, self.chunk)
 
     def _measure(self, obj: Tensor) -> Tensor:
         return _fft.power(self.linear(obj))

@@ -340,7 +340,7 @@ class TruncatedAmplitudeFlow(_Flow):
     def gradient(self, problem: _Problem, field: Tensor, k: int) -> Tensor:
         power, measured = _fft.power(field), problem.intensity.sqrt()
         kept = (power.sqrt() >= measured / (1 + self.gamma)) & (power > 0)
-        return field * torch.where(kept, self.mu * (1 - measured * torch.where(power > 0, power, 1.0).rsqrt()), 0.0)
+        return field * torch.where(kept, self.mu * (1 - measured * _fft.divisor(power).rsqrt()), 0.0)
 
     def extra_repr(self) -> str:
         """The options."""

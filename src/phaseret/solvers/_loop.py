@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers._problem import Problem, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 Items = tuple[slice, slice]
 Projection = Callable[[Tensor], Tensor]
-
-# Grid pixels worked on at a time on a CPU: iterate, spectrum and data of a chunk stay in a core's cache.
-_CACHE_PIXELS = 2**17
-# Arrays of the iterate's size that a run needs on a device: benchmarks/memory_solvers.py counts five to six.
-_ARRAYS = 6
-# glibc gives the top of the heap back to the system, and takes it anew, in every iteration, unless a block of nearly
-# its largest threshold has been freed once; the block itself is never touched.
-_HEAP_BYTES = 31 * 2**20
 
 
 class Options(TypedDict, total=False):
@@ -132,20 +124,6 @@ class Algorithm(Step):
         return f"n_iter={self.n_iter}"
 
 
-def _items_at_a_time(iterate: Tensor, ndim: int) -> int:
-    """How many iterates (patterns, starts, *grid) fit a CPU's cache, or the free memory of a graphics card."""
-    pixels = math.prod(iterate.shape[-ndim:])
-    if iterate.device.type == "cpu":
-        return max(1, _CACHE_PIXELS // pixels)
-    items = iterate.shape[:2].numel()
-    if iterate.device.type != "cuda":
-        return items
-    free, _ = torch.cuda.mem_get_info(iterate.device)
-    # What PyTorch keeps for itself after earlier runs is free too.
-    free += torch.cuda.memory_reserved(iterate.device) - torch.cuda.memory_allocated(iterate.device)
-    return max(1, min(items, free // (_ARRAYS * pixels * iterate.element_size())))
-
-
 class _Nowhere(ObjectConstraint):
     """What is known outside the support: nothing may be there."""
 
@@ -187,7 +165,7 @@ class Run:
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)  # a tensor, or a dict of tensors
-        self.chunk = _items_at_a_time(iterate, problem.ndim) if chunk is None else chunk
+        self.chunk = _memory.items_at_a_time(iterate, problem.ndim) if chunk is None else chunk
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
@@ -365,7 +343,7 @@ def solve(
         _checks.integer("chunk", chunk)
     seeds = _seeds(starts, seed, generator)
     if problem.device.type == "cpu":
-        torch.empty(_HEAP_BYTES, dtype=torch.uint8)
+        _memory.keep_heap()
     run = Run(problem, _starts(problem, seeds, init), check_every, chunk)
     run.given = init is not None
     leaves = [leaf for step in steps for leaf in step.leaves()]

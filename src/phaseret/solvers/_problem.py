@@ -141,17 +141,12 @@ def prepare(
         _checks.fail(f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
     object_shape, box, support = _place_support(support, batch, shape)
     real = constraint != "complex"
-    magnitude = values.sqrt()
-    if values.requires_grad:
-        # the square root has no finite gradient at 0; it is defined as 0 there
-        empty = values == 0
-        magnitude = torch.where(empty, 0.0, torch.where(empty, 1.0, values).sqrt())
     return Problem(
         batch=batch,
         shape=shape,
         object_shape=object_shape,
         box=box,
-        magnitude=MagnitudeConstraint(magnitude, mask=mask, real=real, norm=norm, ndim=ndim),
+        magnitude=MagnitudeConstraint(_fft.root(values), mask=mask, real=real, norm=norm, ndim=ndim),
         support=support,
         known=ObjectConstraint(
             support_size=support_size,

@@ -126,7 +126,7 @@ def shrinkwrap_support(
     axes, shape = tuple(range(-ndim, 0)), obj.shape[-ndim:]
     modulus = _fft.power(obj).sqrt()
     kernel = torch.exp(-2 * (math.pi * sigma) ** 2 * _fft.squared_frequencies(shape, modulus)) / math.prod(shape)
-    blurred = _fft.inverse(_fft.transform(modulus, ndim) * kernel, shape, real=True)
+    blurred = _fft.inverse_sum(_fft.transform(modulus, ndim) * kernel, shape, real=True)
     if method == "max":
         level = blurred.amax(axes, keepdim=True)
     else:
@@ -306,7 +306,7 @@ class Breed(Step):
         modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
         total = aligned + reference
         length = _fft.power(total).sqrt()
-        child = torch.where(length > 0, total / torch.where(length > 0, length, 1), 0.0) * modulus
+        child = torch.where(length > 0, total / _fft.divisor(length), 0.0) * modulus
         iterate = problem.embed(child)
         iterate[rows, best] = run.iterate[rows, best]
         run.iterate = iterate

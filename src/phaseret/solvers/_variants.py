@@ -227,7 +227,7 @@ class OSS(HIO):
         size = max(shape)
         exponent = _fft.squared_frequencies(shape, x) * (size / self.width(n, size)) ** 2 / 2
         window = torch.exp(-exponent) / math.prod(shape)
-        smooth = _fft.inverse(_fft.transform(x, known.ndim) * window, shape, not x.is_complex())
+        smooth = _fft.inverse_sum(_fft.transform(x, known.ndim) * window, shape, not x.is_complex())
         return smooth + (x - smooth) * known.support, p
 
     def extra_repr(self) -> str:

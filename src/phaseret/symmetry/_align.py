@@ -116,7 +116,7 @@ def align(
     if scale:
         inner = (_fft.crop(placed, object_shape).conj() * obj).real.sum(axes)
         norm = _fft.power(placed).sum(axes)
-        factor = inner.clamp(min=0) / torch.where(norm > 0, norm, 1)
+        factor = inner.clamp(min=0) / _fft.divisor(norm)
         placed = placed * factor.reshape(*factor.shape, *[1] * d)
     error = _fft.power(placed - _fft.pad(obj, shape)).sum(axes) / math.prod(object_shape)
     return Alignment(_fft.crop(placed, object_shape), shifts, symmetry.flipped, angle, factor, error, symmetry)

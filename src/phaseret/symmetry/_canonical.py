@@ -118,7 +118,7 @@ def _element(
     axes = tuple(range(-d, 0))
     # With the largest value scaled to one, no moment over- or underflows.
     largest = obj.abs().amax(axes, keepdim=True)
-    obj = obj / torch.where(largest > 0, largest, 1)
+    obj = obj / _fft.divisor(largest)
     weights = _fft.power(obj)
     centres, around = [], []
     skewness, place = torch.zeros_like(weights), torch.zeros_like(weights)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.operators import fast_fourier_shape
 from phaseret.symmetry._align import align
 from phaseret.symmetry._canonical import canonicalize
 from phaseret.symmetry._elements import RandomSymmetry, grid
 
-# Items, and values of the matrix of all pairs, that are held at a time.
-_ITEMS, _PAIR_VALUES = 512, 2**25
+# Items whose symmetries are compared at a time.
+_ITEMS = 512
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -159,7 +159,7 @@ def diagnose(
         distances, shares = [], []
         for items, distance in kinds:
             typical = _in_pieces(distance, items[drawn], items[partner]).median()
-            relative = _in_pieces(distance, items, items[neighbour]) / torch.where(typical > 0, typical, 1)
+            relative = _in_pieces(distance, items, items[neighbour]) / _fft.divisor(typical)
             distances.append(relative)
             shares.append(float((relative[near] > far).double().mean()))
     return Ambiguity(
@@ -207,7 +207,7 @@ def _unit(objects: Tensor) -> Tensor:
     flat = objects.flatten(1)
     for order in (float("inf"), 2.0):
         size = torch.linalg.vector_norm(flat, order, dim=1, keepdim=True)
-        flat = flat / torch.where(size > 0, size, 1)
+        flat = flat / _fft.divisor(size)
     return flat.reshape(objects.shape)
 
 
@@ -222,7 +222,8 @@ def _magnitude(objects: Tensor, shape: Sequence[int]) -> Tensor:
 def _nearest(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest other vector of each unit vector, and its distance, from the inner products of all pairs."""
     count = len(vectors)
-    rows = torch.arange(count, device=vectors.device).split(max(1, _PAIR_VALUES // count))
+    at_a_time = _memory.pixels_at_a_time(vectors.device, cached=False)
+    rows = torch.arange(count, device=vectors.device).split(max(1, at_a_time // count))
     found = []
     for row in rows:
         similar = vectors[row] @ vectors.T

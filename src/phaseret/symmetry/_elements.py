@@ -70,7 +70,7 @@ def sources(
     return result
 
 
-def transform(
+def moved(
     obj: Tensor,
     shifts: Tensor,
     flipped: Tensor,
@@ -142,7 +142,7 @@ def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequenc
     batch = obj.shape[:-d]
     shifts = per_item("shifts", shifts.long(), batch, 1)
     flipped = torch.zeros(batch, dtype=torch.bool, device=obj.device)
-    return transform(obj, shifts, flipped, object_shape, shape, shape)
+    return moved(obj, shifts, flipped, object_shape, shape, shape)
 
 
 class Shift(nn.Module):
@@ -364,10 +364,10 @@ class Symmetry:
         shifts = per_item("shifts", self.shifts, batch, 1)
         flipped = per_item("flipped", self.flipped, batch)
         phase = per_item("phase", self.phase, batch)
-        moved = transform(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
+        found = moved(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
         if obj.is_complex():
-            return global_phase(moved, phase)
-        return moved * phase.cos().round().to(moved.dtype).reshape(*batch, *[1] * d)
+            return global_phase(found, phase)
+        return found * phase.cos().round().to(found.dtype).reshape(*batch, *[1] * d)
 
     def inverse(self) -> Symmetry:
         """The element that undoes this one."""

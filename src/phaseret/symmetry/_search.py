@@ -8,12 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.operators import fast_fourier_shape
 from phaseret.symmetry._elements import Symmetry, grid, wrap
-
-# Correlation values held at a time: on a CPU what fits its cache, on other devices what fits their memory.
-_CPU_VALUES, _DEVICE_VALUES = 2**18, 2**28
 
 
 def prepare(
@@ -52,8 +49,7 @@ def search(
     d = len(shape)
     object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
     pairs = [x.detach().reshape(-1, *object_shape) for x in (estimate, obj)]
-    values = _CPU_VALUES if obj.device.type == "cpu" else _DEVICE_VALUES
-    items = max(1, values // (2 * math.prod(shape))) if shift else len(pairs[0])
+    items = max(1, _memory.pixels_at_a_time(obj.device) // math.prod(shape)) if shift else len(pairs[0])
     pieces = zip(*(torch.split(x, items) for x in pairs), strict=True)
     dtype = torch.promote_types(obj.dtype, torch.float64) if double else obj.dtype
     found = [_search(a.to(dtype), b.to(dtype), shape, shift, flip, phase) for a, b in pieces]
@@ -68,7 +64,7 @@ def _search(
     d, count = len(shape), len(obj)
     axes, object_shape = tuple(range(-d, 0)), obj.shape[1:]
     # With the largest value of each scaled to one, no product over- or underflows.
-    estimate, obj = (x / _nonzero(x.abs().amax(axes, keepdim=True)) for x in (estimate, obj))
+    estimate, obj = (x / _fft.divisor(x.abs().amax(axes, keepdim=True)) for x in (estimate, obj))
     if shift:
         planes = _fft.correlation(estimate, obj, shape, flip)
     else:
@@ -125,7 +121,3 @@ def _unravel(index: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         result.insert(0, index % size)
         index = index.div(size, rounding_mode="floor")
     return result
-
-
-def _nonzero(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, 1)
