@@ -1,0 +1,62 @@
+"""The base of the Modules: options are stored once, and printed from there; calls have types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+Forward = TypeVar("Forward", bound=Callable[..., Any])
+
+
+class Module(nn.Module):
+    """A Module that keeps the options of the function it stands for.
+
+    Each option is an attribute of its name: a tensor a buffer (a Parameter stays one), a Module a submodule. They can
+    be changed there, follow ``.to(...)``, and are what `options` gives to the function and `repr` shows.
+
+    Args:
+        **options: The options, checked, by name.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self._names = tuple(options)
+        for name, value in options.items():
+            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options by name."""
+        return {name: getattr(self, name) for name in self._names}
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return as_text(self.options)
+
+
+def as_text(options: dict[str, Any]) -> str:
+    """Options as in a call. Left out is what is None, what `repr` shows as a submodule, and a generator."""
+    shown = {name: value for name, value in options.items() if value is not None}
+    hidden = (nn.Module, torch.Generator)
+    return ", ".join(f"{name}={_value(value)}" for name, value in shown.items() if not isinstance(value, hidden))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return str(value.item()) if value.ndim == 0 else f"tensor of shape {tuple(value.shape)}"
+    name = getattr(value, "__name__", None)
+    return repr(value) if name is None else str(name)
+
+
+def called_as(forward: Forward) -> Forward:
+    """The call of a Module, ``__call__ = called_as(forward)``: that of torch, with the types of `forward`.
+
+    Torch says that a call takes and gives anything; this tells editors and type checkers what it does.
+    """
+    return cast(Forward, nn.Module.__call__)
