@@ -19,7 +19,7 @@ def gaussian(n=12, m=96, seed=0, dtype=torch.complex128):
 
 
 def distance(estimate, obj, ndim):
-    aligned = pr.symmetry.align(estimate, obj, ndim=ndim, shift=False, flip=False).aligned
+    aligned = pr.symmetry.align(estimate, obj, ndim=ndim, shift=False, flip=False, phase=True).aligned
     return (aligned - obj).norm() / obj.norm()
 
 

@@ -42,10 +42,15 @@ def test_a_batch_gives_what_its_items_give_one_by_one(constraint, device):
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 100])
 def test_results_do_not_depend_on_the_chunk(chunk):
-    _, intensity = patterns()
+    obj, _ = patterns()
+    intensity = pr.operators.fourier_intensity(obj.double(), (12, 12))  # the iterations amplify the rounding
     support = torch.rand(3, 6, 6) > 0.1
-    whole = solvers.RRR(25)(intensity, support=support, starts=3, constraint="nonnegative")
-    same(whole, solvers.RRR(25)(intensity, support=support, starts=3, constraint="nonnegative", chunk=chunk))
+    whole, parts = (
+        solvers.RRR(25)(intensity, support=support, starts=3, constraint="nonnegative", chunk=size)
+        for size in (None, chunk)
+    )
+    torch.testing.assert_close(parts.objs, whole.objs, atol=1e-8, rtol=1e-8)
+    torch.testing.assert_close(parts.errors, whole.errors, atol=1e-8, rtol=1e-8)
 
 
 def test_several_batch_axes_are_kept():
@@ -108,7 +113,7 @@ def test_the_error_is_the_relative_magnitude_error_of_the_object(norm, constrain
 
 def test_an_easy_pattern_is_solved_and_the_starts_agree():
     obj, intensity = patterns(2, 8, 20)
-    r = solvers.RRR(400)(intensity, support=box(8, 8), constraint="nonnegative", starts=3)
+    r = solvers.RRR(1000)(intensity, support=box(8, 8), constraint="nonnegative", starts=3)
     aligned = pr.symmetry.align(r.obj, obj).aligned
     torch.testing.assert_close(aligned, obj, atol=1e-3, rtol=0)
     assert (r.agreement > 0.999).all()
@@ -141,7 +146,9 @@ def test_starts_that_disagree_are_warned_of():
 
 
 def test_an_object_that_few_starts_found_is_warned_of():
-    obj, intensity = patterns()
+    obj = torch.zeros(3, 6, 6)
+    obj[:, [0, 1, 5], [1, 5, 2]] = 1 + torch.rand(3, 3)  # dense objects resemble each other
+    intensity = pr.operators.fourier_intensity(obj, (12, 12))
     init = torch.stack([obj, *torch.rand(4, *obj.shape)], 1)
     with pytest.warns(UserWarning, match=r"3 of 3 reconstructions were found by few of their starts, [12] of 5 at"):
         r = solvers.HIO(1)(intensity, support=box(6, 6), constraint="nonnegative", starts=5, init=init)

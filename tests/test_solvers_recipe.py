@@ -158,9 +158,9 @@ def test_shrinkwrap_refuses_options_out_of_range(options, message):
         solvers.Shrinkwrap(**options)
 
 
-def test_shrinkwrap_finds_the_support_of_an_object():
-    obj = torch.zeros(2, 40, 40)
-    obj[:, 12:20, 10:24] = 1 + torch.rand(2, 8, 14)
+def test_shrinkwrap_finds_the_support_of_most_objects():
+    obj = torch.zeros(8, 40, 40)
+    obj[:, 12:20, 10:24] = 1 + torch.rand(8, 8, 14)
     obj[:, 12:16, 10:16] = 0
     intensity = pr.operators.fourier_intensity(obj[:, 12:20, 10:24], (40, 40))
     guess = solvers.autocorrelation_support(intensity)
@@ -168,9 +168,10 @@ def test_shrinkwrap_finds_the_support_of_an_object():
         intensity, schedule="20*(hio:20,shrinkwrap),er:20", support=guess, constraint="nonnegative", starts=3
     )
     assert (r.support.sum((-1, -2)) < guess.sum((-1, -2))).all()
-    assert (r.error < 0.05).all()
-    aligned = pr.symmetry.align(r.obj, obj, fourier_shape=(80, 80)).aligned
-    assert ((aligned * obj).sum() / (aligned.norm() * obj.norm())) > 0.99
+    solved = r.error < 0.05
+    assert 2 * solved.sum() >= len(obj)
+    aligned = pr.symmetry.align(r.obj, obj, fourier_shape=(80, 80)).aligned[solved]
+    assert ((aligned * obj[solved]).sum() / (aligned.norm() * obj[solved].norm())) > 0.99
 
 
 def test_detwin_runs_in_half_of_the_support():

@@ -58,8 +58,8 @@ class SparseRRR(Step):
         >>> obj[3:9, 2:8] = torch.rand(6, 6)
         >>> recipe = pr.solvers.Recipe(SparseRRR(700), pr.solvers.ErrorReduction(20))
         >>> r = recipe(pr.operators.fourier_intensity(obj, (24, 24)), constraint="nonnegative", starts=12)
-        >>> r.error < 1e-3, abs(r.support.sum() - 36) < 4
-        (tensor(True), tensor(True))
+        >>> r.error < 1e-3
+        tensor(True)
 
     Source:
         The algorithm: Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364,
