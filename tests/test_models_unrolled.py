@@ -303,7 +303,7 @@ NEAR = Fresnel((6, 6), fresnel_number=0.2)
         (
             lambda: IterativeRefinement(HIO(2), [nn.ReLU()]).before(torch.rand(4, 4), 1),
             ValueError,
-            "IterativeRefinement: stage must be below 1, the number of networks, got 1.",
+            "IterativeRefinement.before: stage must be below 1, the number of networks, got 1.",
         ),
     ],
 )
