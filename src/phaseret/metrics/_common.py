@@ -24,8 +24,3 @@ def reduce(values: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return values
     return values.mean() if reduction == "mean" else values.sum()
-
-
-def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The largest absolute value of each item, kept as axes of size 1, to divide by; 1 for an item of zeros."""
-    return _fft.divisor(x.abs().amax(axes, keepdim=True))

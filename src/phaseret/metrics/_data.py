@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.metrics._common import largest, reduce
+from phaseret.metrics._common import reduce
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
 
@@ -61,9 +61,7 @@ def relative_magnitude_error(
         doi:10.1364/AO.21.002758, here divided by the norm of the data.
     """
     magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
-    # The norm, unlike the root of a sum, has a finite gradient where the error is 0.
-    error, norm = (torch.linalg.vector_norm(weight.sqrt() * x, dim=axes) for x in (magnitude - measured, measured))
-    return reduce(error / _fft.divisor(norm, math.nan), reduction)
+    return reduce(_fft.relative_error(magnitude, measured, len(axes), weight=weight), reduction)
 
 
 def r_factor(
@@ -243,7 +241,7 @@ def _magnitudes(
     magnitude, measured = _fft.magnitude(field, operator.data_ndim), intensity.clamp(min=0).sqrt()
     if mask is not None:
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
-    unit = largest(measured, axes)
+    unit = _fft.largest(measured, len(axes))
     return magnitude / unit, measured / unit, multiplicity(operator, measured), axes
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import largest, pair, reduce
+from phaseret.metrics._common import pair, reduce
 
 
 def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: str = "mean") -> Tensor:
@@ -81,7 +81,7 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
 
 
 def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
-    unit = largest(obj, axes)
+    unit = _fft.largest(obj, len(axes))
     estimate, obj = estimate / unit, obj / unit
     power = _fft.power(obj).mean(axes)
     return _squared_error(estimate, obj, align, axes) / _fft.divisor(power, math.nan)

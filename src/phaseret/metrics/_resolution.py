@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import largest, pair
+from phaseret.metrics._common import pair
 from phaseret.metrics._data import check_data, check_object, multiplicity, spectrum
 from phaseret.operators import FourierIntensity
 
@@ -27,26 +27,6 @@ class RingCurve:
     frequency: Tensor
     value: Tensor
     count: Tensor
-
-
-class _Rings:
-    """The rings of a Fourier plane, one pixel of the shortest axis wide, up to its largest frequency."""
-
-    def __init__(self, shape: tuple[int, ...], like: Tensor) -> None:
-        self.number = min(shape) // 2 + 1
-        index = (_fft.frequency_radius(shape, [min(shape)] * len(shape)) + 0.5).floor().long()
-        # All corners outside the largest ring form one more ring, which `sum` drops.
-        index = index.clamp(max=self.number)
-        self.index = index.to(like.device)
-        self.frequency = torch.arange(self.number, dtype=like.dtype, device=like.device) / min(shape)
-        self.count = index.flatten().bincount(minlength=self.number)[: self.number].to(like.device)
-
-    def sum(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        """Sum over each ring: (*, m1..md) -> (*, r)."""
-        index = self.index if index is None else index
-        x = x.flatten(-index.ndim)
-        total = x.new_zeros(*x.shape[:-1], self.number + 1)
-        return total.index_add(-1, index.flatten(), x)[..., : self.number]
 
 
 def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> RingCurve:
@@ -100,12 +80,12 @@ def fsc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 3) -> 
 
 
 def _correlation(estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingCurve:
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    estimate, obj, _ = pair(estimate, obj, ndim)
     if align:
         estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
     shape = tuple(obj.shape[-ndim:])
-    a, b = (_fft.spectrum(x / largest(x, axes) + 0j, shape) for x in (estimate, obj))
-    rings = _Rings(shape, obj.real)
+    a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
+    rings = _fft.Rings(shape, obj)
     product = rings.sum(a.real * b.real + a.imag * b.imag)
     norm = rings.sum(_fft.power(a)).sqrt() * rings.sum(_fft.power(b)).sqrt()
     return RingCurve(rings.frequency, product / _fft.divisor(norm), rings.count)
@@ -246,11 +226,10 @@ def prtf(
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=shape).symmetry
     magnitude = spectrum(element(_fft.promote(ensemble)).mean(-d - 1), operator).abs()
     measured = _fft.promote(intensity).clamp(min=0).sqrt()
-    rings = _Rings(shape, measured)
-    index = _fft.arrange(rings.index, d, operator.onesided, operator.centered)
+    rings = _fft.Rings(shape, measured, onesided=operator.onesided, centered=operator.centered)
     weight = multiplicity(operator, measured)
     if mask is not None:
         mask = _checks.mask(mask, intensity)
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
-    value = rings.sum(weight * magnitude, index) / _fft.divisor(rings.sum(weight * measured, index), math.nan)
+    value = rings.transfer(weight * magnitude, weight * measured)
     return RingCurve(rings.frequency, value, rings.count)
