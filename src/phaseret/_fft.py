@@ -10,16 +10,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-NORMS = ("ortho", "backward", "forward")
+Norm = Literal["ortho", "backward", "forward"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
 # The adjoint of the forward transform is the inverse transform with this normalisation.
-ADJOINT_NORM = {"ortho": "ortho", "backward": "forward", "forward": "backward"}
+ADJOINT_NORM: dict[str, Norm] = {"ortho": "ortho", "backward": "forward", "forward": "backward"}
 
 
 def promote(x: Tensor) -> Tensor:
