@@ -27,9 +27,7 @@ def matched(estimate: Any, intensity: Any, operator: Any, mask: Any) -> tuple[Op
     """The operator, and the mask in the data's shape, of an estimate and data that belong together."""
     _checks.floating(estimate=estimate)
     _checks.real(intensity=intensity)
-    if mask is not None:
-        _checks.boolean(mask=mask)
-    _checks.same_device(estimate=estimate, intensity=intensity, mask=mask)
+    _checks.same_device(estimate=estimate, intensity=intensity)
     operator = operator_of(intensity, operator)
     _checks.rank(operator.object_ndim, estimate=estimate)
     _checks.same_batch(("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim))

@@ -116,10 +116,15 @@ class _Fourier(Operator):
             fix = "A complex object has no half spectrum: use onesided=False"
             _checks.fail(f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
 
-    def _predicted(self, estimate: Tensor) -> Tensor:
+    def _check_estimate(self, estimate: Tensor) -> None:
+        """`_check`, which lets pass what is laid out on the whole grid."""
         if tuple(estimate.shape[-self.object_ndim :]) != self.fourier_shape:
-            return self.linear(estimate)
-        self._check_kind(estimate)
+            self._check(estimate)
+        else:
+            self._check_kind(estimate)
+
+    def _predicted(self, estimate: Tensor) -> Tensor:
+        self._check_estimate(estimate)
         return self._plane(estimate)
 
     def _plane(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:

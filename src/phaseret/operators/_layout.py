@@ -43,7 +43,7 @@ def pad(obj: Tensor, fourier_shape: Sequence[int], *, centered: bool = False) ->
     _checks.rank(len(grid), obj=obj)
     shape = obj.shape[-len(grid) :]
     check_grid(grid, shape)
-    widths = []
+    widths: list[int] = []
     for start, n, m in zip(_corner(shape, grid, centered), shape, grid, strict=True):
         widths = [start, m - n - start, *widths]
     return F.pad(obj, widths)
