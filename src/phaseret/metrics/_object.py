@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import largest, pair, reduce
+from phaseret._reduction import Reduction, check_reduction, reduce
+from phaseret.metrics._pair import pair
 
 
-def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: str = "mean") -> Tensor:
+def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
     r"""Mean squared error per object pixel, by default after the symmetries have been removed.
 
     .. math:: \mathrm{mse} = \frac{1}{n_1 \cdots n_d} \min_{T} \| T \hat X - X \|_2^2
@@ -51,6 +53,7 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         The orbit's distance divided by the number of pixels, as in the symmetry-adjusted error of Zhang, Wan, Zhuang,
         Sun (2024), What is wrong with end-to-end learning for phase retrieval?, arXiv:2403.15448.
     """
+    check_options(align, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
     return reduce(_squared_error(estimate, obj, align, axes), reduction)
 
@@ -61,7 +64,7 @@ def _squared_error(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, 
     return _fft.power(estimate - obj).mean(axes)
 
 
-def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: str = "mean") -> Tensor:
+def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
     r"""Normalised mean squared error: the squared error divided by the squared norm of the object.
 
     .. math:: \mathrm{nmse} = \min_{T} \| T \hat X - X \|_2^2 \,/\, \| X \|_2^2
@@ -76,12 +79,13 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
         >>> nmse(0.9 * obj, obj)
         tensor(0.0100)
     """
+    check_options(align, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
     return reduce(_relative(estimate, obj, align, axes), reduction)
 
 
 def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
-    unit = largest(obj, axes)
+    unit = _fft.largest(obj, len(axes))
     estimate, obj = estimate / unit, obj / unit
     power = _fft.power(obj).mean(axes)
     return _squared_error(estimate, obj, align, axes) / _fft.divisor(power, math.nan)
@@ -94,7 +98,7 @@ def success_rate(
     threshold: float = 0.05,
     align: bool = True,
     ndim: int = 2,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""The share of items that are solved: relative error :math:`\min_T \|T \hat X - X\| / \|X\|` below a threshold.
 
@@ -115,6 +119,7 @@ def success_rate(
         tensor(0.7500)
     """
     threshold = _checks.number("threshold", threshold, above=0)
+    check_options(align, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
     error = _relative(estimate, obj, align, axes).sqrt()
     return reduce((error <= threshold).to(error.dtype), reduction)
@@ -127,7 +132,7 @@ def psnr(
     data_range: float = 1.0,
     align: bool = True,
     ndim: int = 2,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Peak signal-to-noise ratio, by default after the symmetries have been removed.
 
@@ -149,6 +154,7 @@ def psnr(
         tensor(20.)
     """
     data_range = _checks.number("data_range", data_range, above=0)
+    check_options(align, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
     error = _squared_error(estimate / data_range, obj / data_range, align, axes)
     return reduce(-10 * error.log10(), reduction)
@@ -162,7 +168,7 @@ def ssim(
     win_size: int = 11,
     align: bool = True,
     ndim: int = 2,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Structural similarity, by default after the symmetries have been removed.
 
@@ -210,6 +216,7 @@ def ssim(
     data_range = _checks.number("data_range", data_range, above=0)
     width = window_width(win_size)
     _checks.real(estimate=estimate, obj=obj)
+    check_options(align, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
@@ -217,14 +224,23 @@ def ssim(
         _checks.fail(f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
     if align:
         estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
-    x, y = estimate / data_range, obj / data_range
+    # Variances do not see an offset, but their digits do: they are those of values around 0.
+    offset = (obj / data_range).mean(axes, keepdim=True)
+    x, y = estimate / data_range - offset, obj / data_range - offset
     products = _window(torch.stack([x, y, x * x, y * y, x * y]), width, axes)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = products.unbind()
     var_x, var_y, cov = mean_xx - mean_x * mean_x, mean_yy - mean_y * mean_y, mean_xy - mean_x * mean_y
+    mean_x, mean_y = mean_x + offset, mean_y + offset
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     structure = (2 * cov + c2) / (var_x + var_y + c2)
     return reduce((luminance * structure).mean(axes), reduction)
+
+
+def check_options(align: Any, reduction: Any) -> None:
+    """The options that all metrics of objects have are what they should be."""
+    _checks.flag(align=align)
+    check_reduction(reduction)
 
 
 def window_width(win_size: int) -> int:

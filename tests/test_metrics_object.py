@@ -325,3 +325,12 @@ def test_ssim_takes_real_objects_only() -> None:
     message = r"^ssim: estimate must be real floating, got torch.complex64. Use estimate.abs\(\) or estimate.real.$"
     with pytest.raises(TypeError, match=message):
         metrics.ssim(x + 0j, x)
+
+
+def test_ssim_does_not_lose_its_digits_on_a_pedestal() -> None:
+    obj = torch.rand(2, 24, 24, dtype=torch.float64)
+    estimate = obj + 0.3 * torch.randn(2, 24, 24, dtype=torch.float64)
+    expected = metrics.ssim(estimate + 1e4, obj + 1e4, align=False)
+    got = metrics.ssim((estimate + 1e4).float(), (obj + 1e4).float(), align=False)
+    torch.testing.assert_close(got.double(), expected, atol=2e-3, rtol=0)
+    assert 0.1 < got < 0.9
