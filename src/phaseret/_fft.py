@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-NORMS = ("ortho", "backward", "forward")
+Norm = Literal["ortho", "backward", "forward"]
+NORMS = get_args(Norm)
 # The adjoint of the forward transform is the inverse transform with this normalisation.
 ADJOINT_NORM = {"ortho": "ortho", "backward": "forward", "forward": "backward"}
 
