@@ -100,7 +100,7 @@ def first_below(r: solvers.Reconstruction) -> Tensor:
     """The first checked iteration at which the residual came within 1.1 times (plus 1e-3 of) its last value."""
     last = 1.1 * r.errors[..., None] + 1e-3
     index = (r.history <= last).to(torch.int8).argmax(-1)
-    return torch.tensor(r.iterations)[index]
+    return torch.tensor(r.checked)[index]
 
 
 def algorithms(n_iter: int) -> dict[str, solvers.Step]:
@@ -298,7 +298,7 @@ def run_crystals(count: int) -> Iterator[Row]:
                     check_every=1,
                     callback=solved,
                 )
-                spent.append(r.iterations[-1])
+                spent.append(r.checked[-1])
         iterations = torch.tensor(spent)
         won = int((iterations < limit).sum())
         yield {

@@ -73,7 +73,7 @@ def run(context: Context) -> Result:
         result = pr.solvers.reconstruct(
             intensities, schedule=recipe["schedule"], support=box, constraint="nonnegative", starts=recipe["starts"]
         )
-        total = recipe["starts"] * max(result.iterations)
+        total = recipe["starts"] * max(result.checked)
         title = f"{recipe['schedule']}, best of {recipe['starts']}"
         add("random", title, total, result.seconds, result.obj)
     return Result(rows, seed, {name: config["fig5"][name] for name in ("images", "epochs", "larger")})

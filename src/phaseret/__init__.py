@@ -25,7 +25,7 @@ from phaseret import (
     symmetry,
 )
 
-solvers._result.ABOVE.update(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
+solvers._result.attach(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
 
 __version__ = "0.1.0"
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret.models._common import CONV, Model, as_items, normalised, times
-from phaseret.projections import CONSTRAINTS, MagnitudeConstraint, ObjectConstraint
+from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint, hio_update, raar_update
 
-_ALGORITHMS = ("hio", "raar")
+_UPDATES = {"hio": hio_update, "raar": raar_update}
 
 
 class Unrolled(Model):
@@ -75,14 +75,14 @@ class Unrolled(Model):
         stages: int = 5,
         iterations: int = 10,
         beta: float = 0.9,
-        constraint: str = "nonnegative",
+        constraint: Constraint = "nonnegative",
         channels: int = 32,
     ) -> None:
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
         _checks.fourier_shape(self.fourier_shape, self.object_shape)
-        _checks.choice("algorithm", algorithm, _ALGORITHMS)
+        _checks.choice("algorithm", algorithm, _UPDATES)
         _checks.choice("constraint", constraint, CONSTRAINTS)
         stages = _checks.integer("stages", stages)
         self.iterations = _checks.integer("iterations", iterations)
@@ -136,7 +136,7 @@ class Unrolled(Model):
         d = len(self.fourier_shape)
         items = as_items(intensity, self.fourier_shape, self.beta)
         batch = intensity.shape[:-d]
-        found = []
+        found, update = [], _UPDATES[self.algorithm]
         with torch.autocast(intensity.device.type, enabled=False):
             seen, scale = normalised(items, math.prod(self.object_shape), "real")
             data = MagnitudeConstraint(_fft.root(seen), real=self.constraint != "complex", ndim=d)
@@ -147,7 +147,7 @@ class Unrolled(Model):
                 if apart and k:
                     x = x.detach()
                 for _ in range(self.iterations):
-                    x = self._iterate(x, data.project(x), known, beta)
+                    x = update(x, data.project(x), known, beta)
                 if not (apart or len(self.networks) or k == len(self.beta) - 1):
                     continue
                 estimate = known.project(data.project(x))
@@ -156,12 +156,6 @@ class Unrolled(Model):
                     x, estimate = x + change, known.project(estimate + change)
                 found.append(times(_fft.crop(estimate, self.object_shape), scale).reshape(*batch, *self.object_shape))
         return found
-
-    def _iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, beta: Tensor) -> Tensor:
-        """One iteration, with p the projection of x on the data."""
-        if self.algorithm == "hio":
-            return known.choose(p, p, x - beta * p)
-        return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
 
     def _change(self, k: int, estimate: Tensor) -> Tensor:
         """What the network of stage k adds to an estimate, on the grid of the data."""
