@@ -1,6 +1,6 @@
 """How often each algorithm finds the object, and how long it takes: Marchesini's question on our data.
 
-    PHASERET_DATA_DIR=... python benchmarks/quality_solvers.py [digits objects noise default crystals] [--count N]
+    PHASERET_DATA_DIR=... python -m benchmarks.quality_solvers [digits objects noise default crystals] [--count N]
 
 - digits: MNIST 28 in 64, noise-free, box support, non-negative, 1000 iterations, five starts each; 100 objects.
 - objects: digits with a smooth random phase (complex), tight and loose support, three starts; 50 objects.
@@ -37,8 +37,11 @@ import torch
 from torch import Tensor
 
 import phaseret as pr
+from benchmarks.timing import compare
+from experiments.data import complex_digits
+from experiments.scoring import SOLVED, relative_error, solved_percent
 from phaseret import solvers
-from timing import RESULTS, compare, save
+from results.provenance import RESULTS, save
 
 Row = dict[str, object]
 
@@ -50,22 +53,15 @@ def digits(count: int) -> Tensor:
     return pr.datasets.mnist(root=root, train=False)[:count]
 
 
-def relative_error(estimate: Tensor, obj: Tensor, fourier_shape: tuple[int, int]) -> Tensor:
-    """|aligned estimate - object| / |object| of each start (*, starts, n, n)."""
-    target = obj.unsqueeze(-3).expand_as(estimate)
-    square = pr.symmetry.align(estimate, target, fourier_shape=fourier_shape).error * obj[0].numel()
-    return (square / target.abs().square().sum((-1, -2))).sqrt()
-
-
 def scores(r: solvers.Reconstruction, obj: Tensor, fourier_shape: tuple[int, int], pairs: float) -> Row:
     """Success of single starts and of the best start, the errors behind them, and what a solution takes."""
-    single = relative_error(r.objs, obj, fourier_shape)
+    single = relative_error(r.objs, obj.unsqueeze(-3).expand_as(r.objs), fourier_shape)
     best = single.gather(-1, r.ranking[..., :1])
-    solved = single < 0.05
+    solved = single < SOLVED
     iterations = first_below(r)[solved].median().item() if solved.any() else None
     return {
-        "single success %": round(100 * solved.double().mean().item(), 1),
-        "best success %": round(100 * (best < 0.05).double().mean().item(), 1),
+        "single success %": round(solved_percent(single).item(), 1),
+        "best success %": round(solved_percent(best).item(), 1),
         "median error": float(f"{single.median().item():.3g}"),
         "median error of best": float(f"{best.median().item():.3g}"),
         "median residual": float(f"{r.errors.median().item():.3g}"),
@@ -142,18 +138,8 @@ def run_digits(count: int) -> Iterator[Row]:
     yield {"case": "digits, no support", "algorithm": "rrr", "objects": count, **found}
 
 
-def complex_digits(count: int) -> Tensor:
-    """Complex objects: the digit is the modulus, the phase is smooth and random, up to about two pi."""
-    modulus = digits(count)
-    g = torch.Generator().manual_seed(0)
-    y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
-    terms = torch.stack([x, y, x * y, x**2, y**2, x**3, y**3])
-    phase = (torch.randn(count, len(terms), generator=g) @ terms.flatten(1)).unflatten(-1, (28, 28))
-    return torch.polar(modulus, 2 * phase)
-
-
 def run_objects(count: int) -> Iterator[Row]:
-    obj = complex_digits(count)
+    obj = complex_digits(digits(count), 0)
     intensity = pr.operators.fourier_intensity(obj, (64, 64))
     for case, support in (("exact support", obj != 0), ("28 x 28 box", torch.ones(28, 28) > 0)):
         short = {name: step for name, step in algorithms(100).items() if name not in NONNEGATIVE}
@@ -215,7 +201,7 @@ def run_default(count: int) -> Iterator[Row]:
             r = step(noisy, **known, starts=3)
             found = scores(r, real, (64, 64), pairs[name]) | aligned_psnr(r, real)
             yield {**case, "algorithm": f"{name}, 3 starts", "objects": count, **found}
-    obj = complex_digits(count)
+    obj = complex_digits(digits(count), 0)
     intensity = pr.operators.fourier_intensity(obj, (64, 64))
     for case_name, support in (("exact support", obj != 0), ("28 x 28 box", box)):
         pairs = pairs_per_iteration(recipe, intensity, starts=12, support=support)
