@@ -16,7 +16,7 @@ from experiments import Context
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 TINY: dict[str, Any] = {
     "images": 60,

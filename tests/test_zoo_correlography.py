@@ -12,7 +12,7 @@ import torch
 import phaseret as pr
 
 pytest.importorskip("lightning")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 
 def test_strokes_are_drawings_that_depend_on_the_seed_alone() -> None:

@@ -15,7 +15,7 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 NETWORK = {"width": 64, "distort": 0.1, "epochs": 3, "batch_size": 50, "learning_rate": 0.003}
 CONFIG = {

@@ -14,7 +14,7 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 TINY = {"images": 100, "epochs": 1, "batch_size": 20, "learning_rate": 0.001}
 CONFIG: dict[str, Any] = {

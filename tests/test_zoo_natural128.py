@@ -14,7 +14,7 @@ import phaseret as pr
 
 for package in ("lightning", "matplotlib", "safetensors", "skimage", "sklearn"):
     pytest.importorskip(package)
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 
 def config() -> dict[str, Any]:

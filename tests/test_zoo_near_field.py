@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 SETTINGS = {"fresnel_number": 1 / 32, "delay": math.pi, "margin": 2, "seed": 0}
 

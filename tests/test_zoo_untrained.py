@@ -13,7 +13,7 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 SMALL = {"channels": [8, 8], "lr": 0.01}
 CONFIG = {
