@@ -111,11 +111,6 @@ def trained(settings: Settings, data: Path | None, folder: Path) -> tuple[nn.Mod
     return trained_once(partial(network, settings), objective(settings), parts, settings, folder, test)
 
 
-def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]:
-    """What the training took, for `run_all`."""
-    return trained(settings, data, folder)[1]
-
-
 def scored(settings: Settings, data: Path | None, folder: Path) -> tuple[dict[str, float], Tensor, Tensor]:
     """Scores of the estimates that the training left in the folder, the estimates, and the test objects."""
     objects, _ = test_patterns(settings, data)

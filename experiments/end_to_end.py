@@ -18,10 +18,11 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import phaseret as pr
@@ -35,27 +36,17 @@ try:
     from experiments.data import HELD_OUT, Patterns, divided
     from experiments.fit import bfloat16_is_fast, check_resumable, complete, estimate, fit
     from experiments.objectives import TITLES
+    from experiments.pictures import as_pixels, show
     from experiments.scoring import scores
 except ImportError as error:
     sys.exit(f'end_to_end: error: {error}. Install what the experiments need with pip install "phaseret[demo]"')
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A budget, and how the learning rate goes."""
-
-    images: int
-    epochs: int
-    learning_rate: float
-    one_cycle: bool
-    batch_size: int = 32
-
-
-PRESETS = {
-    "demo": Preset(images=4500, epochs=10, learning_rate=1e-3, one_cycle=True),
-    "cpu": Preset(images=20_000, epochs=8, learning_rate=1e-3, one_cycle=True),
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"images": 4500, "epochs": 10, "learning_rate": 1e-3, "one_cycle": True},
+    "cpu": {"images": 20_000, "epochs": 8, "learning_rate": 1e-3, "one_cycle": True},
     # The batch size is ours, and so are the images that early stopping looks at: the paper names neither.
-    "paper": Preset(images=60_000, epochs=300, learning_rate=1e-4, one_cycle=False),
+    "paper": {"images": 60_000, "epochs": 300, "learning_rate": 1e-4, "one_cycle": False},
 }
 SINGLE = ("dnn_v", "dnn_p", "invariant")
 OBJECTIVES = {"both": SINGLE[:2], "all": SINGLE, **{name: (name,) for name in SINGLE}}
@@ -67,7 +58,7 @@ class Data:
 
     train: Patterns
     validation: Patterns
-    test: Tensor
+    test: Patterns
     digest: str  # of the images, to tell a training on others
 
     @classmethod
@@ -76,37 +67,29 @@ class Data:
         if not HELD_OUT <= images <= len(train):
             rule = f"--images must be {HELD_OUT} to {len(train)} with these data, got {images}"
             raise ValueError(f"{rule}. Use --data FOLDER with MNIST's IDX files, or fewer --images.")
-        settings = {**digits.DEFAULTS, "variant": variant}
-        parts = [digits.patterns(settings, part, seed + i) for i, part in enumerate((*divided(train[:images]), test))]
-        return cls(
-            parts[0], parts[1], parts[2].objects[:], hashlib.sha256(train[:images].numpy().tobytes()).hexdigest()[:12]
-        )
+        train, settings = train[:images], {**digits.DEFAULTS, "variant": variant}
+        parts = (digits.patterns(settings, part, seed + i) for i, part in enumerate((*divided(train), test)))
+        return cls(*parts, hashlib.sha256(train.numpy().tobytes()).hexdigest()[:12])
 
 
 def train(settings: dict[str, Any], data: Data, folder: Path) -> tuple[Tensor, dict[str, float]]:
     """Train one objective; the estimates of the test images by its best epoch, and what the training took."""
     net = digits.network(settings)  # every objective starts with the same weights
     took = fit(net, digits.objective(settings), data.train, data.validation, settings, folder)
-    intensities = pr.operators.fourier_intensity(data.test, digits.FOURIER_SHAPE)
-    return estimate(net, intensities, settings["bfloat16"]), took
+    return estimate(net, data.test[:][1], settings["bfloat16"]), took
 
 
 def draw(columns: dict[str, Tensor], path: Path, rows: int = 5, groups: int = 3) -> None:
     """The paper's Fig. 5: groups of columns truth, DNN-V, DNN-P; one test image per row and group, the first ones."""
     gap = 0.4
-    widths = [1.0] * len(columns) + [gap]
+    widths = [*[1.0] * len(columns), gap]
     figure = Figure(figsize=((len(columns) + gap) * groups - gap, rows + 0.3))
     axes = figure.subplots(rows, groups * len(widths) - 1, squeeze=False, width_ratios=(widths * groups)[:-1])
-    for axis in axes.flat:
-        axis.axis("off")
-    for group in range(groups):
-        for column, (title, images) in enumerate(columns.items()):
-            place = group * len(widths) + column
-            axes[0, place].set_title(title)
-            for row in range(rows):
-                index = group * rows + row
-                if index < len(images):
-                    axes[row, place].imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=1)
+    for place, column in enumerate(axes.T):
+        group, number = divmod(place, len(widths))
+        title, images = [*columns.items(), ("", torch.empty(0))][number]
+        column[0].set_title(title)
+        show(column, as_pixels(images[group * rows :]))
     figure.subplots_adjust(0, 0, 1, 1 - 0.3 / (rows + 0.3), 0.04, 0.04)
     replace(path, lambda temporary: figure.savefig(temporary, format="png", dpi=100))
 
@@ -146,28 +129,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def prepare(options: argparse.Namespace) -> tuple[Data, dict[str, dict[str, Any]], Path]:
     """The data, the settings of each objective and the output folder; all mistakes show here."""
-    budget = asdict(PRESETS[options.preset])
-    for name in ("images", "epochs"):
-        value = getattr(options, name)
-        if value is not None:
-            budget[name] = value
+    given = {name: getattr(options, name) for name in ("images", "epochs")}
+    budget = PRESETS[options.preset] | {name: value for name, value in given.items() if value is not None}
     if budget["epochs"] < 1:
         raise ValueError(f"--epochs must be at least 1, got {budget['epochs']}.")
     data = Data.load(options.data, budget["images"], options.variant, options.seed)
-    settings = {
-        name: complete(
-            {
-                **digits.DEFAULTS,
-                "objective": name,
-                "variant": options.variant,
-                **budget,
-                "seed": options.seed,
-                "data": data.digest,
-                "bfloat16": bfloat16_is_fast(),
-            }
-        )
-        for name in OBJECTIVES[options.objective]
-    }
+    own = {"variant": options.variant, "seed": options.seed, "data": data.digest, "bfloat16": bfloat16_is_fast()}
+    shared = complete({**digits.DEFAULTS, **budget, **own})
+    settings = {name: {**shared, "objective": name} for name in OBJECTIVES[options.objective]}
     out = options.out or Path("runs") / options.preset
     checkpoints = {name: out / name / "last.ckpt" for name in settings}
     if options.resume:
@@ -193,11 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"end_to_end: error: {error}")
     matplotlib.use("Agg")
-    results, columns = {}, {"truth": data.test}
+    results, columns = {}, {"truth": data.test.objects[:]}
     for name in settings:
         print(f"{TITLES[name]}: {len(data.train)} images, at most {settings[name]['epochs']} epochs", flush=True)
         estimates, took = train(settings[name], data, out / name)
-        results[name] = {**scores(estimates, data.test), **took}
+        results[name] = {**scores(estimates, columns["truth"]), **took}
         columns[TITLES[name]] = estimates
     write_json(out / "metrics.json", results)
     draw(columns, out / "figure5.png")

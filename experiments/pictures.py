@@ -23,14 +23,29 @@ def as_colours(obj: Any) -> Any:
     return hsv_to_rgb(np.stack([hue, np.full_like(hue, float(np.iscomplexobj(obj))), brightness], -1))
 
 
+def grid(figure: Any, lines: int, columns: int) -> Any:
+    """Axes side by side, (lines, columns)."""
+    return figure.subplots(lines, columns, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+
+
+def show(axes: Any, images: Any, **how: Any) -> None:
+    """One image in each of these axes, as bytes in grey if nothing else is said; axes left over stay empty."""
+    for axis in axes:
+        axis.axis("off")
+    for axis, image in zip(axes, images, strict=False):
+        axis.imshow(image, **{"cmap": "gray", "vmin": 0, "vmax": 255, **how})
+
+
+def label(axis: Any, text: str, fontsize: float) -> None:
+    """Say on the left what a line of images is."""
+    axis.text(-0.1, 0.5, text, transform=axis.transAxes, ha="right", va="center", fontsize=fontsize)
+
+
 def estimates_of_systems(arrays: dict[str, Any]) -> Figure:
     """One line of test objects per system."""
     columns = len(next(iter(arrays.values())))
     figure = Figure(figsize=(1.05 * columns + 2.4, 1.05 * len(arrays)), layout="constrained")
-    axes = figure.subplots(len(arrays), columns, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
-    for line, (system, images) in zip(axes, arrays.items(), strict=True):
-        for axis, image in zip(line, images, strict=True):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-            axis.set(xticks=[], yticks=[])
-        line[0].set_ylabel(system, rotation=0, ha="right", va="center", fontsize=9)
+    for line, (system, images) in zip(grid(figure, len(arrays), columns), arrays.items(), strict=True):
+        show(line, images)
+        label(line[0], system, fontsize=9)
     return figure

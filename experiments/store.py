@@ -35,6 +35,17 @@ def run_all(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs
     return [future.result() for future in futures]
 
 
+def train_all(
+    trained: Callable[..., tuple[nn.Module, dict[str, Any]]], calls: Sequence[tuple[Any, ...]], jobs: int = 1
+) -> list[dict[str, Any]]:
+    """What the trainings took, in the order of the calls; `trained` is made of `trained_once` and finds them again."""
+    return run_all(_took, [(trained, *call) for call in calls], jobs)
+
+
+def _took(trained: Callable[..., tuple[nn.Module, dict[str, Any]]], *call: Any) -> dict[str, Any]:
+    return trained(*call)[1]
+
+
 def finished(folder: Path, settings: Settings) -> dict[str, Any] | None:
     """What `finish` left in the folder for the same settings, None if it did not."""
     path = folder / "metrics.json"

@@ -16,7 +16,7 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
     from experiments import digits
 
     with pytest.raises(ValueError, match=r"the data must hold 10000 images, got 4500\. Give MNIST's IDX files: --data"):
-        digits.train({"images": 10_000, "epochs": 1}, None, tmp_path)
+        digits.trained({"images": 10_000, "epochs": 1}, None, tmp_path)
 
 
 def test_thinned_photons_are_independent_halves() -> None:

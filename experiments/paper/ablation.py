@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import Context, Result, Row, digits
-from experiments.store import run_all
+from experiments.store import train_all
 
 DOMAINS = ("magnitude", "intensity", "poisson", "autocorrelation")
 
@@ -33,7 +33,7 @@ def run(context: Context) -> Result:
                     settings = {**config, **own, "bfloat16": context.bfloat16}
                     name = f"{domain}-{representation}-{rate:g}"
                     calls.append((settings, context.mnist, context.folder / name / f"seed{seed}"))
-    took = run_all(digits.train, calls, context.jobs)
+    took = train_all(digits.trained, calls, context.jobs)
     rows: list[Row] = []
     for call, cost in zip(calls, took, strict=True):
         own = {key: call[0][key] for key in ("domain", "representation", "learning_rate", "seed")}

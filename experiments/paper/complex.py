@@ -9,7 +9,6 @@ recovered if its aligned relative error is below 5 %; of several starts that of 
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from experiments.data import Patterns, complex_digits, divided, images_of
 from experiments.digits import FOURIER_SHAPE, SHAPE
 from experiments.fit import Loss, Settings, estimate
 from experiments.objectives import dnn_p, invariant
+from experiments.pictures import as_pixels, grid, show
 from experiments.scoring import relative_error, solved_percent
-from experiments.store import estimates_in, run_all, trained_once
+from experiments.store import estimates_in, train_all, trained_once
 
 SHOWN = 8
 
@@ -42,8 +42,8 @@ NETWORKS: dict[str, tuple[Loss, str]] = {
 }
 
 
-def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]:
-    """Train one network and apply it to the test objects; what the training took."""
+def trained(settings: Settings, data: Path | None, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """One network, whose estimates of the test objects lie in the folder, and what its training took."""
     loss, output = NETWORKS[settings["objective"]]
     measure = pr.operators.FourierIntensity(FOURIER_SHAPE)
 
@@ -60,7 +60,7 @@ def train(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]
     def test(net: nn.Module) -> Tensor:
         return estimate(net, measure(test_objects(settings, data)), settings["bfloat16"])
 
-    return trained_once(network, loss, parts, settings, folder, test)[1]
+    return trained_once(network, loss, parts, settings, folder, test)
 
 
 def test_objects(settings: Settings, data: Path | None) -> Tensor:
@@ -82,7 +82,7 @@ def run(context: Context) -> Result:
         ({**config, "objective": name, "bfloat16": context.bfloat16}, context.mnist, context.folder / name)
         for name in NETWORKS
     ]
-    took = run_all(train, calls, context.jobs)
+    took = train_all(trained, calls, context.jobs)
     compared = Comparison(test_objects(config, context.mnist), how)
     for name in ("hio", "raar", "rrr"):
         compared.solve(f"{name}, box", name, torch.ones(SHAPE, dtype=torch.bool))
@@ -121,12 +121,10 @@ class Comparison:
         """An algorithm, or the default recipe, in this support."""
         schedule = None if algorithm is None else f"{algorithm}:{self.how['iterations']},er:50"
         starts = self.how["default_starts" if algorithm is None else "starts"]
-        began = time.perf_counter()
         result = pr.solvers.reconstruct(
             self.intensities, schedule=schedule, support=support, starts=starts, constraint="complex"
         )
-        seconds = time.perf_counter() - began
-        self.add(method, result.obj, seconds, schedule=schedule or "default", starts=starts, **more)
+        self.add(method, result.obj, result.seconds, schedule=schedule or "default", starts=starts, **more)
 
     def network(self, name: str, estimates: Tensor, cost: dict[str, Any]) -> None:
         """A network, and the solvers in the supports that its modulus shows."""
@@ -146,9 +144,8 @@ class Comparison:
 
 def _pixels(images: Tensor) -> Any:
     """Modulus and phase of the images shown, as bytes."""
-    shown = images[:SHOWN].cpu()
-    values = torch.stack([shown.abs().clamp(0, 1), shown.angle() / (2 * torch.pi) + 0.5])
-    return values.mul(255).round().to(torch.uint8).numpy()
+    shown = images[:SHOWN]
+    return as_pixels(torch.stack([shown.abs(), shown.angle() / (2 * torch.pi) + 0.5]))
 
 
 def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
@@ -164,15 +161,11 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     axis.set(xlim=(0, 108), xlabel="recovered (%)")
     best = max((row for row in rows if row["method"].startswith("network")), key=lambda row: row["recovered_percent"])
     shown = ["truth", "rrr, box", best["method"]]
-    axes = right.subplots(2 * len(shown), SHOWN, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
-    for line, name in enumerate(shown):
-        for part in range(2):
-            for column in range(SHOWN):
-                modulus, phase = arrays[name][:, column] / 255.0
-                axis = axes[2 * line + part, column]
-                axis.imshow(phase if part else modulus, cmap="twilight" if part else "gray", vmin=0, vmax=1)
-                axis.axis("off")
-        corner = axes[2 * line, 0]
-        title = corner.text(0, 1.08, f"{name}: modulus, phase", transform=corner.transAxes, fontsize=8)
+    axes = grid(right, 2 * len(shown), SHOWN)
+    for upper, lower, name in zip(axes[::2], axes[1::2], shown, strict=True):
+        modulus, phase = arrays[name]
+        show(upper, modulus)
+        show(lower, phase, cmap="twilight")
+        title = upper[0].text(0, 1.08, f"{name}: modulus, phase", transform=upper[0].transAxes, fontsize=8)
         title.set_in_layout(False)  # it is wider than its panel
     return figure

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 
 from experiments import Context, Result, Row, digits
 from experiments.objectives import TITLES
-from experiments.pictures import as_pixels
-from experiments.store import run_all
+from experiments.pictures import as_pixels, grid, show
+from experiments.store import train_all
 
 VARIANTS = ("none", "shift", "flip", "flip_shift")
 PANELS, PANEL_ROWS = 3, 5
 
 
 def call(context: Context, variant: str, seed: int, objective: str) -> tuple[dict[str, Any], Path | None, Path]:
-    """One training: what `digits.train` is called with."""
+    """One training: what `digits.trained` is called with."""
     of_all = ("seeds", "headline_seeds", "headline_objectives", "larger")
     shared = {key: value for key, value in context.config.items() if key not in of_all}
     settings = {**shared, "variant": variant, "objective": objective, "seed": seed, "bfloat16": context.bfloat16}
@@ -47,7 +47,7 @@ def run(context: Context) -> Result:
         for objective in TITLES if (variant, seed) not in more else config["headline_objectives"]:
             calls.append(call(context, variant, seed, objective))
     calls += [larger_call(context, objective) for objective in config.get("larger", {}).get("objectives", [])]
-    took = run_all(digits.train, calls, context.jobs)
+    took = train_all(digits.trained, calls, context.jobs)
     rows: list[Row] = []
     arrays: dict[str, Any] = {}
     for (settings, data, folder), cost in zip(calls, took, strict=True):
@@ -56,11 +56,8 @@ def run(context: Context) -> Result:
         images = {"images": settings["images"]}
         rows.append({"variant": variant, "objective": objective, "seed": seed, **images, **found, **cost})
         if seed == first[1] and images["images"] == config["images"]:
-            shown = slice(PANELS * PANEL_ROWS)
-            arrays[f"{variant} truth"], arrays[f"{variant} {objective}"] = (
-                as_pixels(objects[shown]),
-                as_pixels(estimates[shown]),
-            )
+            arrays[f"{variant} truth"] = as_pixels(objects[: PANELS * PANEL_ROWS])
+            arrays[f"{variant} {objective}"] = as_pixels(estimates[: PANELS * PANEL_ROWS])
     order = [*TITLES]
     rows.sort(key=lambda r: (VARIANTS.index(r["variant"]), r["images"], order.index(r["objective"]), r["seed"]))
     base = [row for row in rows if row["images"] == config["images"]]
@@ -75,13 +72,9 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     upper, lower = figure.subfigures(2, 1, height_ratios=[1, 0.85])
     panels = upper.subfigures(1, PANELS, wspace=0.03)
     for number, panel in enumerate(panels):
-        axes = panel.subplots(PANEL_ROWS, len(columns), gridspec_kw={"wspace": 0.03, "hspace": 0.03})
-        for column, name in enumerate(columns):
-            axes[0, column].set_title(TITLES.get(name, name), fontsize=9)
-            for row in range(PANEL_ROWS):
-                image = arrays[f"flip_shift {name}"][number * PANEL_ROWS + row]
-                axes[row, column].imshow(image, cmap="gray", vmin=0, vmax=255)
-                axes[row, column].axis("off")
+        for column, name in zip(grid(panel, PANEL_ROWS, len(columns)).T, columns, strict=True):
+            column[0].set_title(TITLES.get(name, name), fontsize=9)
+            show(column, arrays[f"flip_shift {name}"][number * PANEL_ROWS :])
     left, right = lower.subplots(1, 2)
     for axis, key, label in (
         (left, "aligned_psnr", "aligned PSNR (dB)"),

@@ -22,7 +22,7 @@ import phaseret as pr
 from experiments import Context, Result, Row
 from experiments.data import Patterns
 from experiments.fit import Loss, Settings, estimate
-from experiments.store import estimates_in, run_all, trained_once
+from experiments.store import estimates_in, train_all, trained_once
 
 OBJECTIVES = {"naive": "naive", "active": "active (canonical)", "passive": "passive", "invariant": "invariant"}
 NEIGHBOURS = {"naive": "nearest neighbours", "active": "nearest neighbours, canonical"}
@@ -98,8 +98,8 @@ def loss_of(settings: Settings) -> Loss:
     return loss
 
 
-def train(settings: Settings, folder: Path) -> dict[str, Any]:
-    """Train one network, and leave its estimates of the test objects in the folder; what the training took."""
+def trained(settings: Settings, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """One network, whose estimates of the test objects lie in the folder, and what its training took."""
     operator, is_complex = operator_of(settings), settings["field"] == "complex"
 
     def network() -> nn.Module:
@@ -115,8 +115,7 @@ def train(settings: Settings, folder: Path) -> dict[str, Any]:
     def test(net: nn.Module) -> Tensor:
         return estimate(net, operator(parts(settings)[2]), batch_size=10_000)
 
-    took = trained_once(network, loss_of(settings), data, settings, folder, test)[1]
-    return {**took, "training_images": settings["samples"]}
+    return trained_once(network, loss_of(settings), data, settings, folder, test)
 
 
 def errors(estimates: Tensor, objects: Tensor) -> dict[str, float]:
@@ -171,11 +170,12 @@ def run(context: Context) -> Result:
 def trained_rows(settings: list[Settings], context: Context) -> list[Row]:
     """Train one network for each of the settings and score its estimates of the test objects."""
     calls = [(one, folder_of(one, context)) for one in settings]
-    took = run_all(train, calls, context.jobs)
+    took = train_all(trained, calls, context.jobs)
     rows = []
     for (one, folder), cost in zip(calls, took, strict=True):
         estimates = estimates_in(folder)
         rows.append({**about(one), "method": "network", **errors(estimates, parts(one)[2]), **cost})
+        rows[-1]["training_images"] = one["samples"]  # each of them often
     return rows
 
 

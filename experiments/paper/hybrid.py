@@ -7,7 +7,6 @@ good start better. `classical` lists recipes that start at random. Times are per
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,11 @@ from torch import Tensor
 
 import phaseret as pr
 from experiments import Context, Result, Row, digits
-from experiments.fit import estimate
+from experiments.fit import timed_estimate
 from experiments.objectives import OBJECTIVES
 from experiments.paper import fig5
 from experiments.scoring import relative_error, solved_percent
-from experiments.store import run_all
+from experiments.store import train_all
 
 SOLVERS = {
     "RRR, beta 0.5": pr.solvers.RRR,
@@ -38,7 +37,7 @@ def run(context: Context) -> Result:
     calls = {name: fig5.call(networks, "flip_shift", seed, name) for name in OBJECTIVES}
     for name in config["fig5"]["larger"]["objectives"]:
         calls[f"{name}, larger budget"] = fig5.larger_call(networks, name)
-    run_all(digits.train, list(calls.values()), context.jobs)
+    train_all(digits.trained, list(calls.values()), context.jobs)
     test = {**calls["dnn_p"][0], "test_images": config["test_images"]}
     objects, intensities = digits.test_patterns(test, context.mnist)
     box = torch.ones(objects.shape[1:], dtype=torch.bool)
@@ -61,10 +60,7 @@ def run(context: Context) -> Result:
     needed = {"random": 0.0}
     for name, call in calls.items():
         net, _ = digits.trained(*call)
-        estimate(net, intensities[:32], context.bfloat16)  # the first call is slower
-        began = time.perf_counter()
-        outputs[name] = estimate(net, intensities, context.bfloat16)
-        needed[name] = time.perf_counter() - began
+        outputs[name], needed[name] = timed_estimate(net, intensities, context.bfloat16)
         add(name, "none", 0, needed[name], outputs[name])
     for solver, kind in SOLVERS.items():
         for iterations in config["iterations"]:

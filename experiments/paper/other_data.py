@@ -7,7 +7,6 @@ other side of a picture. Networks and classical algorithms know the canvas, and 
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from experiments.digits import CANVAS, FOURIER_SHAPE
 from experiments.fit import Settings, estimate
 from experiments.images import FROM_FILES, LOADERS, Images
 from experiments.objectives import OBJECTIVES, TITLES
-from experiments.pictures import as_colours
+from experiments.pictures import as_colours, grid, show
 from experiments.scoring import relative_error, solved_percent
-from experiments.store import estimates_in, run_all, trained_once
+from experiments.store import estimates_in, train_all, trained_once
 
 LEARNED = ("dnn_v", "dnn_p", "invariant")
 SOLVERS = ("rrr", "hio")
@@ -53,8 +52,8 @@ def parts(settings: Settings, images: Images) -> tuple[Any, Any, Tensor]:
     return training, validation, test[:]
 
 
-def train(settings: Settings, files: Path | None, folder: Path) -> dict[str, Any]:
-    """Train one network and leave its estimates of the test objects in the folder; what the training took."""
+def trained(settings: Settings, files: Path | None, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """One network, whose estimates of the test objects lie in the folder, and what its training took."""
     training, validation, objects = parts(settings, LOADERS[settings["data"]](files))
     measure = pr.operators.FourierIntensity(FOURIER_SHAPE)
     output = settings["complex_output"] if objects.is_complex() else "unit"
@@ -68,7 +67,7 @@ def train(settings: Settings, files: Path | None, folder: Path) -> dict[str, Any
     def test(net: nn.Module) -> Tensor:
         return estimate(net, measure(objects), settings["bfloat16"])
 
-    return trained_once(network, OBJECTIVES[settings["objective"]], data, settings, folder, test)[1]
+    return trained_once(network, OBJECTIVES[settings["objective"]], data, settings, folder, test)
 
 
 # --- the experiment ---------------------------------------------------------------------------------------------------
@@ -102,7 +101,7 @@ def run(context: Context) -> Result:
         for name in names
         for objective in LEARNED
     }
-    took = dict(zip(calls, run_all(train, list(calls.values()), context.jobs), strict=True))
+    took = dict(zip(calls, train_all(trained, list(calls.values()), context.jobs), strict=True))
     rows: list[Row] = []
     arrays: dict[str, Any] = {}
     for name in names:
@@ -139,7 +138,6 @@ def described(images: Images, objects: Tensor, seed: int) -> Row:
 def solved(algorithm: str, objects: Tensor, solver: Settings) -> tuple[Tensor, Row]:
     """Estimates of an algorithm, and what they took."""
     intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
-    began = time.perf_counter()
     result = pr.solvers.reconstruct(
         intensities,
         schedule=f"{algorithm}:{solver['iterations']},er:50",
@@ -148,19 +146,15 @@ def solved(algorithm: str, objects: Tensor, solver: Settings) -> tuple[Tensor, R
         starts=solver["starts"],
         seed=solver["seed"],
     )
-    cost = {"seconds_per_image": round((time.perf_counter() - began) / len(objects), 4)}
+    cost = {"seconds_per_image": round(result.seconds / len(objects), 4)}
     return result.obj, {**cost, "iterations": solver["iterations"], "starts": solver["starts"]}
 
 
 def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     """Test objects and aligned estimates of every kind of images, and the relative errors."""
     names = list(dict.fromkeys(row["data"] for row in rows))
-    titles = {
-        "truth": "truth",
-        **{name: TITLES[name] for name in LEARNED},
-        **{solver: solver.upper() for solver in SOLVERS},
-    }
-    methods = list(titles)[1:]
+    methods = [*LEARNED, *SOLVERS]
+    titles = {"truth": "truth"} | {method: TITLES.get(method, method.upper()) for method in methods}
     lines = -(-len(names) // 2)
     figure = Figure(figsize=(13, 2.9 * lines + 3.5), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[2.9 * lines, 3.5])
@@ -168,13 +162,9 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     for name, block in zip(names, blocks, strict=False):
         kind = next(row["kind"] for row in rows if row["data"] == name)
         block.suptitle(f"{name} ({kind})", fontsize=11)
-        axes = block.subplots(SHOWN, len(titles), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
-        for column, (method, title) in enumerate(titles.items()):
-            axes[0, column].set_title(title, fontsize=9)
-            for axis in axes[:, column]:
-                axis.axis("off")
-            for axis, image in zip(axes[:, column], arrays[f"{name} {method}"], strict=False):
-                axis.imshow(as_colours(image))
+        for column, (method, title) in zip(grid(block, SHOWN, len(titles)).T, titles.items(), strict=True):
+            column[0].set_title(title, fontsize=9)
+            show(column, map(as_colours, arrays[f"{name} {method}"]))
     axis = lower.subplots()
     for number, method in enumerate(methods):
         errors = [

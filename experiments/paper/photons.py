@@ -24,9 +24,9 @@ import phaseret as pr
 from experiments import Context, Result, Row, digits
 from experiments.data import Patterns, divided, images_of
 from experiments.fit import Settings, estimate
-from experiments.pictures import as_pixels
+from experiments.pictures import as_pixels, grid, label, show
 from experiments.scoring import scores
-from experiments.store import run_all, trained_once
+from experiments.store import train_all, trained_once
 
 LOSSES = ("magnitude", "poisson")
 CLASSICAL = {
@@ -55,7 +55,7 @@ def run(context: Context) -> Result:
         ({**shared, **solved, "photons": level}, context.mnist, context.folder / f"{level:g}" / "solver-network")
         for level in levels
     ]
-    took = run_all(digits.train, direct, context.jobs) + run_all(refine, both, context.jobs)
+    took = train_all(digits.trained, direct, context.jobs) + train_all(refined, both, context.jobs)
     rows: list[Row] = []
     arrays: dict[str, Any] = {}
     for (settings, data, folder), cost in zip([*direct, *both], took, strict=True):
@@ -115,11 +115,6 @@ def refined(settings: Settings, data: Path | None, folder: Path) -> tuple[nn.Mod
     return trained_once(network, likelihood, parts, settings, folder, test)
 
 
-def refine(settings: Settings, data: Path | None, folder: Path) -> dict[str, Any]:
-    """What the training took, for `run_all`."""
-    return refined(settings, data, folder)[1]
-
-
 class Refinement(nn.Module):
     """A residual network from a reconstruction to a better one, with values between 0 and 1."""
 
@@ -153,13 +148,8 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     shown = ["best classical", *(method for method in methods if method.startswith(("network", "solver")))]
-    axes = right.subplots(
-        len(levels) * len(shown) + 1, SHOWN, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02}
-    )
     lines = [("truth", "truth"), *((f"{level:g} {name}", f"{level:g}: {name}") for level in levels for name in shown)]
-    for line, (key, title) in enumerate(lines):
-        for column in range(SHOWN):
-            axes[line, column].imshow(arrays[key][column], cmap="gray", vmin=0, vmax=255)
-            axes[line, column].axis("off")
-        axes[line, 0].text(-0.1, 0.5, title, transform=axes[line, 0].transAxes, ha="right", va="center", fontsize=7)
+    for axes, (key, title) in zip(grid(right, len(lines), SHOWN), lines, strict=True):
+        show(axes, arrays[key])
+        label(axes[0], title, fontsize=7)
     return figure

@@ -18,7 +18,6 @@ search as long.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from statistics import fmean
@@ -31,8 +30,8 @@ import phaseret as pr
 from experiments import Context, Result
 from experiments.board import Board
 from experiments.data import Patterns, images_of
-from experiments.fit import Settings, estimate
-from experiments.store import computed_once, run_all, trained_once
+from experiments.fit import Settings, timed_estimate
+from experiments.store import computed_once, train_all, trained_once
 
 SHAPE = (28, 28)
 SHOWN = 10
@@ -149,11 +148,6 @@ def trained(name: str, context: Context) -> tuple[nn.Module, dict[str, Any]]:
     return trained_once(partial(NETWORKS[name], **options), LOSSES[name], data, settings, context.folder / name)
 
 
-def train(name: str, context: Context) -> None:
-    """Train the network of this name, for another process to find."""
-    trained(name, context)
-
-
 # --- the protocol -----------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +194,7 @@ class DigitsBoard(Board):
 def run(context: Context) -> Result:
     """Classical solvers, networks, and networks that are adapted to each pattern."""
     config = context.config
-    run_all(train, [(name, context) for name in NETWORKS], context.jobs)
+    train_all(trained, [(name, context) for name in NETWORKS], context.jobs)
     objects = images_of(pr.datasets.mnist(context.mnist, train=False), config["test_images"])
     board = DigitsBoard(objects, measure(objects), shown=SHOWN)
     classical(board, context)
@@ -227,11 +221,8 @@ def networks(board: DigitsBoard, context: Context) -> None:
     outputs: dict[str, tuple[Tensor, float]] = {}
     for name, title in TITLES.items():
         nets[name], took = trained(name, context)
-        estimate(nets[name], board.intensities[:32], context.bfloat16)  # the first call is slower
-        began = time.perf_counter()
-        estimates = estimate(nets[name], board.intensities, context.bfloat16)
-        outputs[name] = estimates, time.perf_counter() - began
-        board.enter(title, "learned", estimates[None], outputs[name][1], **took)
+        outputs[name] = estimates, seconds = timed_estimate(nets[name], board.intensities, context.bfloat16)
+        board.enter(title, "learned", estimates[None], seconds, **took)
 
     for search in context.config["search"]:
         settings = {**settings_of("prcgan", context), "search": search}

@@ -32,10 +32,10 @@ from experiments import Context, Result, Row, digits
 from experiments.board import Board
 from experiments.data import HELD_OUT, Patterns, divided, images_of
 from experiments.digits import CANVAS
-from experiments.fit import Settings, estimate
+from experiments.fit import Settings, timed_estimate
 from experiments.paper import fig5
 from experiments.scoring import PART, row
-from experiments.store import computed_once, run_all, trained_once
+from experiments.store import computed_once, train_all, trained_once
 
 OBJECTIVES = {"dnn_v": "U-Net DNN-V", "dnn_p": "U-Net DNN-P", "invariant": "U-Net InvariantLoss"}
 SMALL = {"dnn_p": "small U-Net DNN-P", "invariant": "small U-Net InvariantLoss"}
@@ -47,7 +47,7 @@ def run(context: Context) -> Result:
     """Networks, networks then finetune and RRR, unrolled networks, and the classical algorithms."""
     config = context.config
     calls = networks(context)
-    run_all(digits.train, list(calls.values()), context.jobs)
+    train_all(digits.trained, list(calls.values()), context.jobs)
     for name, settings in config["unrolled"].items():
         unrolled(context, name, settings)
     board = DigitsBoard(context)
@@ -67,7 +67,7 @@ def run(context: Context) -> Result:
 
 
 def networks(context: Context) -> dict[str, tuple[Settings, Path | None, Path]]:
-    """What `digits.train` is called with for each U-Net; those of fig5 lie where that experiment has them."""
+    """What `digits.trained` is called with for each U-Net; those of fig5 lie where that experiment has them."""
     config = context.config
     folder = context.folder.absolute().parents[2] / "paper" / context.folder.parent.name / "fig5"
     paper = Context(config["fig5"], context.data, folder, context.jobs, context.bfloat16)
@@ -160,10 +160,7 @@ class DigitsBoard(Board):
         """A network, and what finetune and RRR make of it."""
         few, how = self.config["finetune"]["images"], dict(self.config["finetune"])
         del how["images"]
-        estimate(net, self.intensities[:32], settings["bfloat16"])  # the first call is slower
-        began = time.perf_counter()
-        outputs = estimate(net, self.intensities, settings["bfloat16"])
-        needed = time.perf_counter() - began
+        outputs, needed = timed_estimate(net, self.intensities, settings["bfloat16"])
         self.enter(system, "learned", outputs[None], needed, parameters=sum(p.numel() for p in net.parameters()))
         adapted, seconds = computed_once(
             self.context.folder / folder_name(f"{system} finetune"),
