@@ -58,7 +58,7 @@ class Board:
         self.enter(system, kind, runs, time.perf_counter() - began, **about)
 
     def picture(self, runs: Tensor) -> Any:
-        """Of the first objects the run that fits the data best: its modulus, aligned."""
+        """The modulus of the run that fits the data best, aligned, for the first objects."""
         runs = runs[:, : self.shown]
         objects, intensities = self.objects[: runs.shape[1]], self.intensities[: runs.shape[1]]
         best = best_by_residual(runs, intensities, self.operator)

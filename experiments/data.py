@@ -77,7 +77,7 @@ class FreshNoise(Patterns):
     Args:
         objects: (N, n1..nd).
         measure: From a batch of objects, and a generator of random numbers, to what is seen of them.
-        seed: Of the noise.
+        seed: That of the noise.
         renewed: Draw it anew in each epoch; for validation do not.
     """
 

@@ -59,13 +59,13 @@ def copies(estimates: Tensor, objects: Tensor) -> dict[str, Tensor]:
     turned = pr.symmetry.align(pr.symmetry.conj_flip(objects), estimates, flip=False)
     first, second = straight.aligned.flatten(1).real, turned.aligned.flatten(1).real
     target = estimates.flatten(1).real
-    of_object, of_flip = _correlation(first, target), _correlation(second, target)
+    of_object, of_flip = correlation(first, target), correlation(second, target)
     # Weights of the two copies by the normal equations; a negative one means that the other copy alone fits best.
     aa, bb, ab = (first * first).sum(1), (second * second).sum(1), (first * second).sum(1)
     at, bt = (first * target).sum(1), (second * target).sum(1)
     determinant = (aa * bb - ab * ab).clamp_min(1e-12)
     a, b = (bb * at - ab * bt) / determinant, (aa * bt - ab * at) / determinant
-    both = _correlation(a[:, None] * first + b[:, None] * second, target)
+    both = correlation(a[:, None] * first + b[:, None] * second, target)
     least = torch.minimum(a, b) / (a + b).clamp_min(1e-12)
     is_copy = torch.maximum(of_object, of_flip) >= COPY
     is_object = is_copy & (of_object >= of_flip)
@@ -82,7 +82,8 @@ def copies(estimates: Tensor, objects: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
+def correlation(one: Tensor, other: Tensor) -> Tensor:
+    """The normalised product of vectors (N, d), (N); that with a vector of zeros is 0."""
     product = (one * other).sum(1)
     return product / (one.norm(dim=1) * other.norm(dim=1)).clamp_min(1e-12)
 

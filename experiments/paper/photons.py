@@ -128,7 +128,7 @@ class Refinement(nn.Module):
 
 
 def likelihood(net: nn.Module, start: Tensor, target: Tensor) -> Tensor:
-    """Of the photons that the start was not made from; those are half of all, so the intensity is halved too."""
+    """The likelihood of the photons that the start was not made from: half of all, so the intensity is halved too."""
     counts, unit = target[:, 0], target[:, 1]
     return pr.losses.passive_loss(net(start) * (2 * unit[:, :1, :1]).rsqrt(), counts, domain="poisson")
 

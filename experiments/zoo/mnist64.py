@@ -11,8 +11,8 @@ the residual.
 
 What was seen: no network solves a digit in its one pass; 100 steps of `finetune` add 11 to 18 dB and solve up to three
 in four of those that were learned with the symmetry in mind, none of DNN-V's, in several hundred times the time of 100
-iterations of RRR, which solve 95 to 99 % from any network and 86 % from a random start. Of the unrolled networks RAAR
-with learned relaxations gains most: 4.1 dB over RAAR with the best constant one (5.4 over the default). Learned
+iterations of RRR, which solve 95 to 99 % from any network and 86 % from a random start. RAAR with learned relaxations
+gains most of the unrolled networks: 4.1 dB over RAAR with the best constant one (5.4 over the default). Learned
 relaxations of HIO gain nothing. A denoiser lifts HIO to 0.1 dB above the best constant one and takes 1.4 dB from RAAR,
 and keeps the best estimates from becoming exact. RRR from three starts needs no network at all.
 """

@@ -42,6 +42,7 @@ from experiments.board import Board, together
 from experiments.data import FreshNoise, Patterns, divided, images_of
 from experiments.fit import Settings, estimate
 from experiments.images import natural, orientations
+from experiments.scoring import correlation
 from experiments.store import trained_once
 
 SEES = ("intensity", "approximant")
@@ -197,11 +198,10 @@ def best(settings: Sequence[Any], system: Callable[[Any], Tensor], objects: Tens
     return settings[int(torch.stack(errors).argmin())]
 
 
-def correlation(estimates: Tensor, objects: Tensor) -> float:
+def pearson(estimates: Tensor, objects: Tensor) -> float:
     """Mean of Pearson's correlation over the items; that of a constant estimate counts as 0."""
     a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (estimates, objects))
-    product = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-12)
-    return float(f"{float(product.mean()):.4g}")
+    return float(f"{float(correlation(a, b).mean()):.4g}")
 
 
 # --- the comparison ---------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Phases(Board):
 
     def enter(self, system: str, kind: str, runs: Tensor, seconds: float, show: bool = True, **about: Any) -> None:
         """A row, with the source's score."""
-        about = {"correlation": correlation(runs[0], self.objects), **about}
+        about = {"correlation": pearson(runs[0], self.objects), **about}
         super().enter(system, kind, runs, seconds, show, **about)
 
 

@@ -4,7 +4,7 @@ Three samples: simulated *crystals*, convex polygons of uniform modulus with a s
 a box of about six times their area; *complex digits* as in the experiment ``complex``, in the 28 x 28 box; *real
 digits*, which are not negative. `DoubleDIP` and `DeepImagePrior` are fitted to each pattern from several random
 weights; HIO, RAAR and RRR run in the box from as many random starts, HIO also with shrink-wrap, and
-:func:`~phaseret.solvers.reconstruct` as it does by default. Of complex objects the run that fits the data best also
+:func:`~phaseret.solvers.reconstruct` as it does by default. The run that fits the data of a complex object best also
 goes through RAAR in the support that its modulus tells. The crystals are what `DoubleDIP` is made for; therefore the
 default also runs with the bounds of their modulus and phase. Steps, learning rates, widths and the spacing of the
 splines were chosen on other crystals and on training digits, the threshold of that support on these crystals.
@@ -41,7 +41,7 @@ from experiments.scoring import best_by_residual
 from experiments.store import computed_once
 
 SHOWN = 8
-#: Of each sample: what the solvers are told of its objects, the side of their box, and the shape of the data.
+#: What the solvers are told of the objects of a sample, the side of their box, and the shape of the data.
 SAMPLES = {
     "crystals": ("complex", 48, (96, 96)),
     "complex digits": ("complex", 28, FOURIER_SHAPE),
