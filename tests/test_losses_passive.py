@@ -616,7 +616,13 @@ def test_module_equals_function_and_keeps_its_options():
     )
     for module in (loss, copy.deepcopy(loss)):
         torch.testing.assert_close(module(estimate, intensity), expected)
-    for part in ("domain='intensity'", "criterion='huber'", "mask=tensor of shape (8, 8)", "normalize=True", "FourierIntensity"):
+    for part in (
+        "domain='intensity'",
+        "criterion='huber'",
+        "mask=tensor of shape (8, 8)",
+        "normalize=True",
+        "FourierIntensity",
+    ):
         assert part in repr(loss)
     assert list(loss.state_dict()) == ["mask"]
 
