@@ -671,15 +671,17 @@ def test_surprising_axes_and_types(tmp_path: Path) -> None:
         ValueError, match=r"ndim must be given for 'data' .* shape \(3, 8, 9\)\. Use ndim=2 for a stack"
     ):
         pr.io.load_intensity(tmp_path / "three.npy")
-    with pytest.raises(
-        ValueError, match=r"ndim must be 1, 2 or 3 and at most the axes of the shape \(3, 8, 9\), got 4"
-    ):
+    with pytest.raises(ValueError, match=r"load_intensity: ndim must be 1, 2 or 3, got 4"):
         pr.io.load_intensity(tmp_path / "three.npy", ndim=4)
     with pytest.raises(ValueError, match=r"index must lie in a stack of 3, got 3"):
         pr.io.load_intensity(tmp_path / "three.npy", ndim=2, index=3)
     with pytest.raises(ValueError, match=r"index must lie in a stack of 3, got slice\(2, 2"):
         pr.io.load_intensity(tmp_path / "three.npy", ndim=2, index=slice(2, 2))
     np.save(tmp_path / "two.npy", pattern())
+    with pytest.raises(
+        ValueError, match=r"ndim must be at most the number of axes of 'data' .*\(16, 15\), got 3\. Cho"
+    ):
+        pr.io.load_intensity(tmp_path / "two.npy", ndim=3)
     with pytest.raises(ValueError, match=r"index must be None for a single pattern of shape \(16, 15\), got 0"):
         pr.io.load_intensity(tmp_path / "two.npy", index=0)
     np.save(tmp_path / "complex.npy", pattern() * 1j)
@@ -729,7 +731,7 @@ def test_a_stack_names_its_empty_patterns(tmp_path: Path) -> None:
         (
             {"mask": torch.ones(5, 5) > 0},
             ValueError,
-            r"mask must have the shape \(16, 15\), that of the intensity, got \(5, 5\)\. C",
+            r"mask must broadcast to the intensity \(16, 15\), got \(5, 5\)\. Use one mask for all",
         ),
         ({"support": torch.ones(5, 5)}, TypeError, r"support must be a boolean tensor"),
         ({"obj": torch.ones(5, 5, dtype=torch.int32)}, TypeError, r"obj must be real or complex floating"),
