@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import torch
 
@@ -20,6 +20,8 @@ from phaseret.cli._messages import in_flags
 from phaseret.cli._options import Options
 
 COMMANDS = {"info": _info, "reconstruct": _reconstruct, "simulate": _simulate, "compare": _compare}
+# Errors whose message says all; any other is a fault of the program.
+_KNOWN = (ValueError, TypeError, OSError, ImportError, MemoryError, torch.OutOfMemoryError)
 EXAMPLES = """
 begin with:
   phaseret simulate picture.png --size 64,64 -o pattern.h5     (or take a pattern that you measured)
@@ -52,14 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Files hold masks and supports too.
     held = frozenset(option for option in ("mask", "support") if getattr(options, option, None) is None)
 
-    def say(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def say(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"{name}: warning: {in_flags(message, options.flags, held)}", file=sys.stderr)
 
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
@@ -69,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = say
         try:
             options.run(options)
-            _finish_printing(options.command)
+            _finish_printing()
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
             return 130
@@ -79,10 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if options.debug:
                 raise
-            known = isinstance(
-                error, (ValueError, TypeError, OSError, ImportError, MemoryError, torch.OutOfMemoryError)
-            )
-            kind = "error" if known else f"internal error: {type(error).__name__}"
+            kind = "error" if isinstance(error, _KNOWN) else f"internal error: {type(error).__name__}"
             print(f"{name}: {kind}: {in_flags(error, options.flags, held)}", file=sys.stderr)
             return 1
         finally:
@@ -90,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _finish_printing(command: str) -> None:
+def _finish_printing() -> None:
     """What was printed has arrived, or that is an error too: a full disk takes no output."""
     try:
         sys.stdout.flush()

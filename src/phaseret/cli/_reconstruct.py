@@ -117,21 +117,14 @@ class Search:
         device = _device(self.device)
         support = self._support(source, index, measurement)
         init = None if self.init is None else source.part(read(io.load_object, self.init, "--init"), index)
-        chosen = {
-            "support": None if support is None else support.to(device),
-            "support_size": self.support_size,
-            "schedule": self.schedule,
-            "starts": self.starts,
-            "init": None if init is None else init.to(device),
-            "bounds": self.bounds,
-            "phase_range": self.phase_range,
-        }
-        given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-        measurement = measurement.to(device)
+        arrays = {"support": support, "init": init, "mask": measurement.mask}
+        given: dict[str, Any] = {name: x.to(device) for name, x in arrays.items() if x is not None}
+        for name in ("support_size", "schedule", "starts", "bounds", "phase_range"):
+            if getattr(self, name) is not None:
+                given[name] = getattr(self, name)
         try:
             result = solvers.reconstruct(
-                measurement.intensity,
-                mask=measurement.mask,
+                measurement.intensity.to(device),
                 constraint=self.constraint,
                 seed=self.seed,
                 ndim=measurement.ndim,
@@ -145,9 +138,7 @@ class Search:
             fix = "Use fewer --starts, or a smaller --block of a stack"
             got = f"{self.starts or 'the default number of'} starts of {tuple(measurement.intensity.shape)}"
             _checks.fail(f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
-        tensors: dict[str, Any] = {
-            name: value.cpu() for name, value in vars(result).items() if isinstance(value, Tensor)
-        }
+        tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
 
     def _support(self, source: Source, index: int | slice | None, measurement: io.Measurement) -> Tensor | None:

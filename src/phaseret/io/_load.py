@@ -259,8 +259,8 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
 
     Args:
         path: The file, of any kind that `load_intensity` reads. Colour pictures become grey by their luma.
-        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one. Of a file
-            of a simulated pattern this is the object that it was made from.
+        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one. In a
+            file of a simulated pattern this is the object that it was made from.
 
     Returns:
         Tensor in single precision (double if the file has it), complex if the file's array is.

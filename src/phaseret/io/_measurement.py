@@ -74,22 +74,16 @@ class Measurement:
     def to(self, *args: Any, **kwargs: Any) -> Measurement:
         """The same with its tensors moved, as by `torch.Tensor.to` (masks and supports stay boolean)."""
         intensity = self.intensity.to(*args, **kwargs)
-
-        def moved(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.to(intensity.device)
-
-        mask, support, obj = moved(self.mask), moved(self.support), moved(self.obj)
-        return dataclasses.replace(self, intensity=intensity, mask=mask, support=support, obj=obj)
+        beside = {name: getattr(self, name) for name in ("mask", "support", "obj")}
+        moved: dict[str, Any] = {name: x.to(intensity.device) for name, x in beside.items() if x is not None}
+        return dataclasses.replace(self, intensity=intensity, **moved)
 
     def __repr__(self) -> str:
-        bad = 0.0 if self.mask is None else 1 - float(self.mask.double().mean())
-        held = [name for name in ("support", "obj") if getattr(self, name) is not None]
-        return (
-            f"Measurement({tuple(self.intensity.shape)}, ndim={self.ndim}, unmeasured={bad:.2%}"
-            + "".join(f", {name}" for name in held)
-            + (f", source={self.source!r}" if self.source else "")
-            + ")"
-        )
+        bad = 0.0 if self.mask is None else _share(~self.mask)
+        said = [f"{tuple(self.intensity.shape)}, ndim={self.ndim}, unmeasured={bad:.2%}"]
+        said += [name for name in ("support", "obj") if getattr(self, name) is not None]
+        said += [f"source={self.source!r}"] * bool(self.source)
+        return f"Measurement({', '.join(said)})"
 
 
 def as_measurement(
