@@ -264,6 +264,31 @@ def test_a_stack_is_done_in_blocks_with_the_same_result(folder: Path, capsys: py
     assert torch.equal(pr.io.load_object("two.h5"), results[0]["obj"][2:4])
 
 
+@pytest.mark.parametrize("pattern", ["pattern.h5", "stack.h5 --block 2"])
+def test_reconstruct_opens_its_file_once(pattern: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    h5py = pytest.importorskip("h5py")
+    opened, file = [], h5py.File
+
+    def spy(path: object, mode: str, **options: object) -> object:
+        if mode == "r":
+            opened.append(str(path))
+        return file(path, mode, **options)
+
+    monkeypatch.setattr(h5py, "File", spy)
+    np.save("good.npy", np.ones((24, 20)))
+    assert main(shlex.split(f"reconstruct {pattern} {QUICK} --mask good.npy -o r.h5")) == 0
+    assert opened == [pattern.split()[0]]
+
+
+def test_a_mask_for_all_patterns_of_a_stack_may_have_its_axis(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = np.ones((1, 24, 20))
+    good[0, 0, :3] = 0
+    np.save("good.npy", good)
+    for index in ("1", "1:3", ":"):
+        found = json.loads(run(f"info stack.h5 --mask good.npy --index {index} --json", capsys)[1])
+        assert found["missing"] == pytest.approx(3 / 480)
+
+
 def interrupt_after(blocks: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     solve, calls = pr.solvers.reconstruct, []
 

@@ -1,4 +1,4 @@
-"""The options of the command, and how it reports what goes wrong."""
+"""The command line as a whole: which commands there are, and how they report what goes wrong."""
 
 from __future__ import annotations
 
