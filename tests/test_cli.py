@@ -85,7 +85,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_example_of_the_help_is_understood() -> None:
-    texts = [_main._PHASERET, _main._INFO, _main._RECONSTRUCT, _main._SIMULATE, _main._COMPARE]
+    texts = [_main.EXAMPLES, *(command.EXAMPLES for command in _main.COMMANDS.values())]
     joined = "\n".join(texts).replace("\\\n", "")
     lines = re.findall(r"^  (?:torchrun .*phaseret.cli|phaseret) (.*)", joined, re.M)
     lines = [re.sub(r"  +\(.*", "", line) for line in lines]
@@ -262,6 +262,31 @@ def test_a_stack_is_done_in_blocks_with_the_same_result(folder: Path, capsys: py
     assert torch.equal(pr.io.load_object("one.h5"), results[0]["obj"][3])
     assert run(f"reconstruct stack.h5 --index 2:4 {QUICK} -o two.h5 --figure two.png", capsys)[0] == 0
     assert torch.equal(pr.io.load_object("two.h5"), results[0]["obj"][2:4])
+
+
+@pytest.mark.parametrize("pattern", ["pattern.h5", "stack.h5 --block 2"])
+def test_reconstruct_opens_its_file_once(pattern: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    h5py = pytest.importorskip("h5py")
+    opened, file = [], h5py.File
+
+    def spy(path: object, mode: str, **options: object) -> object:
+        if mode == "r":
+            opened.append(str(path))
+        return file(path, mode, **options)
+
+    monkeypatch.setattr(h5py, "File", spy)
+    np.save("good.npy", np.ones((24, 20)))
+    assert main(shlex.split(f"reconstruct {pattern} {QUICK} --mask good.npy -o r.h5")) == 0
+    assert opened == [pattern.split()[0]]
+
+
+def test_a_mask_for_all_patterns_of_a_stack_may_have_its_axis(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = np.ones((1, 24, 20))
+    good[0, 0, :3] = 0
+    np.save("good.npy", good)
+    for index in ("1", "1:3", ":"):
+        found = json.loads(run(f"info stack.h5 --mask good.npy --index {index} --json", capsys)[1])
+        assert found["missing"] == pytest.approx(3 / 480)
 
 
 def interrupt_after(blocks: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -534,13 +559,13 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("info two.npz", "FILE::KEY must say which array of two.npz to read, got None. It holds 'a'"),
         ("info masked.npz", "--mask-is must say what the non-zero pixels of 'mask' of masked.npz are. Pass --mask-is "),
         ("info pattern.h5 --center 99,0", "center must be a pixel inside the frame (24, 20), got (99, 0)"),
-        ("info pattern.h5 --mask stack.npy", "mask must have the shape (24, 20)"),
+        ("info pattern.h5 --mask stack.npy", "--mask must broadcast to the intensity (24, 20), got (5, 10, 9)"),
         ("info negative.npy", "FILE must hold a measured pixel in every pattern, got none"),
         ("info nan.npy", "got none. Look at FILE::KEY, and at --mask or --bad-pixels if given."),
         ("info pattern.h5 --mask none.npy", "--mask must name a file, got 'none.npy', which does not exist"),
         ("info pattern.h5 --mask nothing.npy", "--mask must hold a measured pixel in every pattern, got none"),
         ("info pattern.h5 --bad-pixels none.npy", "--bad-pixels must name a file, got 'none.npy', which does not"),
-        ("info pattern.h5 --bad-pixels zero.npy", "--bad-pixels must have the shape (24, 20), that of the intensity"),
+        ("info pattern.h5 --bad-pixels zero.npy", "--bad-pixels must broadcast to the intensity (24, 20), got (10, 9)"),
         ("info pattern.h5 --index 0", "--index must be left out for a single pattern of shape (24, 20), got 0. Only a"),
         ("info stack.h5 --index 9:", "--index must lie in a stack of 5, got 9:. Count from 0 to 4."),
         ("info complex.npy", "must hold one real number per pixel, got complex64. Name another array as FILE::KEY."),
@@ -730,7 +755,9 @@ def test_too_little_memory_is_one_line(
 ) -> None:
     interrupt_after(0, monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     said = fails("reconstruct pattern.h5 -o r.h5 --starts 99", capsys)
-    assert "pattern and starts must fit into memory, got 99 starts of (24, 20). Use fewer --starts, or of a " in said
+    assert (
+        "pattern and starts must fit into memory, got 99 starts of (24, 20). Use fewer --starts, or a smaller" in said
+    )
     interrupt_after(0, monkeypatch, RuntimeError("something else"))
     assert "internal error: RuntimeError: something else" in fails("reconstruct pattern.h5 -o r.h5", capsys)
 

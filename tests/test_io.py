@@ -18,6 +18,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret import _memory, _output
+from phaseret.io import _results
 
 h5py = pytest.importorskip("h5py")
 
@@ -178,6 +179,36 @@ def test_a_mask_of_a_stack_is_shared_or_one_each(tmp_path: Path) -> None:
     assert torch.equal(found.mask, corner(shared).expand(2, -1, -1))
     found = pr.io.load_intensity(tmp_path / "each.npz", ndim=2, index=slice(1, 3))
     assert torch.equal(found.mask, corner(each)[1:3])
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (1, 8, 9), (3, 8, 9), (8, 1)])
+def test_a_mask_that_broadcasts_to_the_patterns_is_used(shape: tuple[int, ...], tmp_path: Path) -> None:
+    stack, mask = pattern((3, 8, 9)), np.random.default_rng(1).random(shape) < 0.7
+    whole = np.broadcast_to(mask, stack.shape)
+    np.savez(tmp_path / "x.npz", intensity=stack, measured=mask)
+    given = pr.io.as_measurement(torch.from_numpy(stack), mask=torch.from_numpy(mask), center="middle")
+    assert torch.equal(given.mask, corner(whole))
+    assert torch.equal(given.intensity, corner(np.where(whole, stack, 0)))
+    bare = pr.io.as_measurement(torch.from_numpy(stack))
+    assert torch.equal(bare.masked(torch.from_numpy(mask)).mask, torch.from_numpy(whole.copy()))
+    for index in (None, 1, slice(1, 3)):
+        found = pr.io.load_intensity(tmp_path / "x.npz", ndim=2, index=index)
+        assert torch.equal(found.mask, corner(whole[slice(None) if index is None else index]))
+
+
+def test_a_mask_of_the_detector_serves_all_frames_of_a_volume(tmp_path: Path) -> None:
+    volume, mask = pattern((4, 8, 9)), np.random.default_rng(1).random((8, 9)) < 0.7
+    np.save(tmp_path / "mask.npy", mask)
+    for center in ("middle", (2, 4, 4)):
+        found = pr.io.load_mask(tmp_path / "mask.npy", ndim=3, center=center)
+        given = pr.io.as_measurement(torch.from_numpy(volume), ndim=3, center="middle").masked(found)
+        assert torch.equal(given.mask, corner(np.broadcast_to(mask, volume.shape), (-3, -2, -1)))
+
+
+def test_one_object_for_a_stack_of_as_many_patterns_as_it_has_rows(tmp_path: Path) -> None:
+    obj = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", intensity=pattern((5, 12, 12)), obj=obj)
+    assert torch.equal(pr.io.load_intensity(tmp_path / "x.npz", ndim=2, index=3).obj, torch.from_numpy(obj))
 
 
 def test_support_and_object_come_along(tmp_path: Path) -> None:
@@ -498,6 +529,17 @@ def test_save_reconstruction_and_load_reconstruction_are_inverse(name: str, tmp_
     assert torch.equal(pr.io.load_support(tmp_path / name), given.support)
 
 
+@pytest.mark.parametrize("name", ["x.h5", "x.npz"])
+def test_fields_of_files_of_earlier_versions_get_their_present_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pr.io.save_reconstruction(tmp_path / name, result())
+    monkeypatch.setattr(_results, "_RENAMED", {"seeds": "grains"})
+    found = pr.io.load_reconstruction(tmp_path / name)
+    assert found["grains"] == [3, 1, 4]
+    assert "seeds" not in found
+
+
 def test_reconstructions_are_laid_out_as_in_pynx(tmp_path: Path) -> None:
     given = result()
     pr.io.save_reconstruction(tmp_path / "x.cxi", given, measurement=measurement())
@@ -671,15 +713,17 @@ def test_surprising_axes_and_types(tmp_path: Path) -> None:
         ValueError, match=r"ndim must be given for 'data' .* shape \(3, 8, 9\)\. Use ndim=2 for a stack"
     ):
         pr.io.load_intensity(tmp_path / "three.npy")
-    with pytest.raises(
-        ValueError, match=r"ndim must be 1, 2 or 3 and at most the axes of the shape \(3, 8, 9\), got 4"
-    ):
+    with pytest.raises(ValueError, match=r"load_intensity: ndim must be 1, 2 or 3, got 4"):
         pr.io.load_intensity(tmp_path / "three.npy", ndim=4)
     with pytest.raises(ValueError, match=r"index must lie in a stack of 3, got 3"):
         pr.io.load_intensity(tmp_path / "three.npy", ndim=2, index=3)
     with pytest.raises(ValueError, match=r"index must lie in a stack of 3, got slice\(2, 2"):
         pr.io.load_intensity(tmp_path / "three.npy", ndim=2, index=slice(2, 2))
     np.save(tmp_path / "two.npy", pattern())
+    with pytest.raises(
+        ValueError, match=r"ndim must be at most the number of axes of 'data' .*\(16, 15\), got 3\. Cho"
+    ):
+        pr.io.load_intensity(tmp_path / "two.npy", ndim=3)
     with pytest.raises(ValueError, match=r"index must be None for a single pattern of shape \(16, 15\), got 0"):
         pr.io.load_intensity(tmp_path / "two.npy", index=0)
     np.save(tmp_path / "complex.npy", pattern() * 1j)
@@ -729,7 +773,7 @@ def test_a_stack_names_its_empty_patterns(tmp_path: Path) -> None:
         (
             {"mask": torch.ones(5, 5) > 0},
             ValueError,
-            r"mask must have the shape \(16, 15\), that of the intensity, got \(5, 5\)\. C",
+            r"mask must broadcast to the intensity \(16, 15\), got \(5, 5\)\. Use one mask for all",
         ),
         ({"support": torch.ones(5, 5)}, TypeError, r"support must be a boolean tensor"),
         ({"obj": torch.ones(5, 5, dtype=torch.int32)}, TypeError, r"obj must be real or complex floating"),

@@ -1,4 +1,4 @@
-"""What ``reconstruct`` does: one pattern at once, a stack in blocks that are kept as they are finished.
+"""``phaseret reconstruct``: one pattern at once, a stack in blocks that are kept as they are finished.
 
 Under ``torchrun`` each process takes every so-many-th block. A finished block is a file of its own, so a lost process,
 a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
@@ -8,68 +8,218 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import importlib.util
-import json
-import math
 import os
-import re
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from phaseret import _checks, _memory, io, plotting, solvers
+from phaseret import _checks, io, plotting, solvers
 from phaseret._output import written
-from phaseret.cli._commands import check_outputs, load_pattern, save_figure, split
-from phaseret.cli._words import typed
-from phaseret.io._load import pattern_axes
+from phaseret.cli._files import Output, Pattern, Source, read, split
+from phaseret.cli._options import Options, chosen, limits
+from phaseret.cli._stack import Stack, check_same_run, in_blocks
+from phaseret.cli._team import team
 
-# Locks of files, which systems other than POSIX do not have.
-_fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
-# Options that do not change the result of a block.
-_NEUTRAL = ("run", "command", "flags", "debug", "output", "figure", "overwrite", "quiet", "timeout", "device")
+SUMMARY = "reconstruct the object of a pattern"
+EXAMPLES = """
+examples:
+  phaseret reconstruct pattern.h5 -o result.h5
+      With the support of the file, if it has one, and the default recipe: 12 starts of "sparse:1400,er:30", which
+      finds objects in a loose support, or in none. Half a minute for a pattern of 512 x 512 pixels, minutes for larger.
+  phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
+      --starts 4 -o result.h5 --figure result.png
+      A real, non-negative object in a known support, many times faster; the picture shows the object and whether
+      the starts agree.
+  phaseret reconstruct pattern.h5 --support 140,120 --schedule "6*(hio:50,er:20)" --seed 1 -o result.h5
+      A box of 140 x 120 pixels as the support, and a recipe of your own.
+  phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
+      Only the pattern is known: begin with the box that the autocorrelation allows, and find the shape inside it.
+  torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
+      A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
+      result.h5.parts until all are done: the same command again carries on.
+
+A low residual is no proof: look at how many starts agree. Each start begins with random phases from its own seed.
+"""
 
 
-def reconstruct(options: argparse.Namespace) -> None:
+def add_options(options: Options) -> None:
+    """Those of this command."""
+    Pattern.add_options(options)
+    options.heading("what is known of the object")
+    options.add(
+        "--support",
+        metavar="FILE|N,M|auto|none",
+        help="where the object may be: an array (non-zero inside), a box of this size, the box that the "
+        "autocorrelation allows, or nothing known; default: the support in FILE, if there is one",
+    )
+    options.add("--support-size", type=int, metavar="K", help="only the K largest pixels are kept; place unknown")
+    options.add("--constraint", default="complex", help='"complex" (default), "real" or "nonnegative"')
+    options.add("--bounds", type=limits, metavar="LOW,HIGH", help="of the object's values; of its modulus if complex")
+    options.add("--phase-range", type=limits, metavar="LOW,HIGH", help="of a complex object's phase, in radians")
+    options.heading("how to find it")
+    options.add(
+        "--schedule",
+        metavar="RECIPE",
+        help='for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
+        "support but several times as long",
+    )
+    options.add("--starts", type=int, help="random starts per pattern (default: 12)")
+    options.add("--seed", type=int, default=0, help="same seed, same answer (default: 0)")
+    options.add("--init", metavar="FILE", help="begin with this object instead of random phases")
+    options.add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    options.add("--double", action="store_true", help="compute in double precision")
+    options.add(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="of one pattern, keep the state every N iterations in OUTPUT.checkpoint; the same command again goes on",
+    )
+    options.add("--block", type=int, help="patterns of a stack that are done, and kept, at a time")
+    options.add("--timeout", type=float, default=1800, help="seconds to wait for other processes (default: 1800)")
+    options.add("--quiet", action="store_true", help="no progress bar")
+    options.heading("what to write")
+    options.add("-o", "--output", metavar="FILE", required=True, help="the result: .h5, .cxi or .npz")
+    options.add("--figure", metavar="FILE", help="a picture of the object, the residuals and the agreement")
+    options.add("--overwrite", action="store_true", help="replace existing files")
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What is known of the object, and how it is looked for."""
+
+    support: str | None
+    support_size: int | None
+    constraint: Any
+    bounds: tuple[float, float] | None
+    phase_range: tuple[float, float] | None
+    schedule: str | None
+    starts: int | None
+    seed: int
+    init: str | None
+    device: str | None
+
+    def solve(
+        self,
+        source: Source,
+        index: int | slice | None,
+        measurement: io.Measurement,
+        *,
+        progress: bool = False,
+        **settings: Any,
+    ) -> solvers.Reconstruction:
+        """What the solver makes of the pattern, or of that part of the stack, on the CPU."""
+        device = _device(self.device)
+        support = self._support(source, index, measurement)
+        init = None if self.init is None else source.part(read(io.load_object, self.init, "--init"), index)
+        arrays = {"support": support, "init": init, "mask": measurement.mask}
+        given: dict[str, Any] = {name: x.to(device) for name, x in arrays.items() if x is not None}
+        for name in ("support_size", "schedule", "starts", "bounds", "phase_range"):
+            if getattr(self, name) is not None:
+                given[name] = getattr(self, name)
+        try:
+            result = solvers.reconstruct(
+                measurement.intensity.to(device),
+                constraint=self.constraint,
+                seed=self.seed,
+                ndim=measurement.ndim,
+                progress=progress,
+                **given,
+                **settings,
+            )
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate" not in str(error):
+                raise
+            fix = "Use fewer --starts, or a smaller --block of a stack"
+            got = f"{self.starts or 'the default number of'} starts of {tuple(measurement.intensity.shape)}"
+            _checks.fail(f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
+        tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
+        return dataclasses.replace(result, **tensors)
+
+    def _support(self, source: Source, index: int | slice | None, measurement: io.Measurement) -> Tensor | None:
+        """That of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""
+        if self.support is None:
+            return measurement.support
+        if self.support == "none":
+            return None
+        if self.support == "auto":
+            return solvers.autocorrelation_support(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
+        sizes = self.support.split(",")
+        if all(size.strip().isdecimal() for size in sizes):
+            shape = _checks.shape("support", tuple(int(size) for size in sizes))
+            if len(shape) != measurement.ndim:
+                rule = f"support must have {measurement.ndim} sizes, one for each axis of a pattern, got {self.support}"
+                _checks.fail(rule, "Use N,M for pictures, or say --ndim")
+            return torch.ones(shape, dtype=torch.bool)
+        return source.part(read(io.load_support, self.support, "--support"), index)
+
+
+def _device(name: str | None) -> str:
+    if name is None:
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        _checks.fail(f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
+    return name
+
+
+def run(options: argparse.Namespace) -> None:
     """``phaseret reconstruct``."""
-    check_outputs(options)
-    path, key = split(options.file)
-    with typed("FILE"):
-        shape, axes = pattern_axes(path, key=key, ndim=options.ndim)
-    if len(shape) == axes or isinstance(options.index, int):
-        measurement = load_pattern(options)
-        with _checkpoints(options) as settings:
-            _write(options, measurement, _solve(options, measurement, progress=_shows_progress(options), **settings))
-        return
-    if options.checkpoint_every is not None:
-        fix = "A stack is kept by blocks: use block="
-        _checks.fail(f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}", fix)
-    with _team(options.timeout) as team:
-        _Stack(options, shape, axes, team).run()
+    output, asked, search = chosen(Output, options), chosen(Pattern, options), chosen(Search, options)
+    output.check()
+    shows_progress = not options.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+    with asked.opened() as source:
+        description = _description(asked, search, checkpoint_every=options.checkpoint_every, block=options.block)
+        if source.is_stack and not isinstance(asked.index, int):
+            if options.checkpoint_every is not None:
+                fix = "A stack is kept by blocks: use block="
+                rule = f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}"
+                _checks.fail(rule, fix)
+            with team(options.timeout) as together:
+                blocks = in_blocks(source.pattern.shape, asked.index, search.starts or 1, options.block)
+                first = slice(blocks[0].start, blocks[0].start + 1)
+                Stack(blocks, Path(f"{output.output}.parts"), together).run(
+                    lambda block: search.solve(source, block, source.read(block)),
+                    lambda result: _write(output, source.read(first), result),
+                    description,
+                    shows_progress,
+                )
+            return
+        measurement = source.read(asked.index)
+    with _checkpoints(Path(f"{output.output}.checkpoint"), options.checkpoint_every, description) as settings:
+        result = search.solve(source, asked.index, measurement, progress=shows_progress, **settings)
+        _write(output, measurement, result)
+
+
+def _description(asked: Pattern, search: Search, **more: int | None) -> dict[str, str]:
+    """What a result depends on, to tell whether kept parts belong to this run."""
+    file = Path(split(asked.file)[0]).resolve()
+    run = {name: str(value) for name, value in {**vars(asked), **vars(search), **more}.items() if name != "device"}
+    return run | {"file": str(file), "changed": str(file.stat().st_mtime_ns)}
 
 
 @contextmanager
-def _checkpoints(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator[dict[str, Any]]:
     """The solver's settings that keep the state of a run in a file, and take it up again; gone when all went well."""
-    if options.checkpoint_every is None:
+    if every is None:
         yield {}
         return
-    file, run = Path(f"{options.output}.checkpoint"), _description(options)
-    settings: dict[str, Any] = {"checkpoint_every": options.checkpoint_every}
+    settings: dict[str, Any] = {"checkpoint_every": every}
     if file.exists():
         try:
             kept = torch.load(file, map_location="cpu", weights_only=True)
             made_by, settings["resume"] = kept["run"], kept["state"]
         except Exception as error:
             _checks.fail(f"{file} must be a whole checkpoint, got the error: {type(error).__name__}", "Remove it")
-        _same_run(made_by, run, file)
+        check_same_run(made_by, run, file)
 
     def keep(state: dict[str, Any]) -> None:
         with written(file, overwrite=True) as temporary:
@@ -79,26 +229,11 @@ def _checkpoints(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     file.unlink(missing_ok=True)
 
 
-def _description(options: argparse.Namespace) -> dict[str, str]:
-    """What a result depends on, to tell whether kept parts belong to this run."""
-    source = Path(split(options.file)[0]).resolve()
-    run = {name: str(value) for name, value in vars(options).items() if name not in _NEUTRAL}
-    return run | {"file": str(source), "changed": str(source.stat().st_mtime_ns)}
-
-
-def _same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> None:
-    if kept != run:
-        other = ", ".join(sorted(name for name in {*kept, *run} if kept.get(name) != run.get(name)))
-        fix = "Remove it, or choose another output"
-        _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
-
-
-def _write(options: argparse.Namespace, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
-    with typed("--output"):
-        io.save_reconstruction(options.output, result, measurement=measurement, overwrite=options.overwrite)
-    save_figure(options, lambda: plotting.plot_reconstruction(result, measurement=measurement))
+def _write(output: Output, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
+    output.save(io.save_reconstruction, result, measurement=measurement)
+    output.draw(plotting.plot_reconstruction, result, measurement=measurement)
     print(_summary(result))
-    print(f"{'written':18}{', '.join(filter(None, (options.output, options.figure)))}")
+    print(f"{'written':18}{', '.join(filter(None, (output.output, output.figure)))}")
 
 
 def _summary(result: solvers.Reconstruction) -> str:
@@ -113,310 +248,3 @@ def _summary(result: solvers.Reconstruction) -> str:
         ("time", f"{result.seconds:.3g} s"),
     ]
     return "\n".join(f"{name:18}{value}" for name, value in rows)
-
-
-def _shows_progress(options: argparse.Namespace) -> bool:
-    return not options.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
-
-
-def _solve(
-    options: argparse.Namespace,
-    measurement: io.Measurement,
-    *,
-    rank: int = 0,
-    progress: bool = False,
-    **settings: Any,
-) -> solvers.Reconstruction:
-    """What the solver makes of a pattern or a block of them, on the CPU."""
-    device = _device(options.device, rank)
-    ndim = measurement.ndim
-    chosen = {
-        "support": _support(options, measurement),
-        "support_size": options.support_size,
-        "schedule": options.schedule,
-        "starts": options.starts,
-        "init": _initial(options, ndim),
-        "bounds": options.bounds,
-        "phase_range": options.phase_range,
-    }
-    given = {name: _moved(value, device) for name, value in chosen.items() if value is not None}
-    measurement = measurement.to(device)
-    try:
-        result = solvers.reconstruct(
-            measurement.intensity,
-            mask=measurement.mask,
-            constraint=options.constraint,
-            seed=options.seed,
-            ndim=ndim,
-            progress=progress,
-            **given,
-            **settings,
-        )
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
-            raise
-        fix = "Use fewer --starts, or of a stack a smaller --block"
-        got = f"{options.starts or 'the default number of'} starts of {tuple(measurement.intensity.shape)}"
-        _checks.fail(f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
-    tensors = {name: getattr(result, name) for name in _names(result)}
-    return dataclasses.replace(result, **{name: _moved(value, "cpu") for name, value in tensors.items()})
-
-
-def _device(name: str | None, rank: int) -> str:
-    if name is None:
-        return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        _checks.fail(f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
-    return name
-
-
-def _initial(options: argparse.Namespace, ndim: int) -> Tensor | None:
-    if options.init is None:
-        return None
-    path, key = split(options.init)
-    with typed("--init"):
-        return _part(io.load_object(path, key=key), options, ndim)
-
-
-def _names(result: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(result)]
-
-
-def _moved(value: Any, device: str) -> Any:
-    return value.to(device) if isinstance(value, Tensor) else value
-
-
-def _support(options: argparse.Namespace, measurement: io.Measurement) -> Tensor | None:
-    """Of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""
-    if options.support is None:
-        return measurement.support
-    if options.support == "none":
-        return None
-    if options.support == "auto":
-        return solvers.autocorrelation_support(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
-    sizes = options.support.split(",")
-    if all(size.strip().isdecimal() for size in sizes):
-        shape = _checks.shape("support", tuple(int(size) for size in sizes))
-        if len(shape) != measurement.ndim:
-            rule = f"support must have {measurement.ndim} sizes, one for each axis of a pattern, got {options.support}"
-            _checks.fail(rule, "Use N,M for pictures, or say --ndim")
-        return torch.ones(shape, dtype=torch.bool)
-    path, key = split(options.support)
-    with typed("--support"):
-        return _part(io.load_support(path, key=key), options, measurement.ndim)
-
-
-def _part(x: Tensor, options: argparse.Namespace, ndim: int) -> Tensor:
-    """Of an array for each pattern of the stack, those of the patterns in work."""
-    return x if options.index is None or x.ndim <= ndim else x[options.index]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Team:
-    """The processes that share the work: this one's number and how many there are."""
-
-    rank: int = 0
-    size: int = 1
-    timeout: float = 0.0
-
-    def gather(self, value: Any) -> list[Any]:
-        """The values of all processes on the first one; an empty list on the others."""
-        self.wait()
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        with _losses():
-            distributed.gather_object(value, values if self.rank == 0 else None)
-        return values if self.rank == 0 else []
-
-    def wait(self) -> None:
-        """All processes have come this far."""
-        if self.size > 1:
-            with _losses():
-                distributed.monitored_barrier(timeout=timedelta(seconds=self.timeout), wait_all_ranks=True)
-
-
-class _LostProcess(Exception):
-    """Another process ended, or this one was asked to."""
-
-
-@contextmanager
-def _losses() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        raise _LostProcess(error) from error
-
-
-def _stop(*_: object) -> NoReturn:
-    raise _LostProcess("asked to end")
-
-
-@contextmanager
-def _team(timeout: float) -> Iterator[_Team]:
-    """The processes that ``torchrun`` started, or this one alone."""
-    timeout = _checks.number("timeout", timeout, above=0)
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        yield _Team()
-        return
-    # When a process is lost, torchrun asks the others to end.
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        distributed.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-        yield _Team(distributed.get_rank(), size, timeout)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
-
-
-class _Stack:
-    """A stack of patterns, in blocks along its first axis; each finished block is a file in `folder`."""
-
-    def __init__(self, options: argparse.Namespace, shape: Sequence[int], axes: int, team: _Team) -> None:
-        self.options, self.team = options, team
-        patterns = range(shape[0])[options.index or slice(None)]
-        if not patterns:
-            fix = f"Count from 0 to {shape[0] - 1}"
-            _checks.fail(f"index must lie in a stack of {shape[0]}, got {options.index}", fix)
-        per_pattern = math.prod(shape[1:]) * (options.starts or 1)
-        # Enough work to keep a device busy, little to lose.
-        pixels = _memory.pixels_at_a_time(torch.device("cpu"), cached=False)
-        size = _checks.integer("block", max(1, pixels // per_pattern) if options.block is None else options.block)
-        self.blocks = [patterns[start : start + size] for start in range(0, len(patterns), size)]
-        self.folder = Path(f"{options.output}.parts")
-
-    def file(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.npz"
-
-    def run(self) -> None:
-        """Do this process's blocks; the first process writes the whole."""
-        self.prepare()
-        mine = range(self.team.rank, len(self.blocks), self.team.size)
-        try:
-            with _alive(self.folder, self.team):
-                self.share(mine)
-        except BaseException:
-            if self.team.size == 1 and not any(self.folder.glob("*.npz")):
-                self.leave()  # nothing was done that could be kept
-            raise
-        for number in mine:
-            self.file(number).unlink()
-        self.leave()
-
-    def leave(self) -> None:
-        """Remove the folder; of a shared one the last process does."""
-        (self.folder / "run.json").unlink(missing_ok=True)
-        for file in self.folder.glob("process-*"):
-            if int(file.name.removeprefix("process-")) >= self.team.size or self.team.size == 1:
-                file.unlink(missing_ok=True)  # of a process that was lost in a larger team
-        with suppress(OSError):
-            self.folder.rmdir()
-
-    def share(self, mine: range) -> None:
-        """Solve the blocks that are this process's, and bring all together."""
-        try:
-            self.team.wait()
-            for number in self.shown(mine):
-                if not self.file(number).exists():
-                    self.solve(number)
-            parts = self.team.gather({number: io.load_reconstruction(self.file(number)) for number in mine})
-            if parts:
-                found = {number: fields for part in parts for number, fields in part.items()}
-                measurement = load_pattern(self.options_of(self.blocks[0][:1]))
-                _write(self.options, measurement, _joined([found[number] for number in range(len(self.blocks))]))
-            self.team.wait()
-        except (_LostProcess, KeyboardInterrupt) as error:
-            self.report(error)
-
-    def prepare(self) -> None:
-        """Make the folder, or see that what it holds belongs to this run."""
-        run = _description(self.options) | {"block": str(len(self.blocks[0]))}
-        if self.folder.exists() and not self.folder.is_dir():
-            _checks.fail(f"{self.folder} must be a folder, got a file", "Remove it, or choose another output")
-        self.folder.mkdir(exist_ok=True)
-        note = self.folder / "run.json"
-        if note.exists():
-            try:
-                kept = json.loads(note.read_text())
-            except ValueError:
-                _checks.fail(f"{note} must be whole, got a damaged file", "Remove the folder")
-            _same_run(kept, run, self.folder)
-        with written(note, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(run, indent=1))
-
-    def shown(self, numbers: range) -> Any:
-        """The numbers of blocks, with a bar on the first process."""
-        if self.team.rank or not _shows_progress(self.options):
-            return numbers
-        tqdm = importlib.import_module("tqdm.auto").tqdm
-        return tqdm(numbers, unit="block")
-
-    def options_of(self, patterns: range) -> argparse.Namespace:
-        return argparse.Namespace(**vars(self.options) | {"index": slice(patterns.start, patterns.stop)})
-
-    def solve(self, number: int) -> None:
-        options = self.options_of(self.blocks[number])
-        try:
-            result = _solve(options, load_pattern(options), rank=int(os.environ.get("LOCAL_RANK", "0")))
-        except ValueError as error:
-            raise ValueError(f"patterns {options.index.start} to {options.index.stop - 1}: {error}") from error
-        io.save_reconstruction(self.file(number), result)
-
-    def report(self, error: BaseException) -> NoReturn:
-        """Say who did not finish, how far the run came, and that it can be taken up again."""
-        undone = [number for number in range(len(self.blocks)) if not self.file(number).exists()]
-        behind = sorted({number % self.team.size for number in undone})
-        lost, who = _lost(self.folder, self.team), ""
-        if self.team.size > 1:
-            which = ", ".join(map(str, lost or behind))
-            who = f"; {'lost' if lost else 'not finished'}: process {which} of {self.team.size}"
-        # Of what the network library says, the first sentence without the place in its source.
-        said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
-        _checks.fail(
-            f"a process was lost or stopped ({said}){who}; {len(self.blocks) - len(undone)} of {len(self.blocks)} "
-            f"blocks are kept in {self.folder}",
-            "The same command again does the rest",
-            OSError,
-        )
-
-
-@contextmanager
-def _alive(folder: Path, team: _Team) -> Iterator[None]:
-    """While this process works it holds the lock of a file; whoever ends without a word leaves the file unlocked."""
-    if team.size == 1 or _fcntl is None:
-        yield
-        return
-    file = folder / f"process-{team.rank}"
-    with file.open("a") as stream:
-        with suppress(OSError):  # of file systems without locks
-            _fcntl.flock(stream, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
-        try:
-            yield
-        finally:
-            file.unlink(missing_ok=True)
-
-
-def _lost(folder: Path, team: _Team) -> list[int]:
-    """The other processes that ended without a word, as far as this system can tell."""
-    found: list[int] = []
-    for rank in range(team.size):
-        with suppress(OSError), (folder / f"process-{rank}").open("r+") as stream:
-            if _fcntl is not None and rank != team.rank:
-                _fcntl.flock(stream, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
-                found.append(rank)
-    return found
-
-
-def _joined(parts: Sequence[dict[str, Any]]) -> solvers.Reconstruction:
-    """One reconstruction of all patterns from those of the blocks."""
-    joined = dict(parts[0])
-    for name, value in joined.items():
-        if isinstance(value, Tensor):
-            joined[name] = torch.cat([part[name] for part in parts])
-    joined["seconds"] = sum(part["seconds"] for part in parts)
-    return solvers.Reconstruction(**joined)

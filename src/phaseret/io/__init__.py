@@ -10,14 +10,16 @@ Which one should I use?
   which other coherent-imaging programs read, or npz. :func:`check_output` tells before a long run whether they will.
 
 Files are recognised by their content. In files the zero frequency lies in the middle of the frame; in tensors at
-index 0. Whether values are intensities or magnitudes, a mask marks good or bad pixels, three axes are a stack or a
-volume is never guessed: where the file does not say it, the error names the option that does.
+index 0. `center` names its place in a frame; the flag `centered` of operators says that it is the middle. Whether
+values are intensities or magnitudes, a mask marks good or bad pixels, three axes are a stack or a volume is never
+guessed: where the file does not say it, the error names the option that does.
 """
 
 from phaseret.io._inspect import Inspection, inspect
-from phaseret.io._load import load_intensity, load_mask, load_object, load_reconstruction, load_support
+from phaseret.io._load import load_intensity, load_mask, load_object, load_support
 from phaseret.io._measurement import Measurement, as_measurement
-from phaseret.io._save import check_output, save_intensity, save_reconstruction
+from phaseret.io._results import load_reconstruction, save_reconstruction
+from phaseret.io._save import check_output, save_intensity
 
 __all__ = [
     "Inspection",

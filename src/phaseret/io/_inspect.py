@@ -89,13 +89,13 @@ def inspect(measurement: Measurement) -> Inspection:
     for patterns without their centre.
 
     Args:
-        measurement: From `load_intensity` or `as_measurement`. Of a stack the mean pattern is looked at.
+        measurement: From `load_intensity` or `as_measurement`. The mean pattern of a stack is looked at.
 
     Returns:
         Inspection; print it to read it.
 
     Raises:
-        TypeError: if measurement is no Measurement.
+        TypeError: if measurement is not a Measurement.
 
     Example:
         >>> obj = torch.rand(20, 24)

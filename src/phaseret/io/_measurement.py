@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 
-KINDS = ("intensity", "magnitude")
+Kind = Literal["intensity", "magnitude"]
+Place = Literal["corner", "middle"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -61,31 +63,27 @@ class Measurement:
 
     def masked(self, mask: Tensor) -> Measurement:
         """The same with those pixels left out too where `mask` is False; arranged as in :func:`as_measurement`."""
-        before = 0 if self.mask is None else int((~self.mask).sum())
-        values = self.intensity if self.mask is None else self.intensity.masked_fill(~self.mask, torch.nan)
-        intensity, measured, shares = _arrange(values, mask, self.ndim, "intensity", "corner", None)
-        missing = self.missing + shares[0] - before / values.numel()
-        return dataclasses.replace(self, intensity=intensity, mask=measured, missing=missing)
+        values, before = self.intensity, 0.0
+        if self.mask is not None:
+            values = values.masked_fill(~self.mask, torch.nan)
+            before = int((~self.mask).sum()) / values.numel()
+        found = as_measurement(values, mask=mask, ndim=self.ndim)
+        missing = self.missing + found.missing - before
+        return dataclasses.replace(self, intensity=found.intensity, mask=found.mask, missing=missing)
 
     def to(self, *args: Any, **kwargs: Any) -> Measurement:
         """The same with its tensors moved, as by `torch.Tensor.to` (masks and supports stay boolean)."""
         intensity = self.intensity.to(*args, **kwargs)
-
-        def moved(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.to(intensity.device)
-
-        mask, support, obj = moved(self.mask), moved(self.support), moved(self.obj)
-        return dataclasses.replace(self, intensity=intensity, mask=mask, support=support, obj=obj)
+        beside = {name: getattr(self, name) for name in ("mask", "support", "obj")}
+        moved: dict[str, Any] = {name: x.to(intensity.device) for name, x in beside.items() if x is not None}
+        return dataclasses.replace(self, intensity=intensity, **moved)
 
     def __repr__(self) -> str:
-        bad = 0.0 if self.mask is None else 1 - float(self.mask.double().mean())
-        held = [name for name in ("support", "obj") if getattr(self, name) is not None]
-        return (
-            f"Measurement({tuple(self.intensity.shape)}, ndim={self.ndim}, unmeasured={bad:.2%}"
-            + "".join(f", {name}" for name in held)
-            + (f", source={self.source!r}" if self.source else "")
-            + ")"
-        )
+        bad = 0.0 if self.mask is None else _share(~self.mask)
+        said = [f"{tuple(self.intensity.shape)}, ndim={self.ndim}, unmeasured={bad:.2%}"]
+        said += [name for name in ("support", "obj") if getattr(self, name) is not None]
+        said += [f"source={self.source!r}"] * bool(self.source)
+        return f"Measurement({', '.join(said)})"
 
 
 def as_measurement(
@@ -95,8 +93,8 @@ def as_measurement(
     support: Tensor | None = None,
     obj: Tensor | None = None,
     ndim: int = 2,
-    kind: str = "intensity",
-    center: str | Sequence[int] = "corner",
+    kind: Kind = "intensity",
+    center: Place | Sequence[int] = "corner",
     saturation: float | None = None,
     pixel_size: float | Sequence[float] | None = None,
     wavelength: float | None = None,
@@ -111,7 +109,7 @@ def as_measurement(
 
     Args:
         intensity: Detector values; NaN and infinity mark missing pixels.
-        mask: True = measured, arranged like intensity.
+        mask: True = measured, arranged like intensity: one for all patterns or one for each.
         support: True where the object may be non-zero; kept as it is.
         obj: The object, if known; kept as it is.
         ndim: Number of axes of one pattern; axes before them are a stack.
@@ -126,7 +124,7 @@ def as_measurement(
 
     Shape:
         - intensity: (*, m1..md)
-        - mask: (*, m1..md) or (m1..md)
+        - mask: broadcasts to (*, m1..md)
 
     Returns:
         Measurement.
@@ -142,97 +140,45 @@ def as_measurement(
         (tensor([9., 2., 2.]), 7)
     """
     _checks.real(intensity=intensity)
-    return measure(
-        intensity,
-        mask,
-        ndim=ndim,
-        kind=kind,
-        center=center,
-        saturation=saturation,
+    _checks.item_axes(ndim, intensity=intensity)
+    _checks.choice("kind", kind, get_args(Kind))
+    if support is not None:
+        _checks.boolean(support=support)
+        _checks.rank(ndim, support=support)
+    if obj is not None:
+        _checks.floating(obj=obj)
+        _checks.rank(ndim, obj=obj)
+    values = _fft.promote(intensity)
+    given = torch.isfinite(values)
+    if mask is not None:
+        given &= _checks.mask(mask, values)
+    negative = given & (values < 0)
+    limit = math.inf if saturation is None else _checks.number("saturation", saturation, above=0)
+    saturated = given & (values >= limit)
+    measured = to_corner(given & ~negative & ~saturated, ndim, center)
+    if not isinstance(center, str):
+        measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
+    values = torch.where(measured, to_corner(values, ndim, center), 0.0)
+    _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
+    _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
+    return Measurement(
+        values.square() if kind == "magnitude" else values,
+        mask=None if bool(measured.all()) else measured,
         support=support,
         obj=obj,
-        pixel_size=pixel_size,
-        wavelength=wavelength,
-        distance=distance,
+        ndim=ndim,
+        pixel_size=_pixel_pair(pixel_size),
+        wavelength=None if wavelength is None else _checks.number("wavelength", wavelength, above=0),
+        distance=None if distance is None else _checks.number("distance", distance, above=0),
+        missing=_share(~given),
+        negative=_share(negative),
+        saturated=_share(saturated),
         source=source,
     )
 
 
-def measure(
-    intensity: Tensor,
-    mask: Tensor | None,
-    *,
-    ndim: int,
-    kind: str,
-    center: str | Sequence[int],
-    saturation: float | None,
-    **held: Any,
-) -> Measurement:
-    """`as_measurement`, in the name of the public function `where`."""
-    ndim = check_ndim(ndim, intensity.shape)
-    values, measured, shares = _arrange(intensity, mask, ndim, kind, center, saturation)
-    if held["support"] is not None:
-        _checks.boolean(support=held["support"])
-        _checks.rank(ndim, support=held["support"])
-    if held["obj"] is not None:
-        _checks.floating(obj=held["obj"])
-        _checks.rank(ndim, obj=held["obj"])
-    for name in ("wavelength", "distance"):
-        held[name] = None if held[name] is None else _checks.number(name, held[name], above=0)
-    held["pixel_size"] = _pixel_pair(held["pixel_size"])
-    missing, negative, saturated = shares
-    return Measurement(values, measured, ndim=ndim, missing=missing, negative=negative, saturated=saturated, **held)
-
-
-def check_ndim(ndim: int, shape: Sequence[int]) -> int:
-    """The number of axes of one pattern: 1, 2 or 3, and not more than the array has."""
-    ndim = _checks.integer("ndim", ndim)
-    if ndim > min(3, len(shape)):
-        _checks.fail(
-            f"ndim must be 1, 2 or 3 and at most the axes of the shape {tuple(shape)}, got {ndim}",
-            "Choose fewer axes",
-        )
-    return ndim
-
-
-def _arrange(
-    values: Tensor,
-    mask: Tensor | None,
-    ndim: int,
-    kind: str,
-    center: str | Sequence[int],
-    saturation: float | None,
-) -> tuple[Tensor, Tensor | None, tuple[float, float, float]]:
-    """Intensity and mask with the zero frequency at index 0; the shares of missing, negative, saturated pixels."""
-    _checks.choice("kind", kind, KINDS)
-    values = _fft.promote(values)
-    given = torch.isfinite(values)
-    if mask is not None:
-        _checks.boolean(mask=mask)
-        _checks.same_device(intensity=values, mask=mask)
-        if mask.shape not in (values.shape, values.shape[-ndim:]):
-            each = dict.fromkeys((tuple(values.shape), tuple(values.shape[-ndim:])))
-            shapes = f"{' or '.join(map(str, each))}, that of the intensity"
-            _checks.fail(
-                f"mask must have the shape {shapes}, got {tuple(mask.shape)}",
-                "Crop it, or make one of this shape",
-            )
-        given &= mask
-    negative = given & (values < 0)
-    saturated = torch.zeros_like(given)
-    if saturation is not None:
-        saturated = given & (values >= _checks.number("saturation", saturation, above=0))
-    measured = to_corner(given & ~negative & ~saturated, ndim, center)
-    if not isinstance(center, str):
-        measured &= _inside_frame(values.shape[-ndim:], center)
-    intensity = torch.where(measured, to_corner(values, ndim, center), 0.0)
-    if kind == "magnitude":
-        intensity = intensity.square()
-    axes = tuple(range(-ndim, 0))
-    _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
-    _refuse(intensity.amax(axes) == 0, "a value above 0")
-    shares = tuple(float(part.double().mean()) for part in (~given, negative, saturated))
-    return intensity, None if bool(measured.all()) else measured, (shares[0], shares[1], shares[2])
+def _share(pixels: Tensor) -> float:
+    return float(pixels.double().mean())
 
 
 def _refuse(bad: Tensor, rule: str) -> None:
@@ -243,9 +189,9 @@ def _refuse(bad: Tensor, rule: str) -> None:
         _checks.fail(f"intensity must hold {rule} in every pattern, got {which}", fix)
 
 
-def _center_pixel(center: str | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def _center_pixel(center: Place | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     if isinstance(center, str):
-        _checks.choice("center", center, ("corner", "middle"))
+        _checks.choice("center", center, get_args(Place))
         return tuple(0 if center == "corner" else m // 2 for m in shape)
     pixel = tuple(center)
     inside = len(pixel) == len(shape) and all(isinstance(c, int) for c in pixel)
@@ -257,7 +203,7 @@ def _center_pixel(center: str | Sequence[int], shape: Sequence[int]) -> tuple[in
     return pixel
 
 
-def to_corner(x: Tensor, ndim: int, center: str | Sequence[int]) -> Tensor:
+def to_corner(x: Tensor, ndim: int, center: Place | Sequence[int]) -> Tensor:
     """The zero frequency moved from `center` to index 0 of the last `ndim` axes."""
     pixel = _center_pixel(center, x.shape[-ndim:])
     return x.roll(tuple(-c for c in pixel), tuple(range(-ndim, 0))) if any(pixel) else x

@@ -45,9 +45,7 @@ class Contents:
 
     def read(self, name: str, index: Index | None = None) -> np.ndarray[Any, Any]:
         """The array called `name`, after the check that it fits into memory."""
-        entry = self.lookup(name)
-        if entry is None:
-            self.no_such_array(name)
+        entry = self.entry(name)
         sizes = entry.shape
         if index is not None:
             chosen = range(sizes[0])[index] if isinstance(index, slice) or -sizes[0] <= index < sizes[0] else range(0)
@@ -84,11 +82,29 @@ class Contents:
         """The entries that are arrays of numbers."""
         return {name: e for name, e in self.entries.items() if e.shape and e.dtype.kind in "biufc"}
 
-    def no_such_array(self, name: str) -> NoReturn:
-        """Raise that the file has no array of that name."""
-        _checks.fail(f"key must name an array of {self.path}, got {name!r}", self.listing())
+    def entry(self, name: str) -> Entry:
+        """The entry of that name, which the file must have."""
+        entry = self.lookup(name)
+        if entry is None:
+            _checks.fail(f"key must name an array of {self.path}, got {name!r}", self._listing())
+        return entry
 
-    def listing(self) -> str:
+    def first(self, *names: str) -> str | None:
+        """The first of the names that the file has an array of."""
+        for name in names:
+            entry = self.lookup(name)
+            if entry is not None and entry.shape:
+                return name
+        return None
+
+    def only(self) -> str:
+        """The name of the only array of numbers."""
+        names = list(self.arrays)
+        if len(names) != 1:
+            _checks.fail(f"key must say which array of {self.path} to read, got None", self._listing())
+        return names[0]
+
+    def _listing(self) -> str:
         """The arrays a user may choose among, as a sentence."""
         arrays = [f"{name!r} {entry.shape} {entry.dtype}" for name, entry in self.arrays.items()]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")

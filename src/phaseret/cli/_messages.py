@@ -1,16 +1,17 @@
-"""Messages of the library in the words of the command."""
+"""Messages of the library in the words of the command, and results as JSON."""
 
 from __future__ import annotations
 
-import argparse
+import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 # What the library says to those who program, as those who type commands would say it.
 _PHRASES = (
-    (r"^(?:Measurement\.)?[a-zA-Z]\w*: ", ""),
-    (r"^patterns (\d+) to (\d+): [a-zA-Z]\w*: ", r"patterns \1 to \2: "),
+    (r"^(patterns \d+ to \d+: )?(?:[A-Z]\w*\.)?[a-zA-Z]\w*: ", r"\1"),
     (r"\bset overwrite\b", "use --overwrite"),
     (r"\bindex=slice\(start, stop\)", "--index START:STOP"),
     (r"\bindex must be None for\b", "index must be left out for"),
@@ -36,22 +37,38 @@ def typed(name: str, *words: str) -> Iterator[None]:
         raise
 
 
-def in_flags(message: object, options: argparse.Namespace) -> str:
-    """A message of the library as one line, with the command's options in place of the function's arguments."""
+def in_flags(message: object, flags: Mapping[str, str], held: frozenset[str] = frozenset()) -> str:
+    """A message of the library as one line, with the command's options in place of the function's arguments.
+
+    Names in `held` are those that a file holds too and that were not typed: they are not blamed on the option.
+    """
     text = " ".join(str(message).split())
     for pattern, plain in _PHRASES:
         text = re.sub(pattern, plain, text)
-    for name, flag in options.flags.items():
+    for name, flag in flags.items():
         # name='value', name=(1, 2), name=value: as they are typed
         text = re.sub(rf"\b{name}='(\w+)'", rf"{flag} \1", text)
         for tuple_ in re.findall(rf"\b{name}=\(([\d., ]+)\)", text):
             text = text.replace(f"{name}=({tuple_})", f"{flag} {tuple_.replace(' ', '')}")
         text = re.sub(rf"\b{name}=(?=\w)", f"{flag} ", text)
         text = re.sub(rf"\b{name}=", flag, text)
-        if getattr(options, name) is not None or name not in ("mask", "support"):  # which files hold too
+        if name not in held:
             text = re.sub(rf"(^|: ){name} (?=must\b|')", rf"\1{flag} ", text)
     return re.sub(r"\bslice\((-?\d+|None), (-?\d+|None), None\)", _range, text)
 
 
 def _range(found: re.Match[str]) -> str:
     return f"{found[1]}:{found[2]}".replace("None", "")
+
+
+def as_json(value: Any) -> str:
+    """JSON, whose numbers are finite: what is not becomes null."""
+
+    def finite(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {name: finite(part) for name, part in x.items()}
+        if isinstance(x, list | tuple):
+            return [finite(part) for part in x]
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    return json.dumps(finite(value), indent=1)

@@ -1,0 +1,117 @@
+"""Reconstructions, written to files and read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phaseret import _checks
+from phaseret.io import _cxi, _layout
+from phaseret.io._measurement import Measurement
+from phaseret.io._readers import as_text, opened
+from phaseret.io._save import as_array, facts, writer
+
+# Fields as they were called in files of earlier versions, and what they are called now.
+_RENAMED: dict[str, str] = {}
+
+
+def save_reconstruction(
+    path: str | os.PathLike[str],
+    reconstruction: Any,
+    *,
+    measurement: Measurement | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write what a solver returned to a file that `load_reconstruction`, and for CXI other programs too, read.
+
+    The file is written under another name and renamed when it is complete.
+
+    Args:
+        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.
+        reconstruction: What a solver of `phaseret.solvers` returned: all of its fields that are tensors, numbers,
+            texts or lists of numbers.
+        measurement: Where the data came from; its wavelength, distance and pixel size are written too.
+        overwrite: Replace an existing file.
+
+    Raises:
+        FileExistsError: if the file exists and `overwrite` is False.
+        OSError: if it cannot be written, for example because the disk is full; then no file is left.
+        TypeError: if the reconstruction has no object.
+        ValueError: if the name ends otherwise.
+
+    Source:
+        The CXI file format 1.6: `entry_1/image_1` holds data, data_space "real", mask and process_1. PyNX's names
+        (support beside it, process_1/configuration, process_1/results, the link entry_1/data_1/data) are used where
+        CXI has none.
+    """
+    write = writer(path, overwrite)
+    if not (dataclasses.is_dataclass(reconstruction) and isinstance(getattr(reconstruction, "obj", None), Tensor)):
+        _checks.fail(
+            f"reconstruction must be what a solver returned, got {type(reconstruction).__name__}",
+            "Pass the Reconstruction itself; write other arrays with numpy.savez",
+            error=TypeError,
+        )
+    arrays = _arrays(reconstruction)
+    if measurement is not None:
+        arrays |= facts(measurement) | {"fourier_shape": np.array(measurement.fourier_shape)}
+    write(arrays)
+
+
+def _arrays(reconstruction: Any) -> dict[str, Any]:
+    """The fields as arrays and texts; `plain` names those that are numbers or lists of numbers, not tensors."""
+    arrays: dict[str, Any] = {}
+    plain: list[str] = []
+    for name in (field.name for field in dataclasses.fields(reconstruction)):
+        value = getattr(reconstruction, name)
+        if isinstance(value, Tensor):
+            arrays[name] = as_array(value)
+        elif isinstance(value, str):
+            arrays[name] = value
+        elif isinstance(value, int | float) or (
+            isinstance(value, list | tuple) and np.asarray(value).dtype.kind in "iuf"
+        ):
+            arrays[name] = np.asarray(value)
+            plain.append(name)
+    return arrays | {"plain": np.array(plain, dtype="S")}
+
+
+def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what `save_reconstruction` wrote, or the CXI result of another program.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The fields by name: ``phaseret.solvers.Reconstruction(**fields)`` for a file of this library; of other
+        programs' files `obj`, `support` and the numbers that they give of their result.
+
+    Raises:
+        ValueError: if the file holds no object, and as `load_intensity`.
+    """
+    fields: dict[str, Any] = {}
+    with opened(path) as contents:
+        names = {name: name for name in contents.entries if name not in _layout.FACTS}
+        if contents.format == "HDF5":
+            names = _cxi.result_names(contents)
+        if contents.lookup(names.get("obj", "obj")) is None:
+            fix = "Write it with save_reconstruction"
+            _checks.fail(f"{path} must hold a reconstruction, got no array 'obj'", fix)
+        for field, name in names.items():
+            entry = contents.lookup(name)
+            if entry is not None and entry.dtype.names is None:
+                value = contents.read(name)
+                fields[field] = value != 0 if field == "support" else value
+    plain = {as_text(name) for name in fields.pop("plain", np.empty(0)).reshape(-1)}
+    return {_RENAMED.get(field, field): _as_saved(value, field in plain) for field, value in fields.items()}
+
+
+def _as_saved(value: np.ndarray[Any, Any], plain: bool) -> Any:
+    """A text, a number or a list of them, or a tensor."""
+    if value.dtype.kind in "OSU":
+        return as_text(value)
+    return value.tolist() if plain else torch.from_numpy(np.array(value, order="C"))
