@@ -17,7 +17,7 @@ from phaseret.io._readers import as_text, opened
 from phaseret.io._save import as_array, facts, writer
 
 # Fields as they were called in files of earlier versions, and what they are called now.
-_RENAMED: dict[str, str] = {}
+_RENAMED = {"iterations": "checked"}
 
 
 def save_reconstruction(
