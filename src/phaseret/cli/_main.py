@@ -243,7 +243,7 @@ def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
         help='for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
         "support but several times as long",
     )
-    group.add_argument("--starts", type=int, help="random starts per pattern (default: 12)")
+    group.add_argument("--starts", type=int, help="random starts per pattern (default: 12, with --schedule 1)")
     group.add_argument("--seed", type=int, default=0, help="same seed, same answer (default: 0)")
     group.add_argument("--init", metavar="FILE", help="begin with this object instead of random phases")
     group.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
