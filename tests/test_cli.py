@@ -326,7 +326,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
     resumed, whole = pr.io.load_reconstruction("r.h5"), pr.io.load_reconstruction("whole.h5")
     for name in ("obj", "objs", "history", "errors"):
         assert torch.equal(resumed[name], whole[name]), name
-    assert resumed["iterations"] == whole["iterations"]
+    assert resumed["checked"] == whole["checked"]
 
 
 def test_a_damaged_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

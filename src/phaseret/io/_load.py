@@ -238,7 +238,8 @@ def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
                 value = contents.read(name)
                 fields[field] = value != 0 if field == "support" else value
     plain = {as_text(name) for name in fields.pop("plain", np.empty(0)).reshape(-1)}
-    return {field: _as_saved(value, field in plain) for field, value in fields.items()}
+    renamed = {"iterations": "checked"} if plain else {}  # what files of this library called it first
+    return {renamed.get(field, field): _as_saved(value, field in plain) for field, value in fields.items()}
 
 
 def _as_saved(value: np.ndarray[Any, Any], plain: bool) -> Any:
