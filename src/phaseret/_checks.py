@@ -135,11 +135,16 @@ def mask(mask: Any, intensity: Tensor) -> Tensor:
     """The mask is boolean, on the data's device, and broadcasts to the data; returns it in the data's shape."""
     boolean(mask=mask)
     same_device(intensity=intensity, mask=mask)
+    return broadcast("mask", mask, "the intensity", intensity, item="measurement")
+
+
+def broadcast(name: str, value: Tensor, of: str, to: Tensor, item: str = "object") -> Tensor:
+    """The value broadcasts to the tensor that is called `of`, a batch of such items; returns it in that one's shape."""
     try:
-        return cast(Tensor, mask.expand_as(intensity))
+        return value.expand_as(to)
     except RuntimeError:
-        fix = "Use one mask for all items, of the shape of one measurement, or one for each"
-        fail(f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
+        fix = f"Use one {name} for all items, of the shape of one {item}, or one for each"
+        fail(f"{name} must broadcast to {of} {tuple(to.shape)}, got {tuple(value.shape)}", fix)
 
 
 def both_masks(own: Tensor | None, given: Any, intensity: Any) -> Tensor | None:

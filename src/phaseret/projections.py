@@ -490,9 +490,9 @@ def project_magnitude(
     _check_magnitude_options(mask, norm, ndim)
     _checks.item_axes(ndim, obj=obj, magnitude=magnitude)
     _checks.same_device(obj=obj, magnitude=magnitude, mask=mask)
-    mask = None if mask is None else _expanded("mask", mask, obj)
+    mask = None if mask is None else _checks.broadcast("mask", mask, "obj", obj)
     obj = _fft.promote(obj)
-    target = _expanded("magnitude", magnitude, obj).to(obj.real.dtype)
+    target = _checks.broadcast("magnitude", magnitude, "obj", obj).to(obj.real.dtype)
     return MagnitudeConstraint(target, mask=mask, real=not obj.is_complex(), norm=norm, ndim=ndim).project(obj)
 
 
@@ -501,15 +501,6 @@ def _check_magnitude_options(mask: Any, norm: str, ndim: Any) -> None:
     _checks.choice("norm", norm, _fft.NORMS)
     if mask is not None:
         _checks.boolean(mask=mask)
-
-
-def _expanded(name: str, value: Tensor, obj: Tensor) -> Tensor:
-    """The value in the shape of the objects, to which it broadcasts."""
-    try:
-        return value.expand_as(obj)
-    except RuntimeError:
-        fix = "Give one for all items, of the shape of one, or one for each"
-        _checks.fail(f"{name} must broadcast to obj {tuple(obj.shape)}, got {tuple(value.shape)}", fix)
 
 
 class ProjectMagnitude(Module):
@@ -538,7 +529,7 @@ class ProjectMagnitude(Module):
         if mask is not None and self.mask is not None:
             _checks.boolean(mask=mask)
             _checks.same_device(obj=obj, mask=mask)
-            mask = _expanded("mask", mask, obj) & _expanded("mask", self.mask, obj)
+            mask = _checks.broadcast("mask", mask, "obj", obj) & _checks.broadcast("mask", self.mask, "obj", obj)
         return project_magnitude(obj, magnitude, **options | ({} if mask is None else {"mask": mask}))
 
     __call__ = called_as(forward)
@@ -605,7 +596,7 @@ def project_object(
     if support is not None:
         _checks.boolean(support=support)
         _checks.same_device(obj=obj, support=support)
-        support = _expanded("support", support, obj)
+        support = _checks.broadcast("support", support, "obj", obj)
         obj = torch.where(support, obj, 0.0)
     if constraint != "complex" and obj.is_complex():
         obj = obj.real

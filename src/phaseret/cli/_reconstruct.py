@@ -69,7 +69,7 @@ def add_options(options: Options) -> None:
         help='for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
         "support but several times as long",
     )
-    options.add("--starts", type=int, help="random starts per pattern (default: 12)")
+    options.add("--starts", type=int, help="random starts per pattern (default: 12, with --schedule 1)")
     options.add("--seed", type=int, default=0, help="same seed, same answer (default: 0)")
     options.add("--init", metavar="FILE", help="begin with this object instead of random phases")
     options.add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
@@ -184,7 +184,7 @@ def run(options: argparse.Namespace) -> None:
                 rule = f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}"
                 _checks.fail(rule, fix)
             with team(options.timeout) as together:
-                blocks = in_blocks(source.pattern.shape, asked.index, search.starts or 1, options.block)
+                blocks = in_blocks(source.pattern.shape, asked.index, search.starts or (12 if search.schedule is None else 1), options.block)
                 first = slice(blocks[0].start, blocks[0].start + 1)
                 Stack(blocks, Path(f"{output.output}.parts"), together).run(
                     lambda block: search.solve(source, block, source.read(block)),

@@ -361,7 +361,7 @@ def maximum_likelihood(
     if support is not None:
         _checks.boolean(support=support)
         _checks.same_device(estimate=x, support=support)
-        support = _expanded_support(support, x)
+        support = _checks.broadcast("support", support, "the estimate", x)
         x = torch.where(support, x, 0.0)
         allowed = support.to(problem.intensity.dtype)
     direction = last = torch.zeros_like(x)
@@ -381,15 +381,6 @@ def maximum_likelihood(
 
     loop = _Loop(problem, n_iter, check_every, f"maximum_likelihood(n_iter={n_iter}, background={b})")
     return loop.run(x, step, seed=0, support=support)
-
-
-def _expanded_support(support: Tensor, x: Tensor) -> Tensor:
-    """The support in the shape of the objects, to which it broadcasts."""
-    try:
-        return support.expand_as(x)
-    except RuntimeError:
-        fix = "Give one for all items, of the shape of one, or one for each"
-        _checks.fail(f"support must broadcast to the estimate {tuple(x.shape)}, got {tuple(support.shape)}", fix)
 
 
 def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: float) -> Tensor:

@@ -36,8 +36,8 @@ class Recipe(Step):
     Example:
         >>> Recipe("2*(hio:50,er:20),er:100").n_iter
         240
-        >>> recipe = Recipe(Recipe(RAAR(50, beta=0.85), Shrinkwrap(sigma=2.0), times=4), ErrorReduction(50))
-        >>> recipe.text
+        >>> steps = pr.solvers.RAAR(50, beta=0.85), pr.solvers.Shrinkwrap(sigma=2.0)
+        >>> Recipe(Recipe(*steps, times=4), "er:50").text
         '4*(raar(beta=0.85):50,shrinkwrap(sigma=2.0)),er:50'
     """
 
