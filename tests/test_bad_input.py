@@ -28,6 +28,8 @@ CALLS: dict[str, tuple[dict[str, Tensor], int, dict[str, Any]]] = {
     "operators.fresnel": ({"obj": OBJ}, 2, {"fourier_shape": (8, 8), "fresnel_number": 0.1}),
     "operators.gaussian": ({"obj": OBJ, "matrix": torch.ones(5, 4, 4)}, 2, {}),
     "operators.ptychography": ({"obj": OBJ, "probe": torch.ones(2, 2), "positions": torch.zeros(3, 2)}, 2, {}),
+    "operators.crop": ({"x": OBJ}, 2, {"object_shape": (3, 4)}),
+    "operators.pad": ({"obj": OBJ}, 2, {"fourier_shape": (8, 8)}),
     "operators.validate": ({"intensity": DATA, "mask": MASK}, 2, {}),
     "symmetry.align": PAIR,
     "symmetry.canonicalize": ({"obj": OBJ}, 2, {}),
@@ -58,7 +60,13 @@ CALLS: dict[str, tuple[dict[str, Tensor], int, dict[str, Any]]] = {
     "metrics.success_rate": PAIR,
 }
 # A permutation of pixels is for any dtype, and positions may be integers.
-ANY_DTYPE = {("symmetry.shift", "obj"), ("symmetry.conj_flip", "obj"), ("operators.ptychography", "positions")}
+ANY_DTYPE = {
+    ("operators.pad", "obj"),
+    ("operators.crop", "x"),
+    ("symmetry.shift", "obj"),
+    ("symmetry.conj_flip", "obj"),
+    ("operators.ptychography", "positions"),
+}
 # Functions whose arguments are no tensors; their own tests hold their errors.
 OTHERS = {"coded_masks", "gaussian_matrix", "fast_fourier_shape", "min_fourier_shape"}
 OTHERS |= {"beam_stop", "dead_pixels", "free_pixels", "resolution"}
@@ -141,6 +149,76 @@ def test_no_public_function_is_left_out() -> None:
         if inspect.isfunction(getattr(module, name)) and name not in OTHERS
     }
     assert functions == set(CALLS)
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+# The modules whose every function and class refuses every argument that means nothing. A good call of each callable of
+# theirs that needs more than the tensors of CALLS, and what is no tensor's function nor a Module.
+SHAPE, OPERATOR = (8, 8), pr.operators.FourierIntensity((8, 8))
+OPTIONS: dict[str, dict[str, Any]] = {
+    "operators.Autocorrelation": {"fourier_shape": SHAPE},
+    "operators.CodedDiffraction": {"masks": torch.ones(2, 4, 4)},
+    "operators.FourierIntensity": {"fourier_shape": SHAPE},
+    "operators.FourierMagnitude": {"fourier_shape": SHAPE},
+    "operators.Fresnel": {"fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0},
+    "operators.Gaussian": {"matrix": torch.ones(5, 4, 4)},
+    "operators.Operator": {},
+    "operators.Ptychography": {"probe": torch.ones(2, 2), "positions": torch.zeros(3, 2)},
+    "operators.coded_masks": {"object_shape": SHAPE, "count": 2},
+    "operators.fast_fourier_shape": {"object_shape": SHAPE},
+    "operators.fresnel": {
+        "obj": OBJ,
+        **{"fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0},
+    },
+    "operators.gaussian_matrix": {"object_shape": SHAPE, "count": 2},
+    "operators.min_fourier_shape": {"object_shape": SHAPE},
+    "losses.InvariantLoss": {},
+    "losses.PassiveLoss": {},
+    "losses.SupervisedLoss": {},
+    "metrics.free_pixels": {"fourier_shape": SHAPE},
+    "metrics.resolution": {"curve": pr.metrics.frc(OBJ, OBJ)},
+}
+RESULTS = {"RingCurve"}
+TORCH_WORDS = {"dtype", "device"}  # torch refuses a device itself, and a dtype is a choice
+
+
+def good_call(path: str) -> dict[str, Any]:
+    if path in OPTIONS:
+        return OPTIONS[path]
+    if path in CALLS:
+        return {**CALLS[path][0], **CALLS[path][2]}
+    return {}  # a metric's class
+
+
+def option_cases() -> list[tuple[str, str]]:
+    """Every argument of every public function and class of these modules, found by itself."""
+    found = []
+    for module in (pr.operators, pr.losses, pr.metrics):
+        for name in module.__all__:
+            if name not in RESULTS:
+                path = f"{module.__name__.rpartition('.')[2]}.{name}"
+                spelt = inspect.signature(called(path)).parameters.values()
+                found += [(path, p.name) for p in spelt if p.kind is not p.VAR_KEYWORD and p.name not in TORCH_WORDS]
+    return found
+
+
+class Nonsense:
+    """A value that no argument takes."""
+
+
+@pytest.mark.parametrize(("path", "name"), option_cases(), ids="-".join)
+@pytest.mark.parametrize("value", ["no", Nonsense()], ids=["word", "object"])
+def test_an_argument_that_means_nothing_is_refused_by_name(path: str, name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        called(path)(**{**good_call(path), name: value})
+    given = path.partition(".")[2]
+    assert re.fullmatch(rf"{given}: .*\b{name}\b.* must .+, got .+\. [A-Z].+[.?]", str(caught.value), re.DOTALL)
+
+
+@pytest.mark.parametrize("path", sorted({path for path, _ in option_cases()}))
+def test_the_call_without_nonsense_is_good(path: str) -> None:
+    called(path)(**good_call(path))
 
 
 def test_every_error_says_how_to_fix_it() -> None:

@@ -667,10 +667,8 @@ def test_normalize_leaves_items_without_a_positive_mean_as_they_are(domain):
     values = passive_loss(estimate, intensity, domain=domain, normalize=True, reduction="none")
     plain = passive_loss(estimate, intensity, domain=domain, reduction="none")
     torch.testing.assert_close(values[1:], plain[1:])
-    for given, expected in zip(
-        torch.autograd.grad(values[1:].sum(), estimate), torch.autograd.grad(plain[1:].sum(), estimate), strict=True
-    ):
-        torch.testing.assert_close(given, expected)
+    gradients = [torch.autograd.grad(value[1:].sum(), estimate)[0] for value in (values, plain)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("operator", [None, AnyFourier((8, 8))])
