@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
-from hypothesis import Verbosity, given, settings
+from hypothesis import Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -18,11 +18,12 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from phaseret.operators import Operator
 from phaseret.symmetry import Symmetry
 from phaseret.testing._code import Code, Unwritable
-from phaseret.testing._strategies import Constraint, check_group, objects, pairs, refuse, symmetries
+from phaseret.testing._strategies import check_group, objects, pairs, refuse, symmetries
 
 Argument: TypeAlias = "Tensor | SearchStrategy[Any]"
 Reduction = Literal["none", "mean", "sum"]
-_BATCHES: list[tuple[int, ...]] = [(3,), (1,), (2, 2)]
+_FEW: tuple[tuple[int, ...], ...] = ((1,), (2,))
+_MORE: tuple[tuple[int, ...], ...] = ((1,), (3,), (2, 2))
 
 
 class _Wrong(Exception):
@@ -58,13 +59,15 @@ def assert_invariant(
     .. math:: f(g\,x, y) = f(x, y)
 
     g is flip, shift and phase of each item on its own. Shifts keep every non-zero pixel within its shape, so nothing
-    wraps around. The first failure is made as small as hypothesis can, and reported as code.
+    wraps around. fn finds the same random numbers at each call. The first failure is made as small as hypothesis can,
+    and reported as code.
 
     Args:
         fn: Function or Module of an object and, if it takes more, of what stays as it is: (estimate, intensity),
             (estimate, obj), or just an object. It gives a tensor, or several.
         arguments: Tensors, or strategies of this module that draw them (`pairs`, `objects`). Default: `pairs`, an
-            estimate and the intensity of another object; for an `Operator` objects that it can measure.
+            estimate and the intensity of another object, in a batch of one or two; for an `Operator` objects that it
+            can measure.
         group: Words as in `symmetries`. Real objects keep their sign, but for the word "sign".
         symmetry: The element of one example of tensors, as in a test of one's own with ``@given``. Default: drawn.
         ndim: Number of axes of one object. Default: 2, or those of the Operator.
@@ -82,15 +85,20 @@ def assert_invariant(
     """
     check_group("assert_invariant", group)
     d: int = getattr(fn, "object_ndim", 2) if ndim is None else ndim
+    seeded = _seeded(fn)
 
     def check(obj: Tensor, *others: Any, symmetry: Symmetry, tolerance: float | None) -> None:
         with torch.no_grad():
-            before, after = fn(obj, *others), fn(symmetry(obj), *others)
-        _compare(f"the value must not change under {group}", tolerance, before=before, after=after)
+            before, after = seeded(obj, *others), seeded(symmetry(obj), *others)
+        _compare(f"the value must not change under {_said(symmetry)}", tolerance, before=before, after=after)
 
     @st.composite
     def examples(draw: DrawFn) -> _Example:
-        default = _objects_of(fn) if isinstance(fn, Operator) else pairs(ndim=d)
+        default = (
+            _objects_of("assert_invariant", fn, margin=2)
+            if isinstance(fn, Operator)
+            else pairs(ndim=d, batch=draw(st.sampled_from(_FEW)))
+        )
         tensors = _draw(draw, arguments or (default,))
         element = draw(symmetries(tensors[0], ndim=d, group=group)) if symmetry is None else symmetry
         return tensors, {"symmetry": element, "tolerance": tolerance}
@@ -146,8 +154,8 @@ def assert_adjoint(
 
     @st.composite
     def examples(draw: DrawFn) -> _Example:
-        default = _objects_of(operator, batch=None) if not arguments else None
-        tensors = _draw(draw, arguments or (default,))
+        batch = draw(st.sampled_from(((), (2,))))
+        tensors = _draw(draw, arguments or (_objects_of("assert_adjoint", operator, batch=batch),))
         if len(tensors) == 1:
             with torch.no_grad():
                 like = operator.linear(tensors[0])
@@ -190,13 +198,14 @@ def assert_batch_is_items(
     """
     options = {"ndim": ndim, "reduction": reduction, "batch_axes": batch_axes, "tolerance": tolerance}
     axes = getattr(fn, "object_ndim", 2) if ndim is None else ndim
+    seeded = _seeded(fn)
 
     def check(*tensors: Tensor, tolerance: float | None, **_: Any) -> None:
         each = [axes] * len(tensors) if isinstance(axes, int) else list(axes)
         batch = tensors[0].shape[: tensors[0].ndim - each[0]]
         with torch.no_grad():
-            together = _parts(fn(*tensors))
-            alone = [_parts(fn(*_item(tensors, each, index, batch_axes))) for index in range(batch.numel())]
+            together = _parts(seeded(*tensors))
+            alone = [_parts(seeded(*_item(tensors, each, index, batch_axes))) for index in range(batch.numel())]
         joined = []
         for parts in zip(*alone, strict=True):
             stacked = torch.stack([part.squeeze(0) if batch_axes and reduction == "none" else part for part in parts])
@@ -205,8 +214,12 @@ def assert_batch_is_items(
 
     @st.composite
     def examples(draw: DrawFn) -> _Example:
-        batch = draw(st.sampled_from(_BATCHES if batch_axes is None else _BATCHES[:2]))
-        default = _objects_of(fn, batch=batch) if isinstance(fn, Operator) else pairs(ndim=_first(axes), batch=batch)
+        batch = draw(st.sampled_from(_MORE if batch_axes is None else _MORE[:2]))
+        default = (
+            _objects_of("assert_batch_is_items", fn, batch=batch)
+            if isinstance(fn, Operator)
+            else pairs(ndim=_first(axes), batch=batch)
+        )
         return _draw(draw, arguments or (default,)), options
 
     known = (arguments, options) if arguments and all(isinstance(x, Tensor) for x in arguments) else None
@@ -223,7 +236,7 @@ def assert_gradients(
     wrt: Sequence[int] = (0,),
     second: bool = False,
     forward: bool = False,
-    dark: bool = True,
+    dark: bool | None = None,
     tolerance: float | None = None,
     max_examples: int | None = None,
 ) -> None:
@@ -237,9 +250,10 @@ def assert_gradients(
         arguments: Tensors, or strategies that draw them: `pairs` or `objects` with ``generic=True``, since a drawn
             value at a kink of fn has no derivative. Default: as in `assert_invariant`, generic.
         wrt: Positions of the arguments that are differentiated; the others are constants.
-        second: Check second derivatives as well.
+        second: Check second derivatives as well. A modulus has none where the spectrum is zero, so none is drawn there.
         forward: Check derivatives in forward mode as well.
-        dark: Let drawn items be zero everywhere. Leave it out for a function with a kink there, such as a ReLU.
+        dark: Let drawn items be zero everywhere: False for a function with a kink there, such as a ReLU. Default: True
+            unless second.
         tolerance: Largest absolute difference; the relative one may be 1e-3. Default: 1e-5.
         max_examples: As in `assert_invariant`, but 10 where the profile has more.
 
@@ -250,6 +264,7 @@ def assert_gradients(
         >>> assert_gradients(pr.losses.PassiveLoss(), max_examples=3)
     """
     options = {"wrt": tuple(wrt), "second": second, "forward": forward, "tolerance": tolerance}
+    seeded = _seeded(fn)
 
     def check(*tensors: Any, tolerance: float | None, **_: Any) -> None:
         tensors = tuple(_double(x) for x in tensors)
@@ -257,7 +272,7 @@ def assert_gradients(
 
         def function(*changed: Tensor) -> tuple[Tensor, ...]:
             given = dict(zip(wrt, changed, strict=True))
-            return _parts(fn(*(given.get(i, x) for i, x in enumerate(tensors))))
+            return _parts(seeded(*(given.get(i, x) for i, x in enumerate(tensors))))
 
         _finite(function, inputs)
         limits: dict[str, Any] = {"atol": 1e-5 if tolerance is None else tolerance, "rtol": 1e-3, "nondet_tol": 1e-10}
@@ -272,14 +287,35 @@ def assert_gradients(
 
     @st.composite
     def examples(draw: DrawFn) -> _Example:
-        small: dict[str, Any] = {"generic": True, "dark": dark}
-        default = _objects_of(fn, **small) if isinstance(fn, Operator) else pairs(**small, margin=0)
+        small: dict[str, Any] = {"generic": True, "dark": not second if dark is None else dark}
+        default = (
+            _objects_of("assert_gradients", fn, **small)
+            if isinstance(fn, Operator)
+            else pairs(batch=draw(st.sampled_from(_FEW)), margin=0, **small)
+        )
         return _draw(draw, arguments or (default,)), options
 
     known = (arguments, options) if arguments and not any(isinstance(x, SearchStrategy) for x in arguments) else None
     if max_examples is None:
         max_examples = min(10, settings().max_examples)
     _run("assert_gradients", fn, check, examples(), known, max_examples)
+
+
+def _seeded(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the same random numbers at each call."""
+
+    def call(*arguments: Any) -> Any:
+        torch.manual_seed(0)
+        return fn(*arguments)
+
+    return call
+
+
+def _said(symmetry: Symmetry) -> str:
+    """What the element does, in words."""
+    phase = symmetry.phase.any()
+    parts = {"shift": symmetry.shifts.any(), "conjugate flip": symmetry.flipped.any(), "global phase": phase}
+    return " and ".join(word for word, used in parts.items() if used) or "nothing at all"
 
 
 def _finite(function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, ...]) -> None:
@@ -290,23 +326,19 @@ def _finite(function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, .
             raise _Wrong("the gradient must be finite", f"the gradient is {_short(grad)}")
 
 
-def _objects_of(operator: Any, **options: Any) -> SearchStrategy[Tensor]:
+@st.composite
+def _objects_of(draw: DrawFn, /, where: str, operator: Any, **options: Any) -> Tensor:
     """Objects that the operator can measure."""
-    constraint: list[Constraint | None] = [None]
-    if getattr(operator, "onesided", False):
-        constraint = ["real", "nonnegative"]
     shape = getattr(operator, "object_shape", None) or getattr(operator, "least_shape", None)
-    grid = getattr(operator, "fourier_shape", None)
-    if shape is not None:
-        shapes = st.just(tuple(shape))
-    elif grid is not None:
-        shapes = st.tuples(*[st.integers(1, min(4, (m + 1) // 2)) for m in grid])
-    else:
-        what = f"objects must be given for an operator without object_shape, got {operator!r}"
-        raise refuse("phaseret.testing", what, "Pass tensors, or objects((4, 4))")
-    return st.tuples(shapes, st.sampled_from(constraint)).flatmap(
-        lambda known: objects(known[0], constraint=known[1], margin=2, **options)
-    )
+    grid: Sequence[int] | None = getattr(operator, "fourier_shape", None)
+    if shape is None and grid is not None:
+        shape = [draw(st.integers(1, min(4, (m + 1) // 2))) for m in grid]
+    if shape is None:
+        what = f"objects must be given for an operator that does not say what it measures, got {operator!r}"
+        raise refuse(where, what, "Pass tensors, or objects((4, 4))")
+    if getattr(operator, "onesided", False):
+        options["constraint"] = draw(st.sampled_from(["nonnegative", "real"]))
+    return draw(objects(shape, **options))
 
 
 def _first(axes: int | Sequence[int]) -> int:
@@ -377,8 +409,7 @@ def _run(
 
     def attempt(example: _Example) -> None:
         found: Exception | None = None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
             try:
                 check(*example[0], **example[1])
             except HypothesisException:
@@ -411,6 +442,7 @@ def _searched(
         verbosity=Verbosity.quiet,
         report_multiple_bugs=False,
         print_blob=False,
+        phases=[phase for phase in settings().phases if phase != Phase.explain],
         **options,
     )
     @given(examples)

@@ -89,20 +89,26 @@ class Code:
             return self._module(value)
         if inspect.ismethod(value):
             return f"{self.expression(value.__self__)}.{value.__name__}"
-        if inspect.isfunction(value) or inspect.isclass(value) or inspect.isbuiltin(value):
-            return self._imported(value) or self._written(value)
-        raise Unwritable
+        name = self._imported(value)
+        if name is None and (inspect.isfunction(value) or inspect.isclass(value)):
+            name = self._written(value)
+        if name is None:
+            raise Unwritable
+        return name
 
     def _imported(self, value: Any) -> str | None:
-        """The name of a function or class of a package, from the shortest path that has it."""
+        """The name of what a package or the standard library defines, from the shortest path that has it."""
         module, name = getattr(value, "__module__", None) or "", getattr(value, "__name__", "")
         parts = module.split(".")
+        if not (parts[0] in sys.stdlib_module_names or hasattr(sys.modules.get(parts[0]), "__path__")):
+            return None
         for count in range(1, len(parts) + 1):
             place = sys.modules.get(".".join(parts[:count]))
-            if place is not None and getattr(place, name, None) is value and hasattr(sys.modules[parts[0]], "__path__"):
-                self.imports.add(f"from {place.__name__} import {name}")
+            if place is not None and getattr(place, name, None) is value:
+                if module != "builtins":
+                    self.imports.add(f"from {place.__name__} import {name}")
                 return name
-        return name if module == "builtins" else None
+        return None
 
     def _module(self, value: nn.Module) -> str:
         """The call that made the Module: one of our own operators', or its repr if that makes an equal one."""

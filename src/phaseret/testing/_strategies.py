@@ -11,6 +11,7 @@ import torch
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
+from torch.nn.functional import pad
 
 from phaseret.noise import gaussian_noise, poisson_noise, readout_noise, saturation
 from phaseret.operators import (
@@ -33,7 +34,7 @@ _KINDS: tuple[Kind, ...] = ("fourier", "coded", "ptychography", "gaussian", "fre
 _WORDS = ("shift", "flip", "phase", "sign")
 _BATCHES: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (2, 2))
 _PRECISIONS = (torch.float64, torch.float32)
-_DRAWN_VALUES = 256  # More pixels than this come from a seed: drawn one by one they take long and never shrink.
+_LISTED_VALUES = 64  # At most so many are drawn one by one, which takes time.
 
 
 def refuse(where: str, what: str, fix: str) -> ValueError:
@@ -103,10 +104,10 @@ def objects(
 ) -> Tensor:
     """Objects with known facts: their constraint, their empty margin, and that they are not zero everywhere.
 
-    The values are multiples of 1/4 between -2 and 2 and shrink one by one towards 0; they hold zeros and ties, where
-    functions break. ``generic=True`` draws them from a normal distribution instead (a uniform one for non-negative
-    objects), for facts that hold for almost all objects only; then sizes shrink, but values do not. So it is for
-    objects of more than 256 values.
+    The values are multiples of 1/4 with the zeros and ties where functions break: some at the first pixels, drawn one
+    by one, and for half of the objects others everywhere, drawn from a seed. They shrink towards a single pixel.
+    ``generic=True`` draws from a normal distribution instead (a uniform one for non-negative objects), for facts that
+    hold for almost all objects only.
 
     Args:
         shape: Sizes (n1, ..., nd) of one object, its margin included. Default: drawn, up to 4 pixels along each axis.
@@ -123,38 +124,34 @@ def objects(
 
     Example:
         >>> from hypothesis import find
-        >>> find(objects((2, 2), constraint="real"), lambda obj: obj.sum() < 0)
-        tensor([[ 0.0000,  0.0000],
-                [ 0.0000, -0.2500]], dtype=torch.float64)
+        >>> find(objects(), lambda obj: obj.numel() > 1 and obj.is_complex())
+        tensor([[1.+0.j, 0.+0.j]], dtype=torch.complex128)
     """
-    chosen, dtype, batch = _draw_options(draw, constraint, dtype, batch)
+    chosen, dtype, batch = _draw_options(draw, "objects", constraint, dtype, batch)
     if shape is None:
         content = draw(object_shapes(ndim))
-        before, after = ([draw(st.integers(0, margin)) for _ in content] for _ in range(2))
-        shape = tuple(b + n + a for b, n, a in zip(before, content, after, strict=True))
+        rooms = [(draw(st.integers(0, margin)), draw(st.integers(0, margin))) for _ in content]
     else:
         before = [draw(st.integers(0, min(margin, n - 1))) for n in shape]
         after = [draw(st.integers(0, min(margin, n - 1 - b))) for n, b in zip(shape, before, strict=True)]
-    obj = _values(draw, [*batch, *shape], chosen, generic)
-    inside = torch.zeros(*shape, dtype=torch.bool)
-    inside[tuple(slice(b, n - a) for b, n, a in zip(before, shape, after, strict=True))] = True
-    obj = obj * inside
-    items = obj.reshape(math.prod(batch), math.prod(shape))
+        rooms = list(zip(before, after, strict=True))
+        content = tuple(n - b - a for n, (b, a) in zip(shape, rooms, strict=True))
+    items = _values(draw, [math.prod(batch), *content], chosen, generic)
     if dark and generic:
         items[torch.tensor([draw(st.booleans()) for _ in items])] = 0
     if not dark:
-        empty = (items == 0).all(-1)
-        items[empty, int(inside.flatten().int().argmax())] = 1
-    return items.reshape(obj.shape).to(dtype.to_complex() if chosen == "complex" else dtype)
+        items.flatten(1)[(items == 0).flatten(1).all(-1), 0] = 1
+    items = pad(items, [rows for room in reversed(rooms) for rows in room])
+    return items.reshape(*batch, *items.shape[1:]).to(dtype.to_complex() if chosen == "complex" else dtype)
 
 
 def _draw_options(
-    draw: DrawFn, constraint: Constraint | None, dtype: torch.dtype | None, batch: Sequence[int] | None
+    draw: DrawFn, where: str, constraint: Constraint | None, dtype: torch.dtype | None, batch: Sequence[int] | None
 ) -> tuple[Constraint, torch.dtype, tuple[int, ...]]:
     """The options, drawn where they are None."""
     if constraint is not None and constraint not in _CONSTRAINTS:
         what = f"constraint must be one of {', '.join(map(repr, _CONSTRAINTS))}, got {constraint!r}"
-        raise refuse("phaseret.testing", what, "Choose one of these")
+        raise refuse(where, what, "Choose one of these")
     return (
         draw(st.sampled_from(_CONSTRAINTS)) if constraint is None else constraint,
         dtype or draw(st.sampled_from(_PRECISIONS)),
@@ -165,14 +162,17 @@ def _draw_options(
 def _values(draw: DrawFn, shape: Sequence[int], constraint: Constraint, generic: bool) -> Tensor:
     """Double-precision values of the constraint."""
     parts = 2 if constraint == "complex" else 1
-    count = math.prod(shape) * parts
-    if generic or count > _DRAWN_VALUES:
-        flat = torch.randn(count, dtype=torch.float64, generator=_seeded(draw))
-        flat = torch.special.ndtr(flat) if constraint == "nonnegative" else flat
+    count, least = math.prod(shape) * parts, 0 if constraint == "nonnegative" else -8
+    if generic:
+        normal = torch.randn(count, dtype=torch.float64, generator=_seeded(draw))
+        flat = torch.special.ndtr(normal) if constraint == "nonnegative" else normal
+        flat = (flat * 2**20).ceil() / 2**20  # Exact in single precision.
     else:
-        least = 0 if constraint == "nonnegative" else -8
-        flat = torch.tensor(draw(st.lists(st.integers(least, 8), min_size=count, max_size=count))).double() / 4
-    flat = (flat * 1024).ceil() / 1024  # Short to write, and exact in single precision.
+        few = draw(st.lists(st.integers(least, 8), max_size=min(count, _LISTED_VALUES)))
+        flat = torch.tensor([*few, *[0] * (count - len(few))]).double() / 4
+        seed = draw(st.integers(1, 999)) if draw(st.booleans()) else 0
+        if seed or count > _LISTED_VALUES:  # A seed without a draw, so that what is drawn next keeps its place.
+            flat = flat + torch.randint(least, 9, (count,), generator=torch.Generator().manual_seed(seed)) / 4
     return torch.view_as_complex(flat.reshape(*shape, 2)) if parts == 2 else flat.reshape(*shape)
 
 
@@ -222,7 +222,7 @@ def masks(draw: DrawFn, shape: Sequence[int], *, batch: Sequence[int] = ()) -> T
                 [ True, False]])
     """
     count, items = math.prod(shape), math.prod(batch)
-    if count * items > _DRAWN_VALUES:
+    if count * items > _LISTED_VALUES:
         missing = torch.rand(items, count, generator=_seeded(draw)) < 0.25
     else:
         missing = torch.tensor([draw(st.lists(st.booleans(), min_size=count, max_size=count)) for _ in range(items)])
@@ -437,7 +437,7 @@ def pairs(
     """
     if target not in ("intensity", "object"):
         raise refuse("pairs", f"target must be 'intensity' or 'object', got {target!r}", "Choose one of these")
-    chosen, dtype, batch = _draw_options(draw, constraint, dtype, batch)
+    chosen, dtype, batch = _draw_options(draw, "pairs", constraint, dtype, batch)
     common: dict[str, Any] = {"batch": batch, "constraint": chosen, "dtype": dtype, "generic": generic}
     estimate = draw(objects(object_shape, ndim=ndim, margin=margin, dark=dark, **common))
     n = tuple(estimate.shape[len(batch) :])
@@ -515,7 +515,7 @@ def problems(
         ...         torch.testing.assert_close(problem.operator(answer), problem.exact)
         >>> test_every_answer_explains_the_data()
     """
-    chosen, dtype, batch = _draw_options(draw, constraint, dtype, batch)
+    chosen, dtype, batch = _draw_options(draw, "problems", constraint, dtype, batch)
     options: dict[str, Any] = {"ndim": ndim, "batch": batch, "constraint": chosen, "dtype": dtype}
     obj = draw(objects(object_shape, margin=margin, generic=generic, **options))
     n = tuple(obj.shape[len(batch) :])
