@@ -27,7 +27,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 import phaseret
-from phaseret import cli
+from phaseret import cli, testing
 
 os.environ["COLUMNS"] = "90"  # width of the command's help
 HERE = Path(__file__).parent
@@ -65,8 +65,8 @@ def public_modules() -> list[ModuleType]:
     """Public modules in the order of the floor plan in the package's docstring, from the bottom up."""
     rows = re.findall(r"^ {4}\d  (.+)$", phaseret.__doc__ or "", re.MULTILINE)
     names = [name for row in reversed(rows) for name in row.split()]
-    modules = [getattr(phaseret, name, None) for name in names if name in phaseret.__all__]
-    return [module for module in modules if isinstance(module, ModuleType)]
+    found = {name: getattr(phaseret, name) for name in phaseret.__all__} | {"testing": testing}
+    return [found[name] for name in names if isinstance(found.get(name), ModuleType)]
 
 
 def first_sentence(documented: object) -> str:

@@ -1,15 +1,15 @@
-"""Slow NumPy versions of the operators, by explicit sums and matrices, and the checks that all operators share."""
+"""Slow NumPy versions of the operators, by explicit sums and matrices, and what phaseret.testing leaves to us."""
 
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from phaseret import testing
 from phaseret.operators import Operator
 
 
@@ -49,27 +49,16 @@ def matrix(operator: Operator, object_shape: Sequence[int]) -> np.ndarray:
 
 
 def assert_adjoint(operator: Operator, obj: Tensor, field: Tensor) -> None:
-    """<linear(x), y> == <x, adjoint(y)>, where a real x compares real parts."""
-    shape = obj.shape[obj.ndim - operator.object_ndim :]
-    left = torch.vdot(operator.linear(obj).flatten().to(field.dtype), field.flatten())
-    back = operator.adjoint(field, shape)
-    assert back.shape == obj.shape
-    assert back.is_contiguous()
-    right = torch.vdot(obj.flatten().to(back.dtype), back.flatten())
-    if not obj.is_complex():
-        left, right = left.real, right.real
-    torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
+    """The adjoint is one, and contiguous."""
+    testing.assert_adjoint(operator, obj, field)
+    assert operator.adjoint(field, obj.shape[obj.ndim - operator.object_ndim :]).is_contiguous()
 
 
 def assert_batched(operator: Operator, obj: Tensor) -> None:
-    """A batch of any shape gives what its items give one by one."""
-    items = obj.flatten(0, obj.ndim - operator.object_ndim - 1)
+    """A batch of any shape gives what its items give one by one, contiguous."""
     for function in (operator, operator.linear):
-        single = torch.stack([function(item) for item in items])
-        batch = function(obj)
-        assert batch.shape == (*obj.shape[: obj.ndim - operator.object_ndim], *single.shape[1:])
-        assert batch.is_contiguous()
-        torch.testing.assert_close(batch, single.reshape(batch.shape))
+        testing.assert_batch_is_items(function, obj, ndim=operator.object_ndim)
+        assert function(obj).is_contiguous()
 
 
 def assert_chunked(whole: Operator, pieces: Operator, obj: Tensor) -> None:
@@ -85,15 +74,6 @@ def assert_chunked(whole: Operator, pieces: Operator, obj: Tensor) -> None:
     torch.testing.assert_close(*results)
 
 
-def assert_gradients(operator: Operator, obj: Tensor) -> None:
-    """First and second derivatives of the measurement agree with finite differences."""
-    assert_derivatives(operator, obj)
-
-
 def assert_derivatives(function: Callable[..., Tensor], *inputs: Tensor) -> None:
     """First derivatives, backward and forward, and second ones agree with finite differences."""
-    inputs = tuple(x.detach().clone().requires_grad_() for x in inputs)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # torch's own forward mode
-        assert torch.autograd.gradcheck(function, inputs, check_forward_ad=True)
-        assert torch.autograd.gradgradcheck(function, inputs)
+    testing.assert_gradients(function, *inputs, wrt=range(len(inputs)), second=True, forward=True)

@@ -262,12 +262,12 @@ def test_gradients(dtype: torch.dtype, other: torch.dtype) -> None:
     obj[0, 1] = 0
     slow.assert_derivatives(coded_diffraction, obj, random(2, 4, dtype=other))
     slow.assert_derivatives(coded_diffraction, torch.zeros_like(obj), random(2, 4, dtype=other))
-    slow.assert_gradients(CodedDiffraction(random(2, 2, 2, dtype=other), (3, 4)), random(2, 2, dtype=dtype))
+    slow.assert_derivatives(CodedDiffraction(random(2, 2, 2, dtype=other), (3, 4)), random(2, 2, dtype=dtype))
     positions = torch.tensor([[0], [2], [1]])
     slow.assert_derivatives(lambda obj, probe: ptychography(obj, probe, positions), obj, random(2, dtype=other))
     fractions = torch.tensor([[0.2], [1.7]], dtype=torch.float64)
     slow.assert_derivatives(ptychography, obj, random(2, dtype=other), fractions)
-    slow.assert_gradients(Ptychography(random(2, 2), torch.tensor([[0, 1]])), random(2, 3, dtype=dtype))
+    slow.assert_derivatives(Ptychography(random(2, 2), torch.tensor([[0, 1]])), random(2, 3, dtype=dtype))
 
 
 def test_gradients_of_linear_and_adjoint() -> None:

@@ -16,10 +16,12 @@ from types import ModuleType
 import pytest
 
 import phaseret
+from phaseret import testing
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "phaseret"
 PUBLIC = [getattr(phaseret, name) for name in phaseret.__all__ if isinstance(getattr(phaseret, name), ModuleType)]
+PUBLIC.append(testing)  # Not in `__all__`: it needs an extra, and `import phaseret` loads none.
 
 # --- the floor plan: imports only go down ----------------------------------------------------------------------------
 
@@ -153,7 +155,16 @@ def test_import_loads_no_extra() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())
     assert "phaseret" in loaded
-    assert extra_modules() >= {"lightning", "mlxtend", "skimage", "matplotlib", "h5py", "sphinx", "pytest"}
+    assert extra_modules() >= {
+        "lightning",
+        "mlxtend",
+        "skimage",
+        "matplotlib",
+        "h5py",
+        "sphinx",
+        "pytest",
+        "hypothesis",
+    }
     assert loaded & extra_modules() == set()
     assert result.stderr == ""
 
@@ -186,7 +197,7 @@ def pairs() -> list[tuple[str, str, str]]:
 
 def test_all_names_every_public_module() -> None:
     public = {name for name in modules_on_disk() if not name.startswith("_")}
-    assert public == {*phaseret.__all__, "cli"}
+    assert public == {*phaseret.__all__, "cli", "testing"}
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=short)

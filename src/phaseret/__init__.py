@@ -2,7 +2,7 @@
 
 The floor plan: a module imports only from the lines below its own::
 
-    5  cli
+    5  cli  testing
     4  plotting  interop
     3  losses  metrics  solvers  models  datasets  io
     2  symmetry  projections  noise
