@@ -184,7 +184,8 @@ def run(options: argparse.Namespace) -> None:
                 rule = f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}"
                 _checks.fail(rule, fix)
             with team(options.timeout) as together:
-                blocks = in_blocks(source.pattern.shape, asked.index, search.starts or (12 if search.schedule is None else 1), options.block)
+                starts = search.starts or (12 if search.schedule is None else 1)
+                blocks = in_blocks(source.pattern.shape, asked.index, starts, options.block)
                 first = slice(blocks[0].start, blocks[0].start + 1)
                 Stack(blocks, Path(f"{output.output}.parts"), together).run(
                     lambda block: search.solve(source, block, source.read(block)),
