@@ -1,4 +1,4 @@
-"""What is fitted to single measurements, and Cascade: DeepImagePrior, DoubleDIP, finetune, correlography's noise."""
+"""What is fitted to single measurements, and Cascade: DeepImagePrior, DoubleDIP, finetune, CorrelographyNet."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from phaseret.models import (
     DnCNN,
     DoubleDIP,
     UNet,
-    correlography_noise,
     finetune,
     load,
     save,
 )
-from phaseret.noise import poisson_noise
-from phaseret.operators import FourierIntensity, Fresnel, autocorrelation, fourier_intensity
+from phaseret.noise import correlography_noise, poisson_noise
+from phaseret.operators import FourierIntensity, Fresnel, fourier_intensity
 
 
 def disks(count: int, n: int = 12) -> Tensor:
@@ -84,18 +83,6 @@ def test_cascade_targets_are_the_object_at_each_size() -> None:
     targets = Cascade((8, 8), (8, 8), width=4).targets(obj)
     torch.testing.assert_close(targets[1], obj[..., ::2, ::2])
     torch.testing.assert_close(targets[-1], obj)
-
-
-def test_correlography_noise_has_the_moments_of_an_average_of_periodograms() -> None:
-    obj, frames, background = torch.rand(4, 5).double(), 3, 0.2
-    intensity = fourier_intensity(obj, (8, 9))
-    lags = autocorrelation(intensity, (8, 9)).real
-    noisy = correlography_noise(intensity.expand(20000, 8, 9), frames=frames, background=background)
-    found = autocorrelation(noisy, (8, 9)).real
-    level = lags + background * lags[0, 0]
-    assert ((found.mean(0) - lags).abs() < 0.03 * level).all()
-    assert ((found.var(0) * frames / level.square() - 1).abs() < 0.15).all()
-    torch.testing.assert_close(found[0, 3, 2], found[0, -3, -2])
 
 
 def test_deep_image_prior_gives_an_object_of_its_kind() -> None:
@@ -287,15 +274,6 @@ def test_correlography_network_learns_from_synthetic_noise_alone() -> None:
         assert mse(net.eval()(noisy), obj, align=False).mean() < 0.2 * obj.square().mean()
 
 
-def test_correlography_noise_follows_its_generator() -> None:
-    intensity = torch.rand(2, 8, 8)
-    results = [
-        correlography_noise(intensity, frames=2, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
-    ]
-    assert torch.equal(results[0], results[1])
-    assert not torch.equal(results[0], results[2])
-
-
 @pytest.mark.parametrize(
     "prior",
     [
@@ -394,16 +372,6 @@ def test_priors_compile_and_go_to_files(prior: DeepImagePrior, tmp_path: Path) -
             lambda: DoubleDIP((4, 4), channels=(2,)).fit(torch.rand(8, 8), lr=0),
             ValueError,
             "DoubleDIP.fit: lr must be a finite number above 0",
-        ),
-        (
-            lambda: correlography_noise(torch.rand(8, 8), frames=0),
-            ValueError,
-            "correlography_noise: frames must be an integer of at least 1, got 0.",
-        ),
-        (
-            lambda: correlography_noise(torch.rand(8, 8), frames=1, background=-1),
-            ValueError,
-            "correlography_noise: background must be a finite number at least 0",
         ),
         (
             lambda: CorrelographyNet((4, 4), (6, 8)),

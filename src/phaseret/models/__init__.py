@@ -18,7 +18,7 @@ All give an estimate for each item of a batch on its own. :func:`save` writes we
 """
 
 from phaseret.models._cascade import Cascade
-from phaseret.models._correlography import CorrelographyNet, correlography_noise
+from phaseret.models._correlography import CorrelographyNet
 from phaseret.models._dncnn import DnCNN
 from phaseret.models._files import load, save
 from phaseret.models._finetune import finetune
@@ -44,7 +44,6 @@ __all__ = [
     "ResidualNet",
     "UNet",
     "Unrolled",
-    "correlography_noise",
     "finetune",
     "latent_optimize",
     "load",
