@@ -88,7 +88,8 @@ def networks(context: Context) -> dict[str, tuple[Settings, Path | None, Path]]:
 def unrolled(context: Context, name: str, settings: Settings) -> tuple[nn.Module, dict[str, Any]]:
     """A trained unrolled network and what its training took."""
     settings = {**settings, "seed": context.config["seed"]}
-    options = {key: settings[key] for key in ("algorithm", "stages", "iterations", "channels")}
+    options = {key: settings[key] for key in ("algorithm", "stages", "channels")}
+    options["n_iter"] = settings["iterations"]
 
     def data() -> tuple[Patterns, Patterns]:
         images = images_of(pr.datasets.mnist(context.mnist), settings["images"])
@@ -170,6 +171,7 @@ class Board:
         """A network, and what finetune and RRR make of it."""
         few, how = self.config["finetune"]["images"], dict(self.config["finetune"])
         del how["images"]
+        how["n_iter"] = how.pop("steps")
         estimate(net, self.intensities[:32], settings["bfloat16"])  # the first call is slower
         began = time.perf_counter()
         outputs = estimate(net, self.intensities, settings["bfloat16"])
@@ -181,7 +183,7 @@ class Board:
             partial(pr.models.finetune, net, self.intensities[:few], **how),
         )
         own = row(system, "learned", outputs[None, :few], self.objects[:few], self.intensities[:few], seconds=0.0)
-        about = {"images": few, "steps": how["steps"], "network_psnr": own["aligned_psnr"]}
+        about = {"images": few, "steps": how["n_iter"], "network_psnr": own["aligned_psnr"]}
         self.add(f"{system}, finetune", "learned", adapted[None], seconds, **about)
         self.rrr(f"{system}, RRR", "learned", outputs[:, None], needed)
 
@@ -248,4 +250,4 @@ class Board:
 def projections(net: nn.Module) -> int:
     """How often an unrolled network projects on the data."""
     stages = len(net.beta)
-    return stages * net.iterations + (stages if len(net.networks) else 1)
+    return stages * net.n_iter + (stages if len(net.networks) else 1)

@@ -238,9 +238,10 @@ def scored(
     raar, raar_time = found("raar", lambda: solved(intensities=intensities, **config["raar"]).obj, raar=config["raar"])
     options = {**config["prdeep"], "lam": config["prdeep"]["lam"][alpha]}
     options["sigmas"] = [sigma / 255 for sigma in options["sigmas"]]
+    how = {"n_iter" if name == "iterations" else name: value for name, value in options.items()}
     red, red_time = found(
         "prdeep",
-        lambda: pr.models.prdeep(intensities, denoise, init=start, **options),
+        lambda: pr.models.prdeep(intensities, denoise, init=start, **how),
         prdeep=options,
         denoiser=config["denoiser"],
     )

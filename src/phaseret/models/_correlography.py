@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from phaseret.models._layers import Output
 from phaseret.models._unet import UNet
 
 
@@ -17,12 +18,13 @@ class CorrelographyNet(UNet):
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
         fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
-        output: As of `UNet`.
-        channels: As of `UNet`.
-        onesided: As of `UNet`.
+        output: As in `UNet`.
+        channels: As in `UNet`.
+        onesided: As in `UNet`.
 
     Shape:
         - intensity: (*, m1..md), or (*, m1.., md//2 + 1) if onesided, zero frequency at index 0
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
@@ -48,7 +50,7 @@ class CorrelographyNet(UNet):
         object_shape: Sequence[int],
         fourier_shape: Sequence[int],
         *,
-        output: str = "nonnegative",
+        output: Output = "nonnegative",
         channels: Sequence[int] = (32, 64, 128, 256),
         onesided: bool = False,
     ) -> None:

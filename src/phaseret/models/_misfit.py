@@ -19,7 +19,6 @@ class Misfit:
     .. math:: \frac{\sum_k (|A x|_k - \sqrt{Y_k})^2}{\sum_k Y_k}
 
     Args:
-        where: The public function that asks.
         intensity: The data (*, m1..md); negative values count as 0.
         ndim: Axes of one measurement, if there is no operator.
         operator: The measurement. Default: the Fourier transform of the object padded to the size of the data, which
@@ -32,7 +31,7 @@ class Misfit:
         if operator is not None and not isinstance(operator, Operator):
             got = type(operator).__name__
             _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
-        ndim = _checks.integer("ndim", ndim)
+        ndim = _checks.item_axes(ndim)
         self.ndim, self.object_ndim = (
             (operator.data_ndim, operator.object_ndim) if operator is not None else (ndim, ndim)
         )
@@ -78,8 +77,8 @@ class Misfit:
         field = self.linear(estimate)
         magnitude = _fft.magnitude(field, self.ndim)
         unit = field / _fft.divisor(magnitude)
-        step = self.adjoint(self._measured(field - self.magnitude * unit), estimate.shape[-self.object_ndim :])
-        return step if estimate.is_complex() else step.real
+        change = self.adjoint(self._measured(field - self.magnitude * unit), estimate.shape[-self.object_ndim :])
+        return change if estimate.is_complex() else change.real
 
     def _measured(self, values: Tensor) -> Tensor:
         return values if self.mask is None else torch.where(self.mask, values, 0)
@@ -92,32 +91,32 @@ def descend(
     estimate: Callable[[], Tensor],
     parameters: Sequence[Tensor],
     misfit: Callable[[Tensor], Tensor],
-    steps: int,
+    n_iter: int,
     lr: float,
     *,
     decay: bool = False,
 ) -> Tensor:
-    """Adam on the sum of the misfits of all items; of each item the estimate of least misfit that it comes across.
+    """Adam on the sum of the misfits of all items; the estimate of each with the least misfit that it comes across.
 
     With decay the learning rate falls to 0 along a cosine.
     """
     optimizer = torch.optim.Adam(list(parameters), lr)
-    for step in range(steps + 1):
+    for k in range(n_iter + 1):
         with torch.enable_grad():
             x = estimate()
             errors = misfit(x)
             total = errors.sum()
-        if step == 0:
+        if k == 0:
             best, least = x.detach(), errors.detach()
         else:
             better = errors.detach() < least
             least = torch.where(better, errors.detach(), least)
             best = torch.where(better.reshape(*better.shape, *[1] * (x.ndim - better.ndim)), x.detach(), best)
-        if step < steps:
+        if k < n_iter:
             gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             if decay:
-                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
+                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * k / n_iter)) / 2
             optimizer.step()
     return best
