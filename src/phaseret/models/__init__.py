@@ -13,8 +13,9 @@
   :class:`IterativeRefinement` the artefacts; :class:`Unrolled` is a solver with few iterations, learned.
 - Few photons: :class:`ResidualNet` in the near field, :class:`CorrelographyNet` in the far field.
 
-All give an estimate for each item of a batch on its own, and take a mask at the call: ``net(intensity, mask=mask)``. :func:`save` writes weights with what is known of them,
-:func:`load` reads them; trained ones lie in the folder ``weights`` of the repository.
+All give an estimate for each item of a batch on its own, and take a mask at the call: ``net(intensity, mask=mask)``.
+:func:`save` writes weights with what is known of them, :func:`load` reads them; trained ones lie in the folder
+``weights`` of the repository.
 """
 
 from phaseret.models._cascade import Cascade
