@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; table and picture in runs/demo
-	$(RUN) examples/end_to_end.py --preset demo --variant flip_shift --out runs/demo
+	$(RUN) -m experiments.end_to_end --preset demo --variant flip_shift --out runs/demo
 
 test: check ## check, then all tests with doctests, README snippets and the docs build
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
@@ -29,7 +29,8 @@ docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.installed-demo ## run benchmarks/speed_*.py one after the other, on one thread
-	@set -e; for script in benchmarks/speed_*.py; do echo "$$script"; OMP_NUM_THREADS=1 $(RUN) "$$script"; done
+	@set -e; for name in $(notdir $(basename $(wildcard benchmarks/speed_*.py))); do \
+	  echo "$$name"; OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; done
 
 clean: ## remove .venv, caches, builds and runs
 	rm -rf $(VENV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache

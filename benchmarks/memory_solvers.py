@@ -1,6 +1,6 @@
 """The memory that a reconstruction of a volume needs, in arrays of the volume's size in single precision.
 
-    python benchmarks/memory_solvers.py [--size 256]
+    python -m benchmarks.memory_solvers [--size 256]
 
 Each figure is from a process of its own, beyond the intensity that the caller holds: "allocated" is the most that torch
 had handed out at a time, "resident" the most that the system saw, buffers of the transforms and the allocator's
@@ -10,17 +10,16 @@ leftovers included.
 from __future__ import annotations
 
 import argparse
-import itertools
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 import phaseret as pr
-from timing import machine, save
+from benchmarks.timing import allocated
+from results.provenance import machine, save
 
 ALGORITHMS = {"hio": pr.solvers.HIO, "raar": pr.solvers.RAAR, "rrr": pr.solvers.RRR}
 
@@ -48,14 +47,6 @@ def resident(run: Callable[[], object]) -> int:
     return (kilobytes()[1] - before) * 1024
 
 
-def allocated(run: Callable[[], object]) -> int:
-    """Bytes that torch had handed out at most."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        run()
-    events = sorted((e.start_ns(), e.nbytes()) for e in seen.profiler.kineto_results.events() if e.name() == "[memory]")
-    return max(itertools.accumulate(size for _, size in events))
-
-
 def measure(name: str, kind: str, size: int, n_iter: int) -> None:
     """Print one figure."""
     torch.set_num_threads(1)
@@ -78,11 +69,12 @@ def main() -> None:
         measure(*options.measure, options.size, options.iterations)
         return
     rows: list[dict[str, object]] = []
+    script = [sys.executable, "-m", "benchmarks.memory_solvers"]
+    how = ["--size", str(options.size), "--iterations", str(options.iterations)]
     for name in ALGORITHMS:
         row: dict[str, object] = {"algorithm": name, "shape": [options.size] * 3}
         for kind in ("allocated", "resident"):
-            command = [sys.executable, __file__, "--size", str(options.size), "--iterations", str(options.iterations)]
-            command += ["--measure", name, kind]
+            command = [*script, *how, "--measure", name, kind]
             out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             row[f"arrays {kind}"] = round(float(out), 2)
         rows.append(row)

@@ -4,7 +4,7 @@ The pattern is the ESRF logo of the PyNX example data (courtesy of Yuriy Chushki
 the reference. A box that is 6 pixels wider on each side lets mixtures of the object and its twin fit better than the
 object itself. Reads ``measured/esrf_logo_cdi.npz`` below the folder that PHASERET_DATA_DIR names.
 
-    PHASERET_DATA_DIR=... python benchmarks/quality_logo.py
+    PHASERET_DATA_DIR=... python -m benchmarks.quality_logo
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import phaseret as pr
-from timing import RESULTS, save
+from results.provenance import RESULTS, save
 
 MARGIN = 6
 # Every projection algorithm, with as many iterations; the first two are in the picture.

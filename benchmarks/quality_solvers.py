@@ -1,6 +1,6 @@
 """How often each algorithm finds the object, and how long it takes: Marchesini's question on our data.
 
-    PHASERET_DATA_DIR=... python benchmarks/quality_solvers.py [digits objects noise default crystals] [--count N]
+    PHASERET_DATA_DIR=... python -m benchmarks.quality_solvers [digits objects noise default crystals] [--count N]
 
 - digits: MNIST 28 in 64, noise-free, box support, non-negative, 1000 iterations, five starts each; 100 objects.
 - objects: digits with a smooth random phase (complex), tight and loose support, three starts; 50 objects.
@@ -37,10 +37,15 @@ import torch
 from torch import Tensor
 
 import phaseret as pr
+from benchmarks.timing import compare
+from experiments.data import complex_digits
+from experiments.scoring import SOLVED, relative_error, solved_percent
 from phaseret import solvers
-from timing import RESULTS, compare, save
+from results.provenance import RESULTS, save
 
 Row = dict[str, object]
+DATA, BOX, DIGITS = (64, 64), torch.ones(28, 28) > 0, "digits 28 in 64, box"
+IN_BOX: dict[str, Any] = {"support": BOX, "constraint": "nonnegative"}
 
 
 def digits(count: int) -> Tensor:
@@ -50,22 +55,18 @@ def digits(count: int) -> Tensor:
     return pr.datasets.mnist(root=root, train=False)[:count]
 
 
-def relative_error(estimate: Tensor, obj: Tensor, fourier_shape: tuple[int, int]) -> Tensor:
-    """|aligned estimate - object| / |object| of each start (*, starts, n, n)."""
-    target = obj.unsqueeze(-3).expand_as(estimate)
-    square = pr.symmetry.align(estimate, target, fourier_shape=fourier_shape).error * obj[0].numel()
-    return (square / target.abs().square().sum((-1, -2))).sqrt()
-
-
-def scores(r: solvers.Reconstruction, obj: Tensor, fourier_shape: tuple[int, int], pairs: float) -> Row:
+def entry(case: str, algorithm: str, r: solvers.Reconstruction, obj: Tensor, pairs: float) -> Row:
     """Success of single starts and of the best start, the errors behind them, and what a solution takes."""
-    single = relative_error(r.objs, obj, fourier_shape)
+    single = relative_error(r.objs, obj.unsqueeze(-3).expand_as(r.objs), DATA)
     best = single.gather(-1, r.ranking[..., :1])
-    solved = single < 0.05
+    solved = single < SOLVED
     iterations = first_below(r)[solved].median().item() if solved.any() else None
     return {
-        "single success %": round(100 * solved.double().mean().item(), 1),
-        "best success %": round(100 * (best < 0.05).double().mean().item(), 1),
+        "case": case,
+        "algorithm": algorithm,
+        "objects": len(obj),
+        "single success %": round(solved_percent(single).item(), 1),
+        "best success %": round(solved_percent(best).item(), 1),
         "median error": float(f"{single.median().item():.3g}"),
         "median error of best": float(f"{best.median().item():.3g}"),
         "median residual": float(f"{r.errors.median().item():.3g}"),
@@ -100,7 +101,7 @@ def first_below(r: solvers.Reconstruction) -> Tensor:
     """The first checked iteration at which the residual came within 1.1 times (plus 1e-3 of) its last value."""
     last = 1.1 * r.errors[..., None] + 1e-3
     index = (r.history <= last).to(torch.int8).argmax(-1)
-    return torch.tensor(r.iterations)[index]
+    return torch.tensor(r.checked)[index]
 
 
 def algorithms(n_iter: int) -> dict[str, solvers.Step]:
@@ -129,41 +130,30 @@ NONNEGATIVE = ("chio", "charge_flip")
 
 def run_digits(count: int) -> Iterator[Row]:
     obj = digits(count)
-    intensity = pr.operators.fourier_intensity(obj, (64, 64))
-    known: dict[str, Any] = {"support": torch.ones(28, 28) > 0, "constraint": "nonnegative"}
-    pairs = pairs_per_iteration(algorithms(100), intensity, **known)
+    intensity = pr.operators.fourier_intensity(obj, DATA)
+    pairs = pairs_per_iteration(algorithms(100), intensity, **IN_BOX)
     for name, algorithm in algorithms(1000).items():
-        r = algorithm(intensity, **known, starts=5)
-        found = scores(r, obj, (64, 64), pairs[name])
-        yield {"case": "digits 28 in 64, box", "algorithm": name, "objects": count, **found}
+        yield entry(DIGITS, name, algorithm(intensity, **IN_BOX, starts=5), obj, pairs[name])
     pairs = pairs_per_iteration({"rrr": solvers.RRR(100)}, intensity, constraint="nonnegative")
     r = solvers.RRR(1000)(intensity, constraint="nonnegative", starts=2)
-    found = scores(r, torch.nn.functional.pad(obj, (0, 36, 0, 36)), (64, 64), pairs["rrr"])
-    yield {"case": "digits, no support", "algorithm": "rrr", "objects": count, **found}
+    yield entry("digits, no support", "rrr", r, torch.nn.functional.pad(obj, (0, 36, 0, 36)), pairs["rrr"])
 
 
-def complex_digits(count: int) -> Tensor:
-    """Complex objects: the digit is the modulus, the phase is smooth and random, up to about two pi."""
-    modulus = digits(count)
-    g = torch.Generator().manual_seed(0)
-    y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
-    terms = torch.stack([x, y, x * y, x**2, y**2, x**3, y**3])
-    phase = (torch.randn(count, len(terms), generator=g) @ terms.flatten(1)).unflatten(-1, (28, 28))
-    return torch.polar(modulus, 2 * phase)
+def complex_cases(obj: Tensor) -> dict[str, Tensor]:
+    """The supports that are told of complex digits."""
+    return {"complex digits, exact support": obj != 0, "complex digits, 28 x 28 box": BOX}
 
 
 def run_objects(count: int) -> Iterator[Row]:
-    obj = complex_digits(count)
-    intensity = pr.operators.fourier_intensity(obj, (64, 64))
-    for case, support in (("exact support", obj != 0), ("28 x 28 box", torch.ones(28, 28) > 0)):
-        short = {name: step for name, step in algorithms(100).items() if name not in NONNEGATIVE}
+    obj = complex_digits(digits(count), 0)
+    intensity = pr.operators.fourier_intensity(obj, DATA)
+    for case, support in complex_cases(obj).items():
+        short, long = (
+            {name: step for name, step in algorithms(n).items() if name not in NONNEGATIVE} for n in (100, 1000)
+        )
         pairs = pairs_per_iteration(short, intensity, support=support)
-        for name, algorithm in algorithms(1000).items():
-            if name in NONNEGATIVE:
-                continue
-            r = algorithm(intensity, support=support, starts=3)
-            found = scores(r, obj, (64, 64), pairs[name])
-            yield {"case": f"complex digits, {case}", "algorithm": name, "objects": count, **found}
+        for name, algorithm in long.items():
+            yield entry(case, name, algorithm(intensity, support=support, starts=3), obj, pairs[name])
 
 
 def photons(clean: Tensor, total: float) -> Tensor:
@@ -183,45 +173,36 @@ def aligned_psnr(r: solvers.Reconstruction, obj: Tensor) -> Row:
 
 def run_noise(count: int) -> Iterator[Row]:
     obj = digits(count)
-    clean = pr.operators.fourier_intensity(obj, (64, 64))
-    known: dict[str, Any] = {"support": torch.ones(28, 28) > 0, "constraint": "nonnegative"}
+    clean = pr.operators.fourier_intensity(obj, DATA)
     ended: dict[str, solvers.Step] = {name: solvers.Recipe(name) for name in ENDED}
-    pairs = pairs_per_iteration(algorithms(100) | ended, clean, starts=3, **known)
+    pairs = pairs_per_iteration(algorithms(100) | ended, clean, starts=3, **IN_BOX)
     for total in PHOTONS:
         noisy = photons(clean, total)
         for name, algorithm in (algorithms(300) | ended).items():
-            r = algorithm(noisy, **known, starts=3)
-            row = scores(r, obj, (64, 64), pairs[name]) | aligned_psnr(r, obj)
-            yield {"case": f"digits, {total:.0e} photons", "algorithm": name, "objects": count, **row}
+            r = algorithm(noisy, **IN_BOX, starts=3)
+            yield entry(f"digits, {total:.0e} photons", name, r, obj, pairs[name]) | aligned_psnr(r, obj)
 
 
 def run_default(count: int) -> Iterator[Row]:
     """What `reconstruct` does if nothing else is asked for: twelve starts, each far dearer than one of HIO."""
-    real, box = digits(count), torch.ones(28, 28) > 0
-    known: dict[str, Any] = {"support": box, "constraint": "nonnegative"}
-    default, few = "default of reconstruct", {name: solvers.Recipe(name) for name in ("hio:300", *ENDED[:2])}
+    real, default = digits(count), "default of reconstruct"
+    few: dict[str, solvers.Step] = {name: solvers.Recipe(name) for name in ("hio:300", *ENDED[:2])}
     recipe: dict[str, solvers.Step] = {default: solvers.Recipe("sparse:1400,er:30")}
-    clean = pr.operators.fourier_intensity(real, (64, 64))
-    pairs = pairs_per_iteration(recipe | few, clean, starts=12, **known)
-    r = solvers.reconstruct(clean, **known)
-    found = scores(r, real, (64, 64), pairs[default])
-    yield {"case": "digits 28 in 64, box", "algorithm": default, "objects": count, **found}
+    clean = pr.operators.fourier_intensity(real, DATA)
+    pairs = pairs_per_iteration(recipe | few, clean, starts=12, **IN_BOX)
+    yield entry(DIGITS, default, solvers.reconstruct(clean, **IN_BOX), real, pairs[default])
     for total in PHOTONS:
-        case, noisy = {"case": f"digits, {total:.0e} photons"}, photons(clean, total)
-        r = solvers.reconstruct(noisy, **known)
-        found = scores(r, real, (64, 64), pairs[default]) | aligned_psnr(r, real)
-        yield {**case, "algorithm": default, "objects": count, **found}
+        case, noisy = f"digits, {total:.0e} photons", photons(clean, total)
+        r = solvers.reconstruct(noisy, **IN_BOX)
+        yield entry(case, default, r, real, pairs[default]) | aligned_psnr(r, real)
         for name, step in few.items():
-            r = step(noisy, **known, starts=3)
-            found = scores(r, real, (64, 64), pairs[name]) | aligned_psnr(r, real)
-            yield {**case, "algorithm": f"{name}, 3 starts", "objects": count, **found}
-    obj = complex_digits(count)
-    intensity = pr.operators.fourier_intensity(obj, (64, 64))
-    for case_name, support in (("exact support", obj != 0), ("28 x 28 box", box)):
+            r = step(noisy, **IN_BOX, starts=3)
+            yield entry(case, f"{name}, 3 starts", r, real, pairs[name]) | aligned_psnr(r, real)
+    obj = complex_digits(real, 0)
+    intensity = pr.operators.fourier_intensity(obj, DATA)
+    for case, support in complex_cases(obj).items():
         pairs = pairs_per_iteration(recipe, intensity, starts=12, support=support)
-        r = solvers.reconstruct(intensity, support=support)
-        found = scores(r, obj, (64, 64), pairs[default])
-        yield {"case": f"complex digits, {case_name}", "algorithm": default, "objects": count, **found}
+        yield entry(case, default, solvers.reconstruct(intensity, support=support), obj, pairs[default])
 
 
 def waves(place: Tensor, size: int) -> Tensor:
@@ -298,7 +279,7 @@ def run_crystals(count: int) -> Iterator[Row]:
                     check_every=1,
                     callback=solved,
                 )
-                spent.append(r.iterations[-1])
+                spent.append(r.checked[-1])
         iterations = torch.tensor(spent)
         won = int((iterations < limit).sum())
         yield {

@@ -1,6 +1,6 @@
 """How fast `InvariantLoss` and `align` are, against a bare rfft2 + irfft2 pair and plain torch.
 
-    python benchmarks/speed_invariant_loss.py
+    python -m benchmarks.speed_invariant_loss
 
 Forward + backward, real objects n = m/2 in float32. "pair" is torch's rfft2 + irfft2 of the padded m x m batch. "plain"
 is what one writes without the library: correlations of the padded estimate and of its flipped copy with the object by
@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import phaseret as pr
-from timing import compare, save
+from benchmarks.timing import compare
+from results.provenance import save
 
 CASES = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
 HEAVY = ("soft", "complex", "plain")

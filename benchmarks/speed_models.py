@@ -1,6 +1,6 @@
 """Parameters and speed of every network: as it is, with channels_last and bfloat16, and compiled.
 
-    python benchmarks/speed_models.py [--seconds 2] [--compile]
+    python -m benchmarks.speed_models [--seconds 2] [--compile]
 
 A row is one network at one size, applied without gradients to a batch; the untrained ones give one object a call. Times
 are per image. `pairs` is the time in units of a bare rfft2 + irfft2 pair of a batch of 32 patterns of 64 x 64 pixels,
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
-from timing import compare, save
+from benchmarks.timing import compare
+from results.provenance import save
 
 BATCH, OBJECT, DATA = 32, (32, 32), (64, 64)
 DIGIT = (28, 28)

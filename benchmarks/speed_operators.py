@@ -1,6 +1,6 @@
 """How fast the operators are, forward and forward + backward, against bare transforms and plain torch.
 
-    python benchmarks/speed_operators.py
+    python -m benchmarks.speed_operators
 
 float32. For the Fourier operators "bare" is torch's rfft2 (fft2 for complex objects) of the padded batch, and in the
 rows with backward the pair rfft2 + irfft2; for the others it is fft2 of all exit waves and back, ready made. "plain"
@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import phaseret as pr
-from timing import compare, save
+from benchmarks.timing import compare
+from results.provenance import save
 
 FOURIER = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
 Measure = Callable[[Tensor], Tensor]

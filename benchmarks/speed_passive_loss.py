@@ -1,6 +1,6 @@
 """How fast and how small `PassiveLoss` is: forward + backward against a bare rfft2 + irfft2 pair and plain torch.
 
-    python benchmarks/speed_passive_loss.py
+    python -m benchmarks.speed_passive_loss
 
 Real objects n = m/2 in float32. "pair" is torch's rfft2 + irfft2 of the padded m x m batch. "plain" is what one
 writes without the library, ``mse_loss(fft2(x, s).abs(), intensity.sqrt())`` and its backward pass. "extra_mib" is the
@@ -13,30 +13,12 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch.profiler import ProfilerActivity, profile
 
 import phaseret as pr
-from timing import compare, save
+from benchmarks.timing import allocated, compare
+from results.provenance import save
 
 CASES = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
-
-
-def extra_mib(function: Callable[[], object]) -> float:
-    """Peak of memory allocated while the function runs, in MiB."""
-    function()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        function()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        function()
-    held, peak = 0, 0
-    for event in record.profiler.kineto_results.events():  # one "[memory]" event for each allocation and release
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak / 2**20
 
 
 def main() -> None:
@@ -68,7 +50,7 @@ def main() -> None:
         torch.testing.assert_close(candidates["full"](), candidates["plain"](), rtol=1e-3, atol=1e-7)
         torch.testing.assert_close(candidates["full"](), candidates["onesided"](), rtol=1e-3, atol=1e-7)
         measured = compare(candidates, "pair")
-        memory = {name: extra_mib(candidates[name]) for name in ("onesided", "full", "plain")}
+        memory = {name: allocated(candidates[name]) / 2**20 for name in ("onesided", "full", "plain")}
         for name, figures in measured.items():
             rows.append(
                 {

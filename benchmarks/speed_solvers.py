@@ -1,6 +1,6 @@
 """How long an iteration takes, in units of a bare rfft2 + irfft2 pair of the same batch.
 
-    python benchmarks/speed_solvers.py [--seconds 4]
+    python -m benchmarks.speed_solvers [--seconds 4]
 
 A row is one algorithm at one size, with the residual taken every 10 iterations, from the public API: the time of a
 whole run divided by its iterations, so that preparing the data and comparing the starts is paid too. `textbook hio`
@@ -26,7 +26,8 @@ import numpy as np
 import torch
 
 import phaseret as pr
-from timing import compare, machine, save
+from benchmarks.timing import compare
+from results.provenance import machine, save
 
 SIZES = [(64, 64, 64), (8, 256, 256), (1, 1024, 1024), (1, 64, 64)]
 ALGORITHMS = {

@@ -1,4 +1,4 @@
-"""How all speed benchmarks measure: one thread, interleaved rounds in one run, medians, ratios.
+"""How all benchmarks measure: one thread, interleaved rounds in one run, medians, ratios; the peak of allocations.
 
 The candidates of a case take turns within each round, so that a slow moment of the machine hits all of them; each
 ratio is the median over rounds of the candidate's time divided by the reference's time in the same round.
@@ -6,19 +6,13 @@ ratio is the median over rounds of the candidate's time divided by the reference
 
 from __future__ import annotations
 
-import json
-import os
-import platform
+import itertools
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
-
-RESULTS = Path(__file__).parent / "results"
+from torch.profiler import ProfilerActivity, profile
 
 
 def compare(
@@ -60,47 +54,15 @@ def compare(
     return result
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        name = models[0] if models else name
-    return {
-        "cpu": name,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def commit() -> str:
-    """The commit of the working tree, with a + if it has changes."""
-    try:
-        text = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain", "src"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return text.strip() + ("+" if dirty.strip() else "")
-
-
-def save(name: str, rows: list[dict[str, object]], arguments: Sequence[str] | None = None) -> None:
-    """Write results/NAME.json, complete or not at all; `arguments` make just this file, if those given make more."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    script = Path(sys.argv[0]).resolve()
-    root = Path(__file__).resolve().parents[1]
-    shown = script.relative_to(root) if script.is_relative_to(root) else script.name
-    command = " ".join(["python", str(shown), *(sys.argv[1:] if arguments is None else arguments)])
-    text = json.dumps({"command": command, "commit": commit(), "hardware": machine(), "rows": rows}, indent=1)
-    path.with_suffix(".tmp").write_text(text + "\n")
-    path.with_suffix(".tmp").replace(path)
+def allocated(function: Callable[[], object]) -> int:
+    """Bytes that torch hands out at most while the function runs, beyond those that are out before."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        function()
+    # One "[memory]" event for each allocation and release.
+    events = sorted((e.start_ns(), e.nbytes()) for e in seen.profiler.kineto_results.events() if e.name() == "[memory]")
+    return max(itertools.accumulate(size for _, size in events))

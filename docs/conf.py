@@ -2,8 +2,8 @@
 
 - One page per public module, written from the module's `__all__` in the order of the floor plan.
 - One page of the command, from its --help.
-- One table per file of benchmarks/results, one section per file of examples/.
-- The leaderboard, from benchmarks/results/leaderboard.json and the docstrings of its protocols.
+- One table per file of results/, one section per file of examples/.
+- The leaderboard, from results/leaderboard.json and the docstrings of its protocols.
 - Formulas become MathML with docutils' own converter, so that pages need no script from elsewhere.
 """
 
@@ -141,13 +141,13 @@ def cell(value: Any) -> str:
 
 
 def results_section(path: Path) -> str:
-    """Command, hardware, figure if there is one, and rows of one file of benchmarks/results."""
+    """Command, hardware, figure if there is one, and rows of one file of results/."""
     result = json.loads(path.read_text(encoding="utf-8"))
     columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
     rows = [[cell(row.get(key)) for key in columns] for row in result["rows"]]
     about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
     if path.with_suffix(".png").exists():
-        about += f".. image:: ../../benchmarks/results/{path.stem}.png\n   :alt: the table below as a figure\n\n"
+        about += f".. image:: ../../results/{path.stem}.png\n   :alt: the table below as a figure\n\n"
     return (
         heading(path.stem.replace("_", " "), "-")
         + about
@@ -179,7 +179,7 @@ SCORES = {
 
 def leaderboard_page() -> str:
     """Each protocol of the leaderboard: what it is, a figure, the scores, and whatever else its rows tell."""
-    path = ROOT / "benchmarks/results/leaderboard.json"
+    path = ROOT / "results/leaderboard.json"
     board = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"protocols": {}}
     page = heading("Leaderboard", "=") + (HERE / "leaderboard.inc").read_text(encoding="utf-8") + "\n"
     for name, about in board["protocols"].items():
@@ -188,9 +188,9 @@ def leaderboard_page() -> str:
         # What tells the rows apart stands beside the system; what only some rows have, in a table of its own.
         told = [key for key in others if all(key in row for row in rows) and len({str(row[key]) for row in rows}) > 1]
         some = [key for key in others if not all(key in row for row in rows)]
-        page += heading(name, "-") + docstring(ROOT / f"examples/zoo/{name}.py") + "\n\n"
+        page += heading(name, "-") + docstring(ROOT / f"experiments/zoo/{name}.py") + "\n\n"
         page += f"``{about['command']}`` at commit {about['commit']}; {cell(about['hardware'])}; "
-        page += f"{cell(about['budget'])}\n\n.. image:: ../../benchmarks/results/leaderboard_{name}.png\n"
+        page += f"{cell(about['budget'])}\n\n.. image:: ../../results/leaderboard_{name}.png\n"
         page += f"   :alt: estimates of the systems of {name}\n\n"
         for columns in ([*told, *SCORES], [*told, *some]):
             shown = [row for row in rows if columns[-1] in SCORES or any(key in row for key in some)]
@@ -219,7 +219,7 @@ def write_pages(app: Sphinx) -> None:
     pages["index.rst"] = heading("Modules", "=") + table(["module", "what it is"], entries) + toctree
     pages["command.rst"] = command_page()
     pages["results.rst"] = heading("Measured results", "=") + (HERE / "results.inc").read_text(encoding="utf-8")
-    results = sorted((ROOT / "benchmarks/results").glob("*.json"))
+    results = sorted((ROOT / "results").glob("*.json"))
     pages["results.rst"] += "\n" + "".join(results_section(path) for path in results if path.stem != "leaderboard")
     pages["leaderboard.rst"] = leaderboard_page()
     pages["examples.rst"] = heading("Examples", "=") + "".join(

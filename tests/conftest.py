@@ -27,14 +27,6 @@ def _seed() -> None:
 
 
 @pytest.fixture
-def examples_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples and the benchmarks can be imported, as from a script beside them."""
-    root = Path(__file__).parents[1]
-    monkeypatch.syspath_prepend(str(root / "examples"))
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-
-
-@pytest.fixture
 def data_dir() -> Path:
     """The folder of real data; the test is skipped where PHASERET_DATA_DIR does not name it."""
     folder = os.environ.get("PHASERET_DATA_DIR")

@@ -94,7 +94,7 @@ def test_readme_links_lead_somewhere() -> None:
 
 
 def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
-    for folder in ("docs", "examples", "benchmarks/results"):
+    for folder in ("docs", "examples", "experiments", "results"):
         if (ROOT / folder).exists():
             shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("_build", "api"))
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "html"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import struct
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,14 +16,12 @@ from phaseret.datasets import mnist
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("default")
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "end_to_end.py"
-sys.path.insert(0, str(SCRIPT.parent))  # as Python does for a script
 KEYS = {"raw_psnr", "aligned_psnr", "aligned_ssim", "relative_magnitude_error", "images_per_second"}
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    return importlib.import_module("end_to_end")
+    return importlib.import_module("experiments.end_to_end")
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +94,10 @@ def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(
             raise ConnectionError
         start(model)
 
-    training = importlib.import_module("training")
-    start = training.Training.on_train_epoch_start
+    fit = importlib.import_module("experiments.fit")
+    start = fit.Training.on_train_epoch_start
     with monkeypatch.context() as patch:
-        patch.setattr(training.Training, "on_train_epoch_start", killed)
+        patch.setattr(fit.Training, "on_train_epoch_start", killed)
         with pytest.raises(ConnectionError):
             example.main([*tiny, "--out", str(tmp_path)])
     assert {path.name for path in tmp_path.iterdir()} == {"dnn_v"}
@@ -140,7 +137,7 @@ def test_resume_refuses_other_files(example: ModuleType, tiny: list[str], tmp_pa
     (tmp_path / "dnn_v").mkdir()
     (tmp_path / "dnn_v" / "last.ckpt").write_bytes(content)
     message = mistake(example, *tiny, "--out", tmp_path, "--resume")
-    assert "last.ckpt must be a checkpoint of these examples, got a file that cannot be read as one." in message
+    assert "last.ckpt must be a checkpoint of these experiments, got a file that cannot be read as one." in message
     assert "\n" not in message
 
 
@@ -156,7 +153,7 @@ def test_too_few_images_name_the_fix(example: ModuleType, tiny: list[str], tmp_p
         (("--data", "absent"), "mnist: root must be a folder that holds train-images-idx3-ubyte or "),
         (("--epochs", "0"), "--epochs must be at least 1, got 0."),
         (("--seed", "-1"), "seed must be an integer of at least 0, got -1."),
-        (("--out", SCRIPT), "File exists"),
+        (("--out", __file__), "File exists"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 
 import numpy as np
@@ -184,6 +185,56 @@ def test_derivatives_of_the_magnitude_are_zero_where_it_is_zero() -> None:
     torch.testing.assert_close(grad.detach(), field.detach())
     (second,) = torch.autograd.grad(grad.real.sum(), field)
     assert (second == 0).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+def test_relative_error_is_the_ratio_of_the_norms_at_any_scale(scale: float) -> None:
+    magnitude, measured, weight = (torch.rand(3, 4, 5) for _ in range(3))
+    expected = (weight * (magnitude - measured).square()).sum((1, 2)) / (weight * measured.square()).sum((1, 2))
+    got = _fft.relative_error(scale * magnitude, scale * measured, 2, weight=weight)
+    torch.testing.assert_close(got, expected.sqrt())
+
+
+def test_relative_error_leaves_out_what_is_masked_and_says_what_dark_items_give() -> None:
+    magnitude, measured = torch.rand(2, 6), torch.rand(2, 6)
+    mask = torch.tensor([True, True, False, True, True, True])
+    spoilt, field = measured.masked_fill(~mask, torch.nan), magnitude.masked_fill(~mask, torch.inf).requires_grad_()
+    error = _fft.relative_error(field, spoilt, 1, mask=mask)
+    kept = _fft.relative_error(magnitude[:, mask], measured[:, mask], 1)
+    torch.testing.assert_close(error, kept)
+    (grad,) = torch.autograd.grad(error.sum(), field)
+    assert grad.isfinite().all()
+    assert (grad[:, 2] == 0).all()
+    zeros = torch.zeros(6)
+    assert _fft.relative_error(magnitude[0], zeros, 1).isnan()
+    torch.testing.assert_close(_fft.relative_error(magnitude[0], zeros, 1, dark=1.0), magnitude[0].norm())
+
+
+def test_derivatives_of_the_relative_error() -> None:
+    magnitude, measured = random(2, 5).abs().requires_grad_(), random(2, 5).abs().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: _fft.relative_error(a, b, 1), (magnitude, measured))
+    (grad,) = torch.autograd.grad(_fft.relative_error(magnitude, magnitude.detach(), 1).sum(), magnitude)
+    assert (grad == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(6,), (5, 8), (4, 6, 5)])
+@pytest.mark.parametrize("onesided", [False, True])
+def test_rings_hold_the_frequencies_that_round_to_their_own(shape: tuple[int, ...], onesided: bool) -> None:
+    least = min(shape)
+    x = random(2, *shape)
+    rings = _fft.Rings(shape, x, onesided=onesided, centered=True)
+    half = _fft.arrange(x, len(shape), onesided, True)
+    total, count = torch.zeros(2, least // 2 + 1, dtype=x.dtype), torch.zeros(least // 2 + 1, dtype=torch.long)
+    for k in np.ndindex(*shape):
+        frequency = [np.fft.fftfreq(m)[i] for i, m in zip(k, shape, strict=True)]
+        ring = math.floor(least * math.hypot(*frequency) + 0.5 + 1e-9)
+        if ring <= least // 2:
+            count[ring] += 1
+            if not onesided or k[-1] <= shape[-1] // 2:
+                total[:, ring] += x[(slice(None), *k)]
+    torch.testing.assert_close(rings.sum(half), total)
+    assert rings.count.tolist() == count.tolist()
+    torch.testing.assert_close(rings.transfer(half, 2 * half.abs()), total / (2 * rings.sum(half.abs())))
 
 
 # --- values: shifts and correlations ---------------------------------------------------------------------------------

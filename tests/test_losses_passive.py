@@ -569,13 +569,13 @@ def test_cuda_graph_capture():
             (torch.ones(4, 4), torch.ones(8, 8), FourierIntensity((9, 9))),
             {},
             ValueError,
-            r"intensity must have the data shape \(9, 9\) of the operator, got \(8, 8\) per item",
+            r"intensity must have the operator's data shape \(9, 9\), got \(8, 8\)",
         ),
         (
             (torch.ones(4, 4), torch.ones(8, 8), FourierIntensity((8, 8), onesided=True)),
             {},
             ValueError,
-            r"data shape \(8, 5\) of the operator",
+            r"operator's data shape \(8, 5\)",
         ),
         (
             (torch.ones(4, 4) + 0j, torch.ones(8, 5), FourierIntensity((8, 8), onesided=True)),
@@ -616,6 +616,81 @@ def test_module_equals_function_and_keeps_its_options():
     )
     for module in (loss, copy.deepcopy(loss)):
         torch.testing.assert_close(module(estimate, intensity), expected)
-    for part in ("domain='intensity'", "criterion='huber'", "mask=(8, 8)", "normalize=True", "FourierIntensity"):
+    for part in (
+        "domain='intensity'",
+        "criterion='huber'",
+        "mask=tensor of shape (8, 8)",
+        "normalize=True",
+        "FourierIntensity",
+    ):
         assert part in repr(loss)
     assert list(loss.state_dict()) == ["mask"]
+
+
+@pytest.mark.parametrize("options", [{}, {"domain": "intensity"}, {"domain": "poisson"}, {"normalize": True}])
+@pytest.mark.parametrize("own", [None, torch.rand(8, 8) > 0.3])
+def test_a_mask_that_comes_with_the_batch_goes_together_with_the_modules_own(options, own):
+    mask = torch.rand(3, 8, 8) > 0.2
+    both = mask if own is None else mask & own
+    intensity = (5 * torch.rand(3, 8, 8)).masked_fill(~both, math.nan)
+    estimate = torch.rand(3, 4, 4, requires_grad=True)
+    loss = PassiveLoss(mask=own, **options)
+    results = [loss(estimate, intensity, mask=mask), passive_loss(estimate, intensity, mask=both, **options)]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*[torch.autograd.grad(value, estimate)[0] for value in results])
+    with pytest.raises(ValueError, match=r"^PassiveLoss: mask must broadcast to the intensity \(3, 8, 8\), got \(2,"):
+        loss(estimate, intensity, mask=mask[:2])
+
+
+# What the data may be
+
+
+@pytest.mark.parametrize("operator", [None, AnyFourier((8, 8)), FourierIntensity((8, 8), centered=True)])
+@pytest.mark.parametrize("domain", DOMAINS[:3])
+def test_an_item_without_a_measured_pixel_has_no_value_and_no_gradient(operator, domain):
+    mask = torch.ones(3, 8, 8, dtype=torch.bool)
+    mask[1] = False
+    estimate, intensity = torch.rand(3, 4, 4, requires_grad=True), torch.rand(3, 8, 8)
+    values = passive_loss(estimate, intensity, operator, domain=domain, mask=mask, reduction="none")
+    (grad,) = torch.autograd.grad(values.nanmean(), estimate)
+    kept = passive_loss(estimate[::2], intensity[::2], operator, domain=domain)
+    (expected,) = torch.autograd.grad(kept, estimate)
+    assert values.isnan().tolist() == [False, True, False]
+    torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.parametrize("domain", ["magnitude", "intensity", "autocorrelation"])
+def test_normalize_leaves_items_without_a_positive_mean_as_they_are(domain):
+    estimate, intensity = torch.rand(3, 4, 4, requires_grad=True), torch.rand(3, 8, 8)
+    intensity[1] -= 2 * intensity[1].mean()
+    intensity[2] = 0
+    values = passive_loss(estimate, intensity, domain=domain, normalize=True, reduction="none")
+    plain = passive_loss(estimate, intensity, domain=domain, reduction="none")
+    torch.testing.assert_close(values[1:], plain[1:])
+    for given, expected in zip(
+        torch.autograd.grad(values[1:].sum(), estimate), torch.autograd.grad(plain[1:].sum(), estimate), strict=True
+    ):
+        torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("operator", [None, AnyFourier((8, 8))])
+def test_a_negative_count_says_what_none_says(operator):
+    estimate, counts = torch.rand(2, 4, 4, requires_grad=True), torch.randint(-2, 5, (2, 8, 8)).float()
+    values = [passive_loss(estimate, y, operator, domain="poisson") for y in (counts, counts.clamp(min=0))]
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*[torch.autograd.grad(value, estimate)[0] for value in values])
+
+
+@pytest.mark.parametrize("options", [{}, {"centered": True}, {"onesided": True}])
+@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_an_estimate_laid_out_on_the_whole_grid_is_measured_where_it_lies(options, domain, dtype):
+    if options.get("onesided"):
+        dtype = torch.float64
+    op = FourierIntensity((8, 9), **options)
+    obj = torch.rand(2, 4, 5, dtype=dtype)
+    intensity = op(torch.rand(2, 4, 5, dtype=dtype))
+    whole = pr.operators.pad(obj, (8, 9)).roll((5, 3), (-2, -1)).requires_grad_()
+    value = passive_loss(whole, intensity, op, domain=domain)
+    torch.testing.assert_close(value, passive_loss(obj, intensity, op, domain=domain))
+    assert gradcheck(lambda x: passive_loss(x, intensity, op, domain=domain), whole)

@@ -446,7 +446,8 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             TypeError,
             (x, y, len),
             {},
-            "operator must be an Operator, got builtin_function_or_method. Use one of phaseret.operators.",
+            "operator must be an Operator, got builtin_function_or_method. Use one of phaseret.operators, "
+            "or a subclass of Operator.",
         ),
         (
             ValueError,

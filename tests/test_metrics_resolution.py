@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phaseret import metrics, symmetry
 from phaseret.metrics import RingCurve
-from phaseret.operators import FourierIntensity, Operator
+from phaseret.operators import FourierIntensity, Gaussian
 
 SHAPES = [(16, 16), (15, 15), (12, 17), (20,), (6, 7, 8)]
 
@@ -312,9 +312,9 @@ def test_ensembles_that_do_not_fit() -> None:
         ),
         (
             TypeError,
-            (x, y, Operator()),
+            (x, y, Gaussian(torch.ones(3, 4))),
             {},
-            "operator must be a FourierIntensity, got Operator. The rings are those of far-field data.",
+            "operator must be a FourierIntensity, got Gaussian. The rings are those of far-field data.",
         ),
         (
             ValueError,

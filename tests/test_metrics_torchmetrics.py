@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import metrics
-from phaseret.operators import FourierIntensity, fourier_intensity
+from phaseret.operators import CodedDiffraction, FourierIntensity, fourier_intensity
 
 OF_OBJECT = [
     (metrics.MSE, metrics.mse, {"align": False}),
@@ -102,6 +102,49 @@ def test_a_collection_keeps_metrics_apart_whose_first_values_agree() -> None:
     assert values["raw"] > 0.02
     assert 0 < values["aligned"] < 0.01
     assert values["nmse"].item() == pytest.approx(0.01 / 3, rel=1e-3)
+
+
+def test_a_collection_keeps_masks_and_operators_apart_whose_first_values_agree() -> None:
+    from torchmetrics import MetricCollection
+
+    free, obj = torch.rand(20, 17) < 0.2, torch.rand(4, 9, 8)
+    data = fourier_intensity(obj, (20, 17))
+    masks = torch.rand(2, 5, 9, 8).exp(), torch.rand(2, 5, 9, 8).exp()
+    kinds = {
+        "work": metrics.RFactor(mask=~free),
+        "free": metrics.RFactor(mask=free),
+        "same": metrics.RFactor(mask=free.clone()),
+        **{f"coded{i}": metrics.RFactor(CodedDiffraction(m[0])) for i, m in enumerate(masks)},
+    }
+    far_field = MetricCollection({name: kinds[name] for name in ("work", "free", "same")})
+    wrong = torch.rand(4, 9, 8)
+    for estimate in (0.9 * obj, wrong):
+        far_field.update(estimate, data)
+    values = far_field.compute()
+    for name, mask in {"work": ~free, "free": free, "same": free}.items():
+        expected = (0.1 + metrics.r_factor(wrong, data, mask=mask)) / 2
+        torch.testing.assert_close(values[name], expected)
+    names = [metric._state for metric in kinds.values()]
+    assert names[1] == names[2]
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize(("cls", "function"), OF_DATA)
+@pytest.mark.parametrize("own", [None, torch.rand(20, 17) > 0.3])
+def test_a_mask_that_comes_with_the_batch_goes_together_with_the_metrics_own(
+    cls: Callable[..., Any], function: Callable[..., Tensor], own: Tensor | None
+) -> None:
+    estimate, obj = batches()[0]
+    mask = torch.rand(4, 20, 17) > 0.2
+    both = mask if own is None else mask & own
+    intensity = fourier_intensity(obj, (20, 17)).masked_fill(~both, torch.nan)
+    metric = cls(mask=own)
+    expected = function(estimate, intensity, mask=both)
+    torch.testing.assert_close(metric(estimate, intensity, mask=mask), expected)
+    torch.testing.assert_close(metric.compute(), expected)
+    if own is not None:
+        with pytest.raises(ValueError, match=rf"^{cls.__name__}: mask must broadcast to the intensity \(4, 20, 17\)"):
+            metric.update(estimate, intensity, mask=mask[:3])
 
 
 def test_a_collection_of_classes_is_named_after_them() -> None:
@@ -191,7 +234,7 @@ def test_an_unknown_reduction_fails_at_once(cls: Callable[..., Any]) -> None:
         (
             lambda: metrics.RFactor("x"),
             TypeError,
-            "RFactor: operator must be an Operator, got str. Use one of phaseret.operators.",
+            "RFactor: operator must be an Operator, got str. Use one of phaseret.operators, or a subclass of Operator.",
         ),
         (
             lambda: metrics.RFactor(mask=torch.ones(3)),
@@ -241,7 +284,7 @@ def test_a_name_that_does_not_exist() -> None:
 def test_classes_are_modules_that_show_their_options() -> None:
     assert isinstance(metrics.PSNR(), nn.Module)
     assert repr(metrics.PSNR(data_range=2)) == "PSNR(data_range=2, align=True, ndim=2, reduction='mean')"
-    assert "FourierIntensity((4, 4)" in repr(metrics.RFactor(FourierIntensity((4, 4))))
+    assert "FourierIntensity(fourier_shape=(4, 4)" in repr(metrics.RFactor(FourierIntensity((4, 4))))
 
 
 def test_lightning_logs_the_average_over_the_epoch(tmp_path: Path) -> None:

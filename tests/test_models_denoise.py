@@ -196,7 +196,7 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
             ValueError,
             "intensity must have the shape (*, 8, 9) of the operator's data, got (*, 8, 8).",
         ),
-        ({"operator": "fourier"}, TypeError, "operator must be an Operator, got str. See phaseret.operators."),
+        ({"operator": "fourier"}, TypeError, "operator must be an Operator, got str. Use one of phaseret.operators"),
     ],
 )
 def test_wrong_arguments(options: dict[str, object], error: type[Exception], message: str) -> None:

@@ -270,5 +270,5 @@ def test_wrong_kinds() -> None:
     with pytest.raises(TypeError, match=r"^latent_optimize: network must be a PRCGANGenerator, got MLP\. Make one"):
         latent_optimize(MLP((4, 4), (4, 4), width=4), torch.rand(4, 4))  # type: ignore[arg-type]
     net = PRCGANGenerator((4, 4), (4, 4), width=4)
-    with pytest.raises(TypeError, match=r"^latent_optimize: operator must be an Operator, got Linear\. See phaseret"):
+    with pytest.raises(TypeError, match=r"^latent_optimize: operator must be an Operator, got Linear\. Use one of"):
         latent_optimize(net, torch.rand(4, 4), operator=nn.Linear(2, 2))

@@ -176,9 +176,9 @@ def test_double_prior_explains_a_complex_object() -> None:
     obj = (0.2 + disks(1)[0]) * torch.exp(2j * disks(1)[0].T)
     intensity = fourier_intensity(obj, (24, 24))
     prior = DoubleDIP((12, 12), channels=(16, 16), spacing=3)
-    few, many = (prior.fit(intensity, n_iter=steps, lr=0.03) for steps in (5, 80))
-    assert many.is_complex()
-    assert misfit(many, intensity) < 0.3 * misfit(few, intensity)
+    found = prior.fit(intensity, n_iter=80, lr=0.03)
+    assert found.is_complex()
+    assert misfit(found, intensity) < 0.05
 
 
 def test_learning_rate_of_a_fit_falls_along_a_cosine() -> None:

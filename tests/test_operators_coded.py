@@ -584,11 +584,21 @@ def test_a_parameter_stays_one_and_is_learned() -> None:
 
 def test_repr_shows_the_options() -> None:
     assert repr(CodedDiffraction(MASKS, (8, 8), centered=True)) == (
-        "CodedDiffraction(2 real masks of (4, 4), (8, 8), norm='ortho', centered=True, chunk=None)"
+        "CodedDiffraction(masks=tensor of shape (2, 4, 4), fourier_shape=(8, 8), norm='ortho', centered=True)"
     )
     assert repr(Ptychography(PROBE, WHOLE.double(), chunk=2)) == (
-        "Ptychography(probe of (3, 3) at 2 fractional positions, norm='ortho', centered=False, chunk=2)"
+        "Ptychography(probe=tensor of shape (3, 3), positions=tensor of shape (2, 2), norm='ortho', centered=False, "
+        "chunk=2)"
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_cast_to_half_precision_keeps_the_pixels_of_positions(dtype: torch.dtype) -> None:
+    positions, obj = torch.tensor([[0.0, 1001.5], [7.0, 517.0]]), torch.rand(10, 1024)
+    op = Ptychography(torch.rand(2, 3, dtype=torch.complex64), positions)
+    expected = op(obj)
+    assert torch.equal(op.to(dtype)(obj), expected)
+    assert torch.equal(op.positions, positions)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

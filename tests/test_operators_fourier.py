@@ -6,6 +6,7 @@ import copy
 import shutil
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 
 import slow_operators as slow
 from phaseret.operators import (
+    Autocorrelation,
     FourierIntensity,
     FourierMagnitude,
     Operator,
@@ -583,7 +585,8 @@ def test_cuda_graph(module: type[Operator]) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_module_shows_its_options_and_has_no_state(module: type[Operator]) -> None:
     op = module((8, 9), norm="backward", onesided=True, chunk=4)  # type: ignore[call-arg]
-    assert repr(op) == (f"{module.__name__}((8, 9), norm='backward', centered=False, onesided=True, chunk=4)")
+    options = "fourier_shape=(8, 9), norm='backward', centered=False, onesided=True, chunk=4"
+    assert repr(op) == f"{module.__name__}({options})"
     assert op.state_dict() == {}
     assert repr(copy.deepcopy(op)) == repr(op)
     assert (op.object_ndim, op.data_ndim) == (2, 2)
@@ -596,3 +599,11 @@ def test_module_and_function_agree(function: Callable[..., Tensor], module: type
     obj = random(2, 3, 4)
     options = {"norm": "forward", "centered": True, "onesided": True, "chunk": 1}
     torch.testing.assert_close(module((6, 8), **options)(obj), function(obj, (6, 8), **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"centered": "no"}, {"onesided": 1}, {"centered": None}, {"norm": "x"}])
+@pytest.mark.parametrize("module", [*MODULES, Autocorrelation])
+def test_options_that_mean_nothing_are_refused_when_they_are_given(module: Any, options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises((TypeError, ValueError), match=rf"^{module.__name__}: {name} must be .+, got "):
+        module((8, 8), **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ import slow_operators as slow
 from phaseret.operators import (
     Autocorrelation,
     FourierIntensity,
+    FourierMagnitude,
     Fresnel,
     Gaussian,
+    Operator,
     autocorrelation,
     fourier_intensity,
     fresnel,
@@ -709,16 +712,55 @@ def test_buffers_follow_the_dtype_and_state_dict_carries_the_matrix() -> None:
 
 
 def test_repr_shows_the_options() -> None:
-    assert repr(Gaussian(MATRIX)) == "Gaussian(real matrix of 3 rows of (4,), chunk=None)"
+    assert repr(Gaussian(MATRIX)) == "Gaussian(matrix=tensor of shape (3, 4))"
     assert repr(Fresnel((4, 4), fresnel_number=[1, 2], chunk=3)) == (
-        "Fresnel((4, 4), fresnel_number=[1, 2], paraxial=True, chunk=3)"
+        "Fresnel(fourier_shape=(4, 4), fresnel_number=[1, 2], paraxial=True, chunk=3)"
     )
     assert repr(Fresnel((4,), distance=1, wavelength=2, pixel_size=3, paraxial=False)) == (
-        "Fresnel((4,), distance=1, wavelength=2, pixel_size=3, paraxial=False, chunk=None)"
+        "Fresnel(fourier_shape=(4,), distance=1, wavelength=2, pixel_size=3, paraxial=False)"
     )
     assert repr(Autocorrelation((4, 4), onesided=True)) == (
-        "Autocorrelation((4, 4), norm='ortho', centered=False, onesided=True, chunk=None)"
+        "Autocorrelation(fourier_shape=(4, 4), norm='ortho', centered=False, onesided=True)"
     )
+
+
+def test_an_operator_checks_its_objects_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for op in (Gaussian(MATRIX), Fresnel((4,), fresnel_number=1)):
+        seen: list[Tensor] = []
+        check = type(op)._check
+        monkeypatch.setattr(type(op), "_check", lambda self, obj, c=check, s=seen: (s.append(obj), c(self, obj)))
+        op(torch.rand(4))
+        op.linear(torch.rand(4))
+        assert len(seen) == 2
+
+
+def test_an_operator_of_the_user_needs_the_two_numbers_and_the_two_maps() -> None:
+    class Doubled(Operator):
+        object_ndim = data_ndim = 1
+
+        def __init__(self, gain: Tensor, chunk: int | None = None) -> None:
+            super().__init__(gain=gain, chunk=chunk)
+
+        def linear(self, obj: Tensor) -> Tensor:
+            return self.gain * obj
+
+    op = Doubled(torch.tensor([2.0]), chunk=1)
+    torch.testing.assert_close(op(torch.ones(3, 4)), torch.full((3, 4), 4.0))
+    assert repr(op) == "Doubled(gain=tensor of shape (1,), chunk=1)"
+    assert op.double().gain.dtype == torch.float64
+    assert op.data_shape is None
+    assert op.weights(torch.ones(2)) == 1
+    with pytest.raises(TypeError, match=r"^Doubled: obj must be real or complex floating"):
+        op(torch.ones(3, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("given", ["fourier", FourierIntensity, None, 3])
+def test_what_is_no_operator_is_refused_in_one_wording(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"operator must be an Operator, got \w+\. Use one of phaseret\.operators, or"):
+        Operator.check(given)
+    with pytest.raises(ValueError, match=r"operator must measure intensities, got FourierMagnitude\. Use Fourier"):
+        Operator.check(FourierMagnitude((4,)))
+    Operator.check(FourierMagnitude((4,)), intensities=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,14 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import phaseret as pr
 from phaseret import _memory
-from phaseret.projections import MagnitudeConstraint, ObjectConstraint, project_magnitude, project_object
+from phaseret.projections import (
+    MagnitudeConstraint,
+    ObjectConstraint,
+    hio_update,
+    project_magnitude,
+    project_object,
+    raar_update,
+)
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
@@ -115,6 +123,80 @@ def test_the_phase_projection_is_the_nearest_point_of_the_cone(low, width, angle
     torch.testing.assert_close(project_object(y, phase_range=(low, low + width), ndim=1), y, atol=1e-6, rtol=0)
 
 
+@given(st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_the_pixels_kept_give_the_nearest_object_of_that_size(seed, bounded, with_support):
+    """All choices of pixels are tried; values of both signs, which the bounds clip to one."""
+    g = torch.Generator().manual_seed(seed)
+    x = 2 * torch.randn(2, 3, generator=g, dtype=torch.float64)
+    support = torch.rand(2, 3, generator=g) > 0.2 if with_support else torch.ones(2, 3) > 0
+    size = min(2, int(support.sum()))
+    bounds = (-0.5, 1.0) if bounded else None
+    value = x.clamp(*bounds) if bounds else x
+    candidates = []
+    for kept in itertools.combinations(range(6), size):
+        y = torch.zeros(6, dtype=torch.float64)
+        y[list(kept)] = (value * support).flatten()[list(kept)]
+        candidates.append((float((y - x.flatten()).norm()), y.reshape(2, 3)))
+    found = project_object(x, support=support, support_size=size, constraint="real", bounds=bounds)
+    assert int((found != 0).sum()) <= size
+    assert float((found - x).norm()) == pytest.approx(min(candidates, key=lambda pair: pair[0])[0])
+
+
+@given(st.integers(0, 10_000))
+def test_the_largest_complex_pixels_are_kept_by_what_their_bounds_leave(seed):
+    g = torch.Generator().manual_seed(seed)
+    z = 2 * torch.randn(5, generator=g, dtype=torch.complex128)
+    value = z / z.abs() * z.abs().clamp(0.2, 1)
+    off = [float((torch.where(torch.arange(5) == i, value, 0) - z).norm()) for i in range(5)]
+    found = project_object(z, support_size=1, bounds=(0.2, 1), ndim=1)
+    assert float((found - z).norm()) == pytest.approx(min(off))
+
+
+def test_what_is_not_measured_or_not_allowed_does_not_matter():
+    x, magnitude = torch.randn(3, 4, 6, dtype=torch.complex128), torch.rand(3, 4, 6, dtype=torch.float64)
+    mask = torch.rand(4, 6) > 0.3
+    plain = project_magnitude(x, magnitude, mask=mask)
+    magnitude = torch.where(mask, magnitude, math.nan).requires_grad_()
+    y = project_magnitude(x, magnitude, mask=mask)
+    torch.testing.assert_close(y, plain)
+    (gradient,) = torch.autograd.grad(y.abs().square().sum(), magnitude)
+    assert (gradient[..., ~mask] == 0).all()
+    assert gradient.isfinite().all()
+    for fill in (math.nan, math.inf):
+        given = torch.where(mask, x, fill).requires_grad_()
+        y = project_object(given, support=mask, bounds=(0.1, 0.7))
+        torch.testing.assert_close(y, project_object(x, support=mask, bounds=(0.1, 0.7)))
+        (gradient,) = torch.autograd.grad(y.abs().square().sum(), given)
+        assert (gradient[..., ~mask] == 0).all()
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (3,)])
+def test_masks_supports_and_magnitudes_broadcast_to_the_objects(leading):
+    x = torch.randn(3, 4, 6, dtype=torch.float64)
+    magnitude, mask, support = torch.rand(4, 6).double(), torch.rand(4, 6) > 0.2, torch.rand(4, 6) > 0.2
+    each = [project_magnitude(item, magnitude, mask=mask) for item in x]
+    got = project_magnitude(x, magnitude.expand(*leading, 4, 6), mask=mask.expand(*leading, 4, 6))
+    torch.testing.assert_close(got, torch.stack(each))
+    torch.testing.assert_close(project_object(x, support=support.expand(*leading, 4, 6)), x * support)
+    torch.testing.assert_close(project_object(x, support=support[:1].expand(*leading, 1, 6)), x * support[:1])
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-15, 1e15, 1e20])
+def test_the_magnitude_projection_scales_with_its_arguments_in_any_unit(scale):
+    x, magnitude = torch.rand(8, 8, dtype=torch.float64), torch.rand(8, 8, dtype=torch.float64)
+    y = project_magnitude((scale * x).float(), (scale * magnitude).float()).double() / scale
+    torch.testing.assert_close(y, project_magnitude(x, magnitude), atol=1e-4, rtol=0)
+
+
+def test_updates_in_closed_form():
+    x, p = torch.tensor([1.0, 2.0, -1.0, 4.0]), torch.tensor([0.5, -1.0, -2.0, 3.0])
+    support = torch.tensor([True, True, True, False])
+    known = ObjectConstraint(support=support, constraint="nonnegative", ndim=1)
+    torch.testing.assert_close(hio_update(x, p, known, 0.5), torch.tensor([0.5, 2.5, 0.0, 2.5]))
+    # P_S(2 p - x) = (0, 0, 0, 0): the update is beta x + (1 - 2 beta) p
+    torch.testing.assert_close(raar_update(x, p, known, 0.75), torch.tensor([0.5, 2.0, 0.25, 1.5]))
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +248,13 @@ def test_gradient_at_a_zero_of_the_spectrum_is_zero():
     torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
+def test_the_gradient_of_pixels_within_complex_bounds_is_one_zeros_included():
+    z = torch.tensor([[0, 0.3 + 0.4j], [2j, 0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(project_object(z, bounds=(0, 1)).real.sum(), z)
+    torch.testing.assert_close(gradient[[0, 0, 1], [0, 1, 1]], torch.ones(3, dtype=torch.complex64))
+    assert gradient.isfinite().all()
+
+
 def test_gradients_of_the_object_projection():
     x = torch.randn(5, 5, dtype=torch.float64, requires_grad=True)
     support = torch.rand(5, 5) > 0.3
@@ -185,13 +274,33 @@ X = torch.rand(2, 4, 4)
     [
         (lambda: project_magnitude(X.int(), X), TypeError, "project_magnitude: obj must be real or complex floating"),
         (lambda: project_magnitude(X, X + 0j), TypeError, "project_magnitude: magnitude must be real floating"),
-        (lambda: project_magnitude(X, X[..., :3]), ValueError, r"magnitude must have the shape of obj \(2, 4, 4\)"),
+        (lambda: project_magnitude(X, X[..., :3]), ValueError, r"magnitude must broadcast to obj \(2, 4, 4\)"),
         (lambda: project_magnitude(X, X, mask=X), TypeError, "project_magnitude: mask must be a boolean tensor"),
-        (lambda: project_magnitude(X, X, mask=X[:1] > 0), ValueError, "mask must have the shape of obj"),
+        (lambda: project_magnitude(X, X, mask=X[..., :3] > 0), ValueError, "mask must broadcast to obj"),
         (lambda: project_magnitude(X, X, norm="unit"), ValueError, "project_magnitude: norm must be one of 'ortho'"),
+        (
+            lambda: project_magnitude(X[None], X[None], ndim=4),
+            ValueError,
+            "project_magnitude: ndim must be 1, 2 or 3, got 4",
+        ),
+        (lambda: project_object(X[None], ndim=4), ValueError, "project_object: ndim must be 1, 2 or 3, got 4"),
+        (
+            lambda: pr.projections.ProjectMagnitude(norm="x"),
+            ValueError,
+            "ProjectMagnitude: norm must be one of 'ortho'",
+        ),
+        (lambda: pr.projections.ProjectMagnitude(mask=X), TypeError, "ProjectMagnitude: mask must be a boolean tensor"),
+        (
+            lambda: pr.projections.ProjectMagnitude(ndim=4),
+            ValueError,
+            "ProjectMagnitude: ndim must be 1, 2 or 3, got 4",
+        ),
+        (lambda: pr.projections.ProjectObject(constraint="x"), ValueError, "ProjectObject: constraint must be one of"),
+        (lambda: pr.projections.ProjectObject(support=X), TypeError, "ProjectObject: support must be a boolean tensor"),
+        (lambda: ObjectConstraint(bounds=(1, 0)), ValueError, "ObjectConstraint: bounds must be in order, got"),
         (lambda: project_object(X, constraint="positive"), ValueError, "project_object: constraint must be one of"),
         (lambda: project_object(X, support=X), TypeError, "project_object: support must be a boolean tensor"),
-        (lambda: project_object(X, support=X[..., :3] > 0), ValueError, "support must have the shape of obj"),
+        (lambda: project_object(X, support=X[..., :3] > 0), ValueError, "support must broadcast to obj"),
         (lambda: project_object(X, support_size=0), ValueError, "support_size must be an integer of at least 1, got 0"),
         (lambda: project_object(X, bounds=1.0), TypeError, r"project_object: bounds must be a pair \(low, high\)"),
         (lambda: project_object(X, bounds=(1, 0)), ValueError, r"bounds must be in order, got \(1, 0\)"),
@@ -218,7 +327,14 @@ def test_modules_are_their_functions():
     expected = project_magnitude(X, magnitude, mask=mask, norm="backward")
     torch.testing.assert_close(module(X, magnitude), expected)
     assert "mask" in module.state_dict()
-    assert repr(module) == "ProjectMagnitude(mask=True, norm='backward', ndim=2)"
+    assert repr(module) == "ProjectMagnitude(mask=tensor of shape (4, 4), norm='backward', ndim=2)"
+    other = torch.rand(2, 4, 4) > 0.3
+    expected = project_magnitude(X, magnitude, mask=mask & other, norm="backward")
+    torch.testing.assert_close(module(X, magnitude, mask=other), expected)
+    alone = pr.projections.ProjectMagnitude()
+    torch.testing.assert_close(alone(X, magnitude, mask=other), project_magnitude(X, magnitude, mask=other))
+    with pytest.raises(ValueError, match=r"ProjectMagnitude: mask must broadcast to obj \(2, 4, 4\), got \(3, 4\)"):
+        module(X, magnitude, mask=other[0, :3])
     module = pr.projections.ProjectObject(support=support, constraint="nonnegative", support_size=3)
     torch.testing.assert_close(
         module(X - 0.5), project_object(X - 0.5, support=support, constraint="nonnegative", support_size=3)

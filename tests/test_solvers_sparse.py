@@ -243,7 +243,7 @@ def test_a_callback_can_stop_it(stop_at):
 
     r = step_result(solvers.SparseRRR(420), intensity, callback=callback, **options)
     assert seen == [(3, 5, 20, 20)] * stop_at
-    assert len(r.iterations) == stop_at
+    assert len(r.checked) == stop_at
     assert torch.isfinite(r.objs).all()
 
 
@@ -321,4 +321,4 @@ def test_a_gradient_is_refused():
 def test_the_word_and_the_repr():
     recipe = solvers.Recipe("sparse:700,er:30")
     assert recipe.n_iter == 730
-    assert "SparseRRR(n_iter=700, beta=0.7, smallest=0.0625, coarse=None)" in repr(recipe)
+    assert "SparseRRR(n_iter=700, beta=0.7, smallest=0.0625)" in repr(recipe)

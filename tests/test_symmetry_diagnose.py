@@ -67,7 +67,7 @@ def test_equal_copies_are_not_ambiguous_but_the_problem_is() -> None:
     obj = shapes()
     found = diagnose(torch.cat([obj, obj]), closest=1)
     assert found.share == found.share_canonical == found.share_aligned == 0
-    assert found.share_random > 0.8
+    assert found.share_random > 0.6
 
 
 def test_phase_copies_are_ambiguous() -> None:

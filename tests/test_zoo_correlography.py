@@ -12,11 +12,11 @@ import torch
 import phaseret as pr
 
 pytest.importorskip("lightning")
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 
 def test_strokes_are_drawings_that_depend_on_the_seed_alone() -> None:
-    from zoo.correlography import strokes
+    from experiments.zoo.correlography import strokes
 
     drawings = strokes(300, 0)
     assert torch.equal(drawings, strokes(300, 0))
@@ -28,7 +28,7 @@ def test_strokes_are_drawings_that_depend_on_the_seed_alone() -> None:
 
 
 def test_without_floor_gives_the_data_back_where_there_is_no_noise() -> None:
-    from zoo.correlography import FOURIER_SHAPE, strokes, without_floor
+    from experiments.zoo.correlography import FOURIER_SHAPE, strokes, without_floor
 
     clean = pr.operators.fourier_intensity(strokes(5, 0), FOURIER_SHAPE)
     found = without_floor(clean, 0.0, frames=10, background=0.1)
@@ -36,7 +36,7 @@ def test_without_floor_gives_the_data_back_where_there_is_no_noise() -> None:
 
 
 def test_a_floor_brings_noisy_data_closer_to_the_clean_ones() -> None:
-    from zoo.correlography import FOURIER_SHAPE, measured, strokes, without_floor
+    from experiments.zoo.correlography import FOURIER_SHAPE, measured, strokes, without_floor
 
     objects, noise = strokes(20, 0), {"frames": 10, "background": 0.3}
     clean = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
@@ -47,7 +47,7 @@ def test_a_floor_brings_noisy_data_closer_to_the_clean_ones() -> None:
 
 def test_photons_follow_from_the_shot_noise_of_a_speckle_pattern() -> None:
     """Counts of speckle patterns, the slow way: their power spectrum has the background that the formula says."""
-    from zoo.correlography import FOURIER_SHAPE, photons_per_pixel, strokes
+    from experiments.zoo.correlography import FOURIER_SHAPE, photons_per_pixel, strokes
 
     obj, background = strokes(1, 3), 0.1
     photons = photons_per_pixel(obj, background)
@@ -67,9 +67,8 @@ def test_photons_follow_from_the_shot_noise_of_a_speckle_pattern() -> None:
 
 
 def test_a_network_trained_on_strokes_beats_the_solvers_on_digits_of_two_exposures(tmp_path: Path) -> None:
-    from paper.experiment import Context
-    from zoo import correlography
-    from zoo.levels import SHOWN
+    from experiments import Context
+    from experiments.zoo import correlography
 
     config: dict[str, Any] = {
         "frames": [4, 2],
@@ -91,7 +90,7 @@ def test_a_network_trained_on_strokes_beats_the_solvers_on_digits_of_two_exposur
     result = correlography.run(Context(config, None if data is None else Path(data), tmp_path))
     assert len(result.rows) == 2 * 2 * 3
     assert next(iter(result.arrays)) == "truth"
-    assert {len(images) for images in result.arrays.values()} == {2 * 2 * SHOWN}
+    assert {len(images) for images in result.arrays.values()} == {2 * 2 * correlography.SHOWN}
     hardest = {row["system"]: row for row in result.rows if row["data"] == "digits" and row["frames"] == 2}
     learned = hardest.pop("CorrelographyNet")
     assert learned["aligned_psnr"] > max(row["best_by_residual_psnr"] for row in hardest.values())

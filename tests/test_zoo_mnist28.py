@@ -15,7 +15,7 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 NETWORK = {"width": 64, "distort": 0.1, "epochs": 3, "batch_size": 50, "learning_rate": 0.003}
 CONFIG = {
@@ -31,9 +31,8 @@ CONFIG = {
 
 
 def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import training
-    from paper.experiment import Context
-    from zoo import mnist28
+    from experiments import Context
+    from experiments.zoo import mnist28
 
     data = os.environ.get("PHASERET_DATA_DIR")
     monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))  # slow where a package's text is read
@@ -49,8 +48,8 @@ def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypa
     for row in first.rows:
         assert row["aligned_source_ssim"] > row["aligned_ssim"]  # of twice the data range
         assert row["test_images"] == (10 if "10 images" in row["system"] or "fine-tuned" in row["system"] else 20)
-    monkeypatch.setattr(training, "fit", None)  # nothing is trained or searched again
-    monkeypatch.setattr(training, "save_array", None)
+    monkeypatch.setattr("experiments.store.fit", None)  # nothing is trained or searched again
+    monkeypatch.setattr("experiments.store.save_array", None)
     again = mnist28.run(context)
     for row in (*first.rows, *again.rows):
         del row["seconds_per_image"]
@@ -58,7 +57,7 @@ def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypa
 
 
 def test_data_do_not_tell_cyclic_copies_apart() -> None:
-    from zoo.mnist28 import measure
+    from experiments.zoo.mnist28 import measure
 
     obj = torch.rand(3, 28, 28)
     for copy in (obj.roll((5, -3), (1, 2)), obj.flip(1, 2)):
@@ -66,7 +65,7 @@ def test_data_do_not_tell_cyclic_copies_apart() -> None:
 
 
 def test_images_are_distorted_anew_in_each_epoch() -> None:
-    from zoo.mnist28 import Distorted
+    from experiments.zoo.mnist28 import Distorted
 
     y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
     images = torch.exp(-(y**2 / 10 + x**2 / 24)).expand(200, 28, 28)
@@ -98,7 +97,7 @@ def gradients(value: torch.Tensor, net: nn.Module) -> dict[str, Any]:
 
 def test_each_adversary_has_gradients_of_its_own_loss_only() -> None:
     """By two losses with all gradients, as two optimisers would use them."""
-    from zoo.mnist28 import Adversaries, adversarial, measure
+    from experiments.zoo.mnist28 import Adversaries, adversarial, measure
 
     obj = torch.rand(6, 28, 28)
     intensity, net = measure(obj), Adversaries(width=8).double()

@@ -14,7 +14,7 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 TINY = {"images": 100, "epochs": 1, "batch_size": 20, "learning_rate": 0.001}
 CONFIG: dict[str, Any] = {
@@ -32,9 +32,8 @@ CONFIG: dict[str, Any] = {
 
 
 def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import training
-    from paper.experiment import Context
-    from zoo import mnist64
+    from experiments import Context
+    from experiments.zoo import mnist64
 
     data = os.environ.get("PHASERET_DATA_DIR")
     monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))
@@ -61,16 +60,16 @@ def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert psnr == pytest.approx(rows["small U-Net DNN-P"]["aligned_psnr"], abs=0.05)
     assert loaded.card["metrics"]["aligned_psnr"] == rows["small U-Net DNN-P"]["aligned_psnr"]
     for function in ("fit", "save_array"):  # nothing is trained or adapted again
-        monkeypatch.setattr(training, function, None)
+        monkeypatch.setattr(f"experiments.store.{function}", None)
     assert len(mnist64.run(context).rows) == len(rows)
 
 
 def test_relaxation_is_tuned_on_training_digits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from paper.experiment import Context
-    from zoo.mnist64 import Board
+    from experiments import Context
+    from experiments.zoo.mnist64 import DigitsBoard
 
     data = os.environ.get("PHASERET_DATA_DIR")
-    board = Board(Context(CONFIG, None if data is None else Path(data), Path()))
+    board = DigitsBoard(Context(CONFIG, None if data is None else Path(data), Path()))
     asked, mnist = [], pr.datasets.mnist
     monkeypatch.setattr(
         pr.datasets, "mnist", lambda *args, train=True: asked.append(train) or mnist(*args, train=train)
@@ -83,8 +82,8 @@ def test_relaxation_is_tuned_on_training_digits_alone(monkeypatch: pytest.Monkey
 def test_the_solver_may_iterate_as_often_as_the_unrolled_network_projects(
     channels: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from experiments.zoo.mnist64 import projections
     from phaseret.projections import MagnitudeConstraint
-    from zoo.mnist64 import projections
 
     count = []
     project = MagnitudeConstraint.project

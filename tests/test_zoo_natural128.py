@@ -14,7 +14,7 @@ import phaseret as pr
 
 for package in ("lightning", "matplotlib", "safetensors", "skimage", "sklearn"):
     pytest.importorskip(package)
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 
 def config() -> dict[str, Any]:
@@ -40,7 +40,7 @@ def config() -> dict[str, Any]:
 
 
 def test_noise_is_that_of_the_source() -> None:
-    from zoo.natural128 import measured
+    from experiments.zoo.natural128 import measured
 
     image, alpha = torch.rand(1, 128, 128), 3
     found = 255**2 * measured(image, alpha, seed=0)[0].double().numpy() / 4
@@ -56,7 +56,7 @@ def test_noise_is_that_of_the_source() -> None:
 
 
 def test_no_picture_is_trained_on_and_tested() -> None:
-    from zoo.photographs import TEST, TRAINING, VALIDATION, crops, test_images
+    from experiments.photographs import TEST, TRAINING, VALIDATION, crops, test_images
 
     assert not set(TEST) & {*TRAINING, *VALIDATION}
     assert not set(TRAINING) & set(VALIDATION)
@@ -70,8 +70,8 @@ def test_no_picture_is_trained_on_and_tested() -> None:
 
 
 def test_noise_of_the_denoiser_depends_on_seed_epoch_and_index_alone() -> None:
-    from zoo.natural128 import noisy as with_noise
-    from zoo.noisy import FreshNoise
+    from experiments.data import FreshNoise
+    from experiments.zoo.natural128 import noisy as with_noise
 
     images, measure = torch.rand(6, 8, 8), partial(with_noise, largest=0.2)
     data = FreshNoise(images, measure, seed=3)
@@ -87,9 +87,9 @@ def test_noise_of_the_denoiser_depends_on_seed_epoch_and_index_alone() -> None:
 
 
 def test_network_removes_artefacts_and_sees_estimates_of_both_twins(tmp_path: Path) -> None:
-    from training import trained_once
-    from zoo.natural128 import Refiner, pairs, refining
-    from zoo.photographs import TRAINING, crops
+    from experiments.photographs import TRAINING, crops
+    from experiments.store import trained_once
+    from experiments.zoo.natural128 import Refiner, pairs, refining
 
     images = crops(TRAINING, 40, 32, seed=0)
     generator = torch.Generator().manual_seed(0)
@@ -106,8 +106,8 @@ def test_network_removes_artefacts_and_sees_estimates_of_both_twins(tmp_path: Pa
 
 
 def test_rows_tell_gain_and_budget_and_the_denoiser_is_written(tmp_path: Path) -> None:
-    from paper.experiment import Context
-    from zoo.natural128 import run
+    from experiments import Context
+    from experiments.zoo.natural128 import run
 
     context = Context(config(), None, tmp_path)
     result = run(context)
@@ -132,8 +132,8 @@ def test_rows_tell_gain_and_budget_and_the_denoiser_is_written(tmp_path: Path) -
 
 
 def test_published_denoiser_does_what_its_card_says() -> None:
-    from zoo.natural128 import denoised
-    from zoo.photographs import test_images
+    from experiments.photographs import test_images
+    from experiments.zoo.natural128 import denoised
 
     net = pr.models.load(Path(__file__).parents[1] / "weights" / "dncnn.safetensors")
     found = denoised(net, test_images(12), sigma=25)

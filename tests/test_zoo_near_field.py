@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 SETTINGS = {"fresnel_number": 1 / 32, "delay": math.pi, "margin": 2, "seed": 0}
 
@@ -26,7 +26,7 @@ def framed(count: int) -> torch.Tensor:
 
 
 def test_the_image_of_a_wave_is_its_phase_up_to_the_global_one() -> None:
-    from zoo.near_field import physics
+    from experiments.zoo.near_field import physics
 
     operator = physics(SETTINGS)
     image = framed(3)
@@ -36,7 +36,7 @@ def test_the_image_of_a_wave_is_its_phase_up_to_the_global_one() -> None:
 
 
 def test_gerchberg_saxton_and_the_likelihood_come_closer_than_the_approximant() -> None:
-    from zoo.near_field import approximant, counted, gerchberg_saxton, likelihood_tv, physics
+    from experiments.zoo.near_field import approximant, counted, gerchberg_saxton, likelihood_tv, physics
 
     operator, image = physics(SETTINGS), framed(4)
     seen = counted(operator, 100.0, image, torch.Generator().manual_seed(0))
@@ -48,8 +48,8 @@ def test_gerchberg_saxton_and_the_likelihood_come_closer_than_the_approximant() 
 
 
 def test_fresh_noise_depends_on_seed_and_epoch_alone() -> None:
-    from zoo.near_field import counted, physics
-    from zoo.noisy import FreshNoise
+    from experiments.data import FreshNoise
+    from experiments.zoo.near_field import counted, physics
 
     operator, image = physics(SETTINGS), framed(4)
 
@@ -67,8 +67,8 @@ def test_fresh_noise_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_a_network_that_sees_the_approximant_does_better_than_one_that_sees_the_intensity(tmp_path: Path) -> None:
-    from paper.experiment import Context
-    from zoo import near_field
+    from experiments import Context
+    from experiments.zoo import near_field
 
     config: dict[str, Any] = {
         **SETTINGS,

@@ -13,7 +13,7 @@ import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("examples_path")]
+pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
 
 SMALL = {"channels": [8, 8], "lr": 0.01}
 CONFIG = {
@@ -36,9 +36,8 @@ CONFIG = {
 
 
 def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import training
-    from paper.experiment import Context
-    from zoo import untrained
+    from experiments import Context
+    from experiments.zoo import untrained
 
     data = os.environ.get("PHASERET_DATA_DIR")
     monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))
@@ -71,13 +70,13 @@ def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert rows["reconstruct's default, real digits"]["success_percent"] == 100
     pictures = {name for name in rows if not name.endswith("then RAAR")}
     assert set(first.arrays) == {*pictures, *(f"truth, {kind}" for kind in CONFIG["samples"])}
-    monkeypatch.setattr(training, "save_array", None)  # nothing is fitted again
+    monkeypatch.setattr("experiments.store.save_array", None)  # nothing is fitted again
     again = untrained.run(context)
     assert again.rows[6] == first.rows[6]
 
 
 def test_crystals_have_modulus_one_and_half_a_turn_of_phase() -> None:
-    from zoo.untrained import crystals
+    from experiments.zoo.untrained import crystals
 
     first = crystals(2, 32, 5)
     modulus = first.abs()
@@ -93,7 +92,7 @@ def test_crystals_have_modulus_one_and_half_a_turn_of_phase() -> None:
 
 
 def test_refined_fits_its_data_better_and_each_item_on_its_own() -> None:
-    from zoo.untrained import crystals, refined
+    from experiments.zoo.untrained import crystals, refined
 
     obj = crystals(2, 16, 0)
     intensity = pr.operators.fourier_intensity(obj, (32, 32))
@@ -106,7 +105,7 @@ def test_refined_fits_its_data_better_and_each_item_on_its_own() -> None:
 
 
 def test_each_run_has_its_own_network() -> None:
-    from zoo.untrained import prior
+    from experiments.zoo.untrained import prior
 
     settings = {"output": "double", "channels": [4, 4], "box": 8}
     first, again, other = prior(settings, 0), prior(settings, 0), prior(settings, 1)

@@ -7,7 +7,7 @@ The floor plan: a module imports only from the lines below its own::
     3  losses  metrics  solvers  models  datasets  io
     2  symmetry  projections  noise
     1  operators  _output
-    0  _fft  _memory  _module  _checks
+    0  _fft  _memory  _module  _reduction  _checks
 """
 
 from phaseret import (
@@ -25,7 +25,7 @@ from phaseret import (
     symmetry,
 )
 
-solvers._result.ABOVE.update(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
+solvers._result.attach(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
 
 __version__ = "0.1.0"
 

@@ -142,6 +142,14 @@ def mask(mask: Any, intensity: Tensor) -> Tensor:
         fail(f"mask must broadcast to the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}", fix)
 
 
+def both_masks(own: Tensor | None, given: Any, intensity: Any) -> Tensor | None:
+    """The mask of a Module and that of its call in one: measured is what both say is; None stands for everywhere."""
+    if own is None or given is None:
+        return cast("Tensor | None", given) if own is None else own
+    tensor(intensity=intensity)
+    return mask(own, intensity) & mask(given, intensity)
+
+
 def same_device(**tensors: Tensor | None) -> None:
     """All arguments lie on one device."""
     found = {name: value.device for name, value in tensors.items() if value is not None}
@@ -193,6 +201,13 @@ def choice(name: str, value: Any, options: Iterable[Any]) -> None:
         close = difflib.get_close_matches(value, words) if isinstance(value, str) else []
         fix = f"Did you mean {close[0]!r}?" if close else "Choose one of these"
         fail(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}", fix)
+
+
+def flag(**values: Any) -> None:
+    """Every argument is True or False."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            fail(f"{name} must be True or False, got {value!r}", f"Use bool({name})", TypeError)
 
 
 def switch(name: str, value: Any) -> None:

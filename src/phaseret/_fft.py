@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-NORMS = ("ortho", "backward", "forward")
+Norm = Literal["ortho", "backward", "forward"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
 # The adjoint of the forward transform is the inverse transform with this normalisation.
-ADJOINT_NORM = {"ortho": "ortho", "backward": "forward", "forward": "backward"}
+ADJOINT_NORM: dict[str, Norm] = {"ortho": "ortho", "backward": "forward", "forward": "backward"}
 
 
 def full_precision(like: Tensor) -> contextlib.AbstractContextManager[Any]:
@@ -289,6 +291,39 @@ def divisor(x: Tensor, otherwise: float = 1.0) -> Tensor:
     return x.where(~(x <= 0), otherwise)
 
 
+def largest(x: Tensor, axes: int) -> Tensor:
+    """The largest absolute value of each item of `axes` axes, kept as axes of size 1; 1 for an item of zeros."""
+    return divisor(x.abs().amax(tuple(range(-axes, 0)), keepdim=True))
+
+
+def relative_error(
+    magnitude: Tensor,
+    measured: Tensor,
+    axes: int,
+    *,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    dark: float = math.nan,
+) -> Tensor:
+    """sqrt(sum w (magnitude - measured)^2 / sum w measured^2) over the last `axes` axes, for data of any scale.
+
+    The derivative is 0 where the error is 0. What stands outside the boolean `mask` does not matter, nan neither.
+    `dark` is what the norm of an item of zeros is taken for.
+    """
+    dims = tuple(range(-axes, 0))
+    if mask is not None:
+        magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
+    unit = largest(measured.detach(), axes)
+    squares = ((magnitude - measured) / unit).square(), (measured / unit).square()
+    error, total = ((x if weight is None else weight * x).sum(dims) for x in squares)
+    return root(error / divisor(total, dark**2))
+
+
+def centered_axes(ndim: int, onesided: bool, centered: bool) -> range:
+    """The axes of the data whose zero frequency lies in the middle: of one-sided data all but the last."""
+    return range(-ndim, -1 if onesided else 0) if centered else range(0)
+
+
 def center(x: Tensor, axes: Sequence[int]) -> Tensor:
     """Zero frequency from index 0 to the middle of each of the axes."""
     return torch.fft.fftshift(x, dim=tuple(axes)) if axes else x
@@ -302,7 +337,7 @@ def uncenter(x: Tensor, axes: Sequence[int]) -> Tensor:
 def arrange(plane: Tensor, ndim: int, onesided: bool, centered: bool) -> Tensor:
     """From the full plane with the zero frequency at index 0 to the layout of the data."""
     plane = half_from_full(plane) if onesided else plane
-    return center(plane, range(-ndim, -1 if onesided else 0)) if centered else plane
+    return center(plane, centered_axes(ndim, onesided, centered))
 
 
 def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
@@ -310,6 +345,45 @@ def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
     # Whole numbers first, so that multiples of m / unit come out exact.
     axes = [(frequencies(m) * m).round() * unit / m for m, unit in zip(shape, units, strict=True)]
     return torch.stack(torch.meshgrid(axes, indexing="ij")).square().sum(0).sqrt()
+
+
+class Rings:
+    """The rings of a Fourier plane, one pixel of the shortest axis wide, up to half a cycle per pixel.
+
+    Args:
+        shape: Sizes of the full plane.
+        like: A tensor of the dtype and on the device of the values.
+        onesided: The values are those of the non-negative frequencies of the last axis only.
+        centered: The zero frequency of the values lies in the middle.
+
+    Attributes:
+        frequency: (r) frequency of each ring in cycles per pixel.
+        count: (r) number of pixels of each ring of the full plane.
+    """
+
+    def __init__(self, shape: Sequence[int], like: Tensor, *, onesided: bool = False, centered: bool = False) -> None:
+        least = min(shape)
+        number = least // 2 + 1
+        index = (frequency_radius(shape, [least] * len(shape)) + 0.5).floor().long()
+        # All corners outside the largest ring form one more ring, which `sum` drops.
+        index = index.clamp(max=number)
+        self.count = index.flatten().bincount(minlength=number)[:number].to(like.device)
+        self.frequency = torch.arange(number, dtype=like.real.dtype, device=like.device) / least
+        self._index = arrange(index, len(shape), onesided, centered).to(like.device)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Sum over each ring: (*, m1..md) -> (*, r)."""
+        x = x.flatten(-self._index.ndim)
+        total = x.new_zeros(*x.shape[:-1], len(self.count) + 1)
+        return total.index_add(-1, self._index.flatten(), x)[..., : len(self.count)]
+
+    def transfer(self, magnitude: Tensor, measured: Tensor) -> Tensor:
+        """The phase retrieval transfer function: the magnitude of a mean field over the measured one, each summed.
+
+        Weigh both with the pixels of the full plane that each pixel stands for, 0 where not measured; nan for a ring
+        without light.
+        """
+        return self.sum(magnitude) / divisor(self.sum(measured), math.nan)
 
 
 def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], flip: bool) -> list[Tensor]:

@@ -11,18 +11,13 @@ from torch import Tensor, nn
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
-class Module(nn.Module):
-    """A Module that keeps the options of the function it stands for.
+class Options(nn.Module):
+    """Options that are kept once: what `Module` and the classes of other packages share."""
 
-    Each option is an attribute of its name: a tensor a buffer (a Parameter stays one), a Module a submodule. They can
-    be changed there, follow ``.to(...)``, and are what `options` gives to the function and `repr` shows.
+    _names: tuple[str, ...]
 
-    Args:
-        **options: The options, checked, by name.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
+    def _keep(self, options: dict[str, Any]) -> None:
+        """Make each option an attribute of its name: a tensor a buffer, unless it is a Parameter."""
         self._names = tuple(options)
         for name, value in options.items():
             if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -38,6 +33,21 @@ class Module(nn.Module):
     def extra_repr(self) -> str:
         """The options."""
         return as_text(self.options)
+
+
+class Module(Options):
+    """A Module that keeps the options of the function it stands for.
+
+    Each option is an attribute of its name: a tensor a buffer (a Parameter stays one), a Module a submodule. They can
+    be changed there, follow ``.to(...)``, and are what `options` gives to the function and `repr` shows.
+
+    Args:
+        **options: The options, checked, by name.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self._keep(options)
 
 
 def as_text(options: dict[str, Any]) -> str:

@@ -568,7 +568,7 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
     return masked
 
 
-def _masked(intensity: Tensor, mask: Tensor, value: float) -> Tensor:
+def _masked(intensity: Tensor, mask: Tensor | None, value: float) -> Tensor:
     mask = _checks.mask(mask, intensity)
     return _fft.promote(intensity).where(mask, value)
 
@@ -608,8 +608,7 @@ class MaskPixels(Module):
     def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The intensity where it is measured, `value` elsewhere."""
         _checks.real(intensity=intensity)
-        masked = _masked(intensity, self.mask, self.value)
-        return masked if mask is None else _masked(masked, mask, self.value)
+        return _masked(intensity, _checks.both_masks(self.mask, mask, intensity), self.value)
 
     __call__ = called_as(forward)
 

@@ -115,7 +115,7 @@ def plot_reconstruction(
     panel = panels[1 + complex_]
     for start in reversed(ranking):
         color, width = ("tab:blue", 2.0) if start == ranking[0] else ("0.7", 0.8)
-        panel.semilogy(r.iterations, history[start], color=color, linewidth=width)
+        panel.semilogy(r.checked, history[start], color=color, linewidth=width)
     panel.set(title="residual of all starts, best in blue", xlabel="iteration")
     panel = panels[2 + complex_]
     panel.plot(errors, _item(r.agreement, 1, index), "o", alpha=0.6)

@@ -8,25 +8,31 @@ write an algorithm of your own, subclass :class:`phaseret.solvers.Algorithm`: it
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
+from phaseret._fft import Norm
+from phaseret._module import Module, called_as
 
 __all__ = [
     "MagnitudeConstraint",
     "ObjectConstraint",
     "ProjectMagnitude",
     "ProjectObject",
+    "hio_update",
     "project_magnitude",
     "project_object",
+    "raar_update",
 ]
 
-CONSTRAINTS = ("complex", "real", "nonnegative")
+Constraint = Literal["complex", "real", "nonnegative"]
+CONSTRAINTS = get_args(Constraint)
 
 
 class MagnitudeConstraint:
@@ -37,8 +43,8 @@ class MagnitudeConstraint:
     the transforms are folded in. Unmeasured pixels keep the magnitude they have.
 
     Args:
-        magnitude: Measured Fourier magnitude, zero frequency at index 0; unmeasured values must be finite.
-        mask: True where measured; None if all is. Broadcasts against magnitude.
+        magnitude: Measured Fourier magnitude, zero frequency at index 0; unmeasured values may be anything.
+        mask: True where measured; None if all is. It broadcasts against magnitude.
         real: Whether the object is real: the transforms then use the half spectrum.
         norm: Normalisation of the magnitude: "ortho", "backward" or "forward".
         ndim: Number of axes of one item.
@@ -53,7 +59,7 @@ class MagnitudeConstraint:
     """
 
     def __init__(
-        self, magnitude: Tensor, *, mask: Tensor | None = None, real: bool = False, norm: str = "ortho", ndim: int = 2
+        self, magnitude: Tensor, *, mask: Tensor | None = None, real: bool = False, norm: Norm = "ortho", ndim: int = 2
     ) -> None:
         self.shape = tuple(magnitude.shape[-ndim:])
         self.ndim, self.real = ndim, real
@@ -62,7 +68,7 @@ class MagnitudeConstraint:
         self._unit = {"ortho": size**-0.5, "backward": 1.0, "forward": 1.0 / size}[norm]
         self._size = size
         if mask is not None:
-            magnitude = magnitude * mask
+            magnitude = torch.where(mask, magnitude, 0.0)
         self.total = magnitude.square().flatten(-ndim).sum(-1)
         count = torch.ones((), dtype=magnitude.dtype, device=magnitude.device) if mask is None else mask.to(magnitude)
         if real:
@@ -123,9 +129,9 @@ class MagnitudeConstraint:
         Where the spectrum is zero its phase is taken as 0 and its gradient as 0.
         """
         field = _fft.transform(x, self.ndim)
-        power = _fft.power(field)
-        zero = power == 0
-        scale = self._target * _fft.divisor(power).rsqrt()
+        modulus = _fft.magnitude(field, self.ndim)
+        zero = modulus == 0
+        scale = self._target / _fft.divisor(modulus)
         if self._free is not None:
             scale = scale + self._free
         field = torch.where(zero, self._target.to(field.dtype), field * scale)
@@ -232,13 +238,17 @@ class ObjectConstraint:
     """What is known of the object: support, size of the support, realness, non-negativity, bounds, phase range.
 
     Args:
-        support: True where the object may be non-zero; None for everywhere. Broadcasts against the object.
-        support_size: Number of non-zero pixels; the largest ones of each item are kept.
+        support: True where the object may be non-zero; None for everywhere. It broadcasts against the object.
+        support_size: Number of non-zero pixels: those of each item that matter most are kept.
         constraint: "complex", "real" or "nonnegative".
         bounds: (low, high) for the values inside the support; for a complex object, for its modulus.
         phase_range: (low, high) in radians for the phase of a complex object, at most pi apart.
         ndim: Number of axes of one item.
         dtype: Real dtype of the objects.
+
+    Raises:
+        TypeError: if an option is of the wrong kind.
+        ValueError: if an option is unknown, out of range or out of order, or does not go with the constraint.
 
     Example:
         >>> ObjectConstraint(constraint="nonnegative", ndim=1).project(torch.tensor([1.0, -2.0, 3.0]))
@@ -250,54 +260,29 @@ class ObjectConstraint:
         *,
         support: Tensor | None = None,
         support_size: int | None = None,
-        constraint: str = "complex",
+        constraint: Constraint = "complex",
         bounds: tuple[float, float] | None = None,
         phase_range: tuple[float, float] | None = None,
         ndim: int = 2,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.support = None if support is None else support.to(dtype)
-        self.support_size, self.constraint = support_size, constraint
-        self.bounds, self.phase_range, self.ndim = bounds, phase_range, ndim
-
-    @staticmethod
-    def check(
-        *,
-        support_size: int | None,
-        constraint: str,
-        bounds: tuple[float, float] | None,
-        phase_range: tuple[float, float] | None,
-    ) -> None:
-        """Check the options on behalf of `where`."""
         _checks.choice("constraint", constraint, CONSTRAINTS)
         if support_size is not None:
             _checks.integer("support_size", support_size)
-        for name, pair in (("bounds", bounds), ("phase_range", phase_range)):
-            if pair is None:
-                continue
-            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-                _checks.fail(
-                    f"{name} must be a pair (low, high), got {pair!r}",
-                    "Use (0, 1), for example",
-                    error=TypeError,
-                )
-            low = _checks.number(f"{name}[0]", pair[0])
-            high = _checks.number(f"{name}[1]", pair[1])
-            if low > high:
-                _checks.fail(f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
-        if phase_range is not None:
-            if constraint != "complex":
-                _checks.fail(
-                    f"phase_range must go with constraint='complex', got {constraint!r}",
-                    "Leave it out for real objects",
-                )
-            if phase_range[1] - phase_range[0] > math.pi:
-                _checks.fail(f"phase_range must span at most pi, got {phase_range!r}", "Wider ranges are not convex")
-        if bounds is not None and constraint != "real" and bounds[0] < 0:
-            _checks.fail(
-                f"bounds must be non-negative for constraint={constraint!r}, got {bounds!r}",
-                "Use a lower bound of at least 0",
-            )
+        _check_bounds(bounds, constraint)
+        _check_phase_range(phase_range, constraint)
+        _checks.item_axes(ndim)
+        if support is not None:
+            _checks.boolean(support=support)
+        self.support_size, self.constraint = support_size, constraint
+        self.bounds, self.phase_range, self.ndim, self.dtype = bounds, phase_range, ndim, dtype
+        self.support = None if support is None else support.to(dtype)
+
+    def within(self, support: Tensor | None) -> ObjectConstraint:
+        """The same with another support."""
+        part = copy.copy(self)
+        part.support = None if support is None else support.to(self.dtype)
+        return part
 
     def _values(self, x: Tensor) -> Tensor:
         """The nearest values, wherever the pixel lies; pixels that agree already are returned bit for bit."""
@@ -315,26 +300,34 @@ class ObjectConstraint:
                 x = x.clamp(low, high)
         return x
 
-    def _largest(self, x: Tensor) -> Tensor:
-        """1 at the `support_size` largest values (moduli of a complex x) of each item, 0 elsewhere."""
-        size = _fft.power(x.detach()) if x.is_complex() or self.constraint == "real" else x.detach()
-        flat = size.flatten(-self.ndim)
+    def _kept(self, x: Tensor, values: Tensor) -> Tensor:
+        """1 at the `support_size` pixels of each item that it costs most to drop, 0 elsewhere.
+
+        Both arguments are 0 outside the support; `values` are the nearest ones that agree, pixel by pixel.
+        """
+        x, values = x.detach(), values.detach()
+        if self.bounds is not None:  # |x|^2 - |x - value|^2: clipped values are alike, what they stand for is not
+            cost = (values.conj() * (2 * x - values)).real if values.is_complex() else values * (2 * x - values)
+        else:
+            cost = values if self.constraint == "nonnegative" else _fft.power(values)
+        flat = cost.flatten(-self.ndim)
         least = flat.topk(min(cast(int, self.support_size), flat.shape[-1]), sorted=True).values[..., -1]
-        return (size >= least[(...,) + (None,) * self.ndim]).to(size.dtype)
+        return (cost >= least[(...,) + (None,) * self.ndim]).to(cost.dtype)
+
+    def _supported(self, x: Tensor) -> Tensor:
+        return x if self.support is None else x * self.support
 
     def project(self, x: Tensor) -> Tensor:
         """The nearest object that agrees: (*, n1..nd) -> (*, n1..nd), differentiable almost everywhere."""
-        x = self._values(x)
-        if self.support is not None:
-            x = x * self.support
-        return x if self.support_size is None else x * self._largest(x)
+        values = self._supported(self._values(x))
+        return values if self.support_size is None else values * self._kept(self._supported(x), values)
 
     def choose(self, x: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
         """`inside` at the pixels where `x` agrees with what is known, `outside` at the others."""
         weight = self.support
         if self.support_size is not None:
-            allowed = self._values(x) if weight is None else self._values(x) * weight
-            weight = self._largest(allowed) * (1.0 if weight is None else weight)
+            kept = self._kept(self._supported(x), self._supported(self._values(x)))
+            weight = kept if weight is None else kept * weight
         if self.constraint == "nonnegative" or self.bounds is not None or self.phase_range is not None:
             if self.bounds is None and self.phase_range is None:
                 # the comparison written as numbers, and blending instead of `where`, are many times faster
@@ -350,6 +343,35 @@ class ObjectConstraint:
         return torch.lerp(outside, inside, weight)
 
 
+def _check_pair(name: str, pair: Any) -> None:
+    """The value is a pair of numbers in order."""
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+        _checks.fail(f"{name} must be a pair (low, high), got {pair!r}", "Use (0, 1), for example", TypeError)
+    low, high = (_checks.number(f"{name}[{i}]", value) for i, value in enumerate(pair))
+    if low > high:
+        _checks.fail(f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
+
+
+def _check_bounds(bounds: Any, constraint: str) -> None:
+    if bounds is None:
+        return
+    _check_pair("bounds", bounds)
+    if constraint != "real" and bounds[0] < 0:
+        rule = f"bounds must be non-negative for constraint={constraint!r}"
+        _checks.fail(f"{rule}, got {bounds!r}", "Use a lower bound of at least 0")
+
+
+def _check_phase_range(phase_range: Any, constraint: str) -> None:
+    if phase_range is None:
+        return
+    _check_pair("phase_range", phase_range)
+    if constraint != "complex":
+        rule = "phase_range must go with constraint='complex'"
+        _checks.fail(f"{rule}, got {constraint!r}", "Leave it out for real objects")
+    if phase_range[1] - phase_range[0] > math.pi:
+        _checks.fail(f"phase_range must span at most pi, got {phase_range!r}", "Wider ranges are not convex")
+
+
 def _to_cone(x: Tensor, low: float, high: float) -> Tensor:
     """The nearest complex numbers with a phase between low and high: a convex cone."""
     middle, half = (low + high) / 2, (high - low) / 2
@@ -363,15 +385,76 @@ def _to_cone(x: Tensor, low: float, high: float) -> Tensor:
     return torch.where(inside, x, along * edge * back)
 
 
+def hio_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> Tensor:
+    r"""One iteration of hybrid input-output: the next iterate.
+
+    .. math:: x_{n+1} = \begin{cases} p & \text{where } p = P_M x_n \text{ agrees with what is known} \\
+              x_n - \beta p & \text{elsewhere} \end{cases}
+
+    Args:
+        x: Iterate.
+        p: Its projection on the data, P_M x.
+        known: What is known of the object.
+        beta: Feedback.
+
+    Shape:
+        - x, p: (*, m1..md)
+        - output: (*, m1..md)
+
+    Returns:
+        Tensor of the dtype of x.
+
+    Example:
+        >>> x, p = torch.tensor([1.0, 2.0]), torch.tensor([-0.5, 3.0])
+        >>> hio_update(x, p, ObjectConstraint(constraint="nonnegative", ndim=1), beta=0.5)
+        tensor([1.2500, 3.0000])
+
+    Source:
+        Fienup (1982), Phase retrieval algorithms: a comparison, doi:10.1364/AO.21.002758, eq. 44.
+    """
+    return known.choose(p, p, x - beta * p)
+
+
+def raar_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> Tensor:
+    r"""One iteration of relaxed averaged alternating reflections: the next iterate.
+
+    .. math:: x_{n+1} = \beta \big(P_S(2 p - x_n) + x_n\big) + (1 - 2 \beta) p, \qquad p = P_M x_n
+
+    Args:
+        x: Iterate.
+        p: Its projection on the data, P_M x.
+        known: What is known of the object.
+        beta: Relaxation.
+
+    Shape:
+        - x, p: (*, m1..md)
+        - output: (*, m1..md)
+
+    Returns:
+        Tensor of the dtype of x.
+
+    Example:
+        >>> x, p = torch.tensor([1.0, 2.0]), torch.tensor([-0.5, 3.0])
+        >>> raar_update(x, p, ObjectConstraint(constraint="nonnegative", ndim=1), beta=0.5)
+        tensor([0.5000, 3.0000])
+
+    Source:
+        Luke (2005), Relaxed averaged alternating reflections for diffraction imaging,
+        doi:10.1088/0266-5611/21/1/004.
+    """
+    return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
+
+
 def project_magnitude(
-    obj: Tensor, magnitude: Tensor, *, mask: Tensor | None = None, norm: str = "ortho", ndim: int = 2
+    obj: Tensor, magnitude: Tensor, *, mask: Tensor | None = None, norm: Norm = "ortho", ndim: int = 2
 ) -> Tensor:
     r"""The nearest array with the measured Fourier magnitude: keep the phase, replace the magnitude.
 
     .. math:: P_M x = F^{-1} \Big[ M \frac{F x}{|F x|} \Big]
 
-    at measured pixels; unmeasured ones keep F x. Where F x is zero its phase is taken as 0 and its gradient as 0. For
-    a real `obj` the magnitudes of opposite frequencies are averaged, so that the result is real.
+    at measured pixels; unmeasured ones keep F x, whatever the magnitude holds there. Where F x is zero its phase is
+    taken as 0 and its gradient as 0. For a real `obj` the magnitudes of opposite frequencies are averaged, so that the
+    result is real.
 
     Args:
         obj: Array on the data grid, real or complex floating.
@@ -382,7 +465,7 @@ def project_magnitude(
 
     Shape:
         - obj: (*, m1..md)
-        - magnitude and mask: (*, m1..md) or (m1..md)
+        - magnitude and mask: (*, m1..md), or what broadcasts to it
         - output: as obj
 
     Returns:
@@ -404,46 +487,61 @@ def project_magnitude(
     """
     _checks.floating(obj=obj)
     _checks.real(magnitude=magnitude)
-    ndim = _checks.integer("ndim", ndim)
-    _checks.rank(ndim, obj=obj, magnitude=magnitude)
-    _checks.choice("norm", norm, _fft.NORMS)
+    _check_magnitude_options(mask, norm, ndim)
+    _checks.item_axes(ndim, obj=obj, magnitude=magnitude)
     _checks.same_device(obj=obj, magnitude=magnitude, mask=mask)
-    fitting = {"magnitude": magnitude}
-    if mask is not None:
-        _checks.boolean(mask=mask)
-        fitting["mask"] = mask
-    for name, value in fitting.items():
-        if value.shape not in (obj.shape, obj.shape[-ndim:]):
-            fix = f"Give one for all items, {tuple(obj.shape[-ndim:])}, or one each"
-            _checks.fail(f"{name} must have the shape of obj {tuple(obj.shape)}, got {tuple(value.shape)}", fix)
+    mask = None if mask is None else _expanded("mask", mask, obj)
     obj = _fft.promote(obj)
-    target = magnitude.to(obj.real.dtype)
+    target = _expanded("magnitude", magnitude, obj).to(obj.real.dtype)
     return MagnitudeConstraint(target, mask=mask, real=not obj.is_complex(), norm=norm, ndim=ndim).project(obj)
 
 
-class ProjectMagnitude(nn.Module):
+def _check_magnitude_options(mask: Any, norm: str, ndim: Any) -> None:
+    _checks.item_axes(ndim)
+    _checks.choice("norm", norm, _fft.NORMS)
+    if mask is not None:
+        _checks.boolean(mask=mask)
+
+
+def _expanded(name: str, value: Tensor, obj: Tensor) -> Tensor:
+    """The value in the shape of the objects, to which it broadcasts."""
+    try:
+        return value.expand_as(obj)
+    except RuntimeError:
+        fix = "Give one for all items, of the shape of one, or one for each"
+        _checks.fail(f"{name} must broadcast to obj {tuple(obj.shape)}, got {tuple(value.shape)}", fix)
+
+
+class ProjectMagnitude(Module):
     """Module of :func:`project_magnitude`, with the same options.
 
     Args:
-        mask: True where measured. Default: everywhere.
-        norm: Normalisation of the magnitude.
-        ndim: Number of axes of one item.
+        mask: True where measured; joined with the mask of a call: a pixel counts where both say so.
+        norm: Normalisation of the magnitude: "ortho", "backward" or "forward".
+        ndim: Number of axes of one item (1, 2 or 3).
+
+    Example:
+        >>> project = ProjectMagnitude(norm="backward")
+        >>> project(torch.rand(5, 8, 8), torch.ones(8, 8)).shape
+        torch.Size([5, 8, 8])
     """
 
     mask: Tensor | None
 
-    def __init__(self, *, mask: Tensor | None = None, norm: str = "ortho", ndim: int = 2) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask)
-        self.norm, self.ndim = norm, ndim
+    def __init__(self, *, mask: Tensor | None = None, norm: Norm = "ortho", ndim: int = 2) -> None:
+        _check_magnitude_options(mask, norm, ndim)
+        super().__init__(mask=mask, norm=norm, ndim=ndim)
 
-    def forward(self, obj: Tensor, magnitude: Tensor) -> Tensor:
+    def forward(self, obj: Tensor, magnitude: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """See :func:`project_magnitude`."""
-        return project_magnitude(obj, magnitude, mask=self.mask, norm=self.norm, ndim=self.ndim)
+        options = self.options
+        if mask is not None and self.mask is not None:
+            _checks.boolean(mask=mask)
+            _checks.same_device(obj=obj, mask=mask)
+            mask = _expanded("mask", mask, obj) & _expanded("mask", self.mask, obj)
+        return project_magnitude(obj, magnitude, **options | ({} if mask is None else {"mask": mask}))
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"mask={self.mask is not None}, norm={self.norm!r}, ndim={self.ndim}"
+    __call__ = called_as(forward)
 
 
 def project_object(
@@ -451,7 +549,7 @@ def project_object(
     *,
     support: Tensor | None = None,
     support_size: int | None = None,
-    constraint: str = "complex",
+    constraint: Constraint = "complex",
     bounds: tuple[float, float] | None = None,
     phase_range: tuple[float, float] | None = None,
     ndim: int = 2,
@@ -459,8 +557,9 @@ def project_object(
     """The nearest object that agrees with what is known of it.
 
     Zero outside the support; the real part for "real"; its positive part for "nonnegative"; values clipped to the
-    bounds; the nearest point of the cone of allowed phases; with `support_size` the largest pixels of each item are
-    kept (all that tie with the last one).
+    bounds; the nearest point of the cone of allowed phases; with `support_size` the pixels of each item that it costs
+    most to drop are kept: the largest by modulus (all that tie with the last one). What lies outside the support does
+    not matter, NaN neither.
 
     Args:
         obj: Object, real or complex floating.
@@ -473,7 +572,7 @@ def project_object(
 
     Shape:
         - obj: (*, n1..nd)
-        - support: (*, n1..nd) or (n1..nd)
+        - support: (*, n1..nd), or what broadcasts to it
         - output: as obj
 
     Returns:
@@ -493,42 +592,43 @@ def project_object(
         doi:10.1137/18M1170364 (support size).
     """
     _checks.floating(obj=obj)
-    ndim = _checks.integer("ndim", ndim)
-    _checks.rank(ndim, obj=obj)
-    ObjectConstraint.check(support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range)
-    if support is not None:
-        _checks.boolean(support=support)
-        _checks.same_device(obj=obj, support=support)
-        if support.shape not in (obj.shape, obj.shape[-ndim:]):
-            expected = f"support must have the shape of obj {tuple(obj.shape)}"
-            fix = f"Give one for all items, {tuple(obj.shape[-ndim:])}, or one each"
-            _checks.fail(f"{expected}, got {tuple(support.shape)}", fix)
-    obj = _fft.promote(obj)
-    if constraint != "complex" and obj.is_complex():
-        obj = obj.real
-    if phase_range is not None and not obj.is_complex():
-        obj = obj + 0j
-    return ObjectConstraint(
-        support=support,
+    known = ObjectConstraint(
         support_size=support_size,
         constraint=constraint,
         bounds=bounds,
         phase_range=phase_range,
         ndim=ndim,
-        dtype=obj.real.dtype,
-    ).project(obj)
+        dtype=_fft.promote(obj).real.dtype,
+    )
+    _checks.item_axes(ndim, obj=obj)
+    obj = _fft.promote(obj)
+    if support is not None:
+        _checks.boolean(support=support)
+        _checks.same_device(obj=obj, support=support)
+        support = _expanded("support", support, obj)
+        obj = torch.where(support, obj, 0.0)
+    if constraint != "complex" and obj.is_complex():
+        obj = obj.real
+    if phase_range is not None and not obj.is_complex():
+        obj = obj + 0j
+    return known.within(support).project(obj)
 
 
-class ProjectObject(nn.Module):
+class ProjectObject(Module):
     """Module of :func:`project_object`, with the same options.
 
     Args:
         support: True where the object may be non-zero. Default: everywhere.
         support_size: Number of non-zero pixels, their place unknown.
         constraint: "complex", "real" or "nonnegative".
-        bounds: (low, high) of the values.
-        phase_range: (low, high) of the phase in radians.
-        ndim: Number of axes of one item.
+        bounds: (low, high) of the values inside the support; of the modulus for a complex object.
+        phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
+        ndim: Number of axes of one item (1, 2 or 3).
+
+    Example:
+        >>> ProjectObject(constraint="nonnegative")(torch.tensor([[3.0, -1.0], [2.0, 1.0]]))
+        tensor([[3., 0.],
+                [2., 1.]])
     """
 
     support: Tensor | None
@@ -538,31 +638,24 @@ class ProjectObject(nn.Module):
         *,
         support: Tensor | None = None,
         support_size: int | None = None,
-        constraint: str = "complex",
+        constraint: Constraint = "complex",
         bounds: tuple[float, float] | None = None,
         phase_range: tuple[float, float] | None = None,
         ndim: int = 2,
     ) -> None:
-        super().__init__()
-        self.register_buffer("support", support)
-        self.support_size, self.constraint, self.bounds = support_size, constraint, bounds
-        self.phase_range, self.ndim = phase_range, ndim
+        options: dict[str, Any] = {
+            "support": support,
+            "support_size": support_size,
+            "constraint": constraint,
+            "bounds": bounds,
+            "phase_range": phase_range,
+            "ndim": ndim,
+        }
+        ObjectConstraint(**options)  # refuses what is wrong
+        super().__init__(**options)
 
     def forward(self, obj: Tensor) -> Tensor:
         """See :func:`project_object`."""
-        return project_object(
-            obj,
-            support=self.support,
-            support_size=self.support_size,
-            constraint=self.constraint,
-            bounds=self.bounds,
-            phase_range=self.phase_range,
-            ndim=self.ndim,
-        )
+        return project_object(obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"support={self.support is not None}, support_size={self.support_size}, constraint={self.constraint!r}, "
-            f"bounds={self.bounds}, phase_range={self.phase_range}, ndim={self.ndim}"
-        )
+    __call__ = called_as(forward)

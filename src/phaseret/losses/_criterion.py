@@ -1,31 +1,24 @@
-"""What all losses share: distances of single pixels and reductions over items."""
+"""Distances of single pixels, which the losses share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks
 
-Criterion = str | Callable[[Tensor, Tensor], Tensor]
-
-CRITERIA = ("mse", "l1", "huber")
-REDUCTIONS = ("mean", "sum", "none")
+Word = Literal["mse", "l1", "huber"]
+Criterion = Word | Callable[[Tensor, Tensor], Tensor]
 
 
 def check_criterion(criterion: Any) -> None:
     """The criterion is a known word or a callable."""
     if not callable(criterion):
-        _checks.choice("criterion", criterion, CRITERIA)
-
-
-def check_reduction(reduction: Any) -> None:
-    """The reduction is a known word."""
-    _checks.choice("reduction", reduction, REDUCTIONS)
+        _checks.choice("criterion", criterion, get_args(Word))
 
 
 def pixelwise(criterion: Criterion, a: Tensor, b: Tensor) -> Tensor:
@@ -49,13 +42,6 @@ def pixelwise(criterion: Criterion, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(distance < 1, distance.square() / 2, distance - 0.5)
 
 
-def reduce_items(per_item: Tensor, reduction: str) -> Tensor:
-    """The mean or sum over all items, or the items as they are."""
-    if reduction == "mean":
-        return per_item.mean()
-    return per_item.sum() if reduction == "sum" else per_item
-
-
 def poisson_floor(counts: Tensor) -> Tensor:
     """The background that keeps the logarithm of a dark pixel finite: machine precision times the item's mean count."""
     limits = torch.finfo(counts.dtype)
@@ -65,8 +51,8 @@ def poisson_floor(counts: Tensor) -> Tensor:
 def poisson_pixels(expected: Tensor, counts: Tensor) -> Tensor:
     r"""Minus the log-likelihood of counts Y where I > 0 are expected: :math:`I - Y \log I + \log \Gamma(Y + 1)`.
 
-    Evaluated as :math:`Y (r - \log(1 + r))`, r = I / Y - 1, and a term of the data alone, for in single precision the
-    textbook sum loses all digits at bright pixels.
+    Evaluated as :math:`Y (r - \log(1 + r))`, r = I / Y - 1, and a term of the data alone, because in single precision
+    the textbook sum loses all digits at bright pixels.
     """
     some = counts > 0
     y = torch.where(some, counts, 1)

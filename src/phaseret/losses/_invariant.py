@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.losses._criterion import check_reduction, reduce_items
+from phaseret._module import Module, called_as
+from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.symmetry import Symmetry
 from phaseret.symmetry._elements import moved, sources
 from phaseret.symmetry._search import prepare, search
@@ -25,7 +27,7 @@ def invariant_loss(
     flip: bool = True,
     phase: bool | None = None,
     temperature: float | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Compare an estimate with the nearest of all copies of the object that the data cannot tell apart.
 
@@ -33,8 +35,8 @@ def invariant_loss(
 
     over shifts, conjugate flip and global phase on the padded grid, where nothing leaves the box unseen: what lies
     outside counts as an error. The best copy is found with Fourier correlations, whose rounding does not tell copies
-    apart whose distances differ by less than some 1e-6 (single precision) of the squared norms; of such the one first
-    in the order of :func:`phaseret.symmetry.align` is taken. The distance to it is computed directly, without
+    apart whose distances differ by less than some 1e-6 (single precision) of the squared norms; the first of these in
+    the order of :func:`phaseret.symmetry.align` is taken. The distance to it is computed directly, without
     cancellation. The gradient is the one of the winning copy, 0 where the phase has no best value. All derivatives
     exist where the winner is unique.
 
@@ -73,15 +75,14 @@ def invariant_loss(
         >>> invariant_loss(copy, obj)
         tensor(0.)
     """
-    d = _checks.item_axes(ndim)
-    check_reduction(reduction)
+    _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
+    d = ndim
     estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)
     if temperature is not None:
-        softness = _checks.number("temperature", temperature, above=0)
-        distance = _soft_minimum(estimate, obj, distance, shape, shift, flip, phase, softness)
-    return reduce_items(distance, reduction)
+        distance = _soft_minimum(estimate, obj, distance, shape, shift, flip, phase, float(temperature))
+    return reduce(distance, reduction)
 
 
 def _distance(estimate: Tensor, obj: Tensor, nearest: Symmetry, phase: bool) -> Tensor:
@@ -132,8 +133,30 @@ def _soft_minimum(
     return soft + (least - distance.amin(-1)).detach()
 
 
-class InvariantLoss(nn.Module):
+def _check_options(
+    ndim: Any, fourier_shape: Any, shift: Any, flip: Any, phase: Any, temperature: Any, reduction: Any
+) -> None:
+    _checks.item_axes(ndim)
+    if fourier_shape is not None:
+        _checks.shape("fourier_shape", fourier_shape)
+    _checks.flag(shift=shift, flip=flip)
+    _checks.switch("phase", phase)
+    if temperature is not None:
+        _checks.number("temperature", temperature, above=0)
+    check_reduction(reduction)
+
+
+class InvariantLoss(Module):
     """Module of :func:`invariant_loss`, with the same options.
+
+    Args:
+        ndim: Number of axes of one object (1, 2 or 3).
+        fourier_shape: Padded grid that shifts live on. Default: the smallest shape of at least 2n - 1 that is fast.
+        shift: Forgive shifts.
+        flip: Forgive the conjugate flip.
+        phase: Forgive the global phase of complex objects, the sign of real ones. Default: of complex objects only.
+        temperature: That of the soft minimum. Default: the minimum itself.
+        reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Example:
         >>> loss = InvariantLoss(shift=False, phase=True)
@@ -150,34 +173,21 @@ class InvariantLoss(nn.Module):
         flip: bool = True,
         phase: bool | None = None,
         temperature: float | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
     ) -> None:
-        super().__init__()
-        self.ndim = _checks.item_axes(ndim)
-        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
-        _checks.switch("phase", phase)
-        self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
-        self.temperature = None if temperature is None else _checks.number("temperature", temperature, above=0)
-        check_reduction(reduction)
-        self.reduction = reduction
+        _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
+        super().__init__(
+            ndim=ndim,
+            fourier_shape=None if fourier_shape is None else tuple(fourier_shape),
+            shift=shift,
+            flip=flip,
+            phase=phase,
+            temperature=temperature,
+            reduction=reduction,
+        )
 
     def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:
         """The loss of (estimate, obj)."""
-        return invariant_loss(
-            estimate,
-            obj,
-            ndim=self.ndim,
-            fourier_shape=self.fourier_shape,
-            shift=self.shift,
-            flip=self.flip,
-            phase=self.phase,
-            temperature=self.temperature,
-            reduction=self.reduction,
-        )
+        return invariant_loss(estimate, obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"ndim={self.ndim}, fourier_shape={self.fourier_shape}, shift={self.shift}, flip={self.flip}, "
-            f"phase={self.phase}, temperature={self.temperature}, reduction={self.reduction!r}"
-        )
+    __call__ = called_as(forward)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.losses._criterion import Criterion, check_criterion, check_reduction, pixelwise, reduce_items
+from phaseret._module import Module, called_as
+from phaseret._reduction import Reduction, check_reduction, reduce
+from phaseret.losses._criterion import Criterion, check_criterion, pixelwise
 
 
 def supervised_loss(
-    estimate: Tensor, obj: Tensor, *, ndim: int = 2, criterion: Criterion = "mse", reduction: str = "mean"
+    estimate: Tensor, obj: Tensor, *, ndim: int = 2, criterion: Criterion = "mse", reduction: Reduction = "mean"
 ) -> Tensor:
     r"""Compare an estimate with the object, pixel by pixel: the naive end-to-end objective DNN-V.
 
-    .. math:: \\frac{1}{n_1 \\cdots n_d} \\sum_x |\\hat X_x - X_x|^2
+    .. math:: \frac{1}{n_1 \cdots n_d} \sum_x |\hat X_x - X_x|^2
 
     for ``criterion="mse"``. A shifted, flipped or phase-multiplied copy of the object is counted as wrong, although
     the data cannot tell it from the object; trained on data that holds such copies, a network answers with their
@@ -50,27 +52,29 @@ def supervised_loss(
     _checks.item_axes(ndim, estimate=estimate, obj=obj)
     check_reduction(reduction)
     values = pixelwise(criterion, _fft.promote(estimate), _fft.promote(obj))
-    return reduce_items(values.mean(tuple(range(-ndim, 0))), reduction)
+    return reduce(values.mean(tuple(range(-ndim, 0))), reduction)
 
 
-class SupervisedLoss(nn.Module):
+class SupervisedLoss(Module):
     """Module of :func:`supervised_loss`, with the same options.
+
+    Args:
+        ndim: Number of axes of one object (1, 2 or 3).
+        criterion: "mse", "l1", "huber", or a callable of two tensors that returns one value a pixel.
+        reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Example:
         >>> SupervisedLoss(criterion="l1")(torch.ones(3, 8, 8), torch.zeros(3, 8, 8))
         tensor(1.)
     """
 
-    def __init__(self, *, ndim: int = 2, criterion: Criterion = "mse", reduction: str = "mean") -> None:
-        super().__init__()
-        self.ndim = _checks.item_axes(ndim)
+    def __init__(self, *, ndim: int = 2, criterion: Criterion = "mse", reduction: Reduction = "mean") -> None:
         check_criterion(criterion)
         check_reduction(reduction)
-        self.criterion, self.reduction = criterion, reduction
+        super().__init__(ndim=_checks.item_axes(ndim), criterion=criterion, reduction=reduction)
 
     def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:
         """The loss of (estimate, obj)."""
-        return supervised_loss(estimate, obj, ndim=self.ndim, criterion=self.criterion, reduction=self.reduction)
+        return supervised_loss(estimate, obj, **self.options)
 
-    def extra_repr(self) -> str:
-        return f"ndim={self.ndim}, criterion={self.criterion!r}, reduction={self.reduction!r}"
+    __call__ = called_as(forward)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.metrics._common import largest, reduce
-from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
+from phaseret._reduction import Reduction, check_reduction, reduce
+from phaseret.operators import Operator
+from phaseret.operators._data import check_data, matched
 
 
 def relative_magnitude_error(
@@ -19,7 +20,7 @@ def relative_magnitude_error(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Relative distance between the magnitude an estimate would give and the measured one.
 
@@ -34,7 +35,7 @@ def relative_magnitude_error(
         intensity: Measured intensity, squared object units.
         operator: The measurement A. Default: the two-dimensional orthonormal
             :class:`~phaseret.operators.FourierIntensity` on the full plane, of the data's shape.
-        mask: True where the data is measured; data-shaped or (*, data-shaped). Default: everywhere.
+        mask: True where the data is measured; broadcasts to the data. Default: everywhere.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
@@ -60,10 +61,9 @@ def relative_magnitude_error(
         The Fourier-domain error of Fienup (1982), Phase retrieval algorithms: a comparison,
         doi:10.1364/AO.21.002758, here divided by the norm of the data.
     """
+    check_reduction(reduction)
     magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
-    # The norm, unlike the root of a sum, has a finite gradient where the error is 0.
-    error, norm = (torch.linalg.vector_norm(weight.sqrt() * x, dim=axes) for x in (magnitude - measured, measured))
-    return reduce(error / _fft.divisor(norm, math.nan), reduction)
+    return reduce(_fft.relative_error(magnitude, measured, len(axes), weight=weight), reduction)
 
 
 def r_factor(
@@ -72,7 +72,7 @@ def r_factor(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""The crystallographer's R-factor: summed absolute differences of the magnitudes over their sum.
 
@@ -96,6 +96,7 @@ def r_factor(
         statistical quantity for assessing the accuracy of crystal structures, doi:10.1038/355472a0. No scale factor
         is fitted.
     """
+    check_reduction(reduction)
     magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
     error = (weight * (magnitude - measured).abs()).sum(axes)
     return reduce(error / _fft.divisor((weight * measured).sum(axes), math.nan), reduction)
@@ -107,7 +108,7 @@ def poisson_log_likelihood(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Mean Poisson log-likelihood per pixel of the counts, relative to a perfect prediction.
 
@@ -125,7 +126,7 @@ def poisson_log_likelihood(
         estimate: Candidate object, real or complex floating.
         intensity: Measured counts.
         operator: The measurement A. Default: as in :func:`relative_magnitude_error`.
-        mask: True where a pixel counts: the measured or the free ones. Default: everywhere.
+        mask: True where a pixel counts, the measured or the free ones; broadcasts to the data. Default: everywhere.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
@@ -152,13 +153,14 @@ def poisson_log_likelihood(
         Favre-Nicolin, Leake, Chushkin (2020), Free log-likelihood as an unbiased metric for coherent diffraction
         imaging, doi:10.1038/s41598-020-57561-2; the free LLK reported there is minus this value.
     """
+    check_reduction(reduction)
     field, counts, mask, operator = predicted(estimate, intensity, operator, mask)
     axes = tuple(range(-operator.data_ndim, 0))
     expected, counts = _fft.power(field), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
     r = (expected - counts) / _fft.divisor(counts)
     values = (counts * (r.log1p() - r)).where(counts != 0, -expected)
-    weight = multiplicity(operator, counts).expand_as(counts)
+    weight = operator.weights(counts).expand_as(counts)
     if mask is not None:
         values, weight = values.where(mask, 0), weight.where(mask, 0)
     return reduce((weight * values).sum(axes) / weight.sum(axes), reduction)
@@ -177,7 +179,7 @@ def free_pixels(
     """Random islands of pixels to hold out of a reconstruction and to judge it by.
 
     Neighbouring pixels of an oversampled pattern are correlated, hence islands; opposite frequencies of a real
-    object are equal, hence each island comes with its mirror image; and the middle of the pattern stays, for no
+    object are equal, hence each island comes with its mirror image; and the middle of the pattern stays, because no
     reconstruction can do without it. Islands go around the edges.
 
     Reconstruct with ``mask=measured & ~free``, then judge with ``mask=measured & free``. On a measured X-ray pattern
@@ -186,7 +188,7 @@ def free_pixels(
 
     Args:
         fourier_shape: Sizes (m1, ..., md) of the full plane.
-        fraction: Share of free pixels outside the middle, on average and but for rounding to whole islands.
+        fraction: Share of free pixels outside the middle, on average, up to rounding to whole islands.
         radius: Radius of an island in pixels; 0 gives single pixels.
         exclude: Radius of the middle without free pixels in cycles per pixel; 0 leaves out the zero frequency only.
         centered: Zero frequency at index m // 2 instead of 0 (with `onesided`, of all axes but the last).
@@ -213,6 +215,7 @@ def free_pixels(
     fraction = _checks.number("fraction", fraction, above=0, at_most=0.5)
     radius = _checks.integer("radius", radius, at_least=0)
     exclude = _checks.number("exclude", exclude, at_least=0)
+    _checks.flag(centered=centered, onesided=onesided)
     _checks.generator(generator)
     d = len(shape)
     outside = _fft.frequency_radius(shape, (1,) * d) > exclude
@@ -243,68 +246,15 @@ def _magnitudes(
     magnitude, measured = _fft.magnitude(field, operator.data_ndim), intensity.clamp(min=0).sqrt()
     if mask is not None:
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
-    unit = largest(measured, axes)
-    return magnitude / unit, measured / unit, multiplicity(operator, measured), axes
+    unit = _fft.largest(measured, len(axes))
+    return magnitude / unit, measured / unit, operator.weights(measured), axes
 
 
 def predicted(
     estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None, Operator]:
     """Check the arguments; give the estimate's complex field at the detector, the data, its mask and the operator."""
-    _checks.floating(estimate=estimate)
-    _checks.real(intensity=intensity)
-    _checks.same_device(estimate=estimate, intensity=intensity)
-    if operator is None:
-        _checks.rank(2, estimate=estimate, intensity=intensity)
-        operator = FourierIntensity(intensity.shape[-2:])
-    check_operator(operator)
-    _checks.rank(operator.object_ndim, estimate=estimate)
-    _checks.rank(operator.data_ndim, intensity=intensity)
-    _checks.same_batch(("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
-    field = spectrum(estimate, operator) if isinstance(operator, FourierIntensity) else operator.linear(estimate)
+    operator, mask = matched(estimate, intensity, operator, mask)
+    field = operator._predicted(estimate)
     check_data(intensity, field.shape[field.ndim - operator.data_ndim :])
-    mask = None if mask is None else _checks.mask(mask, intensity)
     return field, _fft.promote(intensity), mask, operator
-
-
-def check_operator(operator: Operator) -> None:
-    """The operator is one, and of intensities."""
-    if not isinstance(operator, Operator):
-        fix = "Use one of phaseret.operators"
-        _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
-    if isinstance(operator, FourierMagnitude):
-        _checks.fail("operator must measure intensities, got FourierMagnitude", "Use FourierIntensity")
-
-
-def spectrum(obj: Tensor, operator: FourierIntensity) -> Tensor:
-    """The field at the detector of objects of their own shape, or laid out on the whole grid as solvers may do."""
-    check_object(obj, operator)
-    if tuple(obj.shape[-operator.object_ndim :]) != operator.fourier_shape:
-        return operator.linear(obj)
-    full = _fft.full_plane(obj, operator.fourier_shape, operator.norm)
-    return _fft.arrange(full, operator.data_ndim, operator.onesided, operator.centered)
-
-
-def check_object(obj: Tensor, operator: FourierIntensity) -> None:
-    """The objects are small enough for the grid, or laid out on the whole of it; real if the data is one-sided."""
-    shape = tuple(obj.shape[-operator.object_ndim :])
-    if shape != operator.fourier_shape:
-        _checks.fourier_shape(operator.fourier_shape, shape)
-    if operator.onesided and obj.is_complex():
-        fix = "A complex object has no half spectrum: measure the full plane"
-        _checks.fail(f"onesided data must have a real object, got {obj.dtype}", fix, TypeError)
-
-
-def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
-    """The intensity has the operator's data shape."""
-    got = intensity.shape[-len(data_shape) :]
-    if got != tuple(data_shape):
-        rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
-        _checks.fail(f"{rule}, got {tuple(got)}", "Give the operator that measured this intensity")
-
-
-def multiplicity(operator: Operator, like: Tensor) -> Tensor:
-    """How many pixels of the full plane each pixel of the data stands for: 1, unless the data is one-sided."""
-    if isinstance(operator, FourierIntensity) and operator.onesided:
-        return _fft.pair_weights(operator.fourier_shape[-1], like)
-    return torch.ones((), dtype=like.dtype, device=like.device)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._common import largest, pair
-from phaseret.metrics._data import check_data, check_object, multiplicity, spectrum
+from phaseret.metrics._pair import pair
 from phaseret.operators import FourierIntensity
+from phaseret.operators._data import check_data, operator_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,26 +28,6 @@ class RingCurve:
     frequency: Tensor
     value: Tensor
     count: Tensor
-
-
-class _Rings:
-    """The rings of a Fourier plane, one pixel of the shortest axis wide, up to its largest frequency."""
-
-    def __init__(self, shape: tuple[int, ...], like: Tensor) -> None:
-        self.number = min(shape) // 2 + 1
-        index = (_fft.frequency_radius(shape, [min(shape)] * len(shape)) + 0.5).floor().long()
-        # All corners outside the largest ring form one more ring, which `sum` drops.
-        index = index.clamp(max=self.number)
-        self.index = index.to(like.device)
-        self.frequency = torch.arange(self.number, dtype=like.dtype, device=like.device) / min(shape)
-        self.count = index.flatten().bincount(minlength=self.number)[: self.number].to(like.device)
-
-    def sum(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        """Sum over each ring: (*, m1..md) -> (*, r)."""
-        index = self.index if index is None else index
-        x = x.flatten(-index.ndim)
-        total = x.new_zeros(*x.shape[:-1], self.number + 1)
-        return total.index_add(-1, index.flatten(), x)[..., : self.number]
 
 
 def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> RingCurve:
@@ -100,18 +81,19 @@ def fsc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 3) -> 
 
 
 def _correlation(estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingCurve:
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    _checks.flag(align=align)
+    estimate, obj, _ = pair(estimate, obj, ndim)
     if align:
         estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
     shape = tuple(obj.shape[-ndim:])
-    a, b = (_fft.spectrum(x / largest(x, axes) + 0j, shape) for x in (estimate, obj))
-    rings = _Rings(shape, obj.real)
+    a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
+    rings = _fft.Rings(shape, obj)
     product = rings.sum(a.real * b.real + a.imag * b.imag)
     norm = rings.sum(_fft.power(a)).sqrt() * rings.sum(_fft.power(b)).sqrt()
     return RingCurve(rings.frequency, product / _fft.divisor(norm), rings.count)
 
 
-def resolution(curve: RingCurve, *, criterion: str | float = "half-bit") -> Tensor:
+def resolution(curve: RingCurve, *, criterion: Literal["half-bit"] | float = "half-bit") -> Tensor:
     r"""The resolution in pixels: the period 1 / f at which a curve first falls below a threshold.
 
     The frequency f is interpolated linearly between the rings. A curve that never falls below has the resolution of
@@ -192,7 +174,7 @@ def prtf(
         operator: The measurement, with its sizes, norm, centering and one-sidedness. Default: the two-dimensional
             orthonormal :class:`~phaseret.operators.FourierIntensity` on the full plane, of the data's shape.
         reference: Object to align with. Default: the first reconstruction of each pattern.
-        mask: True where the data is measured; data-shaped or (*, data-shaped). Default: everywhere.
+        mask: True where the data is measured; broadcasts to the data. Default: everywhere.
 
     Shape:
         - ensemble: (*, K, n1..nd) with m >= 2n - 1, or (*, K, m1..md): objects laid out on the whole grid
@@ -224,15 +206,13 @@ def prtf(
     if reference is not None:
         _checks.floating(reference=reference)
     _checks.same_device(ensemble=ensemble, intensity=intensity, reference=reference)
-    if operator is None:
-        _checks.rank(2, intensity=intensity)
-        operator = FourierIntensity(intensity.shape[-2:])
-    elif not isinstance(operator, FourierIntensity):
+    far_field = operator_of(intensity, operator)
+    if not isinstance(far_field, FourierIntensity):
         fix = "The rings are those of far-field data"
-        _checks.fail(f"operator must be a FourierIntensity, got {type(operator).__name__}", fix, TypeError)
-    shape, d = operator.fourier_shape, operator.data_ndim
+        _checks.fail(f"operator must be a FourierIntensity, got {type(far_field).__name__}", fix, TypeError)
+    shape, d = far_field.fourier_shape, far_field.data_ndim
     _checks.rank(d + 1, ensemble=ensemble)
-    check_data(intensity, operator.data_shape)
+    check_data(intensity, far_field.data_shape)
     _checks.same_batch(("ensemble", ensemble, d + 1), ("intensity", intensity, d))
     if reference is None:
         reference = ensemble.select(-d - 1, 0)
@@ -241,16 +221,22 @@ def prtf(
         if reference.shape != expected:
             rule = f"reference must have the shape of one reconstruction {expected}"
             _checks.fail(f"{rule}, got {tuple(reference.shape)}", "Index or expand it")
-    target = reference.unsqueeze(-d - 1).expand_as(ensemble)
-    check_object(ensemble, operator)
-    element = symmetry.align(ensemble, target, ndim=d, fourier_shape=shape).symmetry
-    magnitude = spectrum(element(_fft.promote(ensemble)).mean(-d - 1), operator).abs()
+    aligned = _brought_to(reference, ensemble, far_field)
+    magnitude = far_field._predicted(aligned.mean(-d - 1)).abs()
     measured = _fft.promote(intensity).clamp(min=0).sqrt()
-    rings = _Rings(shape, measured)
-    index = _fft.arrange(rings.index, d, operator.onesided, operator.centered)
-    weight = multiplicity(operator, measured)
+    rings = _fft.Rings(shape, measured, onesided=far_field.onesided, centered=far_field.centered)
+    weight = far_field.weights(measured)
     if mask is not None:
         mask = _checks.mask(mask, intensity)
         magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
-    value = rings.sum(weight * magnitude, index) / _fft.divisor(rings.sum(weight * measured, index), math.nan)
+    value = rings.transfer(weight * magnitude, weight * measured)
     return RingCurve(rings.frequency, value, rings.count)
+
+
+def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity) -> Tensor:
+    """Each reconstruction laid out on the grid where it is closest to the reference."""
+    d = operator.object_ndim
+    operator._check_estimate(ensemble)
+    target = reference.unsqueeze(-d - 1).expand_as(ensemble)
+    element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape).symmetry
+    return element(_fft.promote(ensemble))

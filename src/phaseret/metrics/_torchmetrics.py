@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from phaseret import _checks
-from phaseret.metrics import _data, _image
-from phaseret.metrics._common import REDUCTIONS
+from phaseret._module import Options
+from phaseret._reduction import Reduction, check_reduction
+from phaseret.metrics import _data, _object
 from phaseret.operators import Operator
 
 
-class _Average(Metric):
+class _Average(Options, Metric):
     """Collects one value per item: their mean or sum, or with reduction="none" all of them."""
 
     is_differentiable = False
     full_state_update = False
 
-    def __init__(self, function: Callable[..., Tensor], reduction: str, kwargs: dict[str, Any], **options: Any) -> None:
+    reduction: Reduction
+
+    def __init__(self, function: Callable[..., Tensor], kwargs: dict[str, Any], **options: Any) -> None:
         super().__init__(**kwargs)
-        _checks.choice("reduction", reduction, REDUCTIONS)
-        self.function, self.reduction, self.options = function, reduction, options
+        check_reduction(options["reduction"])
+        self.function = function
+        self._keep(options)
         # A MetricCollection takes metrics with equal states for one: the options in the name keep them apart.
-        self._state = f"{type(self).__name__}({self.extra_repr()})".replace(".", "_")
-        if reduction == "none":
+        self._state = f"{type(self).__name__}({self.extra_repr()}){_fingerprint(options)}".replace(".", "_")
+        if self.reduction == "none":
             self.add_state(self._state, [], dist_reduce_fx="cat")
         else:
             self.add_state(self._state, torch.zeros(2), dist_reduce_fx="sum")
 
-    def _collect(self, *tensors: Tensor, **options: Any) -> None:
-        values = self.function(*tensors, reduction="none", **self.options, **options).flatten()
+    def _collect(self, *tensors: Tensor, **given: Any) -> None:
+        values = self.function(*tensors, **(self.options | given | {"reduction": "none"})).flatten()
         if self.reduction == "none":
             getattr(self, self._state).append(values)
         else:
@@ -49,30 +54,51 @@ class _Average(Metric):
         total, number = state.unbind()
         return total / number if self.reduction == "mean" else total
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return ", ".join(f"{name}={value!r}" for name, value in (self.options | {"reduction": self.reduction}).items())
+
+def _fingerprint(options: dict[str, Any]) -> str:
+    """What the printed options do not tell: the operator, and the values of all tensors."""
+    modules = [value for value in options.values() if isinstance(value, nn.Module)]
+    tensors = [value for value in options.values() if isinstance(value, Tensor)]
+    for module in modules:
+        tensors += [*module.parameters(), *module.buffers()]
+    if not modules and not tensors:
+        return ""
+    seen = hashlib.sha256(repr(modules).encode())
+    for tensor in tensors:
+        values = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
+        seen.update(values.cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
+    return f" {seen.hexdigest()[:16]}"
 
 
 class _OfObject(_Average):
     """A metric of an estimate and the true object."""
 
-    def __init__(
-        self, function: Callable[..., Tensor], reduction: str, kwargs: dict[str, Any], *, ndim: int, **options: Any
-    ) -> None:
-        _checks.item_axes(ndim)
+    def __init__(self, function: Callable[..., Tensor], kwargs: dict[str, Any], **options: Any) -> None:
+        _checks.item_axes(options["ndim"])
+        _checks.flag(align=options["align"])
         for name in ("data_range", "threshold"):
             if name in options:
                 _checks.number(name, options[name], above=0)
-        super().__init__(function, reduction, kwargs, **options, ndim=ndim)
+        super().__init__(function, kwargs, **options)
 
     def update(self, estimate: Tensor, obj: Tensor) -> None:
         """Add a batch: (*, n1..nd) and the same."""
         self._collect(estimate, obj)
 
+    if TYPE_CHECKING:
+
+        def __call__(self, estimate: Tensor, obj: Tensor) -> Tensor:
+            """The value of a batch, which is also added."""
+
 
 class MSE(_OfObject):
     """Class of :func:`mse` for torchmetrics, with the same options.
+
+    Args:
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
 
     Example:
         >>> metric = MSE(align=False)
@@ -84,21 +110,35 @@ class MSE(_OfObject):
 
     higher_is_better = False
 
-    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: str = "mean", **kwargs: Any) -> None:
-        super().__init__(_image.mse, reduction, kwargs, align=align, ndim=ndim)
+    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
+        super().__init__(_object.mse, kwargs, align=align, ndim=ndim, reduction=reduction)
 
 
 class NMSE(_OfObject):
-    """Class of :func:`nmse` for torchmetrics, with the same options."""
+    """Class of :func:`nmse` for torchmetrics, with the same options.
+
+    Args:
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
+    """
 
     higher_is_better = False
 
-    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: str = "mean", **kwargs: Any) -> None:
-        super().__init__(_image.nmse, reduction, kwargs, align=align, ndim=ndim)
+    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
+        super().__init__(_object.nmse, kwargs, align=align, ndim=ndim, reduction=reduction)
 
 
 class PSNR(_OfObject):
     """Class of :func:`psnr` for torchmetrics, with the same options.
+
+    Args:
+        data_range: Largest minus smallest value an object can take.
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
 
     Example:
         >>> from torchmetrics import MetricCollection
@@ -117,14 +157,23 @@ class PSNR(_OfObject):
         data_range: float = 1.0,
         align: bool = True,
         ndim: int = 2,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_image.psnr, reduction, kwargs, data_range=data_range, align=align, ndim=ndim)
+        super().__init__(_object.psnr, kwargs, data_range=data_range, align=align, ndim=ndim, reduction=reduction)
 
 
 class SSIM(_OfObject):
-    """Class of :func:`ssim` for torchmetrics, with the same options."""
+    """Class of :func:`ssim` for torchmetrics, with the same options.
+
+    Args:
+        data_range: Largest minus smallest value an object can take.
+        win_size: Width of the window in pixels, odd and no larger than the object.
+        align: Remove shift and flip first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
+    """
 
     higher_is_better = True
 
@@ -135,16 +184,24 @@ class SSIM(_OfObject):
         win_size: int = 11,
         align: bool = True,
         ndim: int = 2,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        _image.window_width(win_size)
-        options = {"data_range": data_range, "win_size": win_size, "align": align}
-        super().__init__(_image.ssim, reduction, kwargs, ndim=ndim, **options)
+        _object.window_width(win_size)
+        options = {"data_range": data_range, "win_size": win_size, "align": align, "ndim": ndim}
+        super().__init__(_object.ssim, kwargs, **options, reduction=reduction)
 
 
 class SuccessRate(_OfObject):
-    """Class of :func:`success_rate` for torchmetrics, with the same options."""
+    """Class of :func:`success_rate` for torchmetrics, with the same options.
+
+    Args:
+        threshold: Largest relative error of a solved item (not squared).
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" gives the rate, "sum" the number of solved items, "none" 1 or 0 for each item.
+        **kwargs: As for every metric of torchmetrics.
+    """
 
     higher_is_better = True
 
@@ -154,40 +211,44 @@ class SuccessRate(_OfObject):
         threshold: float = 0.05,
         align: bool = True,
         ndim: int = 2,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_image.success_rate, reduction, kwargs, threshold=threshold, align=align, ndim=ndim)
+        super().__init__(_object.success_rate, kwargs, threshold=threshold, align=align, ndim=ndim, reduction=reduction)
 
 
 class _OfData(_Average):
     """A metric of an estimate and the measured data."""
 
+    operator: Operator | None
     mask: Tensor | None
 
-    def __init__(
-        self,
-        function: Callable[..., Tensor],
-        operator: Operator | None,
-        mask: Tensor | None,
-        reduction: str,
-        kwargs: dict[str, Any],
-    ) -> None:
-        if operator is not None:
-            _data.check_operator(operator)
-        if mask is not None:
-            _checks.boolean(mask=mask)
-        super().__init__(function, reduction, kwargs)
-        self.operator = operator
-        self.register_buffer("mask", mask)
+    def __init__(self, function: Callable[..., Tensor], kwargs: dict[str, Any], **options: Any) -> None:
+        if options["operator"] is not None:
+            Operator.check(options["operator"])
+        if options["mask"] is not None:
+            _checks.boolean(mask=options["mask"])
+        super().__init__(function, kwargs, **options)
 
-    def update(self, estimate: Tensor, intensity: Tensor) -> None:
-        """Add a batch: (*, n1..nd) and (*, m1..md)."""
-        self._collect(estimate, intensity, operator=self.operator, mask=self.mask)
+    def update(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> None:
+        """Add a batch: (*, n1..nd), (*, m1..md) and its mask, which goes together with the metric's own."""
+        self._collect(estimate, intensity, mask=_checks.both_masks(self.mask, mask, intensity))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
+            """The value of a batch, which is also added."""
 
 
 class RelativeMagnitudeError(_OfData):
     """Class of :func:`relative_magnitude_error` for torchmetrics, with the same options.
+
+    Args:
+        operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
+        mask: True where the data is measured. A call takes another one, ``metric(estimate, intensity, mask=m)``; with
+            both, a pixel counts where both say so.
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
 
     Example:
         >>> metric = RelativeMagnitudeError()
@@ -203,14 +264,22 @@ class RelativeMagnitudeError(_OfData):
         operator: Operator | None = None,
         *,
         mask: Tensor | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_data.relative_magnitude_error, operator, mask, reduction, kwargs)
+        options = {"operator": operator, "mask": mask, "reduction": reduction}
+        super().__init__(_data.relative_magnitude_error, kwargs, **options)
 
 
 class RFactor(_OfData):
-    """Class of :func:`r_factor` for torchmetrics, with the same options."""
+    """Class of :func:`r_factor` for torchmetrics, with the same options.
+
+    Args:
+        operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
+        mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
+    """
 
     higher_is_better = False
 
@@ -219,14 +288,21 @@ class RFactor(_OfData):
         operator: Operator | None = None,
         *,
         mask: Tensor | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_data.r_factor, operator, mask, reduction, kwargs)
+        super().__init__(_data.r_factor, kwargs, operator=operator, mask=mask, reduction=reduction)
 
 
 class PoissonLogLikelihood(_OfData):
-    """Class of :func:`poisson_log_likelihood` for torchmetrics, with the same options."""
+    """Class of :func:`poisson_log_likelihood` for torchmetrics, with the same options.
+
+    Args:
+        operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
+        mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
+    """
 
     higher_is_better = True
 
@@ -235,7 +311,7 @@ class PoissonLogLikelihood(_OfData):
         operator: Operator | None = None,
         *,
         mask: Tensor | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_data.poisson_log_likelihood, operator, mask, reduction, kwargs)
+        super().__init__(_data.poisson_log_likelihood, kwargs, operator=operator, mask=mask, reduction=reduction)

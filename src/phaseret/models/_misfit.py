@@ -28,13 +28,11 @@ class Misfit:
 
     def __init__(self, intensity: Tensor, ndim: int, *, operator: Any = None, mask: Tensor | None = None) -> None:
         _checks.real(intensity=intensity)
-        if operator is not None and not isinstance(operator, Operator):
-            got = type(operator).__name__
-            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        if operator is not None:
+            Operator.check(operator)
         ndim = _checks.item_axes(ndim)
-        self.ndim, self.object_ndim = (
-            (operator.data_ndim, operator.object_ndim) if operator is not None else (ndim, ndim)
-        )
+        self.ndim: int = ndim if operator is None else operator.data_ndim
+        self.object_ndim: int = ndim if operator is None else operator.object_ndim
         _checks.rank(self.ndim, intensity=intensity)
         self.operator = operator
         intensity = _fft.promote(intensity)
@@ -70,7 +68,7 @@ class Misfit:
     def __call__(self, estimate: Tensor) -> Tensor:
         """The misfit of each item: (*, n1..nd) -> (*)."""
         magnitude = _fft.magnitude(self.linear(estimate), self.ndim)
-        return self._sum(self._measured(magnitude - self.magnitude).square()) / self.total
+        return _fft.relative_error(magnitude, self.magnitude, self.ndim, mask=self.mask, dark=1.0).square()
 
     def gradient(self, estimate: Tensor) -> Tensor:
         r"""The gradient of :math:`\frac12 \sum_k (|A x|_k - \sqrt{Y_k})^2`: on the reals for real estimates."""

@@ -84,9 +84,7 @@ class ResidualNet(Model):
         channels: Sequence[int] = (32, 64, 128),
     ) -> None:
         super().__init__()
-        if not isinstance(operator, Operator):
-            got = type(operator).__name__
-            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        Operator.check(operator)
         self.object_shape = _checks.shape("object_shape", object_shape)
         d = len(self.object_shape)
         if operator.object_ndim != d:

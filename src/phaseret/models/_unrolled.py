@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret._module import called_as
 from phaseret.models._layers import CONV, Model, as_items, normalised, times
-from phaseret.projections import CONSTRAINTS, MagnitudeConstraint, ObjectConstraint
+from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint, hio_update, raar_update
 
 Algorithm = Literal["hio", "raar"]
+_UPDATES = {"hio": hio_update, "raar": raar_update}
 
 
 class Unrolled(Model):
@@ -79,7 +80,7 @@ class Unrolled(Model):
         stages: int = 5,
         n_iter: int = 10,
         beta: float = 0.9,
-        constraint: str = "nonnegative",
+        constraint: Constraint = "nonnegative",
         channels: int = 32,
     ) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ class Unrolled(Model):
         items = as_items(intensity, self.fourier_shape, self.beta, mask)
         mask = None if mask is None else mask.expand_as(intensity).reshape(items.shape)
         batch = intensity.shape[:-d]
-        found = []
+        found, update = [], _UPDATES[self.algorithm]
         with _fft.full_precision(intensity):
             seen, scale = normalised(items, math.prod(self.object_shape), "real")
             data = MagnitudeConstraint(_fft.root(seen), mask=mask, real=self.constraint != "complex", ndim=d)
@@ -155,7 +156,7 @@ class Unrolled(Model):
                 if apart and k:
                     x = x.detach()
                 for _ in range(self.n_iter):
-                    x = self._iterate(x, data.project(x), known, beta)
+                    x = update(x, data.project(x), known, beta)
                 if not (apart or len(self.networks) or k == len(self.beta) - 1):
                     continue
                 estimate = known.project(data.project(x))
@@ -164,12 +165,6 @@ class Unrolled(Model):
                     x, estimate = x + change, known.project(estimate + change)
                 found.append(times(_fft.crop(estimate, self.object_shape), scale).reshape(*batch, *self.object_shape))
         return found
-
-    def _iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, beta: Tensor) -> Tensor:
-        """One iteration, with p the projection of x on the data."""
-        if self.algorithm == "hio":
-            return known.choose(p, p, x - beta * p)
-        return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
 
     def _change(self, k: int, estimate: Tensor) -> Tensor:
         """What the network of stage k adds to an estimate, on the grid of the data."""

@@ -15,7 +15,8 @@
 
 All of them are Modules over a function of the same name. ``op(obj)`` is the intensity, ``op.linear(obj)`` the complex
 field before the modulus, ``op.adjoint(field, object_shape)`` the adjoint of that; leading dimensions are a batch, and
-``chunk=`` computes so many items of it at a time.
+``chunk=`` computes so many items of it at a time. :func:`pad` and :func:`crop` lead from the object's shape to that of
+the grid and back.
 """
 
 from phaseret.operators._autocorrelation import Autocorrelation, autocorrelation
@@ -31,6 +32,7 @@ from phaseret.operators._fourier import (
 )
 from phaseret.operators._fresnel import Fresnel, fresnel
 from phaseret.operators._gaussian import Gaussian, gaussian, gaussian_matrix
+from phaseret.operators._layout import crop, pad
 from phaseret.operators._ptychography import Ptychography, ptychography
 from phaseret.operators._validate import validate
 
@@ -46,6 +48,7 @@ __all__ = [
     "autocorrelation",
     "coded_diffraction",
     "coded_masks",
+    "crop",
     "fast_fourier_shape",
     "fourier_intensity",
     "fourier_magnitude",
@@ -53,6 +56,7 @@ __all__ = [
     "gaussian",
     "gaussian_matrix",
     "min_fourier_shape",
+    "pad",
     "ptychography",
     "validate",
 ]

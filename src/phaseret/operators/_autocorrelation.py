@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
+from phaseret._module import Module, called_as
+from phaseret.operators._fourier import check_options, data_shape
 
 
 def autocorrelation(
     intensity: Tensor,
     fourier_shape: Sequence[int],
     *,
-    norm: str = "ortho",
+    norm: _fft.Norm = "ortho",
     centered: bool = False,
     onesided: bool = False,
     chunk: int | None = None,
@@ -61,8 +63,15 @@ def autocorrelation(
     return module(intensity)
 
 
-class Autocorrelation(nn.Module):
+class Autocorrelation(Module):
     """Module of :func:`autocorrelation`, with the same options; it follows a Fourier operator.
+
+    Args:
+        fourier_shape: Sizes (m1, ..., md) of the full plane.
+        norm: "ortho", "backward" or "forward", that of the intensity.
+        centered: Zero frequency and lag 0 at index m // 2 instead of 0.
+        onesided: The intensity holds the non-negative frequencies of the last axis only.
+        chunk: Items computed at a time.
 
     Example:
         >>> options = {"fourier_shape": (64, 64), "onesided": True}
@@ -71,48 +80,48 @@ class Autocorrelation(nn.Module):
         torch.Size([10, 64, 64])
     """
 
+    fourier_shape: tuple[int, ...]
+    norm: _fft.Norm
+    centered: bool
+    onesided: bool
+    chunk: int | None
+
     def __init__(
         self,
         fourier_shape: Sequence[int],
         *,
-        norm: str = "ortho",
+        norm: _fft.Norm = "ortho",
         centered: bool = False,
         onesided: bool = False,
         chunk: int | None = None,
     ) -> None:
-        super().__init__()
-        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
-        _checks.choice("norm", norm, _fft.NORMS)
-        self.chunk = None if chunk is None else _checks.integer("chunk", chunk)
-        self.norm, self.centered, self.onesided = norm, bool(centered), bool(onesided)
+        shape = check_options(fourier_shape, norm, centered, onesided)
+        chunk = None if chunk is None else _checks.integer("chunk", chunk)
+        super().__init__(fourier_shape=shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The autocorrelation: (*, m1..md) or onesided -> (*, m1..md)."""
         shape = self.fourier_shape
         _checks.real(intensity=intensity)
-        expected = (*shape[:-1], _fft.half_size(shape[-1])) if self.onesided else shape
+        expected = data_shape(shape, self.onesided)
         if tuple(intensity.shape[-len(shape) :]) != expected:
             sizes = ", ".join(map(str, expected))
             fix = "For the other half of the data change onesided"
             _checks.fail(f"intensity must have the shape (*, {sizes}), got {tuple(intensity.shape)}", fix)
         return _memory.in_chunks(self._view, intensity, len(shape), self.chunk)
 
+    __call__ = called_as(forward)
+
     def _view(self, intensity: Tensor) -> Tensor:
         d, pixels = len(self.fourier_shape), math.prod(self.fourier_shape)
         scale = {"ortho": 1.0, "backward": 1 / pixels, "forward": float(pixels)}[self.norm]
-        axes = range(-d, 0) if self.centered else range(0)
+        axes = _fft.centered_axes(d, self.onesided, self.centered)
         intensity = scale * _fft.promote(intensity)
         if self.onesided:
-            half = _fft.uncenter(intensity, axes[:-1])
+            half = _fft.uncenter(intensity, axes)
             lags = _fft.adjoint_half(half + 0j, self.fourier_shape, self.fourier_shape, "backward")
         else:
             # The inverse transform of real data is the conjugate of the transform.
             half = _fft.spectrum(_fft.uncenter(intensity, axes), self.fourier_shape, "backward").conj()
             lags = _fft.full_from_half(half, self.fourier_shape)
-        return _fft.center(lags, axes)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.fourier_shape}, norm={self.norm!r}, centered={self.centered}, "
-            f"onesided={self.onesided}, chunk={self.chunk}"
-        )
+        return _fft.center(lags, _fft.centered_axes(d, False, self.centered))

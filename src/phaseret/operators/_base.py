@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
+from phaseret._module import Module, called_as
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,7 +22,7 @@ def check_grid(grid: Sequence[int], object_shape: Sequence[int]) -> None:
         _checks.fail(f"{rule}, got {tuple(grid)}", "Pad more, or crop the object")
 
 
-class Operator(nn.Module):
+class Operator(Module):
     """A measurement: the squared absolute value of a linear map of the object.
 
     A subclass sets the two class attributes and writes `linear` and `adjoint`; losses and solvers need nothing more.
@@ -31,18 +32,24 @@ class Operator(nn.Module):
     Attributes:
         object_ndim: Number of axes of one object; all axes before them are a batch.
         data_ndim: Number of axes of one measurement.
+        data_shape: Shape of one measurement; None where it depends on the object or is not told.
+        of_intensities: Whether the measurement is the squared absolute value, as nearly always, or that itself.
 
     Args:
         chunk: Items that `forward` computes at a time. Results and gradients do not depend on it; peak memory does.
             Under `torch.func.grad` and its kin, which cannot compute again, the gradient needs the memory of all items.
+        **options: Further options of a subclass, which become attributes, are shown by `repr`, and move with the
+            operator if they are tensors.
     """
 
     object_ndim: int
     data_ndim: int
+    data_shape: tuple[int, ...] | None = None
+    of_intensities: bool = True
+    chunk: int | None
 
-    def __init__(self, *, chunk: int | None = None) -> None:
-        super().__init__()
-        self.chunk = None if chunk is None else _checks.integer("chunk", chunk)
+    def __init__(self, *, chunk: int | None = None, **options: Any) -> None:
+        super().__init__(**options, chunk=None if chunk is None else _checks.integer("chunk", chunk))
 
     def linear(self, obj: Tensor) -> Tensor:
         """The complex field at the detector, before the modulus is taken: (*, object) -> (*, data)."""
@@ -60,21 +67,41 @@ class Operator(nn.Module):
         self._check(obj)
         return _memory.in_chunks(self._measure, obj, self.object_ndim, self.chunk)
 
+    __call__ = called_as(forward)
+
+    def weights(self, like: Tensor) -> Tensor:
+        """How many pixels of the full plane each pixel of the data stands for, in the precision of `like`.
+
+        One number where it is the same for all, as nearly always; one-sided data has 1 and 2.
+        """
+        return torch.ones((), dtype=like.real.dtype, device=like.device)
+
+    @staticmethod
+    def check(operator: Any, *, intensities: bool = True) -> None:
+        """Raise unless the argument is an operator, and one of intensities."""
+        if not isinstance(operator, Operator):
+            fix = "Use one of phaseret.operators, or a subclass of Operator"
+            _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+        if intensities and not operator.of_intensities:
+            fix = "Use FourierIntensity"
+            _checks.fail(f"operator must measure intensities, got {type(operator).__name__}", fix)
+
     def _measure(self, obj: Tensor) -> Tensor:
-        return _fft.power(self.linear(obj))
+        return _fft.power(self._field(obj))
+
+    def _field(self, obj: Tensor) -> Tensor:
+        """`linear` of objects that have been checked; the library's operators check in `linear` only."""
+        return self.linear(obj)
+
+    def _predicted(self, estimate: Tensor) -> Tensor:
+        """`linear` of an estimate, which a far-field operator also takes laid out on the whole grid."""
+        return self.linear(estimate)
 
     def _check(self, obj: Tensor) -> None:
         """Raise unless `obj` is a batch of objects; a subclass adds its own rules."""
         _checks.floating(obj=obj)
         _checks.rank(self.object_ndim, obj=obj)
         _checks.same_device(obj=obj, **dict(self.named_buffers()), **dict(self.named_parameters()))
-
-    def _hold(self, name: str, tensor: Tensor) -> None:
-        """Keep a tensor option: a Parameter stays one, to be learned; any other tensor becomes a buffer."""
-        if isinstance(tensor, nn.Parameter):
-            self.register_parameter(name, tensor)
-        else:
-            self.register_buffer(name, _fft.promote(tensor))
 
     def _check_object_shape(self, obj: Tensor, expected: Sequence[int]) -> None:
         """Raise unless the objects have the one shape that this operator measures."""
@@ -100,10 +127,18 @@ class Operator(nn.Module):
         return field if field.is_complex() else field + 0j
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def keep_complex(tensor: Tensor) -> Tensor:
-            if not tensor.is_complex():
-                return _fft.promote(fn(tensor))
-            pairs = fn(torch.view_as_real(tensor))
-            return fn(tensor) if pairs.is_complex() else torch.view_as_complex(_fft.promote(pairs).contiguous())
+        def keep_kind(tensor: Tensor) -> Tensor:
+            parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+            moved = fn(parts)
+            if moved.dtype in (torch.float16, torch.bfloat16):  # which would lose pixels of positions
+                moved = parts.to(moved.device, torch.float32)
+            if moved.is_complex():
+                return fn(tensor)
+            return torch.view_as_complex(moved.contiguous()) if tensor.is_complex() else moved
 
-        return super()._apply(keep_complex, recurse)
+        return super()._apply(keep_kind, recurse)
+
+
+def held(tensor: Tensor) -> Tensor:
+    """A tensor option as an operator holds it: a Parameter stays one, to be learned; any other in full precision."""
+    return tensor if isinstance(tensor, nn.Parameter) else _fft.promote(tensor)

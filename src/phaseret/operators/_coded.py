@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from phaseret import _checks
-from phaseret.operators._base import check_grid
+from phaseret import _checks, _fft
+from phaseret.operators._base import check_grid, held
 from phaseret.operators._far_field import FarField
 
-KINDS = ("uniform", "octanary", "ternary", "binary")
+Kind = Literal["uniform", "octanary", "ternary", "binary"]
 
 
 def coded_masks(
     object_shape: Sequence[int],
     count: int,
-    kind: str = "octanary",
+    kind: Kind = "octanary",
     *,
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
@@ -66,7 +67,7 @@ def coded_masks(
         binary masks are common in practice and not covered by the proof.
     """
     shape = (_checks.integer("count", count), *_checks.shape("object_shape", object_shape))
-    _checks.choice("kind", kind, KINDS)
+    _checks.choice("kind", kind, get_args(Kind))
     _checks.choice("dtype", dtype, (torch.float32, torch.float64))
     _checks.generator(generator)
     source = generator.device if generator is not None else torch.device("cpu")
@@ -89,7 +90,7 @@ def coded_diffraction(
     masks: Tensor,
     fourier_shape: Sequence[int] | None = None,
     *,
-    norm: str = "ortho",
+    norm: _fft.Norm = "ortho",
     centered: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
@@ -135,6 +136,13 @@ def coded_diffraction(
 class CodedDiffraction(FarField):
     """Module of :func:`coded_diffraction`, with the same options; also `linear` and `adjoint`.
 
+    Args:
+        masks: The L masks (L, n1..nd), real or complex; a Parameter is learned with the object.
+        fourier_shape: Sizes (m1, ..., md) of each pattern. Default: those of the object.
+        norm: "ortho", "backward" or "forward".
+        centered: Zero frequency at index m // 2 instead of 0.
+        chunk: Items computed at a time.
+
     Example:
         >>> op = CodedDiffraction(coded_masks((28, 28), 4), (56, 56))
         >>> op.adjoint(op.linear(torch.ones(28, 28))).shape
@@ -148,7 +156,7 @@ class CodedDiffraction(FarField):
         masks: Tensor,
         fourier_shape: Sequence[int] | None = None,
         *,
-        norm: str = "ortho",
+        norm: _fft.Norm = "ortho",
         centered: bool = False,
         chunk: int | None = None,
     ) -> None:
@@ -159,12 +167,12 @@ class CodedDiffraction(FarField):
         object_shape = tuple(masks.shape[1:])
         grid = object_shape if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
         check_grid(grid, object_shape)
-        super().__init__(grid, norm=norm, centered=centered, chunk=chunk)
+        options = {"masks": held(masks), "fourier_shape": grid}
+        super().__init__(grid, norm=norm, centered=centered, chunk=chunk, **options)
         self.object_shape = object_shape
-        self._hold("masks", masks)
 
     @property
-    def data_shape(self) -> tuple[int, ...]:
+    def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of one measurement: the number of masks, then `fourier_shape`."""
         return (len(self.masks), *self.fourier_shape)
 
@@ -180,10 +188,3 @@ class CodedDiffraction(FarField):
         self._check_adjoint_shape(object_shape, self.object_shape)
         waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), self.object_shape)
         return (self.masks.conj() * waves).sum(-self.object_ndim - 1)
-
-    def extra_repr(self) -> str:
-        kind = "complex" if self.masks.is_complex() else "real"
-        return (
-            f"{len(self.masks)} {kind} masks of {self.object_shape}, {self.fourier_shape}, norm={self.norm!r}, "
-            f"centered={self.centered}, chunk={self.chunk}"
-        )

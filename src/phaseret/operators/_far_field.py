@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -13,11 +14,16 @@ from phaseret.operators._base import Operator
 class FarField(Operator):
     """Each exit wave is zero-padded to `fourier_shape` and transformed; a subclass makes them from the object."""
 
-    def __init__(self, fourier_shape: Sequence[int], *, norm: str, centered: bool, chunk: int | None) -> None:
-        super().__init__(chunk=chunk)
+    norm: _fft.Norm
+    centered: bool
+
+    def __init__(
+        self, grid: tuple[int, ...], *, norm: _fft.Norm, centered: bool, chunk: int | None, **options: Any
+    ) -> None:
         _checks.choice("norm", norm, _fft.NORMS)
-        self.fourier_shape = tuple(fourier_shape)
-        self.norm, self.centered = norm, bool(centered)
+        _checks.flag(centered=centered)
+        super().__init__(**options, norm=norm, centered=centered, chunk=chunk)
+        self.fourier_shape = grid
         self.object_ndim, self.data_ndim = len(self.fourier_shape), len(self.fourier_shape) + 1
 
     def _exit_waves(self, obj: Tensor) -> Tensor:
@@ -29,16 +35,21 @@ class FarField(Operator):
         self._check(obj)
         return self._patterns(obj)
 
+    def _field(self, obj: Tensor) -> Tensor:
+        return self._patterns(obj)
+
     def _measure(self, obj: Tensor) -> Tensor:
         return self._patterns(obj, _fft.power)
 
     def _patterns(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         plane = _fft.full_plane(self._exit_waves(_fft.promote(obj)), self.fourier_shape, self.norm, take)
-        return _fft.center(plane, self._centered_axes())
+        return _fft.center(plane, self.centered_axes)
 
     def _exit_waves_adjoint(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of pad and transform: (*, K, m1..md) -> (*, K, p1..pd)."""
-        return _fft.adjoint(_fft.uncenter(field, self._centered_axes()), self.fourier_shape, shape, self.norm)
+        return _fft.adjoint(_fft.uncenter(field, self.centered_axes), self.fourier_shape, shape, self.norm)
 
-    def _centered_axes(self) -> range:
-        return range(-self.object_ndim, 0) if self.centered else range(0)
+    @property
+    def centered_axes(self) -> range:
+        """The axes of the data whose zero frequency lies in the middle."""
+        return _fft.centered_axes(self.object_ndim, False, self.centered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -72,36 +73,59 @@ def _next_smooth(size: int) -> int:
 class _Fourier(Operator):
     """The oversampled Fourier transform; the two public Modules differ in the modulus they take."""
 
+    fourier_shape: tuple[int, ...]
+    norm: _fft.Norm
+    centered: bool
+    onesided: bool
+
     def __init__(
         self,
         fourier_shape: Sequence[int],
         *,
-        norm: str = "ortho",
+        norm: _fft.Norm = "ortho",
         centered: bool = False,
         onesided: bool = False,
         chunk: int | None = None,
     ) -> None:
-        super().__init__(chunk=chunk)
-        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
-        _checks.choice("norm", norm, _fft.NORMS)
-        self.norm, self.centered, self.onesided = norm, bool(centered), bool(onesided)
-        self.object_ndim = self.data_ndim = len(self.fourier_shape)
+        shape = check_options(fourier_shape, norm, centered, onesided)
+        super().__init__(fourier_shape=shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
+        self.object_ndim = self.data_ndim = len(shape)
 
     @property
-    def data_shape(self) -> tuple[int, ...]:
+    def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of one measurement: `fourier_shape`, its last size halved (m//2 + 1) if onesided."""
-        *rest, last = self.fourier_shape
-        return (*rest, _fft.half_size(last) if self.onesided else last)
+        return data_shape(self.fourier_shape, self.onesided)
 
-    def _centered_axes(self) -> range:
-        return range(-len(self.fourier_shape), -1 if self.onesided else 0) if self.centered else range(0)
+    @property
+    def centered_axes(self) -> range:
+        """The axes of the data whose zero frequency lies in the middle."""
+        return _fft.centered_axes(self.data_ndim, self.onesided, self.centered)
+
+    def weights(self, like: Tensor) -> Tensor:
+        """How many pixels of the full plane each pixel of the data stands for: 1 and 2 in one-sided data."""
+        return _fft.pair_weights(self.fourier_shape[-1], like) if self.onesided else super().weights(like)
 
     def _check(self, obj: Tensor) -> None:
-        super()._check(obj)
+        self._check_kind(obj)
         _checks.fourier_shape(self.fourier_shape, obj.shape[-self.object_ndim :])
+
+    def _check_kind(self, obj: Tensor) -> None:
+        """`_check` without the rule of the object's size."""
+        super()._check(obj)
         if self.onesided and obj.is_complex():
             fix = "A complex object has no half spectrum: use onesided=False"
             _checks.fail(f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
+
+    def _check_estimate(self, estimate: Tensor) -> None:
+        """`_check`, which lets pass what is laid out on the whole grid."""
+        if tuple(estimate.shape[-self.object_ndim :]) != self.fourier_shape:
+            self._check(estimate)
+        else:
+            self._check_kind(estimate)
+
+    def _predicted(self, estimate: Tensor) -> Tensor:
+        self._check_estimate(estimate)
+        return self._plane(estimate)
 
     def _plane(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The spectrum, or a pointwise function `take` of it, as the caller asked for it."""
@@ -110,7 +134,10 @@ class _Fourier(Operator):
             plane = (take(half) if take else half).contiguous()
         else:
             plane = _fft.full_plane(obj, self.fourier_shape, self.norm, take)
-        return _fft.center(plane, self._centered_axes())
+        return _fft.center(plane, self.centered_axes)
+
+    def _field(self, obj: Tensor) -> Tensor:
+        return self._plane(obj)
 
     def linear(self, obj: Tensor) -> Tensor:
         """The spectrum of the zero-padded object: (*, n1..nd) -> (*, m1..md), complex."""
@@ -126,24 +153,31 @@ class _Fourier(Operator):
             _checks.fail("object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
         shape = _checks.shape("object_shape", object_shape)
         _checks.fourier_shape(self.fourier_shape, shape)
-        field = _fft.uncenter(self._as_field(field, self.data_shape), self._centered_axes())
+        field = _fft.uncenter(self._as_field(field, self.data_shape), self.centered_axes)
         if not self.onesided:
             return _fft.adjoint(field, self.fourier_shape, shape, self.norm).contiguous()
         once = field / _fft.pair_weights(self.fourier_shape[-1], field)
         return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm).contiguous()
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.fourier_shape}, norm={self.norm!r}, centered={self.centered}, "
-            f"onesided={self.onesided}, chunk={self.chunk}"
-        )
+
+def check_options(fourier_shape: Any, norm: Any, centered: Any, onesided: Any) -> tuple[int, ...]:
+    """The options of a Fourier plane are what they should be; returns the shape as a tuple."""
+    _checks.choice("norm", norm, _fft.NORMS)
+    _checks.flag(centered=centered, onesided=onesided)
+    return _checks.shape("fourier_shape", fourier_shape)
+
+
+def data_shape(fourier_shape: tuple[int, ...], onesided: bool) -> tuple[int, ...]:
+    """Shape of the data on a grid: of one-sided data the last axis holds the non-negative frequencies only."""
+    *rest, last = fourier_shape
+    return (*rest, _fft.half_size(last) if onesided else last)
 
 
 def fourier_intensity(
     obj: Tensor,
     fourier_shape: Sequence[int],
     *,
-    norm: str = "ortho",
+    norm: _fft.Norm = "ortho",
     centered: bool = False,
     onesided: bool = False,
     chunk: int | None = None,
@@ -191,6 +225,13 @@ def fourier_intensity(
 class FourierIntensity(_Fourier):
     """Module of :func:`fourier_intensity`, with the same options; also `linear` and `adjoint`.
 
+    Args:
+        fourier_shape: Sizes (m1, ..., md) of the padded grid.
+        norm: "ortho", "backward" or "forward".
+        centered: Zero frequency at index m // 2 instead of 0.
+        onesided: Keep the non-negative frequencies of the last axis only.
+        chunk: Items computed at a time.
+
     Example:
         >>> op = FourierIntensity((64, 64))
         >>> spectrum = op.linear(torch.ones(28, 28))
@@ -206,7 +247,7 @@ def fourier_magnitude(
     obj: Tensor,
     fourier_shape: Sequence[int],
     *,
-    norm: str = "ortho",
+    norm: _fft.Norm = "ortho",
     centered: bool = False,
     onesided: bool = False,
     chunk: int | None = None,
@@ -228,7 +269,17 @@ def fourier_magnitude(
 
 
 class FourierMagnitude(_Fourier):
-    """Module of :func:`fourier_magnitude`, with the same options; also `linear` and `adjoint`."""
+    """Module of :func:`fourier_magnitude`, with the same options; also `linear` and `adjoint`.
+
+    Args:
+        fourier_shape: Sizes (m1, ..., md) of the padded grid.
+        norm: "ortho", "backward" or "forward".
+        centered: Zero frequency at index m // 2 instead of 0.
+        onesided: Keep the non-negative frequencies of the last axis only.
+        chunk: Items computed at a time.
+    """
+
+    of_intensities = False
 
     def _measure(self, obj: Tensor) -> Tensor:
         return self._plane(obj, lambda field: _fft.magnitude(field, self.object_ndim))

@@ -95,6 +95,15 @@ class Fresnel(Operator):
 
     The kernel is held in double precision and used in that of the object.
 
+    Args:
+        fourier_shape: Sizes (m1, ..., md) of the grid on which the wave propagates.
+        fresnel_number: Of one pixel. Give this, or distance, wavelength and pixel_size.
+        distance: From object to detector; a sequence measures one intensity for each.
+        wavelength: In the unit of distance.
+        pixel_size: In the unit of distance.
+        paraxial: Use the Fresnel kernel; otherwise the angular spectrum.
+        chunk: Items computed at a time.
+
     Example:
         >>> op = Fresnel((28, 28), fresnel_number=0.1)
         >>> wave = torch.exp(1j * torch.rand(28, 28))
@@ -102,6 +111,7 @@ class Fresnel(Operator):
         True
     """
 
+    fourier_shape: tuple[int, ...]
     kernel: Tensor
 
     def __init__(
@@ -115,44 +125,20 @@ class Fresnel(Operator):
         paraxial: bool = True,
         chunk: int | None = None,
     ) -> None:
-        super().__init__(chunk=chunk)
-        self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
-        physical = {"distance": distance, "wavelength": wavelength, "pixel_size": pixel_size}
-        d = len(self.fourier_shape)
-        given = [name for name, value in physical.items() if value is not None]
-        if len(given) != (3 if fresnel_number is None else 0):
-            got = ", ".join((["fresnel_number"] if fresnel_number is not None else []) + given) or "none of them"
-            rule = "fresnel_number, or distance with wavelength and pixel_size, must be given"
-            _checks.fail(f"{rule}, got {got}", "Give one description of the distance")
-        if fresnel_number is not None:
-            if not paraxial:
-                fix = "The angular spectrum needs distance, wavelength and pixel_size"
-                _checks.fail("fresnel_number must be left out with paraxial=False, got both", fix)
-            numbers = _numbers("fresnel_number", fresnel_number)
-            if 0 in numbers:
-                _checks.fail("fresnel_number must not be 0, got 0", "It is infinite at distance 0")
-            waves, ratios = [1 / number for number in numbers], [1.0] * d
-        else:
-            length = _checks.number("wavelength", wavelength, above=0)
-            waves = [z / length for z in _numbers("distance", distance)]
-            sizes = _numbers("pixel_size", pixel_size, above=0)
-            if len(sizes) not in (1, d):
-                fix = "Give one for each axis, or one for all"
-                _checks.fail(f"pixel_size must be one number or {d}, got {len(sizes)}", fix)
-            ratios = [length / size for size in sizes * (d if len(sizes) == 1 else 1)]
-        kernel = torch.stack([_transfer(self.fourier_shape, z, ratios, paraxial) for z in waves])
+        grid = _checks.shape("fourier_shape", fourier_shape)
+        _checks.flag(paraxial=paraxial)
+        waves, ratios = _in_wavelengths(len(grid), fresnel_number, distance, wavelength, pixel_size, paraxial)
+        kernel = torch.stack([_transfer(grid, z, ratios, paraxial) for z in waves])
         if not kernel.isfinite().all():
             name, got = "fresnel_number", f"{fresnel_number!r}"
             if fresnel_number is None:
                 name, got = "distance / wavelength", f"{distance!r} / {wavelength!r}"
             _checks.fail(f"{name} must give finite phases, got {got}", "Check the units")
+        physical = {"distance": distance, "wavelength": wavelength, "pixel_size": pixel_size, "paraxial": paraxial}
+        super().__init__(fourier_shape=grid, fresnel_number=fresnel_number, **physical, chunk=chunk)
         self.several = isinstance(distance if fresnel_number is None else fresnel_number, Sequence)
         self.register_buffer("kernel", kernel if self.several else kernel[0], persistent=False)
-        self.object_ndim, self.data_ndim = d, d + self.several
-        self.options = {
-            name: value for name, value in {"fresnel_number": fresnel_number, **physical}.items() if value is not None
-        }
-        self.paraxial = bool(paraxial)
+        self.object_ndim, self.data_ndim = len(grid), len(grid) + self.several
 
     def _check(self, obj: Tensor) -> None:
         super()._check(obj)
@@ -161,6 +147,9 @@ class Fresnel(Operator):
     def linear(self, obj: Tensor) -> Tensor:
         """The wave at the detector: (*, n1..nd) -> (*, n1..nd) or (*, K, n1..nd), complex."""
         self._check(obj)
+        return self._field(obj)
+
+    def _field(self, obj: Tensor) -> Tensor:
         field = _fft.full_plane(obj, self.fourier_shape)
         field = field.unsqueeze(-self.object_ndim - 1) if self.several else field
         field = field * self.kernel.to(field.dtype)
@@ -179,9 +168,32 @@ class Fresnel(Operator):
         spectrum = spectrum.sum(-self.object_ndim - 1) if self.several else spectrum
         return _fft.adjoint(spectrum, self.fourier_shape, shape).contiguous()
 
-    def extra_repr(self) -> str:
-        options = "".join(f", {name}={value}" for name, value in self.options.items())
-        return f"{self.fourier_shape}{options}, paraxial={self.paraxial}, chunk={self.chunk}"
+
+def _in_wavelengths(
+    d: int, fresnel_number: Any, distance: Any, wavelength: Any, pixel_size: Any, paraxial: bool
+) -> tuple[list[float], list[float]]:
+    """The distances in wavelengths, and wavelength / pixel size along each of the d axes."""
+    physical = {"distance": distance, "wavelength": wavelength, "pixel_size": pixel_size}
+    given = [name for name, value in physical.items() if value is not None]
+    if len(given) != (3 if fresnel_number is None else 0):
+        got = ", ".join((["fresnel_number"] if fresnel_number is not None else []) + given) or "none of them"
+        rule = "fresnel_number, or distance with wavelength and pixel_size, must be given"
+        _checks.fail(f"{rule}, got {got}", "Give one description of the distance")
+    if fresnel_number is not None:
+        if not paraxial:
+            fix = "The angular spectrum needs distance, wavelength and pixel_size"
+            _checks.fail("fresnel_number must be left out with paraxial=False, got both", fix)
+        numbers = _numbers("fresnel_number", fresnel_number)
+        if 0 in numbers:
+            _checks.fail("fresnel_number must not be 0, got 0", "It is infinite at distance 0")
+        return [1 / number for number in numbers], [1.0] * d
+    length = _checks.number("wavelength", wavelength, above=0)
+    sizes = _numbers("pixel_size", pixel_size, above=0)
+    if len(sizes) not in (1, d):
+        fix = "Give one for each axis, or one for all"
+        _checks.fail(f"pixel_size must be one number or {d}, got {len(sizes)}", fix)
+    waves = [z / length for z in _numbers("distance", distance)]
+    return waves, [length / size for size in sizes * (d if len(sizes) == 1 else 1)]
 
 
 def _numbers(name: str, value: Any, *, above: float | None = None) -> list[float]:

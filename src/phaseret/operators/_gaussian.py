@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.operators._base import Operator
+from phaseret.operators._base import Operator, held
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
@@ -101,6 +101,10 @@ def gaussian(obj: Tensor, matrix: Tensor, *, chunk: int | None = None) -> Tensor
 class Gaussian(Operator):
     """Module of :func:`gaussian`, with the same options; also `linear` and `adjoint`.
 
+    Args:
+        matrix: Measurement matrix (M, n1..nd), real or complex; a Parameter is learned with the object.
+        chunk: Items computed at a time.
+
     Example:
         >>> op = Gaussian(gaussian_matrix((8, 8), 256))
         >>> op.adjoint(op.linear(torch.ones(8, 8))).shape
@@ -111,17 +115,16 @@ class Gaussian(Operator):
     data_ndim = 1
 
     def __init__(self, matrix: Tensor, *, chunk: int | None = None) -> None:
-        super().__init__(chunk=chunk)
         _checks.floating(matrix=matrix)
         if not 2 <= matrix.ndim <= 4:
             rule = "matrix must have the shape (M, n1..nd) with d = 1, 2 or 3"
             _checks.fail(f"{rule}, got {tuple(matrix.shape)}", "Give a single row an axis with matrix[None]")
-        self._hold("matrix", matrix)
+        super().__init__(matrix=held(matrix), chunk=chunk)
         self.object_shape = tuple(matrix.shape[1:])
         self.object_ndim = len(self.object_shape)
 
     @property
-    def data_shape(self) -> tuple[int, ...]:
+    def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of one measurement: the number of rows of the matrix."""
         return (len(self.matrix),)
 
@@ -132,6 +135,9 @@ class Gaussian(Operator):
     def linear(self, obj: Tensor) -> Tensor:
         """The products with the rows: (*, n1..nd) -> (*, M), complex unless object and matrix are real."""
         self._check(obj)
+        return self._field(obj)
+
+    def _field(self, obj: Tensor) -> Tensor:
         return _product(_fft.promote(obj).flatten(-self.object_ndim), self.matrix.flatten(1).T)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
@@ -139,10 +145,6 @@ class Gaussian(Operator):
         self._check_adjoint_shape(object_shape, self.object_shape)
         flat = _product(self._as_field(field, self.data_shape), self.matrix.flatten(1).conj())
         return flat.unflatten(-1, self.object_shape)
-
-    def extra_repr(self) -> str:
-        kind = "complex" if self.matrix.is_complex() else "real"
-        return f"{kind} matrix of {len(self.matrix)} rows of {self.object_shape}, chunk={self.chunk}"
 
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:

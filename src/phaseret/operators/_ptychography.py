@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.operators._base import held
 from phaseret.operators._far_field import FarField
 
 
@@ -17,7 +18,7 @@ def ptychography(
     probe: Tensor,
     positions: Tensor,
     *,
-    norm: str = "ortho",
+    norm: _fft.Norm = "ortho",
     centered: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
@@ -70,6 +71,13 @@ class Ptychography(FarField):
 
     A probe or positions given as `torch.nn.Parameter` are learned with the object.
 
+    Args:
+        probe: Illumination (p1..pd), real or complex.
+        positions: Pixels (J, d), whole or fractional.
+        norm: "ortho", "backward" or "forward".
+        centered: Zero frequency at index p // 2 instead of 0.
+        chunk: Items computed at a time.
+
     Example:
         >>> op = Ptychography(torch.hann_window(8), torch.tensor([[0.0], [3.5], [8.0]]))
         >>> op.adjoint(op.linear(torch.ones(16)), (16,)).shape
@@ -84,13 +92,13 @@ class Ptychography(FarField):
         probe: Tensor,
         positions: Tensor,
         *,
-        norm: str = "ortho",
+        norm: _fft.Norm = "ortho",
         centered: bool = False,
         chunk: int | None = None,
     ) -> None:
         _checks.floating(probe=probe)
         _checks.rank(1, probe=probe)
-        super().__init__(_checks.shape("probe.shape", probe.shape), norm=norm, centered=centered, chunk=chunk)
+        window = _checks.shape("probe.shape", probe.shape)
         _checks.tensor(positions=positions)
         _checks.same_device(probe=probe, positions=positions)
         if positions.is_complex() or positions.dtype == torch.bool:
@@ -100,8 +108,8 @@ class Ptychography(FarField):
         if positions.ndim != 2 or positions.shape[1] != probe.ndim:
             rule = f"positions must have the shape (J, {probe.ndim}) for a probe of shape {tuple(probe.shape)}"
             _checks.fail(f"{rule}, got {tuple(positions.shape)}", "One row for each position")
-        self._hold("probe", probe)
-        self._hold("positions", positions)
+        options = {"probe": held(probe), "positions": held(positions)}
+        super().__init__(window, norm=norm, centered=centered, chunk=chunk, **options)
         host = positions.detach().cpu().double()
         lowest, highest = host.amin(0).tolist(), host.amax(0).tolist()
         if not host.isfinite().all():
@@ -111,7 +119,7 @@ class Ptychography(FarField):
         self.least_shape = tuple(round(high) + p for high, p in zip(highest, probe.shape, strict=True))
 
     @property
-    def data_shape(self) -> tuple[int, ...]:
+    def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of one measurement: the number of positions, then the shape of the probe."""
         return (len(self.positions), *self.fourier_shape)
 
@@ -155,10 +163,3 @@ class Ptychography(FarField):
         patches = (probes.conj() * waves).flatten(-self.data_ndim)
         zeros = patches.new_zeros(*patches.shape[:-1], math.prod(shape))
         return zeros.scatter_add(-1, index.expand(patches.shape), patches).unflatten(-1, shape)
-
-    def extra_repr(self) -> str:
-        kind = "fractional" if self.positions.is_floating_point() else "whole"
-        return (
-            f"probe of {self.fourier_shape} at {len(self.positions)} {kind} positions, norm={self.norm!r}, "
-            f"centered={self.centered}, chunk={self.chunk}"
-        )

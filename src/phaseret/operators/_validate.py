@@ -17,11 +17,11 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
     Args:
         intensity: Measured intensity.
         mask: True where the data is measured; what lies elsewhere is not looked at. Default: everywhere.
-        ndim: Number of axes of one measurement; all axes before them are a batch.
+        ndim: Number of axes of one measurement (1, 2 or 3); all axes before them are a batch.
 
     Shape:
         - intensity: (*, m1..md)
-        - mask: (m1..md), or (*, m1..md)
+        - mask: that of the data, or broadcast to it
 
     Returns:
         Nothing.
@@ -37,7 +37,7 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
         >>> validate(intensity, mask=intensity.isfinite())
     """
     _checks.real(intensity=intensity)
-    _checks.rank(_checks.integer("ndim", ndim), intensity=intensity)
+    _checks.item_axes(ndim, intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
     mask = _checks.mask(mask, intensity)

@@ -4,32 +4,32 @@
 ``pr.solvers.reconstruct(intensity, support=support, mask=mask, constraint="nonnegative")``. Its default recipe keeps
 few pixels and finds how many (:class:`SparseRRR`), which tells the object from the mixtures with its twin that fit a
 loose support better. With a tight support, in a fraction of the time:
-``pr.solvers.rrr(intensity, support=support, constraint="nonnegative", starts=4)``; :func:`rrr` and
-:func:`difference_map` find the most. For noisy data end with error reduction, which settles what they found:
+``pr.solvers.RRR(500)(intensity, support=support, constraint="nonnegative", starts=4)``; :class:`RRR` and
+:class:`DifferenceMap` find the most. For noisy data end with error reduction, which settles what they found:
 ``pr.solvers.reconstruct(intensity, schedule="raar:400,er:100", support=support, mask=mask)``. A network's output goes
 in as ``init=``. For coded diffraction, Gaussian and other operators: :func:`truncated_amplitude_flow`; for counts,
-:func:`maximum_likelihood` at the very end.
+:func:`maximum_likelihood` at the very end. For an algorithm of your own: a subclass of :class:`Algorithm`.
 
 Always look at `agreement` of the :class:`Reconstruction`: a low residual is no proof, and several starts that come to
 one object are more of one.
 """
 
+from phaseret import _checks
 from phaseret.solvers._algorithms import (
+    ADMM,
+    ASR,
+    CHIO,
     HIO,
+    HPR,
+    OSS,
     RAAR,
     RRR,
+    ChargeFlip,
     DifferenceMap,
     ErrorReduction,
-    difference_map,
-    error_reduction,
-    hio,
-    raar,
-    rrr,
+    SolventFlip,
 )
 from phaseret.solvers._gradient import (
-    MaximumLikelihood,
-    TruncatedAmplitudeFlow,
-    WirtingerFlow,
     maximum_likelihood,
     spectral_initialization,
     truncated_amplitude_flow,
@@ -40,22 +40,7 @@ from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._result import Reconstruction
 from phaseret.solvers._sparse import SparseRRR
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
-from phaseret.solvers._variants import (
-    ADMM,
-    ASR,
-    CHIO,
-    HPR,
-    OSS,
-    ChargeFlip,
-    SolventFlip,
-    admm,
-    asr,
-    charge_flip,
-    chio,
-    hpr,
-    oss,
-    solvent_flip,
-)
+from phaseret.solvers._text import class_meant as _class_meant
 
 __all__ = [
     "ADMM",
@@ -72,7 +57,6 @@ __all__ = [
     "Detwin",
     "DifferenceMap",
     "ErrorReduction",
-    "MaximumLikelihood",
     "Recipe",
     "Reconstruction",
     "Run",
@@ -80,25 +64,26 @@ __all__ = [
     "SolventFlip",
     "SparseRRR",
     "Step",
-    "TruncatedAmplitudeFlow",
-    "WirtingerFlow",
-    "admm",
-    "asr",
     "autocorrelation_support",
-    "charge_flip",
-    "chio",
-    "difference_map",
-    "error_reduction",
-    "hio",
-    "hpr",
     "maximum_likelihood",
-    "oss",
-    "raar",
     "reconstruct",
-    "rrr",
     "shrinkwrap_support",
-    "solvent_flip",
     "spectral_initialization",
     "truncated_amplitude_flow",
     "wirtinger_flow",
 ]
+
+
+_FUNCTIONS = {
+    "WirtingerFlow": "wirtinger_flow(intensity, operator)",
+    "TruncatedAmplitudeFlow": "truncated_amplitude_flow(intensity, operator)",
+    "MaximumLikelihood": "maximum_likelihood(estimate, intensity, operator)",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Answer a name of another version or program with the one that is meant."""
+    meant = f"Use {_FUNCTIONS[name]}" if name in _FUNCTIONS else _class_meant(name)
+    if meant is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _checks.fail(f"the name must be one of {__name__}, got {name!r}", meant, AttributeError)

@@ -1,45 +1,28 @@
-"""The algorithms: each is two projections and one update line; the loop is in `_loop`."""
+"""The algorithms: each is two projections and one update line; the loop is in `_loop`, the table of all at the end."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from phaseret import _checks
-from phaseret.projections import ObjectConstraint
-from phaseret.solvers._loop import Algorithm, Projection
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from phaseret.solvers._loop import Options
-    from phaseret.solvers._result import Reconstruction
+from phaseret import _checks, _fft
+from phaseret.projections import ObjectConstraint, hio_update, raar_update
+from phaseret.solvers._loop import Algorithm, Projection, Run, Step
+from phaseret.solvers._sparse import SparseRRR
 
 
-class Relaxed(Algorithm):
-    """An algorithm with a relaxation parameter beta: a number, or a tensor that may be learned."""
-
-    beta: float | Tensor
-
-    most_beta = 2.0
-
-    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
-        super().__init__(n_iter)
-        if isinstance(beta, Tensor):
-            _checks.real(beta=beta)
-            self.beta = beta
-        else:
-            self.beta = _checks.number("beta", beta, above=0, at_most=self.most_beta)
-
-    def extra_repr(self) -> str:
-        beta = self.beta.detach().tolist() if isinstance(self.beta, Tensor) else self.beta
-        return f"n_iter={self.n_iter}, beta={beta}"
+def _relaxation(beta: float | Tensor, at_most: float = 2.0) -> float | Tensor:
+    """The relaxation, checked: a number, or a tensor that may be learned."""
+    if isinstance(beta, Tensor):
+        _checks.real(beta=beta)
+        return beta
+    return _checks.number("beta", beta, above=0, at_most=at_most)
 
 
-def error_reduction(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[Options]) -> Reconstruction:
-    r"""Alternating projections.
+class ErrorReduction(Algorithm):
+    """Alternating projections.
 
     .. math:: x_{n+1} = P_S P_M x_n
 
@@ -47,87 +30,57 @@ def error_reduction(intensity: Tensor, *, n_iter: int = 1000, **options: Unpack[
     recipe, to settle what another algorithm found.
 
     Args:
-        intensity: Measured intensity.
         n_iter: Number of iterations.
-        **options: As in :func:`reconstruct`: support, mask, constraint, starts, init, seed ...
-
-    Returns:
-        :class:`Reconstruction`.
 
     Example:
-        >>> obj = torch.rand(12, 12)
-        >>> intensity = pr.operators.fourier_intensity(obj, (24, 24))
-        >>> support = torch.ones(12, 12, dtype=torch.bool)
-        >>> error_reduction(intensity, n_iter=50, support=support, constraint="nonnegative").obj.shape
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> ErrorReduction(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Gerchberg, Saxton (1972), Optik 35, 237; Fienup (1982), Phase retrieval algorithms: a comparison,
         doi:10.1364/AO.21.002758, eqs. 13-16.
     """
-    return ErrorReduction(n_iter)(intensity, **options)
 
+    on_the_box = True
 
-class ErrorReduction(Algorithm):
-    """Module of :func:`error_reduction`.
-
-    Args:
-        n_iter: Number of iterations.
-    """
+    def __init__(self, n_iter: int = 1000) -> None:
+        super().__init__(n_iter)
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project(p)
 
 
-def hio(
-    intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
-) -> Reconstruction:
+class HIO(Algorithm):
     r"""Fienup's hybrid input-output algorithm.
 
     .. math:: x_{n+1} = \begin{cases} P_M x_n & \text{where } P_M x_n \text{ agrees with what is known} \\
               x_n - \beta P_M x_n & \text{elsewhere} \end{cases}
 
     Args:
-        intensity: Measured intensity.
         n_iter: Number of iterations.
         beta: Feedback, in (0, 2].
-        **options: As in :func:`reconstruct`: support, mask, constraint, starts, init, seed ...
-
-    Returns:
-        :class:`Reconstruction`.
 
     Example:
-        >>> obj = torch.rand(12, 12)
-        >>> intensity = pr.operators.fourier_intensity(obj, (24, 24))
-        >>> support = torch.ones(12, 12, dtype=torch.bool)
-        >>> hio(intensity, n_iter=50, support=support, constraint="nonnegative").obj.shape
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> HIO(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Fienup (1982), Phase retrieval algorithms: a comparison, doi:10.1364/AO.21.002758, eq. 44.
     """
-    return HIO(n_iter, beta=beta)(intensity, **options)
 
+    on_the_box = True
+    beta: float | Tensor
 
-class HIO(Relaxed):
-    """Module of :func:`hio`.
-
-    Args:
-        n_iter: Number of iterations.
-        beta: Feedback, in (0, 2].
-    """
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
+        super().__init__(n_iter, beta=_relaxation(beta))
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
-        return known.choose(p, p, x - self.beta * p)
+        return hio_update(x, p, known, self.beta)
 
 
-def raar(
-    intensity: Tensor,
-    *,
-    n_iter: int = 1000,
-    beta: float | Tensor | tuple[float, float] = 0.9,
-    **options: Unpack[Options],
-) -> Reconstruction:
+class RAAR(Algorithm):
     r"""Luke's relaxed averaged alternating reflections.
 
     .. math:: x_{n+1} = \tfrac{\beta_n}{2} (R_S R_M + I) x_n + (1 - \beta_n) P_M x_n
@@ -137,68 +90,44 @@ def raar(
     :math:`\beta_n = b_1 + (b_0 - b_1) \exp(-(n/7)^3)`: it starts at b0 and comes to b1 in about ten iterations.
 
     Args:
-        intensity: Measured intensity.
         n_iter: Number of iterations.
         beta: Relaxation in (0, 1], or (b0, b1) for the schedule.
-        **options: As in :func:`reconstruct`: support, mask, constraint, starts, init, seed ...
-
-    Returns:
-        :class:`Reconstruction`.
 
     Example:
-        >>> obj = torch.rand(12, 12)
-        >>> intensity = pr.operators.fourier_intensity(obj, (24, 24))
-        >>> support = torch.ones(12, 12, dtype=torch.bool)
-        >>> raar(intensity, n_iter=50, support=support, constraint="nonnegative").obj.shape
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> RAAR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Luke (2005), Relaxed averaged alternating reflections for diffraction imaging,
         doi:10.1088/0266-5611/21/1/004.
     """
-    return RAAR(n_iter, beta=beta)(intensity, **options)
 
-
-class RAAR(Relaxed):
-    """Module of :func:`raar`.
-
-    Args:
-        n_iter: Number of iterations.
-        beta: Relaxation in (0, 1], or (b0, b1) for the schedule.
-    """
-
-    most_beta = 1.0
+    on_the_box = True
+    beta: float | Tensor | tuple[float, float]
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor | tuple[float, float] = 0.9) -> None:
         if isinstance(beta, tuple | list):
             if len(beta) != 2:
                 _checks.fail(f"beta must be a number or a pair (b0, b1), got {beta!r}", "Use (0.75, 0.99), for example")
-            first = _checks.number("beta[0]", beta[0], above=0, at_most=1)
-            super().__init__(n_iter, beta=beta[1])
-            self.first_beta: float | None = first
-            self.varies = True
+            first, last = (_checks.number(f"beta[{i}]", b, above=0, at_most=1) for i, b in enumerate(beta))
+            super().__init__(n_iter, beta=(first, last))
         else:
-            super().__init__(n_iter, beta=beta)
-            self.first_beta = None
+            super().__init__(n_iter, beta=_relaxation(beta, at_most=1.0))
+        self.varies = isinstance(self.beta, tuple)
 
     def beta_at(self, n: int) -> float | Tensor:
         """The relaxation of iteration n."""
-        if self.first_beta is None:
+        if not isinstance(self.beta, tuple):
             return self.beta
-        return self.beta + (self.first_beta - self.beta) * math.exp(-((n / 7) ** 3))
+        first, last = self.beta
+        return last + (first - last) * math.exp(-((n / 7) ** 3))
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
-        beta = self.beta_at(n)
-        return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
-
-    def extra_repr(self) -> str:
-        text = super().extra_repr()
-        return text if self.first_beta is None else f"n_iter={self.n_iter}, beta=({self.first_beta}, {self.beta})"
+        return raar_update(x, p, known, self.beta_at(n))
 
 
-def difference_map(
-    intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.9, **options: Unpack[Options]
-) -> Reconstruction:
+class DifferenceMap(Algorithm):
     r"""Elser's difference map.
 
     .. math:: x_{n+1} = x_n + \beta \big(P_S f_M(x_n) - P_M f_S(x_n)\big), \quad
@@ -208,35 +137,23 @@ def difference_map(
     are one. The first is the reconstruction; :meth:`estimates` gives both. An iteration costs two transform pairs.
 
     Args:
-        intensity: Measured intensity.
         n_iter: Number of iterations.
         beta: Step, in (0, 2].
-        **options: As in :func:`reconstruct`: support, mask, constraint, starts, init, seed ...
-
-    Returns:
-        :class:`Reconstruction`.
 
     Example:
-        >>> obj = torch.rand(12, 12)
-        >>> intensity = pr.operators.fourier_intensity(obj, (24, 24))
-        >>> support = torch.ones(12, 12, dtype=torch.bool)
-        >>> difference_map(intensity, n_iter=50, support=support, constraint="nonnegative").obj.shape
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> DifferenceMap(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Elser (2003), Phase retrieval by iterated projections, doi:10.1364/JOSAA.20.000040, with the
         choice gamma_S = -1/beta, gamma_M = 1/beta.
     """
-    return DifferenceMap(n_iter, beta=beta)(intensity, **options)
 
+    beta: float | Tensor
 
-class DifferenceMap(Relaxed):
-    """Module of :func:`difference_map`.
-
-    Args:
-        n_iter: Number of iterations.
-        beta: Step, in (0, 2].
-    """
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
+        super().__init__(n_iter, beta=_relaxation(beta))
 
     def _points(self, x: Tensor, magnitude: Projection, known: ObjectConstraint) -> tuple[Tensor, Tensor]:
         f_m = (1 + 1 / self.beta) * magnitude(x) - x / self.beta
@@ -253,49 +170,308 @@ class DifferenceMap(Relaxed):
         return x + self.beta * (known.project(f_m) - magnitude(f_s)), f_m
 
 
-def rrr(
-    intensity: Tensor, *, n_iter: int = 1000, beta: float | Tensor = 0.5, **options: Unpack[Options]
-) -> Reconstruction:
+class RRR(Algorithm):
     r"""Elser's relaxed-reflect-reflect.
 
     .. math:: x_{n+1} = x_n + \beta \big(P_M(2 P_S x_n - x_n) - P_S x_n\big)
 
     Args:
-        intensity: Measured intensity.
         n_iter: Number of iterations.
         beta: Step, in (0, 2).
-        **options: As in :func:`reconstruct`: support, mask, constraint, starts, init, seed ...
-
-    Returns:
-        :class:`Reconstruction`.
 
     Example:
-        >>> obj = torch.rand(12, 12)
-        >>> intensity = pr.operators.fourier_intensity(obj, (24, 24))
-        >>> support = torch.ones(12, 12, dtype=torch.bool)
-        >>> rrr(intensity, n_iter=50, support=support, constraint="nonnegative").obj.shape
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> RRR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364;
         P_S is its projection 1, P_M its projection 2.
     """
-    return RRR(n_iter, beta=beta)(intensity, **options)
 
-
-class RRR(Relaxed):
-    """Module of :func:`rrr`.
-
-    Args:
-        n_iter: Number of iterations.
-        beta: Step, in (0, 2).
-    """
+    on_the_box = True
+    beta: float | Tensor
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.5) -> None:
-        super().__init__(n_iter, beta=beta)
+        super().__init__(n_iter, beta=_relaxation(beta))
 
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return 2 * known.project(x) - x
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return x + self.beta * (p - known.project(x))
+
+
+class CHIO(Algorithm):
+    r"""Continuous hybrid input-output for non-negative objects: HIO without the jump at P_M x = 0.
+
+    .. math:: x_{n+1} = \begin{cases}
+              p & \text{inside the support where } \alpha x_n \le p \\
+              x_n - \frac{1 - \alpha}{\alpha} p & \text{inside the support where } 0 \le p \le \alpha x_n \\
+              x_n - \beta p & \text{elsewhere} \end{cases} \qquad p = P_M x_n
+
+    Args:
+        n_iter: Number of iterations.
+        beta: Feedback, in (0, 2].
+        alpha: Where the two branches inside the support meet, in (0, 1].
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> CHIO(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        torch.Size([12, 12])
+
+    Source:
+        Fienup (2003), Phase retrieval with continuous version of hybrid input-output, Frontiers in Optics, ThI3,
+        doi:10.1364/FIO.2003.ThI3; alpha as in Marchesini (2007), doi:10.1063/1.2403783.
+    """
+
+    on_the_box = True
+    beta: float | Tensor
+    alpha: float
+
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9, alpha: float = 0.4) -> None:
+        alpha = _checks.number("alpha", alpha, above=0, at_most=1)
+        super().__init__(n_iter, beta=_relaxation(beta), alpha=alpha)
+
+    def check(self, run: Run) -> None:
+        if run.problem.known.constraint != "nonnegative":
+            given = run.problem.known.constraint
+            _checks.fail(f"constraint must be 'nonnegative', got {given!r}", "Use HIO for other objects")
+
+    def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
+        # the larger of the two branches is the one that holds
+        inside = torch.maximum(p, x - (1 - self.alpha) / self.alpha * p)
+        return known.choose(p, inside, x - self.beta * p)
+
+
+class ASR(Algorithm):
+    r"""Averaged successive reflections: RAAR with beta = 1.
+
+    .. math:: x_{n+1} = \tfrac12 (R_S R_M + I) x_n = P_S(2 P_M x_n - x_n) + x_n - P_M x_n
+
+    Args:
+        n_iter: Number of iterations.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> ASR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        torch.Size([12, 12])
+
+    Source:
+        Bauschke, Combettes, Luke (2002), Phase retrieval, error reduction algorithm, and Fienup variants,
+        doi:10.1364/JOSAA.19.001334.
+    """
+
+    on_the_box = True
+
+    def __init__(self, n_iter: int = 1000) -> None:
+        super().__init__(n_iter)
+
+    def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
+        return known.project(2 * p - x) + x - p
+
+
+class HPR(Algorithm):
+    r"""Hybrid projection reflection; with a support alone it is HIO.
+
+    .. math:: x_{n+1} = \tfrac12 \big(R_S (R_M + (\beta - 1) P_M) + I + (1 - \beta) P_M\big) x_n
+              = P_S\big((1 + \beta) P_M x_n - x_n\big) + x_n - \beta P_M x_n
+
+    Args:
+        n_iter: Number of iterations.
+        beta: Relaxation, in (0, 2].
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> HPR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        torch.Size([12, 12])
+
+    Source:
+        Bauschke, Combettes, Luke (2003), Hybrid projection-reflection method for phase retrieval,
+        doi:10.1364/JOSAA.20.001025.
+    """
+
+    on_the_box = True
+    beta: float | Tensor
+
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
+        super().__init__(n_iter, beta=_relaxation(beta))
+
+    def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
+        return known.project((1 + self.beta) * p - x) + x - self.beta * p
+
+
+class OSS(Algorithm):
+    r"""Oversampling smoothness: HIO whose density outside the support is smoothed, for noisy data.
+
+    .. math:: x_{n+1} = \begin{cases} x' & \text{inside the support} \\
+              F^{-1}[W F x'] & \text{outside} \end{cases} \qquad W_k = \exp\big(-\tfrac12 |k|^2 / \alpha^2\big)
+
+    with x' the HIO update. The width alpha falls in equal steps from the grid's size m to 1/m, one step per stage. An
+    iteration costs two transform pairs. Without a support it is HIO.
+
+    Args:
+        n_iter: Number of iterations.
+        beta: Feedback, in (0, 2].
+        stages: Number of filter widths.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> OSS(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        torch.Size([12, 12])
+
+    Source:
+        Rodriguez, Xu, Chen, Zou, Miao (2013), Oversampling smoothness: an effective algorithm for phase retrieval of
+        noisy diffraction intensities, doi:10.1107/S0021889813002471. In the paper each stage starts from the
+        best iterate of the last; here it goes on from the last iterate.
+    """
+
+    beta: float | Tensor
+    stages: int
+
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9, stages: int = 10) -> None:
+        stages = _checks.integer("stages", stages, at_least=2)
+        super().__init__(n_iter, beta=_relaxation(beta), stages=stages)
+
+    def width(self, n: int, size: int) -> float:
+        """Width alpha of the filter in iteration n, in frequency pixels of a grid of this size."""
+        stage = n * self.stages // self.n_iter
+        return size + (1 / size - size) * stage / (self.stages - 1)
+
+    def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
+        p = magnitude(x)
+        x = hio_update(x, p, known, self.beta)
+        if known.support is None:
+            return x, p
+        shape = x.shape[-known.ndim :]
+        # relative to the size, so that the filter is isotropic on a grid of unequal sides
+        size = max(shape)
+        exponent = _fft.squared_frequencies(shape, x) * (size / self.width(n, size)) ** 2 / 2
+        window = torch.exp(-exponent) / math.prod(shape)
+        smooth = _fft.inverse_sum(_fft.transform(x, known.ndim) * window, shape, not x.is_complex())
+        return smooth + (x - smooth) * known.support, p
+
+
+class SolventFlip(Algorithm):
+    """Solvent flipping: what does not agree with what is known changes its sign.
+
+    .. math:: x_{n+1} = R_S P_M x_n = 2 P_S P_M x_n - P_M x_n
+
+    Args:
+        n_iter: Number of iterations.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> SolventFlip(50)(intensity, support=torch.ones(12, 12) > 0, constraint="real").obj.shape
+        torch.Size([12, 12])
+
+    Source:
+        Abrahams, Leslie (1996), Methods used in the structure determination of bovine mitochondrial F1 ATPase,
+        doi:10.1107/S0907444995008754, as written by Marchesini (2007), doi:10.1063/1.2403783.
+    """
+
+    on_the_box = True
+
+    def __init__(self, n_iter: int = 1000) -> None:
+        super().__init__(n_iter)
+
+    def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
+        return 2 * known.project(p) - p
+
+
+class ChargeFlip(Algorithm):
+    r"""Charge flipping: density below a level changes its sign; needs no support, only that the density is sparse.
+
+    .. math:: x_{n+1} = \begin{cases} P_M x_n & \text{where } P_M x_n > \delta \sigma \\
+              -P_M x_n & \text{elsewhere} \end{cases}
+
+    with the standard deviation sigma of P_M x of each item; what is known of the object enters the estimate only. The
+    object must be real.
+
+    Args:
+        n_iter: Number of iterations.
+        delta: Level in units of the density's standard deviation, positive.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12).pow(9), (24, 24))
+        >>> ChargeFlip(50)(intensity, constraint="nonnegative").obj.shape
+        torch.Size([24, 24])
+
+    Source:
+        Oszlanyi, Suto (2004), Ab initio structure solution by charge flipping, doi:10.1107/S0108767303027569.
+        In the paper the level is a constant; here it is in units of the density's standard deviation.
+    """
+
+    delta: float
+
+    def __init__(self, n_iter: int = 1000, *, delta: float = 1.2) -> None:
+        super().__init__(n_iter, delta=_checks.number("delta", delta, above=0))
+
+    def check(self, run: Run) -> None:
+        if not run.problem.real:
+            fix = "Charge flipping compares values with a level"
+            _checks.fail("constraint must be 'real' or 'nonnegative', got 'complex'", fix)
+
+    def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
+        p = magnitude(x)
+        level = self.delta * p.std(tuple(range(-known.ndim, 0)), correction=0, keepdim=True)
+        return torch.where(p > level, p, -p), p
+
+
+class ADMM(Algorithm):
+    r"""Alternating direction method of multipliers on the two constraints.
+
+    .. math:: x_{n+1} = P_S(z_n - u_n), \quad z_{n+1} = P_M(x_{n+1} + u_n), \quad
+              u_{n+1} = u_n + \beta (x_{n+1} - z_{n+1})
+
+    It starts with z from the initial iterate and u = 0.
+
+    Args:
+        n_iter: Number of iterations.
+        beta: Step of the multiplier, in (0, 2]; below the golden ratio, 1.618, in the convex theory.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
+        >>> ADMM(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        torch.Size([12, 12])
+
+    Source:
+        Wen, Yang, Liu, Marchesini (2012), Alternating direction methods for classical and ptychographic phase
+        retrieval, doi:10.1088/0266-5611/28/11/115010; in the scaled form of Boyd et al. (2011),
+        doi:10.1561/2200000016, section 9.1.
+    """
+
+    beta: float | Tensor
+
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 1.0) -> None:
+        super().__init__(n_iter, beta=_relaxation(beta))
+
+    def enter(self, x: Tensor) -> Tensor:
+        return torch.stack((x, torch.zeros_like(x)), dim=2)
+
+    def leave(self, state: Tensor) -> Tensor:
+        return state[:, :, 0]
+
+    def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
+        z, u = x.unbind(2)
+        x = known.project(z - u)
+        z = magnitude(x + u)
+        return torch.stack((z, u + self.beta * (x - z)), dim=2), z
+
+
+# What a schedule calls them. A new algorithm is a class above and a row here.
+ALGORITHMS: dict[str, type[Step]] = {
+    "er": ErrorReduction,
+    "hio": HIO,
+    "raar": RAAR,
+    "dm": DifferenceMap,
+    "rrr": RRR,
+    "chio": CHIO,
+    "asr": ASR,
+    "hpr": HPR,
+    "oss": OSS,
+    "sf": SolventFlip,
+    "cf": ChargeFlip,
+    "admm": ADMM,
+    "sparse": SparseRRR,
+}

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import Operator
+from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._result import Reconstruction
 
 
-class _Problem:
+class _Measured:
     """Intensities and their operator, with sums and scales per item."""
 
     def __init__(
@@ -26,31 +29,29 @@ class _Problem:
         operator: Operator,
         object_shape: Sequence[int] | None,
         mask: Tensor | None,
-        real: bool,
+        constraint: Constraint,
     ) -> None:
-        _checks.real(intensity=intensity)
         if not isinstance(operator, Operator):
             got = type(operator).__name__
             _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        _checks.real(intensity=intensity)
         _checks.rank(operator.data_ndim, intensity=intensity)
+        _checks.choice("constraint", constraint, CONSTRAINTS)
         intensity = _fft.promote(intensity)
-        self.operator, self.object_shape, self.real = operator, object_shape, real
+        self.operator, self.object_shape, self.constraint = operator, object_shape, constraint
+        self.real = constraint != "complex"
         self.data_axes = tuple(range(-operator.data_ndim, 0))
         self.object_axes = tuple(range(-operator.object_ndim, 0))
-        self.weight: Tensor | None = None
+        self.mask, self.weight = mask, cast("Tensor | None", None)
         if mask is not None:
-            _checks.boolean(mask=mask)
-            if mask.shape not in (intensity.shape, intensity.shape[-operator.data_ndim :]):
-                rule = f"mask must have the shape of the intensity {tuple(intensity.shape)}"
-                fix = f"Give one for all patterns, {tuple(intensity.shape[-operator.data_ndim :])}, or one each"
-                _checks.fail(f"{rule}, got {tuple(mask.shape)}", fix)
+            mask = _checks.mask(mask, intensity)
             self.weight = mask.to(intensity.dtype)
             intensity = torch.where(mask, intensity, 0.0)
         self.intensity = intensity
         count = math.prod(intensity.shape[-operator.data_ndim :])
         counts = torch.full_like(intensity.sum(self.data_axes), count)
         if self.weight is not None:
-            counts = self.weight.expand_as(intensity).sum(self.data_axes)
+            counts = self.weight.sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
 
     def weighted(self, field: Tensor) -> Tensor:
@@ -61,6 +62,16 @@ class _Problem:
         """The adjoint, on the reals for real objects."""
         result = self.operator.adjoint(field, self.object_shape)
         return result.real if self.real and result.is_complex() else result
+
+    def given(self, name: str, obj: Tensor) -> Tensor:
+        """An object that was given, which must be of the constraint's kind."""
+        _checks.floating(**{name: obj})
+        _checks.rank(self.operator.object_ndim, **{name: obj})
+        _checks.same_device(intensity=self.intensity, **{name: obj})
+        if self.real and obj.is_complex():
+            rule = f"{name} must be real for constraint={self.constraint!r}"
+            _checks.fail(f"{rule}, got {obj.dtype}", f"Pass {name}.real", TypeError)
+        return _fft.promote(obj)
 
     def over_object(self, value: Tensor) -> Tensor:
         """One number per item, to multiply objects with."""
@@ -79,6 +90,15 @@ class _Problem:
         power = self.weighted(_fft.power(self.operator.linear(obj))).sum(self.data_axes)
         return power / self.norm2(obj).clamp(min=torch.finfo(power.dtype).tiny)
 
+    def conjugate(self, descent: Tensor, last: Tensor, direction: Tensor, first: bool) -> Tensor:
+        """The next direction of Polak and Ribiere; the descent itself where that does not descend."""
+        tiny = torch.finfo(self.mean.dtype).tiny
+        inner = (descent.conj() * (descent - last)).real.sum(self.object_axes)
+        ratio = torch.zeros_like(inner) if first else (inner / self.norm2(last).clamp(min=tiny)).clamp(min=0)
+        direction = descent + self.over_object(ratio) * direction
+        slope = (descent.conj() * direction).real.sum(self.object_axes)
+        return torch.where(self.over_object(slope > 0), direction, descent)
+
     def error(self, field: Tensor) -> Tensor:
         """Relative magnitude error of each item."""
         error = (_fft.power(field).sqrt() - self.intensity.sqrt()).square()
@@ -93,15 +113,16 @@ def spectral_initialization(
     truncation: float | None = 3.0,
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
-    real: bool = False,
+    constraint: Constraint = "complex",
     seed: int = 0,
 ) -> Tensor:
     r"""The start of the gradient methods: the leading eigenvector of the data-weighted covariance.
 
     Power iteration on :math:`A^H \mathrm{diag}(T(y)) A` with :math:`T(y) = y` where :math:`y \le \alpha^2 \bar y`, and
     0 above (:math:`\alpha` the truncation), then scaled so that :math:`|A z|^2` has the data's sum. Mean, norm and
-    scale are those of each item. It needs random-like measurements (Gaussian, coded diffraction); plain Fourier
-    intensities say nothing to it.
+    scale are those of each item. For a non-negative object the eigenvector takes the sign of its larger part, and the
+    other part becomes 0. It needs random-like measurements (Gaussian, coded diffraction); plain Fourier intensities
+    say nothing to it.
 
     Args:
         intensity: Measured intensity.
@@ -109,8 +130,8 @@ def spectral_initialization(
         n_iter: Power iterations.
         truncation: alpha, or None for no truncation.
         object_shape: Sizes of the object, for operators that do not know them.
-        mask: True where measured. Default: everywhere.
-        real: Whether the object is real.
+        mask: True where measured; it broadcasts to the intensity. Default: everywhere.
+        constraint: "complex", "real" or "nonnegative".
         seed: Of the random vector that the power iteration starts from; the same for all items.
 
     Shape:
@@ -118,11 +139,11 @@ def spectral_initialization(
         - output: (*, object)
 
     Returns:
-        Complex tensor, real if `real`.
+        Complex tensor, real unless the constraint is "complex".
 
     Raises:
-        TypeError: if intensity is not real, operator is none, or mask not boolean.
-        ValueError: if an option is out of range.
+        TypeError: if intensity is not real, operator is not an Operator, or mask is not boolean.
+        ValueError: if shapes do not fit, or an option is unknown or out of range.
 
     Example:
         >>> obj = torch.randn(16, dtype=torch.complex64)
@@ -136,7 +157,7 @@ def spectral_initialization(
         1; the truncation: Chen, Candes (2017), Solving random quadratic systems of equations is nearly as easy as
         solving linear systems, doi:10.1002/cpa.21638.
     """
-    problem = _Problem(intensity, operator, object_shape, mask, real)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint)
     n_iter = _checks.integer("n_iter", n_iter)
     weight = problem.intensity
     if truncation is not None:
@@ -150,6 +171,9 @@ def spectral_initialization(
     for _ in range(n_iter):
         z = z / problem.over_object(problem.norm2(z).clamp(min=tiny).sqrt())
         z = problem.adjoint(operator.linear(z) * weight)
+    if constraint == "nonnegative":
+        sign = torch.where(z.sum(problem.object_axes) < 0, -1.0, 1.0).to(z.dtype)
+        z = (z * problem.over_object(sign)).clamp(min=0)
     power = problem.weighted(_fft.power(operator.linear(z))).sum(problem.data_axes).clamp(min=tiny)
     return z * problem.over_object((problem.intensity.sum(problem.data_axes) / power).sqrt())
 
@@ -162,7 +186,7 @@ def wirtinger_flow(
     mu: float = 0.2,
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
-    real: bool = False,
+    constraint: Constraint = "complex",
     init: Tensor | None = None,
     seed: int = 0,
     check_every: int = 10,
@@ -180,8 +204,8 @@ def wirtinger_flow(
         n_iter: Number of iterations.
         mu: Largest step.
         object_shape: Sizes of the object, for operators that do not know them.
-        mask: True where measured. Default: everywhere.
-        real: Whether the object is real.
+        mask: True where measured; it broadcasts to the intensity. Default: everywhere.
+        constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
         seed: Of the spectral start.
         check_every: Iterations from one residual to the next.
@@ -199,74 +223,15 @@ def wirtinger_flow(
         Candes, Li, Soltanolkotabi (2015), Phase retrieval via Wirtinger flow, doi:10.1109/TIT.2015.2399924, eq. 2.3
         and section II-B.
     """
-    flow = WirtingerFlow(operator, n_iter=n_iter, mu=mu, check_every=check_every)
-    return flow(intensity, object_shape=object_shape, mask=mask, real=real, init=init, seed=seed)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint)
+    mu = _checks.number("mu", mu, above=0)
 
-
-class _Flow(nn.Module):
-    """Descent from the spectral start with one gradient per iteration."""
-
-    def __init__(self, operator: Operator, *, n_iter: int, mu: float, check_every: int) -> None:
-        super().__init__()
-        self.operator = operator
-        self.n_iter = _checks.integer("n_iter", n_iter)
-        self.mu = _checks.number("mu", mu, above=0)
-        self.check_every = _checks.integer("check_every", check_every)
-
-    def gradient(self, problem: _Problem, field: Tensor, k: int) -> Tensor:
-        """The step of iteration k at the detector, before the adjoint."""
-        raise NotImplementedError
-
-    def forward(
-        self,
-        intensity: Tensor,
-        *,
-        object_shape: Sequence[int] | None = None,
-        mask: Tensor | None = None,
-        real: bool = False,
-        init: Tensor | None = None,
-        seed: int = 0,
-    ) -> Reconstruction:
-        """Reconstruct from intensities."""
-        began = time.perf_counter()
-        problem = _Problem(intensity, self.operator, object_shape, mask, real)
-        z = init
-        if z is None:
-            z = spectral_initialization(
-                intensity, self.operator, object_shape=object_shape, mask=mask, real=real, seed=seed
-            )
-        scale = problem.over_object(1 / problem.gain(z))
-        history, checked = [], []
-        field = self.operator.linear(z)
-        for k in range(self.n_iter):
-            z = z - scale * problem.adjoint(problem.weighted(self.gradient(problem, field, k)))
-            field = self.operator.linear(z)
-            if (k + 1) % self.check_every == 0 or k + 1 == self.n_iter:
-                history.append(problem.error(field))
-                checked.append(k + 1)
-        return _single(problem, z, history, checked, seed, repr(self), time.perf_counter() - began)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"n_iter={self.n_iter}, mu={self.mu}, check_every={self.check_every}"
-
-
-class WirtingerFlow(_Flow):
-    """Module of :func:`wirtinger_flow`.
-
-    Args:
-        operator: The measurement.
-        n_iter: Number of iterations.
-        mu: Largest step.
-        check_every: Iterations from one residual to the next.
-    """
-
-    def __init__(self, operator: Operator, *, n_iter: int = 1000, mu: float = 0.2, check_every: int = 10) -> None:
-        super().__init__(operator, n_iter=n_iter, mu=mu, check_every=check_every)
-
-    def gradient(self, problem: _Problem, field: Tensor, k: int) -> Tensor:
-        step = min(1 - math.exp(-(k + 1) / 330), self.mu)
+    def gradient(field: Tensor, k: int) -> Tensor:
+        step = min(1 - math.exp(-(k + 1) / 330), mu)
         return (step / problem.over_data(problem.mean)) * (_fft.power(field) - problem.intensity) * field
+
+    loop = _Loop(problem, n_iter, check_every, f"wirtinger_flow(n_iter={n_iter}, mu={mu})")
+    return _flow(loop, gradient, init, seed)
 
 
 def truncated_amplitude_flow(
@@ -278,7 +243,7 @@ def truncated_amplitude_flow(
     gamma: float = 0.7,
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
-    real: bool = False,
+    constraint: Constraint = "complex",
     init: Tensor | None = None,
     seed: int = 0,
     check_every: int = 10,
@@ -297,8 +262,8 @@ def truncated_amplitude_flow(
         mu: Step.
         gamma: Truncation; infinity for plain amplitude flow.
         object_shape: Sizes of the object, for operators that do not know them.
-        mask: True where measured. Default: everywhere.
-        real: Whether the object is real.
+        mask: True where measured; it broadcasts to the intensity. Default: everywhere.
+        constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
         seed: Of the spectral start.
         check_every: Iterations from one residual to the next.
@@ -314,37 +279,21 @@ def truncated_amplitude_flow(
 
     Source:
         Wang, Giannakis, Eldar (2018), Solving systems of random quadratic equations via truncated amplitude flow,
-        doi:10.1109/TIT.2017.2756858. There the start is the orthogonality-promoting one; here it is the spectral one.
+        doi:10.1109/TIT.2017.2756858. In the paper the start is the orthogonality-promoting one;
+        here it is the spectral one.
     """
-    flow = TruncatedAmplitudeFlow(operator, n_iter=n_iter, mu=mu, gamma=gamma, check_every=check_every)
-    return flow(intensity, object_shape=object_shape, mask=mask, real=real, init=init, seed=seed)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint)
+    mu = _checks.number("mu", mu, above=0)
+    gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
+    measured = problem.intensity.sqrt()
 
+    def gradient(field: Tensor, k: int) -> Tensor:
+        power = _fft.power(field)
+        kept = (power.sqrt() >= measured / (1 + gamma)) & (power > 0)
+        return field * torch.where(kept, mu * (1 - measured * _fft.divisor(power).rsqrt()), 0.0)
 
-class TruncatedAmplitudeFlow(_Flow):
-    """Module of :func:`truncated_amplitude_flow`.
-
-    Args:
-        operator: The measurement.
-        n_iter: Number of iterations.
-        mu: Step.
-        gamma: Truncation; infinity for plain amplitude flow.
-        check_every: Iterations from one residual to the next.
-    """
-
-    def __init__(
-        self, operator: Operator, *, n_iter: int = 1000, mu: float = 0.6, gamma: float = 0.7, check_every: int = 10
-    ) -> None:
-        super().__init__(operator, n_iter=n_iter, mu=mu, check_every=check_every)
-        self.gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
-
-    def gradient(self, problem: _Problem, field: Tensor, k: int) -> Tensor:
-        power, measured = _fft.power(field), problem.intensity.sqrt()
-        kept = (power.sqrt() >= measured / (1 + self.gamma)) & (power > 0)
-        return field * torch.where(kept, self.mu * (1 - measured * _fft.divisor(power).rsqrt()), 0.0)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"{super().extra_repr()}, gamma={self.gamma}"
+    loop = _Loop(problem, n_iter, check_every, f"truncated_amplitude_flow(n_iter={n_iter}, mu={mu}, gamma={gamma})")
+    return _flow(loop, gradient, init, seed)
 
 
 def maximum_likelihood(
@@ -356,7 +305,7 @@ def maximum_likelihood(
     background: float = 0.1,
     mask: Tensor | None = None,
     support: Tensor | None = None,
-    nonnegative: bool = False,
+    constraint: Constraint = "complex",
     check_every: int = 10,
 ) -> Reconstruction:
     r"""Poisson maximum-likelihood refinement of an estimate by conjugate gradients: the last step for counts.
@@ -368,14 +317,15 @@ def maximum_likelihood(
     operator and one adjoint. It improves a reconstruction that is nearly right; it does not find one.
 
     Args:
-        estimate: Reconstruction to refine, real or complex; the result is of the same kind.
+        estimate: Reconstruction to refine, real or complex, and real unless the constraint is "complex"; the result is
+            of the same kind.
         intensity: Measured counts. In other units the estimate must be in the same ones, and `background` too.
         operator: The measurement.
         n_iter: Number of iterations.
         background: b, in counts: keeps the likelihood finite where the model has no light.
-        mask: True where measured. Default: everywhere.
-        support: True where the object may be non-zero. Default: everywhere.
-        nonnegative: Clip a real object after each step.
+        mask: True where measured; it broadcasts to the intensity. Default: everywhere.
+        support: True where the object may be non-zero; it broadcasts to the estimate. Default: everywhere.
+        constraint: "complex", "real" or "nonnegative", for which a real object is clipped after each step.
         check_every: Iterations from one residual to the next.
 
     Shape:
@@ -386,8 +336,9 @@ def maximum_likelihood(
         :class:`Reconstruction` with one start per pattern; `history` holds relative magnitude errors.
 
     Raises:
-        TypeError: if estimate is not floating, intensity not real, or a mask not boolean.
-        ValueError: if shapes differ or an option is out of range.
+        TypeError: if operator is not an Operator, estimate is not floating, intensity is not real, a mask is not
+            boolean, or the estimate is complex though the object is real.
+        ValueError: if shapes do not fit, or an option is unknown or out of range.
 
     Example:
         >>> obj = 100 * torch.rand(12, 12)
@@ -402,154 +353,154 @@ def maximum_likelihood(
         Thibault, Guizar-Sicairos (2012), Maximum-likelihood refinement for coherent diffractive imaging,
         doi:10.1088/1367-2630/14/6/063004.
     """
-    refine = MaximumLikelihood(
-        operator, n_iter=n_iter, background=background, nonnegative=nonnegative, check_every=check_every
-    )
-    return refine(estimate, intensity, mask=mask, support=support)
+    problem = _Measured(intensity, operator, None, mask, constraint)
+    x = problem.given("estimate", estimate)
+    problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
+    b = _checks.number("background", background, above=0)
+    allowed: Tensor | float = 1.0
+    if support is not None:
+        _checks.boolean(support=support)
+        _checks.same_device(estimate=x, support=support)
+        support = _expanded_support(support, x)
+        x = torch.where(support, x, 0.0)
+        allowed = support.to(problem.intensity.dtype)
+    direction = last = torch.zeros_like(x)
+
+    def step(x: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        nonlocal direction, last
+        model = _fft.power(field) + b
+        descent = -allowed * problem.adjoint(problem.weighted((1 - problem.intensity / model) * field))
+        direction, last = problem.conjugate(descent, last, direction, first=k == 0), descent
+        along = operator.linear(direction)
+        length = _line_search(problem, field, along, b)
+        x = x + problem.over_object(length) * direction
+        if constraint == "nonnegative":
+            x = x.clamp(min=0)
+            return x, operator.linear(x)
+        return x, field + problem.over_data(length) * along
+
+    loop = _Loop(problem, n_iter, check_every, f"maximum_likelihood(n_iter={n_iter}, background={b})")
+    return loop.run(x, step, seed=0, support=support)
 
 
-class MaximumLikelihood(nn.Module):
-    """Module of :func:`maximum_likelihood`.
+def _expanded_support(support: Tensor, x: Tensor) -> Tensor:
+    """The support in the shape of the objects, to which it broadcasts."""
+    try:
+        return support.expand_as(x)
+    except RuntimeError:
+        fix = "Give one for all items, of the shape of one, or one for each"
+        _checks.fail(f"support must broadcast to the estimate {tuple(x.shape)}, got {tuple(support.shape)}", fix)
 
-    Args:
-        operator: The measurement.
-        n_iter: Number of iterations.
-        background: b, in counts.
-        nonnegative: Clip a real object after each step.
-        check_every: Iterations from one residual to the next.
+
+def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: float) -> Tensor:
+    """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
+
+    Scoring steps (the expected curvature is positive), each halved until the likelihood falls.
     """
+    y = problem.intensity
+    constant = _fft.power(field) + b
+    cross = (field.conj() * along).real
+    square = _fft.power(along)
+    tiny = torch.finfo(constant.dtype).tiny
 
-    def __init__(
-        self,
-        operator: Operator,
-        *,
-        n_iter: int = 50,
-        background: float = 0.1,
-        nonnegative: bool = False,
-        check_every: int = 10,
-    ) -> None:
-        super().__init__()
-        self.operator, self.nonnegative = operator, nonnegative
-        self.n_iter = _checks.integer("n_iter", n_iter)
-        self.background = _checks.number("background", background, above=0)
-        self.check_every = _checks.integer("check_every", check_every)
+    def model(t: Tensor) -> Tensor:
+        t = problem.over_data(t)
+        return constant + 2 * t * cross + t.square() * square
 
-    def forward(
-        self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None, support: Tensor | None = None
-    ) -> Reconstruction:
-        """Refine an estimate."""
-        began = time.perf_counter()
-        _checks.floating(estimate=estimate)
-        _checks.rank(self.operator.object_ndim, estimate=estimate)
-        shape = estimate.shape[-self.operator.object_ndim :]
-        real = not estimate.is_complex()
-        if self.nonnegative and not real:
-            _checks.fail("estimate must be real with nonnegative=True, got a complex one", "Pass estimate.real")
-        problem = _Problem(intensity, self.operator, shape, mask, real)
-        allowed: Tensor | float = 1.0
-        if support is not None:
-            _checks.boolean(support=support)
-            if support.shape not in (estimate.shape, shape):
-                rule = f"support must have the shape of the estimate {tuple(estimate.shape)}"
-                fix = f"Give one for all items, {tuple(shape)}, or one each"
-                _checks.fail(f"{rule}, got {tuple(support.shape)}", fix)
-            allowed = support.to(problem.intensity.dtype)
-        x = _fft.promote(estimate) * allowed
-        y, b, tiny = problem.intensity, self.background, torch.finfo(problem.intensity.dtype).tiny
-        field = self.operator.linear(x)
-        direction = last = torch.zeros_like(x)
-        history, checked = [], []
-        for k in range(self.n_iter):
-            model = _fft.power(field) + b
-            descent = -allowed * problem.adjoint(problem.weighted((1 - y / model) * field))
-            inner = (descent.conj() * (descent - last)).real.sum(problem.object_axes)
-            ratio = (inner / problem.norm2(last).clamp(min=tiny)).clamp(min=0) if k else torch.zeros_like(inner)
-            direction = descent + problem.over_object(ratio) * direction
-            slope = (descent.conj() * direction).real.sum(problem.object_axes)
-            direction = torch.where(problem.over_object(slope > 0), direction, descent)
-            last = descent
-            along = self.operator.linear(direction)
-            step = self._line_search(problem, field, along)
-            x = x + problem.over_object(step) * direction
-            if self.nonnegative:
-                x = x.clamp(min=0)
-                field = self.operator.linear(x)
-            else:
-                field = field + problem.over_data(step) * along
-            if (k + 1) % self.check_every == 0 or k + 1 == self.n_iter:
-                history.append(problem.error(field))
-                checked.append(k + 1)
-        return _single(problem, x, history, checked, 0, repr(self), time.perf_counter() - began, support)
+    def loss(t: Tensor) -> Tensor:
+        value = model(t)
+        # relative to t = 0, so that large sums do not hide small falls
+        return problem.weighted(value - constant - y * (value / constant).log()).sum(problem.data_axes)
 
-    def _line_search(self, problem: _Problem, field: Tensor, along: Tensor) -> Tensor:
-        """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
-
-        Scoring steps (the expected curvature is positive), each halved until the likelihood falls.
-        """
-        y, b = problem.intensity, self.background
-        constant = _fft.power(field) + b
-        cross = (field.conj() * along).real
-        square = _fft.power(along)
-        tiny = torch.finfo(constant.dtype).tiny
-
-        def model(t: Tensor) -> Tensor:
-            t = problem.over_data(t)
-            return constant + 2 * t * cross + t.square() * square
-
-        def loss(t: Tensor) -> Tensor:
-            value = model(t)
-            # relative to t = 0, so that large sums do not hide small falls
-            return problem.weighted(value - constant - y * (value / constant).log()).sum(problem.data_axes)
-
-        t = torch.zeros_like(problem.mean)
-        best = torch.zeros_like(t)
-        for _ in range(4):
-            value, rate = model(t), 2 * (cross + problem.over_data(t) * square)
-            slope = problem.weighted((1 - y / value) * rate).sum(problem.data_axes)
-            curvature = problem.weighted(rate.square() / value + 2 * square * (1 - y / value).clamp(min=0))
-            move = -slope / curvature.sum(problem.data_axes).clamp(min=tiny)
-            for _ in range(8):
-                trial = loss(t + move)
-                move = torch.where(trial <= best, move, move / 2)
+    t = torch.zeros_like(problem.mean)
+    best = torch.zeros_like(t)
+    for _ in range(4):
+        value, rate = model(t), 2 * (cross + problem.over_data(t) * square)
+        slope = problem.weighted((1 - y / value) * rate).sum(problem.data_axes)
+        curvature = problem.weighted(rate.square() / value + 2 * square * (1 - y / value).clamp(min=0))
+        move = -slope / curvature.sum(problem.data_axes).clamp(min=tiny)
+        for _ in range(8):
             trial = loss(t + move)
-            better = trial <= best
-            t, best = torch.where(better, t + move, t), torch.where(better, trial, best)
-        return t
+            move = torch.where(trial <= best, move, move / 2)
+        trial = loss(t + move)
+        better = trial <= best
+        t, best = torch.where(better, t + move, t), torch.where(better, trial, best)
+    return t
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"n_iter={self.n_iter}, background={self.background}, nonnegative={self.nonnegative}, "
-            f"check_every={self.check_every}"
+
+@dataclass
+class _Loop:
+    """The loop of all gradient methods, from one check to the next."""
+
+    problem: _Measured
+    n_iter: int
+    check_every: int
+    recipe: str
+
+    def __post_init__(self) -> None:
+        self.began = time.perf_counter()
+        _checks.integer("n_iter", self.n_iter)
+        _checks.integer("check_every", self.check_every)
+
+    def run(
+        self,
+        x: Tensor,
+        step: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]],
+        *,
+        seed: int,
+        support: Tensor | None = None,
+    ) -> Reconstruction:
+        """Iterate: `step` gives the next object and its field from those of iteration k."""
+        history, checked = [], []
+        field = self.problem.operator.linear(x)
+        for k in range(self.n_iter):
+            x, field = step(x, field, k)
+            if (k + 1) % self.check_every == 0 or k + 1 == self.n_iter:
+                history.append(self.problem.error(field))
+                checked.append(k + 1)
+        return self._result(x, torch.stack(history, -1), checked, seed, support)
+
+    def _result(
+        self, obj: Tensor, history: Tensor, checked: list[int], seed: int, support: Tensor | None
+    ) -> Reconstruction:
+        """A reconstruction with one start per pattern."""
+        error = history[..., -1]
+        return Reconstruction(
+            obj=obj,
+            error=error,
+            support=torch.ones_like(obj, dtype=torch.bool) if support is None else support,
+            objs=obj.unsqueeze(-1 - len(self.problem.object_axes)),
+            errors=error.unsqueeze(-1),
+            scores=error.unsqueeze(-1),
+            ranking=torch.zeros_like(error, dtype=torch.long).unsqueeze(-1),
+            agreement=torch.ones_like(error).unsqueeze(-1),
+            prtf=torch.ones_like(error).unsqueeze(-1),
+            history=history.unsqueeze(-2),
+            checked=checked,
+            seeds=[seed],
+            recipe=self.recipe,
+            seconds=time.perf_counter() - self.began,
         )
 
 
-def _single(
-    problem: _Problem,
-    obj: Tensor,
-    history: list[Tensor],
-    checked: list[int],
-    seed: int,
-    recipe: str,
-    seconds: float,
-    support: Tensor | None = None,
-) -> Reconstruction:
-    """A reconstruction with one start per pattern."""
-    error = history[-1]
-    support = torch.ones_like(obj, dtype=torch.bool) if support is None else support.expand_as(obj)
-    return Reconstruction(
-        obj=obj,
-        error=error,
-        support=support,
-        objs=obj.unsqueeze(-1 - len(problem.object_axes)),
-        errors=error.unsqueeze(-1),
-        scores=error.unsqueeze(-1),
-        ranking=torch.zeros_like(error, dtype=torch.long).unsqueeze(-1),
-        agreement=torch.ones_like(error).unsqueeze(-1),
-        prtf=torch.ones_like(error).unsqueeze(-1),
-        history=torch.stack(history, -1).unsqueeze(-2),
-        iterations=checked,
-        seeds=[seed],
-        recipe=recipe,
-        seconds=seconds,
-    )
+def _flow(loop: _Loop, gradient: Callable[[Tensor, int], Tensor], init: Tensor | None, seed: int) -> Reconstruction:
+    """Descent from the spectral start with one gradient, taken at the detector, per iteration."""
+    problem = loop.problem
+    if init is None:
+        init = spectral_initialization(
+            problem.intensity,
+            problem.operator,
+            object_shape=problem.object_shape,
+            mask=problem.mask,
+            constraint=problem.constraint,
+            seed=seed,
+        )
+    z = problem.given("init", init)
+    scale = problem.over_object(1 / problem.gain(z))
+
+    def step(z: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        z = z - scale * problem.adjoint(problem.weighted(gradient(field, k)))
+        z = z.clamp(min=0) if problem.constraint == "nonnegative" else z
+        return z, problem.operator.linear(z)
+
+    return loop.run(z, step, seed=seed)

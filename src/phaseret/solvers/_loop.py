@@ -7,17 +7,20 @@ the device. Within a block there is no branch on values and no synchronisation.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
+from phaseret._module import Module, called_as
 from phaseret.projections import ObjectConstraint
+from phaseret.solvers._options import Options, complete, spelled
 from phaseret.solvers._problem import Problem, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
 
@@ -28,39 +31,18 @@ Items = tuple[slice, slice]
 Projection = Callable[[Tensor], Tensor]
 
 
-class Options(TypedDict, total=False):
-    """The keyword options that every solver takes; :func:`phaseret.solvers.reconstruct` explains them."""
+class Step(Module):
+    """A step of a recipe: an algorithm, or something done to the run between algorithms.
 
-    support: Tensor | None
-    support_size: int | None
-    mask: Tensor | None
-    constraint: str
-    bounds: tuple[float, float] | None
-    phase_range: tuple[float, float] | None
-    ndim: int
-    norm: str
-    centered: bool
-    starts: int
-    init: Tensor | None
-    seed: int
-    generator: torch.Generator | None
-    check_every: int
-    chunk: int | None
-    progress: bool
-    callback: Callable[[Run], bool | None] | None
-    checkpoint: Callable[[dict[str, Any]], None] | None
-    checkpoint_every: int
-    resume: dict[str, Any] | None
+    Args:
+        **options: The step's own numbers and words, kept as attributes and shown by `repr`.
+    """
 
+    n_iter: int = 0
 
-class Step(nn.Module):
-    """A step of a recipe: an algorithm, or something done to the run between algorithms."""
-
-    n_iter = 0
-
-    def leaves(self) -> list[Step]:
+    def leaves(self) -> Iterator[Step]:
         """The steps it stands for, in order."""
-        return [self]
+        yield self
 
     def advance(self, run: Run) -> None:
         """Advance a run by this step."""
@@ -69,26 +51,44 @@ class Step(nn.Module):
     def check(self, run: Run) -> None:
         """Refuse a problem that the step is not made for."""
 
+    @spelled
+    def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
+        """Reconstruct objects from intensities; the options are those of :func:`reconstruct`."""
+        return solve(self, intensity, options)
+
+    __call__ = called_as(forward)
+
 
 class Algorithm(Step):
     """The base class of all projection algorithms.
 
     A subclass writes `iterate`, and `query` where the magnitude of another point than the iterate is replaced; or,
-    where these two do not say it, `step`. Both are formulas of each pixel (and of the projections of `known`), and
-    linear where nothing is allowed: the loop evaluates them on the support's box only.
+    where these two do not say it, `step`. They run as written, on the whole grid.
 
     Args:
         n_iter: Number of iterations.
+        **options: The algorithm's own numbers, kept as attributes and shown by `repr`.
 
     Attributes:
-        varies: Whether the formulas change from iteration to iteration.
+        on_the_box: Whether `query` and `iterate` are formulas of each pixel (and of the projections of `known`) that
+            are linear where nothing is allowed. Then they are evaluated on the support's box alone, and outside by
+            two factors, which is faster. A class says so for itself: its subclasses do not inherit it.
+        varies: Whether these factors change from iteration to iteration.
+
+    Example:
+        >>> class Averaged(pr.solvers.Algorithm):
+        ...     def iterate(self, x, p, known, n):
+        ...         return self.share * known.project(p) + (1 - self.share) * x
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
+        >>> Averaged(50, share=0.7)(intensity, support=torch.ones(8, 8) > 0).obj.shape
+        torch.Size([8, 8])
     """
 
+    on_the_box = False
     varies = False
 
-    def __init__(self, n_iter: int = 1000) -> None:
-        super().__init__()
-        self.n_iter = _checks.integer("n_iter", n_iter)
+    def __init__(self, n_iter: int = 1000, **options: Any) -> None:
+        super().__init__(n_iter=_checks.integer("n_iter", n_iter), **options)
 
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         """The point y whose magnitude is replaced in iteration n, from the iterate x."""
@@ -111,17 +111,9 @@ class Algorithm(Step):
         """The iterate of a state: undoes `enter`."""
         return state
 
-    def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
-        """Reconstruct objects from intensities; the options are those of :func:`reconstruct`."""
-        return solve([self], intensity, **options)
-
     def advance(self, run: Run) -> None:
         """Advance a run by all iterations."""
         run.iterate_with(self)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"n_iter={self.n_iter}"
 
 
 class _Nowhere(ObjectConstraint):
@@ -211,8 +203,8 @@ class Run:
 
     def iterate_with(self, algorithm: Algorithm) -> None:
         """Run the iterations of an algorithm that are still to be done."""
-        learned = any(t.requires_grad for t in vars(algorithm).values() if isinstance(t, Tensor))
-        learned = learned or any(t.requires_grad for t in algorithm.parameters())
+        own = itertools.chain(algorithm.parameters(), algorithm.buffers(), vars(algorithm).values())
+        learned = any(t.requires_grad for t in own if isinstance(t, Tensor))
         learned = learned or self.iterate.requires_grad or self.problem.requires_grad
         differentiable = learned and torch.is_grad_enabled()
         with torch.set_grad_enabled(differentiable):
@@ -260,7 +252,7 @@ class _Worker:
         kind = type(algorithm)
         self.queries = kind.query is not Algorithm.query
         self.box: tuple[Any, ...] = (..., *run.problem.box)
-        self.fast = kind.step is Algorithm.step and not differentiable
+        self.fast = vars(kind).get("on_the_box", False) and kind.step is Algorithm.step and not differentiable
         # Only a given start can have exact zeros in its spectrum.
         self.fresh = run.iteration == 0 and run.given
 
@@ -315,67 +307,47 @@ class _Worker:
         return x, p
 
 
-def solve(
-    steps: Sequence[Step],
-    intensity: Tensor,
-    *,
-    starts: int = 1,
-    init: Tensor | None = None,
-    seed: int = 0,
-    generator: torch.Generator | None = None,
-    check_every: int = 10,
-    chunk: int | None = None,
-    progress: bool = False,
-    callback: Callable[[Run], bool | None] | None = None,
-    checkpoint: Callable[[dict[str, Any]], None] | None = None,
-    checkpoint_every: int = 1000,
-    resume: dict[str, Any] | None = None,
-    **options: Any,
-) -> Reconstruction:
-    """Run the steps of a recipe on a problem."""
+def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
+    """Run a step, which may be a recipe of many, on a problem."""
     began = time.perf_counter()
-    problem = prepare(intensity, **options)
+    asked = complete(options)
+    if not step.n_iter:
+        fix = "Put an algorithm before it, such as 'hio:50'"
+        _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
+    problem = prepare(intensity, asked)
     check_determined(problem)
-    starts = _checks.integer("starts", starts)
-    check_every = _checks.integer("check_every", check_every)
-    checkpoint_every = _checks.integer("checkpoint_every", checkpoint_every)
-    if chunk is not None:
-        _checks.integer("chunk", chunk)
-    seeds = _seeds(starts, seed, generator)
-    if problem.device.type == "cpu":
-        _memory.keep_heap()
-    run = Run(problem, _starts(problem, seeds, init), check_every, chunk)
-    run.given = init is not None
-    leaves = [leaf for step in steps for leaf in step.leaves()]
-    for leaf in leaves:
-        leaf.check(run)
-    if resume is not None:
-        run.load_state_dict(resume)
-    if checkpoint is not None:
-        run.after_check.append(_checkpoints(checkpoint, checkpoint_every))
-    if callback is not None:
-        run.after_check.append(callback)
-    bar = _progress_bar(run, sum(leaf.n_iter for leaf in leaves)) if progress else None
+    seeds = _seeds(asked["starts"] or 1, asked["seed"], asked["generator"])
+    run = _begin(step, problem, seeds, asked)
+    bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
     try:
-        while run.leaf < len(leaves) and not run.stopped:
-            leaves[run.leaf].advance(run)
+        for leaf in itertools.islice(step.leaves(), run.leaf, None):
+            if run.stopped:
+                break
+            leaf.advance(run)
             run.leaf += 1
     finally:
         if bar is not None:
             bar.close()
     del run.iterate  # its memory is free for the comparison of the starts
-    return reconstruction(
-        problem,
-        estimate=run.estimate,
-        error=run.error,
-        support=run.support,
-        price=run.price,
-        history=run.history,
-        iterations=run.checked,
-        seeds=seeds,
-        recipe=", ".join(map(repr, steps)),
-        seconds=time.perf_counter() - began,
-    )
+    return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
+
+
+def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Run:
+    """The run before its first iteration, or where the one to resume stood."""
+    if problem.device.type == "cpu":
+        _memory.keep_heap()
+    run = Run(problem, _starts(problem, seeds, asked["init"]), asked["check_every"], asked["chunk"])
+    run.given = asked["init"] is not None
+    for part in step.modules():
+        if isinstance(part, Step):
+            part.check(run)
+    if asked["resume"] is not None:
+        run.load_state_dict(asked["resume"])
+    if asked["checkpoint"] is not None:
+        run.after_check.append(_checkpoints(asked["checkpoint"], asked["checkpoint_every"]))
+    if asked["callback"] is not None:
+        run.after_check.append(asked["callback"])
+    return run
 
 
 def _checkpoints(save: Callable[[dict[str, Any]], None], every: int) -> Callable[[Run], None]:
@@ -396,7 +368,6 @@ def _seeds(starts: int, seed: int, generator: torch.Generator | None) -> list[in
     if generator is not None:
         drawn = torch.randint(2**62, (starts,), generator=generator, device=generator.device)
         return [int(s) for s in drawn]
-    seed = _checks.integer("seed", seed, at_least=0)
     return [seed + s for s in range(starts)]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
+from phaseret.solvers._options import Options
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Problem:
         box: Slices of the support's bounding box on the grid; the whole grid without a support.
         magnitude: What was measured, for (patterns, 1, *grid).
         support: (patterns or 1, 1, *box), boolean; None if all of the box is allowed.
-        options: The remaining options of :class:`ObjectConstraint`.
+        known: What else is known of the object.
         real: Whether the object is real.
         dtype: Real dtype of the computation.
         device: Device of the computation.
@@ -64,6 +65,11 @@ class Problem:
         """Whether the box is the whole grid."""
         return self.box_shape == self.shape
 
+    @property
+    def free_phase(self) -> bool:
+        """Whether the data leave the phase free: the sign of a real object is as free as that of a complex one."""
+        return self.known.constraint != "nonnegative"
+
     def crop(self, x: Tensor) -> Tensor:
         """The box of arrays on the grid: a view."""
         index: tuple[Any, ...] = (..., *self.box)
@@ -81,86 +87,66 @@ class Problem:
             if support is None:
                 support = torch.ones(self.box_shape, dtype=torch.bool, device=self.device)
             support = self.embed(support)
-        known = self.known
-        return ObjectConstraint(
-            support=support,
-            support_size=known.support_size,
-            constraint=known.constraint,
-            bounds=known.bounds,
-            phase_range=known.phase_range,
-            ndim=self.ndim,
-            dtype=self.dtype,
-        )
+        return self.known.within(support)
 
 
-def prepare(
-    intensity: Tensor,
-    *,
-    support: Tensor | None = None,
-    support_size: int | None = None,
-    mask: Tensor | None = None,
-    constraint: str = "complex",
-    bounds: tuple[float, float] | None = None,
-    phase_range: tuple[float, float] | None = None,
-    ndim: int = 2,
-    norm: str = "ortho",
-    centered: bool = False,
-) -> Problem:
+def prepare(intensity: Tensor, asked: Options) -> Problem:
     """Check what is asked and lay it out; looks at values, once."""
     _checks.real(intensity=intensity)
-    ndim = _checks.integer("ndim", ndim)
-    if ndim > 3:
-        _checks.fail(f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
-    _checks.rank(ndim, intensity=intensity)
-    _checks.choice("norm", norm, _fft.NORMS)
-    ObjectConstraint.check(support_size=support_size, constraint=constraint, bounds=bounds, phase_range=phase_range)
-    _checks.boolean(**{k: v for k, v in {"mask": mask, "support": support}.items() if v is not None})
-    _checks.same_device(intensity=intensity, mask=mask, support=support)
+    ndim = _checks.item_axes(asked["ndim"], intensity=intensity)
+    _checks.choice("norm", asked["norm"], _fft.NORMS)
     intensity = _fft.promote(intensity)
-    shape = tuple(intensity.shape[-ndim:])
-    batch = tuple(intensity.shape[:-ndim])
+    shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
+    known = ObjectConstraint(
+        support_size=asked["support_size"],
+        constraint=asked["constraint"],
+        bounds=asked["bounds"],
+        phase_range=asked["phase_range"],
+        ndim=ndim,
+        dtype=intensity.dtype,
+    )
+    mask = asked["mask"]
     if mask is not None:
-        _checks.boolean(mask=mask)
-        if mask.shape not in (intensity.shape, shape):
-            _checks.fail(
-                f"mask must have the shape of the intensity {tuple(intensity.shape)}, got {tuple(mask.shape)}",
-                f"Give one for all patterns, {shape}, or one each",
-            )
-        mask = mask.reshape(-1, 1, *shape)
-    values = intensity.reshape(-1, 1, *shape)
-    values = _check_values(values, mask)
-    if centered:
+        _checks.mask(mask, intensity)
+        mask = _per_pattern(mask, batch, shape)
+    values = _check_values(intensity.reshape(-1, 1, *shape), mask)
+    if asked["centered"]:
         axes = range(-ndim, 0)
         values = _fft.uncenter(values, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
-    if support_size is not None and support_size > math.prod(shape):
-        rule = f"support_size must be at most the {math.prod(shape)} pixels of a pattern"
-        _checks.fail(f"{rule}, got {support_size}", "Use the number of pixels of the object")
-    if support is None and support_size is None and constraint != "nonnegative":
-        fix = "Give support= or support_size=, or constraint='nonnegative'"
-        _checks.fail(f"the object must be restricted for constraint={constraint!r}, got nothing", fix)
-    object_shape, box, support = _place_support(support, batch, shape)
-    real = constraint != "complex"
+    object_shape, box, support = _place_support(asked["support"], intensity, ndim)
+    _check_restricted(known, asked["support"], shape)
+    real = known.constraint != "complex"
     return Problem(
         batch=batch,
         shape=shape,
         object_shape=object_shape,
         box=box,
-        magnitude=MagnitudeConstraint(_fft.root(values), mask=mask, real=real, norm=norm, ndim=ndim),
+        magnitude=MagnitudeConstraint(_fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim),
         support=support,
-        known=ObjectConstraint(
-            support_size=support_size,
-            constraint=constraint,
-            bounds=bounds,
-            phase_range=phase_range,
-            ndim=ndim,
-            dtype=intensity.dtype,
-        ),
+        known=known,
         real=real,
         dtype=intensity.dtype,
         device=intensity.device,
         requires_grad=intensity.requires_grad,
     )
+
+
+def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    """What broadcasts to (*batch, *shape) as (patterns, 1, *shape), or as (1, 1, *shape) where it is one for all."""
+    one = math.prod(value.shape[: -len(shape)]) == 1
+    return value.expand(*([1] * len(batch) if one else batch), *shape).reshape(-1, 1, *shape)
+
+
+def _check_restricted(known: ObjectConstraint, support: Tensor | None, shape: tuple[int, ...]) -> None:
+    """What is known restricts the object, and its number of pixels is not more than there are."""
+    size, pixels = known.support_size, math.prod(shape)
+    if size is not None and size > pixels:
+        rule = f"support_size must be at most the {pixels} pixels of a pattern"
+        _checks.fail(f"{rule}, got {size}", "Use the number of pixels of the object")
+    if support is None and size is None and known.constraint != "nonnegative":
+        fix = "Give support= or support_size=, or constraint='nonnegative'"
+        _checks.fail(f"the object must be restricted for constraint={known.constraint!r}, got nothing", fix)
 
 
 def _check_values(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -185,13 +171,14 @@ def _check_values(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _place_support(
-    support: Tensor | None, batch: tuple[int, ...], shape: tuple[int, ...]
+    support: Tensor | None, intensity: Tensor, ndim: int
 ) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None]:
     """Object shape, box on the grid, and the support on the box (None if it fills the box)."""
-    ndim = len(shape)
+    shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
     if support is None:
         return shape, tuple(slice(0, m) for m in shape), None
     _checks.boolean(support=support)
+    _checks.same_device(intensity=intensity, support=support)
     _checks.rank(ndim, support=support)
     object_shape = tuple(support.shape[-ndim:])
     largest = tuple((m + 1) // 2 for m in shape)
@@ -199,10 +186,10 @@ def _place_support(
         rule = f"support must be at most {largest} for data of {shape} (2n-1 for n pixels), or of the data's shape"
         _checks.fail(f"{rule}, got {object_shape}", "Use a smaller one: the data determine no larger object")
     own = tuple(support.shape[:-ndim])
-    if own not in ((), batch):
+    if len(own) > len(batch) or any(n not in (1, m) for n, m in zip(own[::-1], batch[::-1], strict=False)):
         fix = f"Give one for all patterns, {object_shape}, or one each"
-        _checks.fail(f"support must have the batch shape {batch} of the intensity, got {own}", fix)
-    support = support.reshape(-1, 1, *object_shape)
+        _checks.fail(f"support must broadcast to the batch shape {batch} of the intensity, got {own}", fix)
+    support = _per_pattern(support, batch, object_shape)
     if not bool(support.flatten(1).any(-1).all()):
         _checks.fail("support must hold at least one pixel, got an empty one", "True = the object may be non-zero")
     anywhere = support.flatten(0, 1).any(0)

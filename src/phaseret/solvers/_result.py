@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,15 @@ from phaseret.symmetry import align
 if TYPE_CHECKING:
     import os
 
-# What modules above this one do with a result, entered by phaseret/__init__.py: imports only go down.
-ABOVE: dict[str, Callable[..., Any]] = {}
+    from phaseret.solvers._loop import Run
+
+_above: dict[str, Callable[..., Any]] = {}
+
+
+def attach(*, save: Callable[..., Any], plot: Callable[..., Any]) -> None:
+    """Tell `Reconstruction.save` and `.plot` who does it: modules above this one, which must not import them."""
+    _above.update(save=save, plot=plot)
+
 
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
@@ -42,7 +49,7 @@ class Reconstruction:
             measured one, summed over rings of r / min(m1..md) cycles per pixel; 1 where the starts agree.
             :func:`phaseret.metrics.prtf` gives it for any reconstructions.
         history: (*, starts, checks) errors during the run.
-        iterations: The iteration of each check.
+        checked: The iteration of each check.
         seeds: The seed of each start.
         recipe: What was run.
         seconds: Wall time.
@@ -58,18 +65,18 @@ class Reconstruction:
     agreement: Tensor
     prtf: Tensor
     history: Tensor
-    iterations: list[int]
+    checked: list[int]
     seeds: list[int]
     recipe: str
     seconds: float
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
-        ABOVE["save"](path, self, measurement=measurement, overwrite=overwrite)
+        _above["save"](path, self, measurement=measurement, overwrite=overwrite)
 
     def plot(self, *, measurement: Any = None, index: int = 0) -> Any:
         """A Matplotlib figure of it: :func:`phaseret.plotting.plot_reconstruction`."""
-        return ABOVE["plot"](self, measurement=measurement, index=index)
+        return _above["plot"](self, measurement=measurement, index=index)
 
     def __repr__(self) -> str:
         starts = len(self.seeds)
@@ -80,30 +87,17 @@ class Reconstruction:
             rivals = _rivals(self.scores)
             agree = float((self.agreement[rivals] > _AGREE).float().mean())
             text += f" ({agree:.0%} of the best agree)"
-        return (
-            f"Reconstruction({text}, {self.iterations[-1] if self.iterations else 0} iterations, {self.seconds:.2g} s)"
-        )
+        return f"Reconstruction({text}, {self.checked[-1] if self.checked else 0} iterations, {self.seconds:.2g} s)"
 
 
-def reconstruction(
-    problem: Problem,
-    *,
-    estimate: Tensor,
-    error: Tensor,
-    support: Tensor | None,
-    price: Tensor | None,
-    history: Sequence[Tensor],
-    iterations: Sequence[int],
-    seeds: Sequence[int],
-    recipe: str,
-    seconds: float,
-) -> Reconstruction:
+def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -> Reconstruction:
     """Rank the starts of a finished run, compare them, and give all tensors their public shapes."""
+    problem, error, support = run.problem, run.error, run.support
     patterns, starts = error.shape
-    scores = error.detach() if price is None else error.detach() * price
+    scores = error.detach() if run.price is None else error.detach() * run.price
     ranking = scores.argsort(dim=-1, stable=True)
     best = ranking[:, 0]
-    objs = problem.embed(estimate, problem.object_shape)
+    objs = problem.embed(run.estimate, problem.object_shape)
     rows = torch.arange(patterns, device=best.device)
     if support is None:
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
@@ -121,9 +115,9 @@ def reconstruction(
         ranking=ranking.reshape(*batch, starts),
         agreement=agreement.reshape(*batch, starts),
         prtf=prtf.reshape(*batch, -1),
-        history=torch.stack(list(history), -1).reshape(*batch, starts, -1),
-        iterations=list(iterations),
-        seeds=list(seeds),
+        history=torch.stack(run.history, -1).reshape(*batch, starts, -1),
+        checked=list(run.checked),
+        seeds=seeds,
         recipe=recipe,
         seconds=seconds,
     )
@@ -137,9 +131,7 @@ def _agreement(best: Tensor, objs: Tensor, problem: Problem) -> tuple[Tensor, Te
         return torch.ones(objs.shape[:2], dtype=objs.real.dtype, device=objs.device), objs
     axes = tuple(range(-problem.ndim, 0))
     reference = best.unsqueeze(1).expand_as(objs)
-    # the sign of a real object is as free as the phase of a complex one
-    free = problem.known.constraint != "nonnegative"
-    found = align(objs, reference, ndim=problem.ndim, fourier_shape=problem.shape, phase=free)
+    found = align(objs, reference, ndim=problem.ndim, fourier_shape=problem.shape, phase=problem.free_phase)
     inner = (found.aligned.conj() * reference).sum(axes).abs()
     norms = (_fft.power(objs).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
     return inner / norms.clamp(min=torch.finfo(norms.dtype).tiny), found.symmetry(objs).mean(1, keepdim=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.symmetry import align
+
+Method = Literal["max", "rms"]
 
 
 def autocorrelation_support(
@@ -28,7 +32,8 @@ def autocorrelation_support(
         ndim: Number of axes of one pattern.
 
     Shape:
-        - intensity and mask: (*, m1..md)
+        - intensity: (*, m1..md)
+        - mask: (*, m1..md), or what broadcasts to it
         - output: (*, m1..md)
 
     Returns:
@@ -48,14 +53,13 @@ def autocorrelation_support(
         autocorrelation, doi:10.1364/JOSA.72.000610: the box is the simplest set that holds all solutions.
     """
     _checks.real(intensity=intensity)
-    ndim = _checks.integer("ndim", ndim)
-    _checks.rank(ndim, intensity=intensity)
+    _checks.item_axes(ndim, intensity=intensity)
     threshold = _checks.number("threshold", threshold, above=0, at_most=1)
     axes = tuple(range(-ndim, 0))
     intensity = _fft.promote(intensity)
     if mask is not None:
-        _checks.boolean(mask=mask)
-        intensity = torch.where(mask, intensity, 0.0)
+        intensity = torch.where(_checks.mask(mask, intensity), intensity, 0.0)
+    _checks.switch("centered", centered)
     if centered:
         intensity = _fft.uncenter(intensity, axes)
     shape = intensity.shape[-ndim:]
@@ -78,7 +82,7 @@ def shrinkwrap_support(
     *,
     threshold: float = 0.2,
     sigma: float = 3.0,
-    method: str = "max",
+    method: Method = "max",
     least: float = 0.001,
     most: float = 0.25,
     ndim: int = 2,
@@ -119,8 +123,7 @@ def shrinkwrap_support(
         doi:10.1103/PhysRevB.68.140101.
     """
     _checks.floating(obj=obj)
-    ndim = _checks.integer("ndim", ndim)
-    _checks.rank(ndim, obj=obj)
+    _checks.item_axes(ndim, obj=obj)
     _check_shrinkwrap(threshold, sigma, method, least, most)
     obj = _fft.promote(obj.detach())
     axes, shape = tuple(range(-ndim, 0)), obj.shape[-ndim:]
@@ -146,7 +149,7 @@ def shrinkwrap_support(
 def _check_shrinkwrap(threshold: float, sigma: float, method: str, least: float, most: float) -> None:
     _checks.number("threshold", threshold, above=0)
     _checks.number("sigma", sigma, at_least=0)
-    _checks.choice("method", method, ("max", "rms"))
+    _checks.choice("method", method, get_args(Method))
     _checks.number("least", least, at_least=0, at_most=1)
     _checks.number("most", most, above=0, at_most=1)
     if least > most:
@@ -176,35 +179,37 @@ class Shrinkwrap(Step):
         torch.Size([24, 24])
     """
 
+    sigma: float
+    decay: float
+    least_sigma: float
+
     def __init__(
         self,
         *,
         threshold: float = 0.2,
         sigma: float = 3.0,
-        method: str = "max",
+        method: Method = "max",
         least: float = 0.001,
         most: float = 0.25,
         decay: float = 0.9,
         least_sigma: float = 1.0,
     ) -> None:
-        super().__init__()
         _check_shrinkwrap(threshold, sigma, method, least, most)
-        self.threshold, self.sigma, self.method, self.least, self.most = threshold, sigma, method, least, most
-        self.decay = _checks.number("decay", decay, above=0, at_most=1)
-        self.least_sigma = _checks.number("least_sigma", least_sigma, at_least=0)
+        super().__init__(
+            threshold=threshold,
+            sigma=sigma,
+            method=method,
+            least=least,
+            most=most,
+            decay=_checks.number("decay", decay, above=0, at_most=1),
+            least_sigma=_checks.number("least_sigma", least_sigma, at_least=0),
+        )
 
     def advance(self, run: Run) -> None:
         problem = run.problem
         sigma = max(min(self.least_sigma, self.sigma), self.sigma * self.decay**run.updates)
-        found = shrinkwrap_support(
-            problem.embed(run.estimate),
-            threshold=self.threshold,
-            sigma=sigma,
-            method=self.method,
-            least=self.least,
-            most=self.most,
-            ndim=problem.ndim,
-        )
+        options = {name: value for name, value in self.options.items() if name not in ("decay", "least_sigma")}
+        found = shrinkwrap_support(problem.embed(run.estimate), **options | {"sigma": sigma, "ndim": problem.ndim})
         found = problem.crop(found)
         if problem.support is not None:
             found = found & problem.support
@@ -214,12 +219,6 @@ class Shrinkwrap(Step):
         run.support = torch.where(empty, before, found)
         run.updates += 1
 
-    def extra_repr(self) -> str:
-        return (
-            f"threshold={self.threshold}, sigma={self.sigma}, method={self.method!r}, least={self.least}, "
-            f"most={self.most}, decay={self.decay}, least_sigma={self.least_sigma}"
-        )
-
 
 class Detwin(Step):
     """A step of a recipe that runs an algorithm with half of the support, to choose between an object and its twin.
@@ -228,7 +227,7 @@ class Detwin(Step):
     half of a symmetric support has its twin in the other half, so the two can no longer mix.
 
     Args:
-        algorithm: What to run; a few tens of iterations.
+        algorithm: What to run; a few tens of iterations. A number: so many of :class:`HIO`.
         axis: Axis that is halved, counted over the object's axes. Default: the longest of the support's box.
 
     Example:
@@ -242,16 +241,21 @@ class Detwin(Step):
         doi:10.1364/JOSAA.29.002367.
     """
 
-    def __init__(self, algorithm: Step, *, axis: int | None = None) -> None:
-        super().__init__()
+    algorithm: Algorithm
+    axis: int | None
+
+    def __init__(self, algorithm: Algorithm | int, *, axis: int | None = None) -> None:
+        if isinstance(algorithm, int):
+            algorithm = HIO(algorithm)
         if not isinstance(algorithm, Algorithm):
             got = type(algorithm).__name__
             _checks.fail(f"algorithm must be an algorithm, got {got}", "Use HIO(20)", TypeError)
-        self.algorithm, self.axis = algorithm, axis
+        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+            _checks.fail(f"axis must be an integer or None, got {axis!r}", "Use 0 or 1", TypeError)
+        super().__init__(algorithm=algorithm, axis=axis)
         self.n_iter = algorithm.n_iter
 
     def check(self, run: Run) -> None:
-        self.algorithm.check(run)
         if self.axis is not None and not -run.problem.ndim <= self.axis < run.problem.ndim:
             _checks.fail(
                 f"axis of Detwin must be an axis of an object of {run.problem.ndim} axes, got {self.axis}",
@@ -275,15 +279,13 @@ class Detwin(Step):
         finally:
             run.half = None
 
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
-
 
 class Breed(Step):
     """A step of a recipe that mixes all starts with the best one: guided multi-start.
 
-    Every other start is aligned with the best one (shift, flip and phase) and replaced by their geometric mean: the
-    modulus is the root of the product of moduli, the phase that of the sum.
+    Every other start is aligned with the best one (shift, flip, and the phase, or the sign of a real object that may be
+    negative) and replaced by their geometric mean: the modulus is the root of the product of moduli, the phase that of
+    the sum.
 
     Example:
         >>> recipe = pr.solvers.Recipe("3*(hio:50,er:20,breed),er:50")
@@ -297,12 +299,15 @@ class Breed(Step):
         its phase is that of both parents; the complex mean is ours.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def advance(self, run: Run) -> None:
         problem, estimate = run.problem, run.estimate
         rows = torch.arange(problem.patterns, device=problem.device)
         best = run.error.argmin(-1)
         reference = estimate[rows, best].unsqueeze(1).expand_as(estimate)
-        aligned = align(estimate, reference, ndim=problem.ndim).aligned
+        aligned = align(estimate, reference, ndim=problem.ndim, phase=problem.free_phase).aligned
         modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
         total = aligned + reference
         length = _fft.power(total).sqrt()

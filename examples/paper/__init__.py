@@ -1,1 +1,0 @@
-"""The paper's figures and claims as experiments: one module and one configuration file each; see reproduce.py."""

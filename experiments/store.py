@@ -1,0 +1,121 @@
+"""What was finished is not done again: trainings and computations are found by their settings; several at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.data import Patterns
+from experiments.fit import Loss, Settings, complete, fit, load_weights
+from results.provenance import replace, write_json
+
+
+def run_all(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int = 1) -> list[Any]:
+    """``[function(*call) for call in calls]``, `jobs` at a time, each in a process with its share of the CPU's cores.
+
+    On one GPU the processes share it. A failed call does not stop the others; the first error is raised at the end.
+    """
+    if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("jobs must be 1 under torchrun, where each training takes all processes. Leave out --jobs.")
+    if jobs == 1:
+        return [function(*call) for call in calls]
+    threads = max(1, torch.get_num_threads() // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        futures = [pool.submit(function, *call) for call in calls]
+    return [future.result() for future in futures]
+
+
+def train_all(
+    trained: Callable[..., tuple[nn.Module, dict[str, Any]]], calls: Sequence[tuple[Any, ...]], jobs: int = 1
+) -> list[dict[str, Any]]:
+    """What the trainings took, in the order of the calls; `trained` is made of `trained_once` and finds them again."""
+    return run_all(_took, [(trained, *call) for call in calls], jobs)
+
+
+def _took(trained: Callable[..., tuple[nn.Module, dict[str, Any]]], *call: Any) -> dict[str, Any]:
+    return trained(*call)[1]
+
+
+def finished(folder: Path, settings: Settings) -> dict[str, Any] | None:
+    """What `finish` left in the folder for the same settings, None if it did not."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        return None
+    saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return saved["metrics"] if saved["settings"] == settings else None
+
+
+def finish(folder: Path, settings: Settings, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a training gave, and with which settings, so that it is not done again."""
+    write_json(folder / "metrics.json", {"settings": settings, "metrics": metrics})
+    return metrics
+
+
+def trained_once(
+    network: Callable[[], nn.Module],
+    loss: Loss,
+    data: Callable[[], tuple[Patterns, Patterns]],
+    settings: Settings,
+    folder: Path,
+    test: Callable[[nn.Module], Tensor] | None = None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that these settings give, ready to be used, and what its training took; trained if it was not yet.
+
+    Args:
+        network: Makes the network; called after `torch.manual_seed` with the settings' seed.
+        loss: As for `fit`.
+        data: Gives the training and the validation data; called only if there is something to train.
+        settings: As for `fit`.
+        folder: For the checkpoints, the logs and metrics.json.
+        test: From the trained network to the estimates that `estimates_in` shall find.
+    """
+    torch.manual_seed(complete(settings)["seed"])
+    net, took = network(), finished(folder, settings)
+    if took is None:
+        took = fit(net, loss, *data(), settings, folder, title="/".join(folder.parts[-3:]))
+        if test is not None:
+            save_array(folder / ESTIMATES, test(net))
+        finish(folder, settings, took)
+    else:
+        load_weights(net, folder / "best.ckpt")
+    return net.eval(), took
+
+
+def computed_once(folder: Path, settings: Settings, compute: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    """What `compute` gives with these settings, and the seconds it took; from the folder if it was done before."""
+    found = finished(folder, settings)
+    if found is None:
+        began = time.perf_counter()
+        result = compute()
+        found = {"seconds": time.perf_counter() - began}
+        save_array(folder / ESTIMATES, result)
+        finish(folder, settings, found)
+    return estimates_in(folder), found["seconds"]
+
+
+ESTIMATES = "estimates.npy"
+
+
+def estimates_in(folder: Path) -> Tensor:
+    """What `trained_once` or `computed_once` left there."""
+    return torch.from_numpy(np.load(folder / ESTIMATES))
+
+
+def save_array(path: Path, array: Tensor) -> None:
+    """Write a tensor as NumPy's file."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.save(file, array.numpy())
+
+    replace(path, write)

@@ -1,0 +1,76 @@
+"""How results are written: complete or not at all, and with the command, the commit and the machine they are from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        name = models[0] if models else name
+    return {
+        "cpu": name,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str:
+    """The commit of the working tree, with a + if the library has changes."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=True).stdout
+
+    try:
+        return git("rev-parse", "--short", "HEAD").strip() + (
+            "+" if git("status", "--porcelain", "src").strip() else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def about(command: str) -> dict[str, object]:
+    """The head of every file of results."""
+    return {"command": command, "commit": commit(), "hardware": machine()}
+
+
+def save(name: str, rows: list[dict[str, object]], arguments: Sequence[str] | None = None) -> None:
+    """Write NAME.json of the benchmark that runs; `arguments` make just this file, if those given make more."""
+    script = Path(sys.argv[0])
+    words = sys.argv[1:] if arguments is None else arguments
+    command = " ".join([f"python -m {script.parent.name}.{script.stem}", *words])
+    write_json(RESULTS / f"{name}.json", {**about(command), "rows": rows})
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file."""
+    text = json.dumps(content, indent=1) + "\n"
+    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # of several processes the last one wins
+    write(temporary)
+    temporary.replace(path)

@@ -1,0 +1,109 @@
+"""What the passive loss compares, step by step: any operator, any criterion, any derivative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from phaseret import _fft
+from phaseret.losses._criterion import Criterion, pixelwise, poisson_floor, poisson_pixels
+from phaseret.operators import FourierIntensity, Operator
+from phaseret.operators._data import check_data
+
+Domain = Literal["magnitude", "intensity", "poisson", "autocorrelation"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The measurement and how its data are compared, for any batch of B items.
+
+    Attributes:
+        operator: The measurement; a far-field one with the zero frequency at index 0.
+        centered: The axes of the given data whose zero frequency lies in the middle.
+        domain: What is compared.
+        criterion: The distance of a pixel.
+        normalize: Whether data and estimates are divided by the mean of the data.
+    """
+
+    operator: Operator
+    centered: range
+    domain: Domain
+    criterion: Criterion
+    normalize: bool
+
+    @classmethod
+    def of(cls, operator: Operator, domain: Domain, criterion: Criterion, normalize: bool) -> Comparison:
+        """The comparison in the data of an operator as it is given."""
+        centered = range(0)
+        if isinstance(operator, FourierIntensity):
+            centered = operator.centered_axes
+            operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
+        return cls(operator, centered, domain, criterion, normalize)
+
+    def prepared(self, intensity: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Data and mask with the zero frequency at index 0, and a factor (B) for the estimates or None."""
+        if mask is not None:
+            # An unmeasured pixel may hold any value, NaN too.
+            intensity, mask = intensity.masked_fill(~mask, 0), _fft.uncenter(mask, self.centered)
+        intensity = _fft.uncenter(intensity, self.centered)
+        if self.domain == "poisson":
+            intensity = intensity.clamp_min(0)
+        if not self.normalize:
+            return intensity, mask, None
+        scale = self._mean(intensity, mask)
+        # An item without light has no scale: it stays as it is.
+        scale = scale.where(scale >= torch.finfo(scale.dtype).tiny, 1)
+        return intensity / scale.reshape(-1, *[1] * self.operator.data_ndim), mask, scale.rsqrt()
+
+    def values(self, estimate: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
+        """One value per item, as a composition of differentiable steps."""
+        intensity, mask, factors = self.prepared(intensity, mask)
+        if factors is not None:
+            estimate = estimate * factors.reshape(-1, *[1] * self.operator.object_ndim)
+        field = self.operator._predicted(estimate)
+        check_data(intensity, field.shape[1:])
+        if self.domain == "autocorrelation":
+            return self._autocorrelation(_fft.power(field), intensity, mask)
+        if self.domain == "poisson":
+            pixels = poisson_pixels(_fft.power(field) + poisson_floor(intensity), intensity)
+        elif self.domain == "magnitude":
+            # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
+            vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
+            pixels = pixelwise(self.criterion, field.masked_fill(vanishing, 0).abs(), _fft.root(intensity))
+        else:
+            pixels = pixelwise(self.criterion, _fft.power(field), intensity)
+        return self._mean(pixels, mask)
+
+    def _autocorrelation(self, power: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
+        """The distance of the inverse transforms of the measured pixels, over all lags."""
+        operator = cast(FourierIntensity, self.operator)  # passive_loss refuses others
+        shape = operator.fourier_shape
+
+        def inverse(plane: Tensor) -> Tensor:
+            plane = plane if mask is None else plane.masked_fill(~mask, 0)
+            return _fft.adjoint((_fft.full_from_half(plane, shape) if operator.onesided else plane) + 0j, shape, shape)
+
+        pixels = pixelwise(self.criterion, inverse(power), inverse(intensity)).flatten(1).mean(1)
+        if mask is None:
+            return pixels
+        # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
+        return _quotient(pixels, self._mean(mask.to(pixels.dtype), None))
+
+    def _mean(self, pixels: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean over the measured pixels of the full plane, per item; nan without one."""
+        weights = self.operator.weights(pixels)
+        if mask is None and weights.ndim == 0:
+            return pixels.flatten(1).mean(1)
+        if mask is None:
+            weights = weights.expand(1, *pixels.shape[1:])
+        else:
+            weights = mask.to(pixels.dtype) * weights if weights.ndim else mask.to(pixels.dtype)
+        return _quotient((pixels * weights).flatten(1).sum(1), weights.flatten(1).sum(1))
+
+
+def _quotient(total: Tensor, count: Tensor) -> Tensor:
+    """total / count, nan with a derivative of 0 where the count is 0."""
+    return (total / _fft.divisor(count)).where(count > 0, torch.nan)

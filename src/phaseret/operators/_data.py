@@ -1,0 +1,44 @@
+"""An estimate, the data and their operator, checked together: the same in losses and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from phaseret import _checks
+from phaseret.operators._base import Operator
+from phaseret.operators._fourier import FourierIntensity
+
+
+def operator_of(intensity: Tensor, operator: Any) -> Operator:
+    """The operator, checked; without one the two-dimensional orthonormal Fourier intensity of the data's shape."""
+    if operator is None:
+        _checks.rank(2, intensity=intensity)
+        return FourierIntensity(intensity.shape[-2:])
+    Operator.check(operator)
+    checked: Operator = operator
+    _checks.rank(checked.data_ndim, intensity=intensity)
+    return checked
+
+
+def matched(estimate: Any, intensity: Any, operator: Any, mask: Any) -> tuple[Operator, Tensor | None]:
+    """The operator, and the mask in the data's shape, of an estimate and data that belong together."""
+    _checks.floating(estimate=estimate)
+    _checks.real(intensity=intensity)
+    _checks.same_device(estimate=estimate, intensity=intensity)
+    operator = operator_of(intensity, operator)
+    _checks.rank(operator.object_ndim, estimate=estimate)
+    _checks.same_batch(("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
+    if operator.data_shape is not None:
+        check_data(intensity, operator.data_shape)
+    return operator, None if mask is None else _checks.mask(mask, intensity)
+
+
+def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
+    """The intensity has the operator's data shape."""
+    got = tuple(intensity.shape[-len(data_shape) :])
+    if got != tuple(data_shape):
+        rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
+        _checks.fail(f"{rule}, got {got}", "Give the operator that measured this intensity")

@@ -1,0 +1,115 @@
+"""The options that every call of a solver takes: their types, their defaults, and the answer to a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks
+from phaseret._fft import Norm
+from phaseret.projections import Constraint
+
+if TYPE_CHECKING:
+    from phaseret.solvers._loop import Run
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """The keyword options that every solver takes; :func:`phaseret.solvers.reconstruct` explains them."""
+
+    support: Tensor | None
+    support_size: int | None
+    mask: Tensor | None
+    constraint: Constraint
+    bounds: tuple[float, float] | None
+    phase_range: tuple[float, float] | None
+    ndim: int
+    norm: Norm
+    centered: bool
+    starts: int | None
+    init: Tensor | None
+    seed: int
+    generator: torch.Generator | None
+    check_every: int
+    chunk: int | None
+    progress: bool
+    callback: Callable[[Run], bool | None] | None
+    checkpoint: Callable[[dict[str, Any]], None] | None
+    checkpoint_every: int
+    resume: dict[str, Any] | None
+
+
+# An option that is not named here is None unless it is given.
+_DEFAULTS: Options = {
+    "constraint": "complex",
+    "ndim": 2,
+    "norm": "ortho",
+    "centered": False,
+    "seed": 0,
+    "check_every": 10,
+    "progress": False,
+    "checkpoint_every": 1000,
+}
+# What people type who come from other programs.
+_OTHER_WORDS = {
+    **dict.fromkeys(("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle"), "n_iter"),
+    **dict.fromkeys(("restarts", "n_starts", "num_starts", "nstarts"), "starts"),
+    **dict.fromkeys(("x0", "initial", "guess", "start", "obj"), "init"),
+    **dict.fromkeys(("real", "nonnegative", "positive", "positivity"), "constraint"),
+}
+_OF_ALGORITHMS = ("n_iter", "beta", "times")
+
+
+def complete(options: Mapping[str, Any]) -> Options:
+    """All options, those that are not given with their defaults; a wrong name or kind is refused."""
+    for name in options:
+        if name not in Options.__annotations__:
+            _refuse(name)
+    asked: dict[str, Any] = {**dict.fromkeys(Options.__annotations__), **_DEFAULTS, **options}
+    for name in ("centered", "progress"):
+        _checks.switch(name, asked[name])
+    for name in ("starts", "check_every", "checkpoint_every", "chunk"):
+        if asked[name] is not None:
+            _checks.integer(name, asked[name])
+    _checks.integer("seed", asked["seed"], at_least=0)
+    _checks.generator(asked["generator"])
+    for name in ("callback", "checkpoint"):
+        if asked[name] is not None and not callable(asked[name]):
+            _checks.fail(f"{name} must be a function, got {asked[name]!r}", "Pass the function itself", TypeError)
+    return cast(Options, asked)
+
+
+def _refuse(name: str) -> None:
+    """Answer an option that does not exist with the one that was meant."""
+    known = (*Options.__annotations__, *_OF_ALGORITHMS)
+    meant = next(iter(difflib.get_close_matches(name, known, 1)), None) or name
+    meant = _OTHER_WORDS.get(name.lower(), meant)
+    if meant in _OF_ALGORITHMS:
+        fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
+    elif meant != name:
+        fix = f"Did you mean {meant!r}?"
+    else:
+        fix = f"The options are {', '.join(Options.__annotations__)}"
+    _checks.fail(f"the options of a call must be known ones, got {name!r}", fix, TypeError)
+
+
+def spelled(function: Called) -> Called:
+    """The function, whose signature at run time spells the options out: for `help`, notebooks and these pages.
+
+    Editors and type checkers read them off the annotation ``**options: Unpack[Options]``.
+    """
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    types = {name: getattr(kind, "__forward_arg__", kind) for name, kind in Options.__annotations__.items()}
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=kind)
+        for name, kind in types.items()
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return function
