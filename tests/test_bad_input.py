@@ -39,6 +39,7 @@ CALLS: dict[str, tuple[dict[str, Tensor], int, dict[str, Any]]] = {
     "symmetry.subpixel_shift": ({"obj": OBJ, "shifts": torch.zeros(3, 2)}, 2, {}),
     "symmetry.diagnose": ({"dataset": torch.rand(4, 4, 4)}, 1, {}),
     "noise.alpha_noise": ({"intensity": DATA}, 0, {"alpha": 1.0}),
+    "noise.correlography_noise": ({"intensity": DATA}, 2, {"frames": 1}),
     "noise.gaussian_noise": ({"intensity": DATA}, 0, {"sigma": 1.0}),
     "noise.mask_pixels": ({"intensity": DATA, "mask": MASK}, 0, {}),
     "noise.poisson_noise": ({"intensity": DATA}, 2, {}),
