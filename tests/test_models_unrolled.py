@@ -282,7 +282,11 @@ NEAR = Fresnel((6, 6), fresnel_number=0.2)
             TypeError,
             "Unrolled: init must be real for constraint='nonnegative', got torch.complex64. Use init.real.",
         ),
-        (lambda: ResidualNet(nn.ReLU(), (6, 6)), TypeError, "ResidualNet: operator must be an Operator, got ReLU. Use one of"),
+        (
+            lambda: ResidualNet(nn.ReLU(), (6, 6)),
+            TypeError,
+            "ResidualNet: operator must be an Operator, got ReLU. Use one of",
+        ),
         (lambda: ResidualNet(NEAR, (6,)), ValueError, "ResidualNet: object_shape must have 2 sizes, got (6,)."),
         (
             lambda: ResidualNet(NEAR, (6, 6), sees="phase"),
