@@ -154,9 +154,10 @@ def test_no_public_function_is_left_out() -> None:
 
 # --- options ---------------------------------------------------------------------------------------------------------
 
-# The modules whose every function and class refuses every argument that means nothing. A good call of each callable of
-# theirs that needs more than the tensors of CALLS, and what is no tensor's function nor a Module.
-SHAPE, OPERATOR = (8, 8), pr.operators.FourierIntensity((8, 8))
+# The modules whose every function and class refuses every argument that means nothing.
+REFUSING = (pr.operators, pr.losses, pr.metrics)
+# A good call of each callable that needs other arguments than those in CALLS, and what is a result and not called.
+SHAPE = (8, 8)
 OPTIONS: dict[str, dict[str, Any]] = {
     "operators.Autocorrelation": {"fourier_shape": SHAPE},
     "operators.CodedDiffraction": {"masks": torch.ones(2, 4, 4)},
@@ -168,10 +169,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "operators.Ptychography": {"probe": torch.ones(2, 2), "positions": torch.zeros(3, 2)},
     "operators.coded_masks": {"object_shape": SHAPE, "count": 2},
     "operators.fast_fourier_shape": {"object_shape": SHAPE},
-    "operators.fresnel": {
-        "obj": OBJ,
-        **{"fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0},
-    },
+    "operators.fresnel": {"obj": OBJ, "fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0},
     "operators.gaussian_matrix": {"object_shape": SHAPE, "count": 2},
     "operators.min_fourier_shape": {"object_shape": SHAPE},
     "losses.InvariantLoss": {},
@@ -195,7 +193,7 @@ def good_call(path: str) -> dict[str, Any]:
 def option_cases() -> list[tuple[str, str]]:
     """Every argument of every public function and class of these modules, found by itself."""
     found = []
-    for module in (pr.operators, pr.losses, pr.metrics):
+    for module in REFUSING:
         for name in module.__all__:
             if name not in RESULTS:
                 path = f"{module.__name__.rpartition('.')[2]}.{name}"
