@@ -3,10 +3,11 @@
     pytest examples/property_test.py
     python examples/property_test.py
 
-phaseret.testing draws objects, data and symmetries, with the awkward ones among them (dark objects, odd sizes, one
-pixel), and reports a failure as code that can be pasted. The loss here compares logarithms, so that faint frequencies
-count. One assertion each says that no copy of the object is worse than another, that a batch is its items, and that
-the gradient is right and finite, also where a spectrum is zero; a test with @given says that the truth has no loss.
+phaseret.testing (``pip install "phaseret[testing]"``) draws objects, data and symmetries, with the awkward ones among
+them (dark objects, odd sizes, one pixel), and reports a failure as code that can be pasted. The loss here compares
+logarithms, so that faint frequencies count. One assertion each says that no copy of the object is worse than another,
+that a batch is its items, and that the gradient is right and finite, also where a spectrum is zero; a test with @given
+says that the truth has no loss.
 
 Run as a script it prints what the first assertion finds in a loss that is not invariant.
 

@@ -2,11 +2,11 @@
 
     python examples/reconstruct_file.py pattern.cxi
 
-Without a file it makes one first: a real object at 100 photons per pixel of the detector, the beam stop of such experiments
-in the middle of the pattern. The four steps are those of every reconstruction: load, look, reconstruct, judge.
+Without a file it makes one first, pattern.cxi: a real object at 100 photons per pixel of the detector, with the shadow
+of a beam stop in the middle. The four steps are those of every reconstruction: load, look, reconstruct, judge.
 
-Prints what can be seen in the pattern, the residual, how many starts agree and up to which resolution; writes result.cxi
-and result.png.
+Prints what can be seen in the pattern, the residual, how many starts agree and up to which resolution; writes
+result.cxi and result.png.
 
 Time on one core: 8 s; without vector instructions: 8 s.
 """

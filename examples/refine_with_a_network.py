@@ -2,9 +2,9 @@
 
     python examples/refine_with_a_network.py
 
-A network answers at once and not exactly; a solver is exact or fails. Together they need fewer iterations: this trains a
-small network without ground truth for some seconds (train.py shows that at length), then refines its answers for digits
-that it has not seen. They lie anywhere on a canvas larger than they are, which is all that the solver knows of them.
+A network answers at once and not exactly; a solver is exact or fails. Together they need fewer iterations: this trains
+a small network without ground truth for some seconds (train.py shows that at length), then refines its answers for
+digits that it has not seen. They lie anywhere on a canvas larger than they are, and the solver knows only the canvas.
 
 Prints the aligned PSNR and the share of digits that are solved, an error below 5 %, of the network, of `finetune`, and
 of RRR from random starts and from the network's answers.

@@ -2,9 +2,10 @@
 
     python examples/train.py
 
-The digits lie anywhere on their canvas and half of them stand on their head; of that a detector sees nothing. The
-passive loss compares measurements, so every copy of a digit is a right answer. The supervised loss asks for the one copy
-that the file holds; of what the network cannot know, it learns the average. Digits of half size, so that a minute suffices.
+The digits lie anywhere on their canvas and half of them stand on their head; a detector sees nothing of that. The
+passive loss compares measurements, so every copy of a digit is a right answer. The supervised loss asks for the one
+copy that the file holds: the network cannot know which, and learns their average. The digits have half their size, so
+that a minute suffices.
 
 Prints the aligned PSNR of validation digits after each epoch, and for the test digits the scores of both networks and
 their difference with its standard error; writes the answers, aligned with the truth, as train.png. Five seeds gave
@@ -74,7 +75,7 @@ def draw(rows: dict[str, Tensor], path: str) -> None:
     for panels, (name, objects) in zip(figure.subplots(len(rows), count), rows.items(), strict=True):
         panels[0].set_title(name, loc="left")
         for panel, obj in zip(panels, objects, strict=True):
-            panel.imshow(obj, cmap="gray", vmin=0, vmax=1)
+            panel.imshow(obj.numpy(), cmap="gray", vmin=0, vmax=1)
             panel.set_axis_off()
     figure.savefig(path)
 
