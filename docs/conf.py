@@ -52,7 +52,6 @@ autodoc_default_options = {"exclude-members": "extra_repr"}
 autodoc_inherit_docstrings = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape", "Source"]
