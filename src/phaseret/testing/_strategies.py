@@ -217,9 +217,8 @@ def masks(draw: DrawFn, shape: Sequence[int], *, batch: Sequence[int] = ()) -> T
 
     Example:
         >>> from hypothesis import find
-        >>> find(masks((2, 2)), lambda mask: not mask.all())
-        tensor([[ True,  True],
-                [ True, False]])
+        >>> find(masks((2, 2), batch=(3,)), lambda mask: True).shape
+        torch.Size([3, 2, 2])
     """
     items, count = math.prod(batch), math.prod(shape)
     few = draw(st.lists(st.booleans(), max_size=_LISTED_VALUES))[: items * count]
