@@ -101,8 +101,8 @@ class _Measured:
 
     def error(self, field: Tensor) -> Tensor:
         """Relative magnitude error of each item."""
-        error = (_fft.power(field).sqrt() - self.intensity.sqrt()).square()
-        return (self.weighted(error).sum(self.data_axes) / self.intensity.sum(self.data_axes)).sqrt()
+        axes = len(self.data_axes)
+        return _fft.relative_error(_fft.power(field).sqrt(), self.intensity.sqrt(), axes, weight=self.weight)
 
 
 def spectral_initialization(
