@@ -331,12 +331,9 @@ class OSS(Algorithm):
         x = hio_update(x, p, known, self.beta)
         if known.support is None:
             return x, p
-        shape = x.shape[-known.ndim :]
         # relative to the size, so that the filter is isotropic on a grid of unequal sides
-        size = max(shape)
-        exponent = _fft.squared_frequencies(shape, x) * (size / self.width(n, size)) ** 2 / 2
-        window = torch.exp(-exponent) / math.prod(shape)
-        smooth = _fft.inverse_sum(_fft.transform(x, known.ndim) * window, shape, not x.is_complex())
+        size = max(x.shape[-known.ndim :])
+        smooth = _fft.blur(x, known.ndim, (size / self.width(n, size)) ** 2 / 2)
         return smooth + (x - smooth) * known.support, p
 
 
