@@ -470,6 +470,13 @@ def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
     return total if like.is_complex() else half_from_full(total)
 
 
+def blur(x: Tensor, ndim: int, factor: float) -> Tensor:
+    """Items times exp(-factor |k|^2) at the frequencies k in cycles per pixel: a Gaussian blur that wraps around."""
+    shape = x.shape[-ndim:]
+    window = torch.exp(-factor * squared_frequencies(shape, x)) / math.prod(shape)
+    return inverse_sum(transform(x, ndim) * window, shape, not x.is_complex())
+
+
 def resize_spectrum(field: Tensor, shape: Sequence[int], new: Sequence[int], real: bool) -> Tensor:
     """The spectrum of items of `shape` on the frequencies of `new`: cropped, or with zeros at the new frequencies.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -107,14 +108,13 @@ class SparseRRR(Step):
         while run.done < self.n_iter and not run.stopped:
             count = min(_EVERY, self.n_iter - run.done)
             alone.block(count, self.beta, tune=True)
-            best = (
-                ("estimate", problem.crop(alone.problem.embed(alone.estimate))),
-                ("error", problem.magnitude.residual(alone.estimate)),
-                ("price", size_price(alone.best_size, alone.data, alone.numbers)),
-            )
-            for name, value in best:
-                setattr(run, name, getattr(run, name).index_put((rows, start), value[:, 0]))
-            self._done(run, count, alone.saved() | {"start": start})
+            estimate = problem.crop(alone.problem.embed(alone.estimate))
+            price = size_price(alone.best_size, alone.data, alone.numbers)
+            error = problem.magnitude.residual(alone.estimate)
+            run.estimate = run.estimate.index_put((rows, start), estimate[:, 0])
+            run.price = cast(Tensor, run.price).index_put((rows, start), price[:, 0])
+            run.state = alone.saved() | {"start": start}
+            run.note(count, run.error.index_put((rows, start), error[:, 0]))
         run.iterate, run.support = problem.embed(run.estimate), run.estimate != 0
         run.state, run.done = None, 0
 
@@ -134,18 +134,9 @@ class SparseRRR(Step):
             if run.done < first_round <= run.done + count:
                 stage.share_size()
             run.estimate = problem.crop(full.problem.embed(full.lift(stage)[0]))
-            run.error = stage.error.clone()
-            self._done(run, count, stage.saved())
+            run.state = stage.saved()
+            run.note(count, stage.error.clone())
         return stage
-
-    def _done(self, run: Run, count: int, state: dict[str, Tensor]) -> None:
-        """Note what a block of iterations has done."""
-        run.state = state
-        run.done += count
-        run.iteration += count
-        run.history.append(run.error)
-        run.checked.append(run.iteration)
-        run.stopped = any([bool(action(run)) for action in run.after_check])  # noqa: C419  (all of them act)
 
 
 class _Stage(Run):
