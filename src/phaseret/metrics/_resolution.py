@@ -236,7 +236,7 @@ def prtf(
 def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity) -> Tensor:
     """Each reconstruction laid out on the grid where it is closest to the reference."""
     d = operator.object_ndim
-    operator._check_estimate(ensemble)
+    operator._check(ensemble, on_grid=True)
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape).symmetry
     return element(_fft.promote(ensemble))
