@@ -200,11 +200,9 @@ def leaderboard_page() -> str:
 
 
 def example_section(path: Path) -> str:
-    """The first line of an example's docstring as its title, then the file."""
-    return (
-        heading(docstring(path).splitlines()[0].rstrip("."), "-")
-        + f".. literalinclude:: ../../examples/{path.name}\n\n"
-    )
+    """Name and first line of an example as its title, then the file."""
+    title = f"{path.name}: {docstring(path).splitlines()[0].rstrip('.')}"
+    return heading(title, "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
 
 
 def write_pages(app: Sphinx) -> None:
@@ -222,9 +220,8 @@ def write_pages(app: Sphinx) -> None:
     results = sorted((ROOT / "results").glob("*.json"))
     pages["results.rst"] += "\n" + "".join(results_section(path) for path in results if path.stem != "leaderboard")
     pages["leaderboard.rst"] = leaderboard_page()
-    pages["examples.rst"] = heading("Examples", "=") + "".join(
-        map(example_section, sorted((ROOT / "examples").glob("*.py")))
-    )
+    pages["examples.rst"] = heading("Examples", "=") + (HERE / "examples.inc").read_text(encoding="utf-8") + "\n"
+    pages["examples.rst"] += "".join(map(example_section, sorted((ROOT / "examples").glob("*.py"))))
     API.mkdir(exist_ok=True)
     for old in set(API.glob("*.rst")) - {API / name for name in pages}:
         old.unlink()

@@ -39,6 +39,7 @@ CALLS: dict[str, tuple[dict[str, Tensor], int, dict[str, Any]]] = {
     "symmetry.subpixel_shift": ({"obj": OBJ, "shifts": torch.zeros(3, 2)}, 2, {}),
     "symmetry.diagnose": ({"dataset": torch.rand(4, 4, 4)}, 1, {}),
     "noise.alpha_noise": ({"intensity": DATA}, 0, {"alpha": 1.0}),
+    "noise.correlography_noise": ({"intensity": DATA}, 2, {"frames": 1}),
     "noise.gaussian_noise": ({"intensity": DATA}, 0, {"sigma": 1.0}),
     "noise.mask_pixels": ({"intensity": DATA, "mask": MASK}, 0, {}),
     "noise.poisson_noise": ({"intensity": DATA}, 2, {}),
@@ -152,9 +153,10 @@ def test_no_public_function_is_left_out() -> None:
 
 # --- options ---------------------------------------------------------------------------------------------------------
 
-# The modules whose every function and class refuses every argument that means nothing. A good call of each callable of
-# theirs that needs more than the tensors of CALLS, and what is no tensor's function nor a Module.
-SHAPE, OPERATOR = (8, 8), pr.operators.FourierIntensity((8, 8))
+# The modules whose every function and class refuses every argument that means nothing.
+REFUSING = (pr.operators, pr.losses, pr.metrics)
+# A good call of each callable that needs other arguments than those in CALLS, and what is a result and not called.
+SHAPE = (8, 8)
 OPTIONS: dict[str, dict[str, Any]] = {
     "operators.Autocorrelation": {"fourier_shape": SHAPE},
     "operators.CodedDiffraction": {"masks": torch.ones(2, 4, 4)},
@@ -166,10 +168,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "operators.Ptychography": {"probe": torch.ones(2, 2), "positions": torch.zeros(3, 2)},
     "operators.coded_masks": {"object_shape": SHAPE, "count": 2},
     "operators.fast_fourier_shape": {"object_shape": SHAPE},
-    "operators.fresnel": {
-        "obj": OBJ,
-        **{"fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0},
-    },
+    "operators.fresnel": {"obj": OBJ, "fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0},
     "operators.gaussian_matrix": {"object_shape": SHAPE, "count": 2},
     "operators.min_fourier_shape": {"object_shape": SHAPE},
     "losses.InvariantLoss": {},
@@ -193,7 +192,7 @@ def good_call(path: str) -> dict[str, Any]:
 def option_cases() -> list[tuple[str, str]]:
     """Every argument of every public function and class of these modules, found by itself."""
     found = []
-    for module in (pr.operators, pr.losses, pr.metrics):
+    for module in REFUSING:
         for name in module.__all__:
             if name not in RESULTS:
                 path = f"{module.__name__.rpartition('.')[2]}.{name}"

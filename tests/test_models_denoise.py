@@ -47,7 +47,7 @@ def test_prdeep_equals_a_slow_one(mask: bool) -> None:
     obj, init = torch.rand(4, 3).double(), torch.rand(4, 3).double()
     intensity = fourier_intensity(obj, (9, 8))
     measured = torch.rand(9, 8) > 0.3 if mask else torch.ones(9, 8, dtype=torch.bool)
-    sigmas, iterations, lam, step = [0.3, 0.1], 2, 0.7, 0.8
+    sigmas, n_iter, lam, step_size = [0.3, 0.1], 2, 0.7, 0.8
     seen: list[float] = []
 
     def denoiser(x: Tensor, sigma: float) -> Tensor:
@@ -56,16 +56,16 @@ def test_prdeep_equals_a_slow_one(mask: bool) -> None:
         return (1 - sigma) * x
 
     estimate = prdeep(
-        intensity, denoiser, init=init, sigmas=sigmas, iterations=iterations, lam=lam, step=step,
+        intensity, denoiser, init=init, sigmas=sigmas, n_iter=n_iter, lam=lam, step_size=step_size,
         mask=measured if mask else None,
     )  # fmt: skip
     x = init.numpy()
     for sigma in sigmas:
-        for _ in range(iterations):
+        for _ in range(n_iter):
             field = np.fft.fft2(x, (9, 8), norm="ortho")
             wrong = (field - np.sqrt(intensity.numpy()) * np.exp(1j * np.angle(field))) * measured.numpy()
-            z = x - step * np.fft.ifft2(wrong, norm="ortho").real[:4, :3]
-            x = (z + step * lam * (1 - sigma) * z) / (1 + step * lam)
+            z = x - step_size * np.fft.ifft2(wrong, norm="ortho").real[:4, :3]
+            x = (z + step_size * lam * (1 - sigma) * z) / (1 + step_size * lam)
     np.testing.assert_allclose(estimate.numpy(), x, atol=1e-12)
     assert seen == [0.3, 0.3, 0.1, 0.1]
 
@@ -73,7 +73,7 @@ def test_prdeep_equals_a_slow_one(mask: bool) -> None:
 def test_without_weight_prdeep_is_error_reduction() -> None:
     obj, x = torch.rand(6, 6).double(), torch.rand(6, 6).double()
     intensity = fourier_intensity(obj, (12, 12))
-    estimate = prdeep(intensity, smooth, init=x, sigmas=[0.1], iterations=3, lam=0)
+    estimate = prdeep(intensity, smooth, init=x, sigmas=[0.1], n_iter=3, lam=0)
     for _ in range(3):
         field = torch.fft.fft2(x, (12, 12), norm="ortho")
         x = torch.fft.ifft2(intensity.sqrt() * torch.exp(1j * field.angle()), norm="ortho").real[:6, :6]
@@ -115,8 +115,8 @@ def test_prdeep_improves_an_estimate_from_noisy_data() -> None:
     obj = waves(4)
     magnitude = fourier_magnitude(obj, (32, 32)) + 0.05 * torch.randn(4, 32, 32)
     noisy, init = magnitude.clamp(min=0).square(), obj + 0.2 * torch.randn_like(obj)
-    without = prdeep(noisy, smooth, init=init, sigmas=[0.1], iterations=40, lam=0)
-    refined = prdeep(noisy, smooth, init=init, sigmas=[0.1], iterations=40, lam=1)
+    without = prdeep(noisy, smooth, init=init, sigmas=[0.1], n_iter=40, lam=0)
+    refined = prdeep(noisy, smooth, init=init, sigmas=[0.1], n_iter=40, lam=1)
     scores = [psnr(x, obj, align=False).mean() for x in (init, without, refined)]
     assert scores[2] > scores[1] + 2
     assert scores[2] > scores[0] + 2
@@ -125,7 +125,7 @@ def test_prdeep_improves_an_estimate_from_noisy_data() -> None:
 def test_prdeep_of_a_batch_equals_its_items_and_through_an_operator() -> None:
     obj, init = torch.rand(2, 3, 5, 6).double(), torch.rand(2, 3, 5, 6).double()
     operator = FourierIntensity((10, 13))
-    options = {"sigmas": [0.1], "iterations": 3}
+    options = {"sigmas": [0.1], "n_iter": 3}
     whole = prdeep(operator(obj), smooth, init=init, **options)  # type: ignore[arg-type]
     item = prdeep(operator(obj)[1, 2], smooth, init=init[1, 2], **options)  # type: ignore[arg-type]
     torch.testing.assert_close(whole[1, 2], item)
@@ -139,7 +139,7 @@ def test_prdeep_of_a_batch_equals_its_items_and_through_an_operator() -> None:
 def test_prdeep_in_one_and_three_dimensions(ndim: int) -> None:
     obj = torch.rand(2, *[4] * ndim)
     net = DnCNN(ndim=ndim, depth=3, channels=4).eval()
-    estimate = prdeep(fourier_intensity(obj, [8] * ndim), net, init=obj, sigmas=[0.1], iterations=2, ndim=ndim)
+    estimate = prdeep(fourier_intensity(obj, [8] * ndim), net, init=obj, sigmas=[0.1], n_iter=2, ndim=ndim)
     assert estimate.shape == obj.shape
     assert not estimate.requires_grad
 
@@ -151,7 +151,7 @@ def test_prdeep_takes_a_denoiser_of_deepinv() -> None:
         pytest.skip(f"deepinv cannot be imported: {error!r}")
     denoiser = deepinv.models.DnCNN(in_channels=1, out_channels=1, depth=3, nf=4, pretrained=None)
     obj = torch.rand(2, 8, 8)
-    estimate = prdeep(fourier_intensity(obj, (16, 16)), denoiser, init=obj, sigmas=[0.1], iterations=2)
+    estimate = prdeep(fourier_intensity(obj, (16, 16)), denoiser, init=obj, sigmas=[0.1], n_iter=2)
     assert estimate.shape == (2, 8, 8)
 
 
@@ -169,7 +169,7 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
     intensity = fourier_intensity(obj, (6, 8))
     error = 0.5 * (fourier_magnitude(x, (6, 8)) - intensity.sqrt()).square().sum()
     (gradient,) = torch.autograd.grad(error, x)
-    estimate = prdeep(intensity, smooth, init=x.detach(), sigmas=[0.1], iterations=1, lam=0, step=0.5)
+    estimate = prdeep(intensity, smooth, init=x.detach(), sigmas=[0.1], n_iter=1, lam=0, step_size=0.5)
     torch.testing.assert_close(estimate, x.detach() - 0.5 * gradient)
 
 
@@ -182,9 +182,9 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
         ({"init": torch.rand(4, 4) + 0j}, TypeError, "init must be real floating, got torch.complex64."),
         ({"init": torch.rand(2, 4, 4)}, ValueError, "init and intensity must have equal batch shapes, got (2,) from"),
         ({"denoiser": 3}, TypeError, "denoiser must be callable, got int."),
-        ({"iterations": 0}, ValueError, "iterations must be an integer of at least 1, got 0."),
+        ({"n_iter": 0}, ValueError, "n_iter must be an integer of at least 1, got 0."),
         ({"lam": -1}, ValueError, "lam must be a finite number at least 0"),
-        ({"step": 0}, ValueError, "step must be a finite number above 0"),
+        ({"step_size": 0}, ValueError, "step_size must be a finite number above 0"),
         ({"sigmas": [-0.1]}, ValueError, "sigmas must be a finite number at least 0"),
         (
             {"init": torch.rand(9, 4)},
@@ -196,7 +196,7 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
             ValueError,
             "intensity must have the shape (*, 8, 9) of the operator's data, got (*, 8, 8).",
         ),
-        ({"operator": "fourier"}, TypeError, "operator must be an Operator, got str. See phaseret.operators."),
+        ({"operator": "fourier"}, TypeError, "operator must be an Operator, got str. Use one of phaseret.operators"),
     ],
 )
 def test_wrong_arguments(options: dict[str, object], error: type[Exception], message: str) -> None:
@@ -209,7 +209,7 @@ def test_wrong_arguments(options: dict[str, object], error: type[Exception], mes
     ("call", "error", "message"),
     [
         (lambda: DnCNN(depth=1), ValueError, "depth must be an integer of at least 2, got 1."),
-        (lambda: DnCNN(ndim=4), ValueError, "ndim must be one of 1, 2, 3, got 4."),
+        (lambda: DnCNN(ndim=4), ValueError, "ndim must be 1, 2 or 3, got 4."),
         (
             lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(4, 4)),
             TypeError,

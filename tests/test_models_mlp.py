@@ -169,17 +169,17 @@ def misfit(estimate: Tensor, intensity: Tensor) -> Tensor:
 def test_latent_search_brings_the_estimates_to_the_data() -> None:
     net, test = trained_generator(), blobs(64)
     intensity = circular(test)
-    first, last = net(intensity).detach(), latent_optimize(net, intensity, steps=40, lr=0.3)
+    first, last = net(intensity).detach(), latent_optimize(net, intensity, n_iter=40, lr=0.3)
     assert misfit(last, intensity).mean() < 0.6 * misfit(first, intensity).mean()
 
 
 def test_latent_search_never_makes_a_misfit_worse() -> None:
     net, intensity = PRCGANGenerator((8, 8), (8, 8), width=16).eval(), circular(blobs(5))
     first = net(intensity)
-    torch.testing.assert_close(latent_optimize(net, intensity, steps=0), first)
+    torch.testing.assert_close(latent_optimize(net, intensity, n_iter=0), first)
     for steps in (1, 5):
         assert (
-            misfit(latent_optimize(net, intensity, steps=steps), intensity) <= misfit(first, intensity) + 1e-6
+            misfit(latent_optimize(net, intensity, n_iter=steps), intensity) <= misfit(first, intensity) + 1e-6
         ).all()
 
 
@@ -187,7 +187,7 @@ def test_latent_search_leaves_the_network_as_it_is() -> None:
     net, intensity = PRCGANGenerator((8, 8), (8, 8), width=16).train(), circular(blobs(5))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with torch.no_grad():
-        latent_optimize(net, intensity, steps=3)
+        latent_optimize(net, intensity, n_iter=3)
     assert net.training
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
@@ -197,20 +197,20 @@ def test_latent_search_of_a_batch_equals_its_items() -> None:
     net = PRCGANGenerator((8, 8), (8, 8), width=16).double().eval()
     intensity = circular(blobs(6).double()).reshape(2, 3, 8, 8)
     latent = torch.randn(2, 3, 8, 8).double()
-    whole = latent_optimize(net, intensity, steps=4, latent=latent)
-    torch.testing.assert_close(latent_optimize(net, intensity[1, 2], steps=4, latent=latent[1, 2]), whole[1, 2])
+    whole = latent_optimize(net, intensity, n_iter=4, latent=latent)
+    torch.testing.assert_close(latent_optimize(net, intensity[1, 2], n_iter=4, latent=latent[1, 2]), whole[1, 2])
 
 
 def test_latent_search_through_an_operator_and_a_mask() -> None:
     net, obj = PRCGANGenerator((8, 8), (16, 16), width=16).double().eval(), blobs(3).double()
     operator = FourierIntensity((16, 16))
     intensity = operator(obj)
-    expected = latent_optimize(net, intensity, steps=4)
-    torch.testing.assert_close(latent_optimize(net, intensity, steps=4, operator=operator), expected)
+    expected = latent_optimize(net, intensity, n_iter=4)
+    torch.testing.assert_close(latent_optimize(net, intensity, n_iter=4, operator=operator), expected)
     mask = torch.ones(16, 16, dtype=torch.bool)
-    torch.testing.assert_close(latent_optimize(net, intensity, steps=4, mask=mask), expected)
+    torch.testing.assert_close(latent_optimize(net, intensity, n_iter=4, mask=mask), expected)
     mask[0, 0] = False
-    assert not torch.equal(latent_optimize(net, intensity, steps=4, mask=mask), expected)
+    assert not torch.equal(latent_optimize(net, intensity, n_iter=4, mask=mask), expected)
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -222,6 +222,15 @@ def test_gradients_are_right() -> None:
     latent = torch.randn(2, 2).double().requires_grad_()
     assert torch.autograd.gradcheck(net, (intensity, latent))
     assert torch.autograd.gradgradcheck(net, (intensity, latent), fast_mode=True)
+
+
+def test_latent_optimize_never_reads_unmeasured_pixels() -> None:
+    net, intensity = PRCGANGenerator((4, 4), (4, 4), width=8).double(), torch.rand(2, 4, 4).double()
+    mask = torch.rand(2, 4, 4) > 0.2
+    broken = intensity.masked_fill(~mask, torch.nan)
+    expected = latent_optimize(net, intensity, n_iter=3, mask=mask)
+    assert expected.isfinite().all()
+    torch.testing.assert_close(latent_optimize(net, broken, n_iter=3, mask=mask), expected)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -261,5 +270,5 @@ def test_wrong_kinds() -> None:
     with pytest.raises(TypeError, match=r"^latent_optimize: network must be a PRCGANGenerator, got MLP\. Make one"):
         latent_optimize(MLP((4, 4), (4, 4), width=4), torch.rand(4, 4))  # type: ignore[arg-type]
     net = PRCGANGenerator((4, 4), (4, 4), width=4)
-    with pytest.raises(TypeError, match=r"^latent_optimize: operator must be an Operator, got Linear\. See phaseret"):
+    with pytest.raises(TypeError, match=r"^latent_optimize: operator must be an Operator, got Linear\. Use one of"):
         latent_optimize(net, torch.rand(4, 4), operator=nn.Linear(2, 2))

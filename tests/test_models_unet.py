@@ -269,5 +269,8 @@ def test_state_dict_round_trip() -> None:
 
 def test_repr_shows_the_options() -> None:
     net = UNet((6, 7), (12, 13), representation="intensity", onesided=True)
-    expected = "(6, 7), (12, 13), representation='intensity', output='nonnegative', onesided=True"
+    expected = (
+        "object_shape=(6, 7), fourier_shape=(12, 13), representation='intensity', output='nonnegative', "
+        "channels=(32, 64, 128, 256), onesided=True"
+    )
     assert net.extra_repr() == expected

@@ -52,7 +52,7 @@ def test_untrained_network_is_the_algorithm(
         fourier_shape,
         algorithm=algorithm,
         stages=3,
-        iterations=4,
+        n_iter=4,
         beta=0.8,
         constraint=constraint,
         channels=3,
@@ -66,7 +66,7 @@ def test_untrained_network_is_the_algorithm(
 
 
 def test_start_may_lie_on_the_grid_of_the_data() -> None:
-    net, intensity, init = Unrolled((4, 5), (8, 9), stages=1, iterations=2), torch.rand(3, 8, 9), torch.rand(3, 4, 5)
+    net, intensity, init = Unrolled((4, 5), (8, 9), stages=1, n_iter=2), torch.rand(3, 8, 9), torch.rand(3, 4, 5)
     padded = nn.functional.pad(init, (0, 4, 0, 4))
     torch.testing.assert_close(net(intensity, padded), net(intensity, init))
 
@@ -109,14 +109,14 @@ def test_refinement_alternates_solvers_and_networks() -> None:
 
 @pytest.mark.parametrize("factor", [1e-3, 50.0])
 def test_unrolled_estimate_scales_with_the_object(factor: float) -> None:
-    net, intensity = Unrolled((4, 5), (8, 9), stages=2, iterations=2, channels=3).double(), torch.rand(3, 8, 9).double()
+    net, intensity = Unrolled((4, 5), (8, 9), stages=2, n_iter=2, channels=3).double(), torch.rand(3, 8, 9).double()
     nn.init.normal_(net.networks[0][2].weight)
     torch.testing.assert_close(net(factor**2 * intensity), factor * net(intensity))
 
 
 def test_the_loss_of_unrolled_iterations_falls_along_its_gradient() -> None:
     """Through chaotic iterations a few steps of an optimizer may end anywhere; the gradient itself may not."""
-    net = Unrolled((8, 8), (16, 16), stages=2, iterations=3, channels=8).double()
+    net = Unrolled((8, 8), (16, 16), stages=2, n_iter=3, channels=8).double()
     intensity = fourier_intensity(spots(8).double(), (16, 16))
     before = passive_loss(net(intensity), intensity)
     before.backward()
@@ -137,13 +137,13 @@ def test_the_loss_of_unrolled_iterations_falls_along_its_gradient() -> None:
 @pytest.mark.parametrize("channels", [0, 3])
 def test_stages_are_estimates_of_their_own_that_end_in_that_of_a_call(channels: int) -> None:
     torch.manual_seed(0)
-    net = Unrolled((4, 5), (8, 9), stages=3, iterations=2, channels=channels).double()
+    net = Unrolled((4, 5), (8, 9), stages=3, n_iter=2, channels=channels).double()
     for network in net.networks:
         nn.init.normal_(network[2].weight)
     intensity, init = torch.rand(2, 8, 9).double(), torch.rand(2, 4, 5).double()
     estimates = net.estimates(intensity, init)
     torch.testing.assert_close(estimates[-1], net(intensity, init))
-    first = Unrolled((4, 5), (8, 9), stages=1, iterations=2, channels=channels).double()
+    first = Unrolled((4, 5), (8, 9), stages=1, n_iter=2, channels=channels).double()
     own = {name: value for name, value in net.state_dict().items() if not name.startswith(("networks.1", "networks.2"))}
     first.load_state_dict({**own, "beta": net.beta.detach()[:1]})
     torch.testing.assert_close(estimates[0], first(intensity, init))
@@ -155,7 +155,7 @@ def test_unrolled_learns_stage_by_stage() -> None:
     """Losses of the training end at 0.5 to 0.8 of their start, whatever the seed: their median well below one."""
     falls = []
     for _ in range(3):
-        net = Unrolled((8, 8), (16, 16), algorithm="raar", stages=3, iterations=4, channels=8)
+        net = Unrolled((8, 8), (16, 16), algorithm="raar", stages=3, n_iter=4, channels=8)
         intensity = fourier_intensity(spots(64), (16, 16))
         data = intensity.expand(3, *intensity.shape)
         losses = fit(net.parameters(), 25, 1e-2, lambda: passive_loss(net.estimates(intensity), data))  # noqa: B023
@@ -214,13 +214,37 @@ def test_state_of_the_refinement_is_that_of_its_networks() -> None:
 
 @pytest.mark.parametrize("constraint", ["real", "complex"])
 def test_gradients_are_right(constraint: str) -> None:
-    net = Unrolled((2, 2), (3, 4), stages=2, iterations=1, constraint=constraint, channels=2).double()
+    net = Unrolled((2, 2), (3, 4), stages=2, n_iter=1, constraint=constraint, channels=2).double()
     for network in net.networks:
         nn.init.normal_(network[2].weight, std=0.1)
     intensity = (0.1 + torch.rand(1, 3, 4).double()).requires_grad_()
     assert torch.autograd.gradcheck(net, intensity)
     near = ResidualNet(Fresnel((3, 3), fresnel_number=0.3), (3, 3), channels=(2,)).double().eval()
     assert torch.autograd.gradcheck(near, (0.1 + torch.rand(1, 3, 3).double()).requires_grad_())
+
+
+def test_unrolled_leaves_unmeasured_pixels_free() -> None:
+    obj, mask = torch.rand(3, 4, 5).double(), torch.rand(3, 8, 9) > 0.1
+    intensity = fourier_intensity(obj, (8, 9))
+    net = Unrolled((4, 5), (8, 9), stages=1, n_iter=2, channels=0, constraint="real").double()
+    torch.testing.assert_close(net(intensity.masked_fill(~mask, torch.nan), obj, mask=mask), obj)
+    torch.testing.assert_close(net.estimates(intensity, obj, mask=mask)[-1], net(intensity, obj, mask=mask))
+    assert not torch.allclose(net(intensity.where(mask, 0), obj), obj, atol=1e-3)
+
+
+def test_refinement_gives_the_mask_to_its_solvers() -> None:
+    intensity, mask, seen = torch.rand(2, 8, 8), torch.rand(2, 8, 8) > 0.2, []
+
+    def solver(data: Tensor, **options: Tensor) -> Tensor:
+        seen.append(options.get("mask"))
+        return data[..., :4, :4]
+
+    net = IterativeRefinement(solver, [nn.Identity(), nn.Identity()])
+    net(intensity, mask=mask[0])
+    assert len(seen) == 2
+    assert all(given is not None and torch.equal(given, mask[:1].expand(2, 8, 8)) for given in seen)
+    net(intensity)
+    assert seen[2:] == [None, None]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -258,7 +282,11 @@ NEAR = Fresnel((6, 6), fresnel_number=0.2)
             TypeError,
             "Unrolled: init must be real for constraint='nonnegative', got torch.complex64. Use init.real.",
         ),
-        (lambda: ResidualNet(nn.ReLU(), (6, 6)), TypeError, "ResidualNet: operator must be an Operator, got ReLU. See"),
+        (
+            lambda: ResidualNet(nn.ReLU(), (6, 6)),
+            TypeError,
+            "ResidualNet: operator must be an Operator, got ReLU. Use one of",
+        ),
         (lambda: ResidualNet(NEAR, (6,)), ValueError, "ResidualNet: object_shape must have 2 sizes, got (6,)."),
         (
             lambda: ResidualNet(NEAR, (6, 6), sees="phase"),

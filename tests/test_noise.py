@@ -17,7 +17,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from phaseret import noise
-from phaseret.operators import FourierIntensity, fourier_intensity
+from phaseret.operators import FourierIntensity, autocorrelation, fourier_intensity
 
 NUMBER = 40_000
 # (function, Module, options): all that draw random numbers.
@@ -27,7 +27,7 @@ RANDOM = [
     (noise.gaussian_noise, noise.GaussianNoise, {"sigma": 0.1}),
     (noise.gaussian_noise, noise.GaussianNoise, {"sigma": 0.1, "domain": "magnitude", "clip": False}),
     (noise.alpha_noise, noise.AlphaNoise, {"alpha": 0.5}),
-    (noise.readout_noise, noise.ReadoutNoise, {"sigma": 1.0, "step": 0.5}),
+    (noise.readout_noise, noise.ReadoutNoise, {"sigma": 1.0, "resolution": 0.5}),
 ]
 ALL = [*RANDOM, (noise.saturation, noise.Saturation, {"level": 0.5})]
 
@@ -165,15 +165,27 @@ def test_alpha_noise_is_the_limit_of_counting_many_photons() -> None:
         check_moments(sample, intensity, alpha**2 * intensity)
 
 
-@pytest.mark.parametrize("step", [None, 1.0, 0.25, 4.0])
-def test_readout_noise_is_gaussian_and_rounded_to_steps(step: float | None) -> None:
-    sample = noise.readout_noise(repeated(100.3), sigma=2.0, step=step, generator=seeded())
-    if step is None:
+@pytest.mark.parametrize("resolution", [None, 1.0, 0.25, 4.0])
+def test_readout_noise_is_gaussian_and_rounded_to_its_resolution(resolution: float | None) -> None:
+    sample = noise.readout_noise(repeated(100.3), sigma=2.0, resolution=resolution, generator=seeded())
+    if resolution is None:
         check_moments(sample, 100.3, 4.0)
     else:
-        # Rounding adds step^2 / 12 and no bias while sigma is at least half a step (exact to 1e-4 there).
-        check_moments(sample, 100.3, 4.0 + step**2 / 12)
-        assert torch.equal(sample / step, (sample / step).round())
+        # Rounding adds resolution^2 / 12 and no bias while sigma is at least half of it (exact to 1e-4 there).
+        check_moments(sample, 100.3, 4.0 + resolution**2 / 12)
+        assert torch.equal(sample / resolution, (sample / resolution).round())
+
+
+def test_correlography_noise_has_the_moments_of_an_average_of_periodograms() -> None:
+    obj, frames, background = torch.rand(4, 5).double(), 3, 0.2
+    intensity = fourier_intensity(obj, (8, 9))
+    lags = autocorrelation(intensity, (8, 9)).real
+    noisy = noise.correlography_noise(intensity.expand(20000, 8, 9), frames=frames, background=background)
+    found = autocorrelation(noisy, (8, 9)).real
+    level = lags + background * lags[0, 0]
+    assert ((found.mean(0) - lags).abs() < 0.03 * level).all()
+    assert ((found.var(0) * frames / level.square() - 1).abs() < 0.15).all()
+    torch.testing.assert_close(found[0, 3, 2], found[0, -3, -2])
 
 
 def test_readout_noise_clips_at_zero_if_asked() -> None:
@@ -306,6 +318,19 @@ def test_gaussian_noise_is_differentiable(
     assert torch.autograd.gradgradcheck(fixed, intensity)
 
 
+def test_a_dark_pixel_gets_the_gradient_0_of_its_magnitude() -> None:
+    intensity = torch.tensor([0.0, 4.0], dtype=torch.float64, requires_grad=True)
+    for seed in range(4):
+        noisy = noise.gaussian_noise(intensity, sigma=0.1, domain="magnitude", generator=seeded(seed))
+        (gradient,) = torch.autograd.grad(noisy.sum(), intensity)
+        assert gradient[0] == 0
+        assert gradient.isfinite().all()
+        noisy = noise.alpha_noise(intensity, alpha=0.1, generator=seeded(seed))
+        (gradient,) = torch.autograd.grad(noisy.sum(), intensity)
+        assert gradient[0] == 1
+        assert gradient.isfinite().all()
+
+
 def test_counting_passes_no_gradient() -> None:
     intensity = torch.rand(4, 4, requires_grad=True)
     assert not noise.poisson_noise(intensity, photons_per_pixel=3).requires_grad
@@ -379,6 +404,34 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
     (
         noise.poisson_noise,
         noise.PoissonNoise,
+        ValueError,
+        {"ndim": 5},
+        "ndim must be 1, 2 or 3, got 5. Axes before these are a batch.",
+    ),
+    (
+        noise.poisson_noise,
+        noise.PoissonNoise,
+        TypeError,
+        {"counts": "yes"},
+        "counts must be True, False or None, got 'yes'. Use bool(counts).",
+    ),
+    (
+        noise.gaussian_noise,
+        noise.GaussianNoise,
+        TypeError,
+        {"sigma": 1, "clip": "no"},
+        "clip must be True, False or None, got 'no'. Use bool(clip).",
+    ),
+    (
+        noise.readout_noise,
+        noise.ReadoutNoise,
+        TypeError,
+        {"sigma": 1, "clip": 0},
+        "clip must be True, False or None, got 0. Use bool(clip).",
+    ),
+    (
+        noise.poisson_noise,
+        noise.PoissonNoise,
         TypeError,
         {"generator": 3},
         "generator must be a torch.Generator, got 3. Use torch.Generator().manual_seed(0).",
@@ -429,8 +482,8 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.readout_noise,
         noise.ReadoutNoise,
         ValueError,
-        {"sigma": 1, "step": 0},
-        "step must be a finite number above 0, got 0. Choose a number in this range.",
+        {"sigma": 1, "resolution": 0},
+        "resolution must be a finite number above 0, got 0. Choose a number in this range.",
     ),
     (
         noise.readout_noise,
@@ -550,6 +603,22 @@ def test_beam_stops_and_dead_pixels_with_bad_options() -> None:
             lambda: noise.MaskPixels(torch.ones(2, 3).bool())(torch.ones(2, 3).int()),
             "MaskPixels: intensity must be real floating, got torch.int32. Use intensity.float().",
         ),
+        (
+            ValueError,
+            lambda: noise.correlography_noise(torch.rand(8, 8), frames=0),
+            "correlography_noise: frames must be an integer of at least 1, got 0. Use 1 or more.",
+        ),
+        (
+            ValueError,
+            lambda: noise.correlography_noise(torch.rand(8, 8), frames=1, background=-1),
+            "correlography_noise: background must be a finite number at least 0, got -1. Choose a number in this "
+            "range.",
+        ),
+        (
+            TypeError,
+            lambda: noise.beam_stop((8, 8), radius=1, centered="no"),  # type: ignore[arg-type]
+            "beam_stop: centered must be True, False or None, got 'no'. Use bool(centered).",
+        ),
     ]
     for error, call, message in cases:
         with pytest.raises(error, match=f"^{re.escape(message)}$"):
@@ -577,7 +646,7 @@ def test_modules_follow_an_operator(device: torch.device) -> None:
     detector = nn.Sequential(
         FourierIntensity((16, 16)),
         noise.PoissonNoise(photons_per_pixel=1000, counts=True),
-        noise.ReadoutNoise(sigma=2, step=1),
+        noise.ReadoutNoise(sigma=2, resolution=1),
         noise.Saturation(level=4095),
         noise.MaskPixels(mask),
     ).to(device)
@@ -595,7 +664,38 @@ def test_a_mask_is_a_buffer_that_moves_and_is_saved() -> None:
     module = noise.MaskPixels(torch.eye(3) > 0)
     assert torch.equal(module.state_dict()["mask"], torch.eye(3) > 0)
     assert module.to("meta").mask.device.type == "meta"
-    assert repr(module) == "MaskPixels(mask (3, 3), value=0.0)"
+    assert repr(module) == "MaskPixels(mask=tensor of shape (3, 3), value=0.0)"
+
+
+def test_masks_of_the_module_and_of_the_call_go_together() -> None:
+    intensity, own, each = torch.rand(4, 5, 6) + 1, torch.rand(5, 6) > 0.3, torch.rand(4, 5, 6) > 0.3
+    module = noise.MaskPixels(own, value=-1.0)
+    expected = torch.where(own & each, intensity, torch.tensor(-1.0))
+    assert torch.equal(module(intensity, mask=each), expected)
+    assert torch.equal(module(intensity, mask=each[2])[2], expected[2])
+    assert torch.equal(module(intensity.masked_fill(~own, math.nan), mask=each), expected)
+    with pytest.raises(TypeError, match=r"^MaskPixels: mask must be a boolean tensor, got torch.float32\."):
+        module(intensity, mask=each.float())
+
+
+def test_correlography_noise_follows_its_generator() -> None:
+    intensity = torch.rand(2, 8, 8)
+    results = [noise.correlography_noise(intensity, frames=2, generator=seeded(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(("function", "module", "options"), ALL)
+def test_options_are_attributes_that_a_call_reads(
+    function: Callable[..., Tensor], module: type[nn.Module], options: dict[str, Any]
+) -> None:
+    made, intensity = module(**options), torch.rand(3, 8, 8)
+    name, value = next(iter(options.items()))
+    setattr(made, name, 2 * value)
+    torch.manual_seed(1)
+    expected = function(intensity, **{**options, name: 2 * value})
+    torch.manual_seed(1)
+    assert torch.equal(made(intensity), expected)
 
 
 def test_a_copied_module_has_its_own_generator() -> None:

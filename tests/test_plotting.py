@@ -145,6 +145,17 @@ def test_save_figure_writes_the_format_of_the_ending(ending: str, tmp_path: Path
 # --- properties ------------------------------------------------------------------------------------------------------
 
 
+def test_an_ambiguity_is_drawn_in_two_panels() -> None:
+    found = pr.symmetry.diagnose(torch.rand(30, 4, 5), far=0.7)
+    figure = pr.plotting.plot_ambiguity(found)
+    assert [panel.get_title().split(":")[0] for panel in figure.axes] == ["as given", "after canonicalize"]
+    for panel, distance in zip(figure.axes, (found.object_distance, found.canonical_distance), strict=True):
+        points = torch.stack([found.magnitude_distance, distance], 1).double()
+        torch.testing.assert_close(torch.as_tensor(panel.collections[0].get_offsets().data), points)
+        assert panel.lines[0].get_ydata()[0] == 0.7
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+
+
 def test_no_global_state_is_touched() -> None:
     before = dict(matplotlib.rcParams)
     measurement, result = problem()
@@ -173,6 +184,8 @@ def test_errors(tmp_path: Path) -> None:
         TypeError, match=r"plot_reconstruction: reconstruction must be what a solver returned, got Tens"
     ):
         pr.plotting.plot_reconstruction(torch.rand(4, 4))
+    with pytest.raises(TypeError, match=r"plot_ambiguity: ambiguity must be an Ambiguity, got Tensor\. Use phaseret"):
+        pr.plotting.plot_ambiguity(torch.rand(4, 4))
     with pytest.raises(ValueError, match=r"plot_pattern: index must be one of 1 patterns, got 1"):
         pr.plotting.plot_pattern(measurement, index=1)
     with pytest.raises(ValueError, match=r"plot_comparison: obj must have 2 axes, got shape \(3, 4, 4\)"):

@@ -241,7 +241,41 @@ def test_function_and_module_have_the_same_options(module: str, function: str, c
     one, other = getattr(names, function), getattr(names, cls)
     call = other.update if hasattr(other, "update") else other.forward
     expected = parameters(one, skip=0)
-    assert parameters(other.__init__, skip=1) | parameters(call, skip=1) == expected
+    assert parameters(call, skip=1) | parameters(other.__init__, skip=1) == expected
+
+
+def documented(cls: type) -> set[str]:
+    """The names under ``Args:`` of a class's docstring."""
+    text = re.search(r"^Args:\n((?: {4}.*\n?|\n)*)", inspect.getdoc(cls) or "", re.MULTILINE)
+    return set(re.findall(r"^ {4}(\w+):", text[1], re.MULTILINE)) if text else set()
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        getattr(importlib.import_module(module), cls)
+        for module, _, cls in pairs()
+        if module.removeprefix("phaseret.") in ("operators", "losses", "metrics")
+    ],
+    ids=lambda cls: cls.__name__,
+)
+def test_hovering_over_a_module_shows_its_options(cls: type) -> None:
+    assert documented(cls) == set(parameters(cls.__init__, skip=1))  # type: ignore[misc]
+
+
+def test_no_function_is_long() -> None:
+    """Lines without docstring."""
+    long = []
+    for module, path in sources():
+        if module not in ("operators", "losses", "metrics", "_fft", "_checks", "_module", "_reduction"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[0]
+                spared = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) and first.end_lineno else 0
+                if (node.end_lineno or 0) - node.lineno + 1 - spared > 60:
+                    long.append(f"{path.relative_to(PACKAGE)}: {node.name}")
+    assert long == []
 
 
 def test_snake_names_pair_function_and_module() -> None:

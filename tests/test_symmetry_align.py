@@ -316,6 +316,14 @@ X = torch.ones(2, 3, 4)
             TypeError,
             "align: phase must be True, False or None, got 'no'. Use bool(phase).",
         ),
+        *[
+            (
+                lambda name=name: align(X, X, **{name: "no"}),
+                TypeError,
+                f"align: {name} must be True, False or None, got 'no'. Use bool({name}).",
+            )
+            for name in ("shift", "flip", "scale")
+        ],
         (
             lambda: align(X, X[0]),
             ValueError,

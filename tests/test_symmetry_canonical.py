@@ -286,6 +286,16 @@ X = torch.ones(2, 3, 4)
             ValueError,
             "Canonicalize: fourier_shape must hold positive sizes, got (2, 0). Use sizes of at least 1.",
         ),
+        (
+            lambda: Canonicalize(flip="no"),
+            TypeError,
+            "Canonicalize: flip must be True, False or None, got 'no'. Use bool(flip).",
+        ),
+        (
+            lambda: canonicalize(torch.ones(3, 4), shift=1),
+            TypeError,
+            "canonicalize: shift must be True, False or None, got 1. Use bool(shift).",
+        ),
     ],
 )
 def test_errors(call, error: type[Exception], message: str) -> None:  # type: ignore[no-untyped-def]
@@ -303,5 +313,11 @@ def test_module_equals_function() -> None:
         if options == {"ndim": 1}:
             options = {"ndim": 1, "shift": False}
         assert torch.equal(Canonicalize(**options)(obj), canonicalize(obj, **options))
-    shown = "Canonicalize(ndim=2, fourier_shape=None, shift=True, flip=False, phase=None)"
+    shown = "Canonicalize(ndim=2, shift=True, flip=False)"
     assert repr(Canonicalize(flip=False)) == shown
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_vmap_over_a_batch_gives_the_batch(dtype: torch.dtype) -> None:
+    obj = in_a_box((5, 4), dtype)
+    assert torch.equal(torch.func.vmap(canonicalize)(obj), canonicalize(obj))

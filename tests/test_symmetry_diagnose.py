@@ -112,7 +112,7 @@ def test_one_and_three_dimensions(n: tuple[int, ...]) -> None:
     assert found.share_canonical == 0
 
 
-def test_repr_reads_like_a_report_and_plot_draws_two_panels() -> None:
+def test_repr_reads_like_a_report() -> None:
     found = diagnose(shapes(), far=0.7)
     lines = repr(found).splitlines()
     assert lines[0].startswith("Ambiguity of 60 items: 30 have another whose magnitude is within ")
@@ -123,11 +123,16 @@ def test_repr_reads_like_a_report_and_plot_draws_two_panels() -> None:
         ["after", "canonicalize"],
         ["after", "align,"],
     ]
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("agg")
-    figure = found.plot()
-    assert [panel.get_title().split(":")[0] for panel in figure.axes] == ["as given", "after canonicalize"]
-    matplotlib.pyplot.close(figure)
+
+
+def test_autocast_changes_nothing() -> None:
+    obj = shapes()
+    expected = diagnose(obj)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = diagnose(obj)
+    assert torch.equal(found.neighbour, expected.neighbour)
+    assert torch.equal(found.magnitude_distance, expected.magnitude_distance)
+    assert torch.equal(found.aligned_distance, expected.aligned_distance)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -535,14 +535,42 @@ def test_tensor_options_are_buffers() -> None:
 
 
 def test_modules_show_their_options() -> None:
-    assert repr(Shift((1, 2), fourier_shape=(4, 4))) == "Shift((1, 2), fourier_shape=(4, 4))"
-    assert repr(Shift(torch.ones(5, 2, dtype=torch.long))) == "Shift((5, 2), fourier_shape=None)"
+    assert repr(Shift((1, 2), fourier_shape=(4, 4))) == "Shift(shifts=(1, 2), fourier_shape=(4, 4))"
+    assert repr(Shift(torch.ones(5, 2, dtype=torch.long))) == "Shift(shifts=tensor of shape (5, 2))"
     assert repr(ConjFlip(ndim=3)) == "ConjFlip(ndim=3)"
-    assert repr(GlobalPhase(0.5)) == "GlobalPhase(0.5)"
-    assert repr(GlobalPhase(torch.ones(3))) == "GlobalPhase(tensor of shape (3,))"
-    assert repr(SubpixelShift((0.5, 1))) == "SubpixelShift(shifts of shape (2,), fourier_shape=None)"
-    shown = "RandomSymmetry(shift=(3, 3), flip=False, phase=None, ndim=2, fourier_shape=None)"
-    assert repr(RandomSymmetry(3, flip=False)) == shown
+    assert repr(GlobalPhase(0.5)) == "GlobalPhase(theta=0.5)"
+    assert repr(GlobalPhase(torch.ones(3))) == "GlobalPhase(theta=tensor of shape (3,))"
+    assert repr(SubpixelShift((0.5, 1))) == "SubpixelShift(shifts=tensor of shape (2,))"
+    generator = torch.Generator()
+    assert (
+        repr(RandomSymmetry(3, flip=False, generator=generator)) == "RandomSymmetry(shift=(3, 3), flip=False, ndim=2)"
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16])
+def test_shifts_of_narrow_integers_can_be_undone(dtype: torch.dtype) -> None:
+    obj, shifts = torch.rand(7, 300), torch.tensor([1, 100], dtype=dtype)
+    move = Shift(shifts)
+    assert torch.equal(move(obj), obj.roll((1, 100), (0, 1)))
+    assert torch.equal(move.inverse()(move(obj)), obj)
+    element = Symmetry(shifts, torch.tensor(False), torch.tensor(0.0), (7, 300), (7, 300))
+    assert torch.equal((element @ element)(obj), obj.roll((2, 200), (0, 1)))
+    assert torch.equal(element.inverse()(element(obj)), obj)
+
+
+def test_a_phase_turns_complex_objects_signs_real_ones_and_leaves_supports() -> None:
+    obj, flipped = torch.rand(3, 3) + 1, torch.tensor(False)
+    for phase in (0.0, torch.pi / 2, torch.pi):
+        element = Symmetry(torch.tensor([1, 0]), flipped, torch.tensor(phase), (3, 3), (6, 6))
+        placed = torch.zeros(6, 6)
+        placed[1:4, :3] = obj
+        assert torch.equal(element(obj > 0), placed > 0)
+        torch.testing.assert_close(element(obj + 0j), placed * torch.tensor(1j * phase).exp())
+        if phase in (0.0, torch.pi):
+            torch.testing.assert_close(element(obj), placed * (1 if phase == 0 else -1))
+        else:
+            with pytest.raises(ValueError, match=r"^Symmetry: the phase must be 0 or pi for a real object, got others"):
+                element(obj)
 
 
 def test_elements_are_compared_by_identity() -> None:

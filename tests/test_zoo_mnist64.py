@@ -88,6 +88,6 @@ def test_the_solver_may_iterate_as_often_as_the_unrolled_network_projects(
     count = []
     project = MagnitudeConstraint.project
     monkeypatch.setattr(MagnitudeConstraint, "project", lambda self, x: count.append(1) or project(self, x))
-    net = pr.models.Unrolled((4, 4), (8, 8), stages=3, iterations=2, channels=channels)
+    net = pr.models.Unrolled((4, 4), (8, 8), stages=3, n_iter=2, channels=channels)
     net(torch.rand(2, 8, 8))
     assert len(count) == projections(net) == expected

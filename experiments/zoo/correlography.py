@@ -72,7 +72,7 @@ def strokes(count: int, seed: int) -> Tensor:
 def measured(objects: Tensor, generator: torch.Generator, *, frames: int, background: float) -> Tensor:
     """Fourier intensities as so many exposures show them."""
     clean = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
-    return pr.models.correlography_noise(clean, frames=frames, background=background, generator=generator)
+    return pr.noise.correlography_noise(clean, frames=frames, background=background, generator=generator)
 
 
 def of_some_exposures(objects: Tensor, generator: torch.Generator, *, settings: Settings) -> Tensor:

@@ -172,7 +172,7 @@ def solve(intensities: Tensor, settings: Settings, solver: Callable[..., Any]) -
 def searched(net: nn.Module, intensities: Tensor, search: Settings) -> Tensor:
     """The estimates of PRCGAN*, some items at a time."""
     assert isinstance(net, Adversaries)
-    find = partial(pr.models.latent_optimize, net.generator, steps=search["steps"], lr=search["lr"])
+    find = partial(pr.models.latent_optimize, net.generator, n_iter=search["steps"], lr=search["lr"])
     return torch.cat([find(part) for part in intensities.split(256)])
 
 
@@ -233,7 +233,7 @@ def networks(board: DigitsBoard, context: Context) -> None:
     tuning = context.config["finetune"]
     for name in tuning["networks"]:
         settings, part = {**settings_of(name, context), "finetune": tuning}, board.intensities[: tuning["images"]]
-        adapt = partial(pr.models.finetune, nets[name], part, steps=tuning["steps"], lr=tuning["lr"])
+        adapt = partial(pr.models.finetune, nets[name], part, n_iter=tuning["steps"], lr=tuning["lr"])
         estimates, seconds = computed_once(context.folder / f"{name}_finetune", settings, adapt)
         before, needed = outputs[name]
         share, title = len(part) / len(board.objects), TITLES[name]

@@ -89,7 +89,8 @@ def networks(context: Context) -> dict[str, tuple[Settings, Path | None, Path]]:
 def unrolled(context: Context, name: str, settings: Settings) -> tuple[nn.Module, dict[str, Any]]:
     """A trained unrolled network and what its training took."""
     settings = {**settings, "seed": context.config["seed"]}
-    options = {key: settings[key] for key in ("algorithm", "stages", "iterations", "channels")}
+    options = {key: settings[key] for key in ("algorithm", "stages", "channels")}
+    options["n_iter"] = settings["iterations"]
 
     def data() -> tuple[Patterns, Patterns]:
         training, validation = divided(images_of(pr.datasets.mnist(context.mnist), settings["images"]))
@@ -160,6 +161,7 @@ class DigitsBoard(Board):
         """A network, and what finetune and RRR make of it."""
         few, how = self.config["finetune"]["images"], dict(self.config["finetune"])
         del how["images"]
+        how["n_iter"] = how.pop("steps")
         outputs, needed = timed_estimate(net, self.intensities, settings["bfloat16"])
         self.enter(system, "learned", outputs[None], needed, parameters=sum(p.numel() for p in net.parameters()))
         adapted, seconds = computed_once(
@@ -168,7 +170,7 @@ class DigitsBoard(Board):
             partial(pr.models.finetune, net, self.intensities[:few], **how),
         )
         own = row(system, "learned", outputs[None, :few], self.objects[:few], self.intensities[:few], seconds=0.0)
-        about = {"images": few, "steps": how["steps"], "network_psnr": own["aligned_psnr"]}
+        about = {"images": few, "steps": how["n_iter"], "network_psnr": own["aligned_psnr"]}
         self.enter(f"{system}, finetune", "learned", adapted[None], seconds, **about)
         self.rrr(f"{system}, RRR", "learned", outputs[:, None], needed)
 
@@ -235,4 +237,4 @@ class DigitsBoard(Board):
 def projections(net: nn.Module) -> int:
     """How often an unrolled network projects on the data."""
     stages = len(net.beta)
-    return stages * net.iterations + (stages if len(net.networks) else 1)
+    return stages * net.n_iter + (stages if len(net.networks) else 1)

@@ -258,9 +258,10 @@ class Level(Board):
 
         options = {**self.config["prdeep"], "lam": self.config["prdeep"]["lam"][self.about["alpha"]]}
         options["sigmas"] = [sigma / 255 for sigma in options["sigmas"]]
+        how = {"n_iter" if name == "iterations" else name: value for name, value in options.items()}
         red, needed = self.found(
             "prdeep",
-            lambda: pr.models.prdeep(data, denoise, init=start, **options),
+            lambda: pr.models.prdeep(data, denoise, init=start, **how),
             prdeep=options,
             denoiser=self.config["denoiser"],
         )

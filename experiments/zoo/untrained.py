@@ -85,7 +85,7 @@ def prior(settings: Settings, run: int) -> nn.Module:
 
 def fitted(settings: Settings, intensities: Tensor) -> Tensor:
     """What the networks of all runs become for each pattern, (runs, N, n, n)."""
-    how = {"steps": settings["steps"], "lr": settings["lr"]}
+    how = {"n_iter": settings["steps"], "lr": settings["lr"]}
     return torch.stack([prior(settings, run).fit(intensities, **how) for run in range(settings["runs"])])
 
 

@@ -6,8 +6,8 @@ The floor plan: a module imports only from the lines below its own::
     4  plotting  interop
     3  losses  metrics  solvers  models  datasets  io
     2  symmetry  projections  noise
-    1  operators  _output
-    0  _fft  _memory  _module  _reduction  _checks
+    1  operators  _output  _reduction
+    0  _fft  _memory  _module  _checks
 """
 
 from phaseret import (
@@ -27,7 +27,7 @@ from phaseret import (
 
 solvers._result.attach(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "datasets",

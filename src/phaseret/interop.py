@@ -50,9 +50,7 @@ def to_deepinv(operator: Operator, object_shape: Sequence[int] | None = None, *,
         TypeError: if operator is not an Operator.
         ImportError: if deepinv cannot be imported.
     """
-    if not isinstance(operator, Operator):
-        fix = "Use one of phaseret.operators"
-        _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+    Operator.check(operator, intensities=False)
     deepinv = _deepinv()
     linear = deepinv.physics.LinearPhysics(
         A=lambda x, **_: operator.linear(x), A_adjoint=lambda y, **_: operator.adjoint(y, object_shape)

@@ -3,12 +3,13 @@
 Which one should I use? :class:`PoissonNoise` with the photons you have: counting statistics are the limit of every
 diffraction experiment. :class:`GaussianNoise` and :class:`AlphaNoise` are what benchmarks use instead;
 :class:`ReadoutNoise`, :class:`Saturation`, :func:`beam_stop` and :func:`dead_pixels` are what else a detector does.
+:func:`correlography_noise` is that of measured autocorrelations.
 All take an intensity and give one, so that they follow an operator::
 
     detector = torch.nn.Sequential(
         pr.operators.FourierIntensity((64, 64)),
         pr.noise.PoissonNoise(photons_per_pixel=10, counts=True),
-        pr.noise.ReadoutNoise(sigma=2, step=1),
+        pr.noise.ReadoutNoise(sigma=2, resolution=1),
         pr.noise.Saturation(level=4095),
         pr.noise.MaskPixels(pr.noise.beam_stop((64, 64), radius=2)),
     )
@@ -21,13 +22,14 @@ not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret._module import Module, called_as
 
 __all__ = [
     "AlphaNoise",
@@ -38,6 +40,7 @@ __all__ = [
     "Saturation",
     "alpha_noise",
     "beam_stop",
+    "correlography_noise",
     "dead_pixels",
     "gaussian_noise",
     "mask_pixels",
@@ -46,26 +49,9 @@ __all__ = [
     "saturation",
 ]
 
-DOMAINS = ("intensity", "magnitude")
+Domain = Literal["intensity", "magnitude"]
 # Above this rate a count no longer fits the sampler's integers.
 LARGEST_RATE = 1e18
-
-
-class _Step(nn.Module):
-    """One step of a detector: calls the function with the options."""
-
-    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
-        super().__init__()
-        self.function, self.options = function, options
-
-    def forward(self, intensity: Tensor) -> Tensor:
-        """What the detector makes of the intensity: of the same shape."""
-        return self.function(intensity, **self.options)
-
-    def extra_repr(self) -> str:
-        """The options that are set; a generator has no text worth showing."""
-        shown = {name: value for name, value in self.options.items() if value is not None and name != "generator"}
-        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -91,7 +77,7 @@ def poisson_noise(
     pixels is `photons_per_pixel`, or the sum is `total_photons`. With neither the intensity is the expected count
     itself, s = 1. The expectation is I and the variance I / s; with ``counts=True`` the factor 1 / s is left out.
     Negative intensities count as 0. Intensities that are not finite, or expect more than 1e18 counts, give nan; with a
-    number of photons their whole item does, for its exposure is unknown. No gradient passes through.
+    number of photons their whole item does, because its exposure is unknown. No gradient passes through.
 
     Args:
         intensity: Noise-free intensity, real floating.
@@ -99,7 +85,7 @@ def poisson_noise(
             full data, the half plane for one-sided data (a detector sees the full plane: make the noise there).
         total_photons: Expected counts of each item.
         counts: Return counts, which are integers, instead of the intensity's units.
-        ndim: Number of axes of one measurement; all axes before them are a batch.
+        ndim: Number of axes of one measurement (1, 2 or 3); all axes before them are a batch.
         generator: Source of the random numbers. Default: torch's.
 
     Shape:
@@ -119,7 +105,7 @@ def poisson_noise(
         >>> counts.sum((-2, -1)).div(1e8).round(decimals=2)
         tensor([1., 1., 1., 1.])
     """
-    _check_photons(photons_per_pixel, total_photons, ndim, generator)
+    _check_photons(photons_per_pixel, total_photons, counts, ndim, generator)
     _checks.real(intensity=intensity)
     _checks.rank(ndim, intensity=intensity)
     intensity = _fft.promote(intensity).detach().clamp(min=0)
@@ -142,6 +128,7 @@ def poisson_noise(
 def _check_photons(
     photons_per_pixel: float | None,
     total_photons: float | None,
+    counts: bool,
     ndim: int,
     generator: torch.Generator | None,
 ) -> None:
@@ -151,12 +138,20 @@ def _check_photons(
     for name, value in (("photons_per_pixel", photons_per_pixel), ("total_photons", total_photons)):
         if value is not None:
             _checks.number(name, value, above=0)
-    _checks.integer("ndim", ndim)
+    _checks.switch("counts", counts)
+    _checks.item_axes(ndim)
     _checks.generator(generator)
 
 
-class PoissonNoise(_Step):
+class PoissonNoise(Module):
     """Module of :func:`poisson_noise`, with the same options.
+
+    Args:
+        photons_per_pixel: Mean expected count of a pixel of each item.
+        total_photons: Expected counts of each item. Default of both: the intensity is the expected count.
+        counts: Return counts instead of the intensity's units.
+        ndim: Number of axes of one measurement (1, 2 or 3).
+        generator: Source of the random numbers. Default: torch's.
 
     Example:
         >>> detector = torch.nn.Sequential(pr.operators.FourierIntensity((64, 64)), PoissonNoise(photons_per_pixel=10))
@@ -173,9 +168,8 @@ class PoissonNoise(_Step):
         ndim: int = 2,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_photons(photons_per_pixel, total_photons, ndim, generator)
+        _check_photons(photons_per_pixel, total_photons, counts, ndim, generator)
         super().__init__(
-            poisson_noise,
             photons_per_pixel=photons_per_pixel,
             total_photons=total_photons,
             counts=counts,
@@ -183,12 +177,18 @@ class PoissonNoise(_Step):
             generator=generator,
         )
 
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The intensity with its noise."""
+        return poisson_noise(intensity, **self.options)
+
+    __call__ = called_as(forward)
+
 
 def gaussian_noise(
     intensity: Tensor,
     *,
     sigma: float,
-    domain: str = "intensity",
+    domain: Domain = "intensity",
     clip: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -226,35 +226,49 @@ def gaussian_noise(
         On the magnitude with sigma = 0.05: the phase retrieval benchmark of Chung et al. (2023), Diffusion posterior
         sampling for general noisy inverse problems, arXiv:2209.14687.
     """
-    _check_gaussian(sigma, domain, generator)
+    _check_gaussian(sigma, domain, clip, generator)
     _checks.real(intensity=intensity)
     signal = _fft.promote(intensity)
     if domain == "magnitude":
-        signal = signal.clamp(min=0).sqrt()
+        signal = _fft.root(signal)
     noisy = signal + sigma * _normal(signal, generator)
     noisy = noisy.clamp(min=0) if clip else noisy
     return noisy.square() if domain == "magnitude" else noisy
 
 
-def _check_gaussian(sigma: float, domain: str, generator: torch.Generator | None) -> None:
+def _check_gaussian(sigma: float, domain: Domain, clip: bool, generator: torch.Generator | None) -> None:
     _checks.number("sigma", sigma, at_least=0)
-    _checks.choice("domain", domain, DOMAINS)
+    _checks.choice("domain", domain, get_args(Domain))
+    _checks.switch("clip", clip)
     _checks.generator(generator)
 
 
-class GaussianNoise(_Step):
-    """Module of :func:`gaussian_noise`, with the same options."""
+class GaussianNoise(Module):
+    """Module of :func:`gaussian_noise`, with the same options.
+
+    Args:
+        sigma: Standard deviation in the units of the intensity, or of the magnitude.
+        domain: "intensity" or "magnitude".
+        clip: Set negative values to 0.
+        generator: Source of the random numbers. Default: torch's.
+    """
 
     def __init__(
         self,
         *,
         sigma: float,
-        domain: str = "intensity",
+        domain: Domain = "intensity",
         clip: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_gaussian(sigma, domain, generator)
-        super().__init__(gaussian_noise, sigma=sigma, domain=domain, clip=clip, generator=generator)
+        _check_gaussian(sigma, domain, clip, generator)
+        super().__init__(sigma=sigma, domain=domain, clip=clip, generator=generator)
+
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The intensity with its noise."""
+        return gaussian_noise(intensity, **self.options)
+
+    __call__ = called_as(forward)
 
 
 def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator | None = None) -> Tensor:
@@ -295,7 +309,7 @@ def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator |
     _check_alpha(alpha, generator)
     _checks.real(intensity=intensity)
     intensity = _fft.promote(intensity).clamp(min=0)
-    return (intensity + alpha * intensity.sqrt() * _normal(intensity, generator)).clamp(min=0)
+    return (intensity + alpha * _fft.root(intensity) * _normal(intensity, generator)).clamp(min=0)
 
 
 def _check_alpha(alpha: float, generator: torch.Generator | None) -> None:
@@ -303,19 +317,30 @@ def _check_alpha(alpha: float, generator: torch.Generator | None) -> None:
     _checks.generator(generator)
 
 
-class AlphaNoise(_Step):
-    """Module of :func:`alpha_noise`, with the same options."""
+class AlphaNoise(Module):
+    """Module of :func:`alpha_noise`, with the same options.
+
+    Args:
+        alpha: Standard deviation over magnitude, in the units of the magnitude.
+        generator: Source of the random numbers. Default: torch's.
+    """
 
     def __init__(self, *, alpha: float, generator: torch.Generator | None = None) -> None:
         _check_alpha(alpha, generator)
-        super().__init__(alpha_noise, alpha=alpha, generator=generator)
+        super().__init__(alpha=alpha, generator=generator)
+
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The intensity with its noise."""
+        return alpha_noise(intensity, **self.options)
+
+    __call__ = called_as(forward)
 
 
 def readout_noise(
     intensity: Tensor,
     *,
     sigma: float,
-    step: float | None = None,
+    resolution: float | None = None,
     clip: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -324,13 +349,13 @@ def readout_noise(
     .. math:: Y = \max\big(0, \; \Delta \, \mathrm{round}\big((I + \sigma N) / \Delta\big)\big),
         \qquad N \sim \mathcal{N}(0, 1)
 
-    Rounding adds the variance step^2 / 12 and, for sigma of at least half a step, no bias; clipping raises the
+    Rounding adds the variance resolution^2 / 12 and, for sigma of at least half of it, no bias; clipping raises the
     expectation of pixels within a few sigma of 0. No gradient passes through the rounding.
 
     Args:
         intensity: Intensity as collected, real floating: photon counts after :func:`poisson_noise`.
         sigma: Standard deviation in the units of intensity.
-        step: Smallest difference the converter resolves, in the units of intensity. Default: no rounding.
+        resolution: Smallest difference the converter resolves, in the units of intensity. Default: no rounding.
         clip: Set negative values to 0. Without it they stay, as after the subtraction of a dark frame.
         generator: Source of the random numbers. Default: torch's.
 
@@ -343,41 +368,121 @@ def readout_noise(
 
     Raises:
         TypeError: if intensity is not real floating or an option is of the wrong kind.
-        ValueError: if sigma is negative or step not positive.
+        ValueError: if sigma is negative or resolution not positive.
 
     Example:
-        >>> read = readout_noise(torch.full((10000,), 100.0), sigma=2, step=1)
+        >>> read = readout_noise(torch.full((10000,), 100.0), sigma=2, resolution=1)
         >>> read.mean().round(), read.std().round(), torch.equal(read, read.round())
         (tensor(100.), tensor(2.), True)
     """
-    _check_readout(sigma, step, generator)
+    _check_readout(sigma, resolution, clip, generator)
     _checks.real(intensity=intensity)
     intensity = _fft.promote(intensity)
     noisy = intensity + sigma * _normal(intensity, generator)
-    noisy = noisy if step is None else (noisy / step).round() * step
+    noisy = noisy if resolution is None else (noisy / resolution).round() * resolution
     return noisy.clamp(min=0) if clip else noisy
 
 
-def _check_readout(sigma: float, step: float | None, generator: torch.Generator | None) -> None:
+def _check_readout(sigma: float, resolution: float | None, clip: bool, generator: torch.Generator | None) -> None:
     _checks.number("sigma", sigma, at_least=0)
-    if step is not None:
-        _checks.number("step", step, above=0)
+    if resolution is not None:
+        _checks.number("resolution", resolution, above=0)
+    _checks.switch("clip", clip)
     _checks.generator(generator)
 
 
-class ReadoutNoise(_Step):
-    """Module of :func:`readout_noise`, with the same options."""
+class ReadoutNoise(Module):
+    """Module of :func:`readout_noise`, with the same options.
+
+    Args:
+        sigma: Standard deviation in the units of intensity.
+        resolution: Smallest difference the converter resolves. Default: no rounding.
+        clip: Set negative values to 0.
+        generator: Source of the random numbers. Default: torch's.
+    """
 
     def __init__(
         self,
         *,
         sigma: float,
-        step: float | None = None,
+        resolution: float | None = None,
         clip: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_readout(sigma, step, generator)
-        super().__init__(readout_noise, sigma=sigma, step=step, clip=clip, generator=generator)
+        _check_readout(sigma, resolution, clip, generator)
+        super().__init__(sigma=sigma, resolution=resolution, clip=clip, generator=generator)
+
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The intensity with its noise."""
+        return readout_noise(intensity, **self.options)
+
+    __call__ = called_as(forward)
+
+
+def correlography_noise(
+    intensity: Tensor,
+    *,
+    frames: int,
+    background: float = 0.0,
+    ndim: int = 2,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""The intensity of a real object as correlography knows it: its autocorrelation is an average of few periodograms.
+
+    .. math:: \hat r_l = (r_l + b) \, \frac{1}{K} \sum_{k=1}^{K} E_{lk} - b, \qquad E_{lk} \sim \mathrm{Exp}(1)
+
+    The autocorrelation r of the object is the power spectrum of a random speckle pattern, so each of K frames gives at
+    each lag l an exponentially distributed value, equal for l and -l and independent otherwise. The shot noise of a
+    faint pattern is white: it adds the background b, whose mean is known and taken off. The result is the transform of
+    :math:`\hat r`; it may be negative.
+
+    Args:
+        intensity: Noise-free Fourier intensity of real objects, the full plane.
+        frames: Number K of frames.
+        background: b, in units of the autocorrelation at lag 0.
+        ndim: Number of axes of one item.
+        generator: Source of the random numbers. Default: torch's.
+
+    Shape:
+        - intensity: (*, m1..md), zero frequency at index 0
+        - output: the same
+
+    Returns:
+        Real tensor.
+
+    Raises:
+        TypeError: if intensity is not real floating, or an option is of the wrong kind.
+        ValueError: if frames is not positive or background negative.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
+        >>> noisy = correlography_noise(intensity, frames=10000)
+        >>> (noisy - intensity).norm() < 0.05 * intensity.norm()
+        tensor(True)
+
+    Source:
+        The statistics of averaged periodograms: Oppenheim, Schafer (2010), Discrete-time signal processing, section
+        10.5; for correlography: Metzler et al. (2020), doi:10.1364/OPTICA.374026, who derive their noise model from
+        them and use a normal approximation for many frames.
+    """
+    _checks.real(intensity=intensity)
+    ndim, frames = _checks.item_axes(ndim, intensity=intensity), _checks.integer("frames", frames)
+    background = _checks.number("background", background, at_least=0)
+    _checks.generator(generator)
+    intensity = _fft.promote(intensity)
+    shape, axes = intensity.shape[-ndim:], tuple(range(-ndim, 0))
+    # The object is real: its intensity and autocorrelation are even, and their transforms real.
+    lags = _fft.full_plane(intensity, shape, "forward").real
+    floor = background * lags.flatten(-ndim)[..., :1].unflatten(-1, (1,) * ndim)
+    device = intensity.device if generator is None else generator.device
+    total = torch.zeros(intensity.shape, dtype=intensity.dtype, device=device)
+    for _ in range(frames):
+        total += torch.empty_like(total).exponential_(generator=generator)
+    total = total.to(intensity.device) / frames
+    index = torch.arange(shape.numel(), device=intensity.device).reshape(shape)
+    even = torch.where(index <= _fft.mirror(index, axes), total, _fft.mirror(total, axes))
+    noisy = (lags + floor) * even - floor
+    return _fft.full_plane(noisy, shape, "backward").real
 
 
 def saturation(intensity: Tensor, *, level: float) -> Tensor:
@@ -412,12 +517,22 @@ def saturation(intensity: Tensor, *, level: float) -> Tensor:
     return _fft.promote(intensity).clamp(max=level)
 
 
-class Saturation(_Step):
-    """Module of :func:`saturation`, with the same options."""
+class Saturation(Module):
+    """Module of :func:`saturation`, with the same options.
+
+    Args:
+        level: Largest value a pixel can give, in the units of intensity.
+    """
 
     def __init__(self, *, level: float) -> None:
         _checks.number("level", level, above=0)
-        super().__init__(saturation, level=level)
+        super().__init__(level=level)
+
+    def forward(self, intensity: Tensor) -> Tensor:
+        """The intensity with its noise."""
+        return saturation(intensity, **self.options)
+
+    __call__ = called_as(forward)
 
 
 def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tensor:
@@ -446,19 +561,19 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
                 [1., 0., 1.]])
     """
     _checks.real(intensity=intensity)
-    _check_mask(mask, value)
+    _checks.boolean(mask=mask)
+    _check_value(value)
     masked = _masked(intensity, mask, value)
     _check_some(mask)
     return masked
 
 
-def _masked(intensity: Tensor, mask: Tensor, value: float) -> Tensor:
+def _masked(intensity: Tensor, mask: Tensor | None, value: float) -> Tensor:
     mask = _checks.mask(mask, intensity)
     return _fft.promote(intensity).where(mask, value)
 
 
-def _check_mask(mask: Tensor, value: float) -> None:
-    _checks.boolean(mask=mask)
+def _check_value(value: float) -> None:
     if not (isinstance(value, float) and math.isnan(value)):
         _checks.number("value", value)
 
@@ -468,8 +583,12 @@ def _check_some(mask: Tensor) -> None:
         _checks.fail("mask must leave pixels, got one that is False everywhere", "It is True where measured")
 
 
-class MaskPixels(nn.Module):
+class MaskPixels(Module):
     """Module of :func:`mask_pixels`, with the same options; the mask is a buffer.
+
+    Args:
+        mask: True where the pixel is measured. A call may add one of its batch: measured is what both say.
+        value: What an unmeasured pixel shows.
 
     Example:
         >>> mask = beam_stop((64, 64), radius=2) & dead_pixels((64, 64), fraction=0.01)
@@ -478,22 +597,20 @@ class MaskPixels(nn.Module):
     """
 
     mask: Tensor
+    value: float
 
     def __init__(self, mask: Tensor, *, value: float = 0.0) -> None:
-        super().__init__()
-        _check_mask(mask, value)
+        _checks.boolean(mask=mask)
+        _check_value(value)
         _check_some(mask)
-        self.register_buffer("mask", mask)
-        self.value = value
+        super().__init__(mask=mask, value=value)
 
-    def forward(self, intensity: Tensor) -> Tensor:
+    def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The intensity where it is measured, `value` elsewhere."""
         _checks.real(intensity=intensity)
-        return _masked(intensity, self.mask, self.value)
+        return _masked(intensity, _checks.both_masks(self.mask, mask, intensity), self.value)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"mask {tuple(self.mask.shape)}, value={self.value}"
+    __call__ = called_as(forward)
 
 
 def beam_stop(
@@ -532,6 +649,8 @@ def beam_stop(
     """
     shape = _checks.shape("fourier_shape", fourier_shape)
     radius = _checks.number("radius", radius, at_least=0)
+    _checks.switch("centered", centered)
+    _checks.switch("onesided", onesided)
     mask = _fft.arrange(_fft.frequency_radius(shape, shape) > radius, len(shape), onesided, centered)
     if not mask.any():
         _checks.fail(f"radius must leave pixels of the shape {shape}, got {radius}", "Choose a smaller one")

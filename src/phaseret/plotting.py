@@ -2,8 +2,9 @@
 
 Which one should I use? :func:`plot_pattern` before a reconstruction, :func:`plot_reconstruction` after it: it shows not
 only the object but also whether the starts agree, since a small residual alone is no proof. :func:`plot_comparison`
-puts two objects side by side. Each gives a `matplotlib.figure.Figure` without touching any global state, which a
-notebook shows and :func:`save_figure` writes; :func:`check_figure` tells before a long run whether it will.
+puts two objects side by side, and :func:`plot_ambiguity` shows what `phaseret.symmetry.diagnose` found in a training
+set. Each gives a `matplotlib.figure.Figure` without touching any global state, which a notebook shows and
+:func:`save_figure` writes; :func:`check_figure` tells before a long run whether it will.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from phaseret._output import check_free, written
 from phaseret.io import Measurement
 from phaseret.operators import FourierIntensity
 from phaseret.solvers import Reconstruction
-from phaseret.symmetry import align
+from phaseret.symmetry import Ambiguity, align
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["check_figure", "plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
+__all__ = ["check_figure", "plot_ambiguity", "plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
 
 _INCHES = 4.0
 
@@ -37,13 +38,13 @@ def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
 
     Args:
         measurement: From `phaseret.io.load_intensity` or `as_measurement`.
-        index: Which pattern of a stack. Of a volume the middle slice is shown.
+        index: Which pattern of a stack. The middle slice of a volume is shown.
 
     Returns:
         Figure with one panel.
 
     Raises:
-        TypeError: if measurement is no Measurement.
+        TypeError: if measurement is not a Measurement.
         ValueError: if there is no such pattern.
         ImportError: if Matplotlib is not installed.
 
@@ -75,7 +76,7 @@ def plot_reconstruction(
     Args:
         reconstruction: What a solver returned.
         measurement: The data it was made from, for the phase retrieval transfer function of the starts.
-        index: Which pattern of a stack. Of a volume the middle slice is shown.
+        index: Which pattern of a stack. The middle slice of a volume is shown.
 
     Returns:
         Figure: the object (modulus and phase if it is complex) in the box of its support, whose title says which part
@@ -83,7 +84,7 @@ def plot_reconstruction(
         if there are a measurement and several starts.
 
     Raises:
-        TypeError: if reconstruction is no Reconstruction.
+        TypeError: if reconstruction is not a Reconstruction.
         ValueError: if there is no such pattern.
         ImportError: if Matplotlib is not installed.
     """
@@ -157,6 +158,43 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
     return figure
 
 
+def plot_ambiguity(ambiguity: Ambiguity) -> Figure:
+    """Distance of the objects over distance of the magnitudes of each item and its neighbour, as given and canonical.
+
+    Args:
+        ambiguity: What :func:`phaseret.symmetry.diagnose` found.
+
+    Returns:
+        Figure with two panels; their lines are the limits of near and far.
+
+    Raises:
+        TypeError: if ambiguity is not an Ambiguity.
+        ImportError: if Matplotlib is not installed.
+
+    Example:
+        >>> found = pr.symmetry.diagnose(torch.rand(20, 6, 6))
+        >>> [panel.get_xlabel() for panel in plot_ambiguity(found).axes]
+        ['distance of the magnitudes', 'distance of the magnitudes']
+    """
+    if not isinstance(ambiguity, Ambiguity):
+        got = type(ambiguity).__name__
+        _checks.fail(f"ambiguity must be an Ambiguity, got {got}", "Use phaseret.symmetry.diagnose", TypeError)
+    a = ambiguity
+    figure, panels = _panels(2)
+    kinds = (
+        ("as given", a.share, a.object_distance),
+        ("after canonicalize", a.share_canonical, a.canonical_distance),
+    )
+    for panel, (title, share, distance) in zip(panels, kinds, strict=True):
+        panel.scatter(a.magnitude_distance.cpu(), distance.cpu(), s=4, alpha=0.3, linewidths=0)
+        panel.axhline(a.far, color="tab:red", linewidth=1)
+        panel.axvline(float(a.magnitude_distance[a.near].max()), color="tab:gray", linewidth=1)
+        panel.set(title=f"{title}: {share:.1%} of near pairs are far", xlabel="distance of the magnitudes")
+    panels[1].sharey(panels[0])
+    panels[0].set_ylabel("distance of the objects / that of random pairs")
+    return figure
+
+
 def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool = False) -> None:
     """Write a figure under another name and rename it when it is complete.
 
@@ -179,8 +217,8 @@ def check_figure(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     """Fail now, and not after a long run, if :func:`save_figure` could not write there.
 
     Args:
-        path: As of `save_figure`.
-        overwrite: As of `save_figure`.
+        path: As in `save_figure`.
+        overwrite: As in `save_figure`.
 
     Raises:
         FileExistsError: if the file exists and `overwrite` is False.

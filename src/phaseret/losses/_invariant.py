@@ -54,7 +54,7 @@ def invariant_loss(
         shift: Forgive shifts.
         flip: Forgive the conjugate flip.
         phase: Forgive the global phase of complex objects, the sign of real ones. Default: of complex objects only.
-        temperature: Of the soft minimum, in units of the loss. Default: the minimum itself.
+        temperature: That of the soft minimum, in units of the loss. Default: the minimum itself.
         reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
 
     Shape:

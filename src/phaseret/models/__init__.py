@@ -3,7 +3,8 @@
 **Which one should I use?**
 
 - To start: :class:`UNet`, with :class:`phaseret.losses.PassiveLoss`. It takes any object and data sizes, one to three
-  axes, real and complex objects. Train it with any loop; ``examples/end_to_end.py`` is one on Lightning.
+  axes, real and complex objects. Train it with any loop: ``examples/train.py`` is one,
+  ``examples/train_lightning.py`` another.
 - Data that do not determine the object (m < 2n - 1), or that are vectors: :class:`MLP`, whose ``data_shape`` may be
   anything (the others' ``fourier_shape`` is the padded grid, at least 2n - 1), trained on ground truth; then
   :class:`PRCGANGenerator` with :func:`latent_optimize`, or :class:`Cascade`.
@@ -13,14 +14,14 @@
   :class:`IterativeRefinement` the artefacts; :class:`Unrolled` is a solver with few iterations, learned.
 - Few photons: :class:`ResidualNet` in the near field, :class:`CorrelographyNet` in the far field.
 
-All give an estimate for each item of a batch on its own. :func:`save` writes weights with what is known of them,
-:func:`load` reads them; trained ones lie in the folder ``weights`` of the repository.
+All give an estimate for each item of a batch on its own, and take a mask at the call: ``net(intensity, mask=mask)``.
+:func:`save` writes weights with what is known of them, :func:`load` reads them; trained ones lie in the folder
+``weights`` of the repository.
 """
 
 from phaseret.models._cascade import Cascade
-from phaseret.models._correlography import CorrelographyNet, correlography_noise
+from phaseret.models._correlography import CorrelographyNet
 from phaseret.models._dncnn import DnCNN
-from phaseret.models._files import load, save
 from phaseret.models._finetune import finetune
 from phaseret.models._mlp import MLP
 from phaseret.models._prcgan import PRCGANDiscriminator, PRCGANGenerator, latent_optimize
@@ -30,6 +31,7 @@ from phaseret.models._refinement import IterativeRefinement
 from phaseret.models._residual import ResidualNet
 from phaseret.models._unet import UNet
 from phaseret.models._unrolled import Unrolled
+from phaseret.models._weights import load, save
 
 __all__ = [
     "MLP",
@@ -44,7 +46,6 @@ __all__ = [
     "ResidualNet",
     "UNet",
     "Unrolled",
-    "correlography_noise",
     "finetune",
     "latent_optimize",
     "load",

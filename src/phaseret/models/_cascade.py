@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import Model, as_estimate, as_items, dense, plain_units, resized
+from phaseret._module import called_as
+from phaseret.models._layers import Model, as_estimate, as_items, dense, plain_units, resized
 
-_FEEDBACK = ("image", "magnitude")
+Feedback = Literal["image", "magnitude"]
 
 
 class Cascade(Model):
@@ -34,6 +36,7 @@ class Cascade(Model):
 
     Shape:
         - intensity: (*, data_shape)
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
@@ -61,14 +64,14 @@ class Cascade(Model):
         *,
         stages: Sequence[Sequence[int]] | None = None,
         width: int = 1500,
-        feedback: str = "image",
+        feedback: Feedback = "image",
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.data_shape = _checks.shape("data_shape", data_shape)
         width = _checks.integer("width", width)
-        _checks.choice("feedback", feedback, _FEEDBACK)
+        _checks.choice("feedback", feedback, get_args(Feedback))
         dropout = _checks.number("dropout", dropout, at_least=0, at_most=0.9)
         if stages is None:
             stages = [tuple(-(-n * part // 4) for n in self.object_shape) for part in (1, 2, 3, 4, 4)]
@@ -101,14 +104,16 @@ class Cascade(Model):
             "dropout": dropout,
         }
 
-    def forward(self, intensity: Tensor) -> Tensor:
+    def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The estimate of the last stage: (*, data_shape) -> (*, n1..nd)."""
-        return self.estimates(intensity)[-1]
+        return self.estimates(intensity, mask=mask)[-1]
 
-    def estimates(self, intensity: Tensor) -> list[Tensor]:
+    __call__ = called_as(forward)
+
+    def estimates(self, intensity: Tensor, *, mask: Tensor | None = None) -> list[Tensor]:
         """The estimates of all stages, each (*, size of the stage)."""
         weight = self._weight()
-        items = as_items(intensity, self.data_shape, weight)
+        items = as_items(intensity, self.data_shape, weight, mask)
         magnitude = _fft.root(items)
         x, found = None, []
         for size, layers in zip(self.sizes, self.stages, strict=True):
@@ -130,6 +135,6 @@ class Cascade(Model):
         """What the next stage sees of an estimate, as a vector."""
         whole = resized(x[:, None], self.object_shape)[:, 0]
         if self.feedback == "magnitude":
-            with torch.autocast(x.device.type, enabled=False):
+            with _fft.full_precision(x):
                 whole = _fft.magnitude(_fft.full_plane(whole, self.data_shape), len(self.data_shape))
         return whole.flatten(1)

@@ -1,31 +1,30 @@
-"""Objects from noisy autocorrelations: the U-Net on the autocorrelation, and the noise it is trained on."""
+"""Objects from noisy autocorrelations: the U-Net that sees the autocorrelation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from phaseret import _checks, _fft
+from phaseret.models._layers import Output
 from phaseret.models._unet import UNet
 
 
 class CorrelographyNet(UNet):
     r"""The network of deep-inverse correlography: the :class:`UNet` that sees the autocorrelation of the object.
 
-    It is trained on synthetic noisy data alone: on objects of any kind, with :func:`correlography_noise`, or
-    :class:`phaseret.noise.PoissonNoise` for few photons, drawn anew for each step.
+    It is trained on synthetic noisy data alone: on objects of any kind, with
+    :func:`phaseret.noise.correlography_noise`, or :class:`phaseret.noise.PoissonNoise` for few photons, drawn anew each
+    time.
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
         fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
-        output: As of `UNet`.
-        channels: As of `UNet`.
-        onesided: As of `UNet`.
+        output: As in `UNet`.
+        channels: As in `UNet`.
+        onesided: As in `UNet`.
 
     Shape:
         - intensity: (*, m1..md), or (*, m1.., md//2 + 1) if onesided, zero frequency at index 0
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
@@ -34,7 +33,7 @@ class CorrelographyNet(UNet):
 
     Example:
         >>> net = CorrelographyNet((28, 28), (56, 56), channels=(8, 16)).eval()
-        >>> noisy = correlography_noise(torch.rand(4, 56, 56), frames=2)
+        >>> noisy = pr.noise.correlography_noise(torch.rand(4, 56, 56), frames=2)
         >>> net(noisy).shape
         torch.Size([4, 28, 28])
 
@@ -51,7 +50,7 @@ class CorrelographyNet(UNet):
         object_shape: Sequence[int],
         fourier_shape: Sequence[int],
         *,
-        output: str = "nonnegative",
+        output: Output = "nonnegative",
         channels: Sequence[int] = (32, 64, 128, 256),
         onesided: bool = False,
     ) -> None:
@@ -64,70 +63,3 @@ class CorrelographyNet(UNet):
             onesided=onesided,
         )
         del self.options["representation"]
-
-
-def correlography_noise(
-    intensity: Tensor,
-    *,
-    frames: int,
-    background: float = 0.0,
-    ndim: int = 2,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    r"""The intensity of a real object as correlography knows it: its autocorrelation is an average of few periodograms.
-
-    .. math:: \hat r_l = (r_l + b) \, \frac{1}{K} \sum_{k=1}^{K} E_{lk} - b, \qquad E_{lk} \sim \mathrm{Exp}(1)
-
-    The autocorrelation r of the object is the power spectrum of a random speckle pattern, so each of K frames gives at
-    each lag l an exponentially distributed value, equal for l and -l and independent otherwise. The shot noise of a
-    faint pattern is white: it adds the background b, whose mean is known and taken off. The result is the transform of
-    :math:`\hat r`; it may be negative.
-
-    Args:
-        intensity: Noise-free Fourier intensity of real objects, the full plane.
-        frames: Number K of frames.
-        background: b, in units of the autocorrelation at lag 0.
-        ndim: Number of axes of one item.
-        generator: Source of the random numbers. Default: torch's.
-
-    Shape:
-        - intensity: (*, m1..md), zero frequency at index 0
-        - output: the same
-
-    Returns:
-        Real tensor.
-
-    Raises:
-        TypeError: if intensity is not real floating, or an option is of the wrong kind.
-        ValueError: if frames is not positive or background negative.
-
-    Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
-        >>> noisy = correlography_noise(intensity, frames=10000)
-        >>> (noisy - intensity).norm() < 0.05 * intensity.norm()
-        tensor(True)
-
-    Source:
-        The statistics of averaged periodograms: Oppenheim, Schafer (2010), Discrete-time signal processing, section
-        10.5; for correlography: Metzler et al. (2020), doi:10.1364/OPTICA.374026, who derive their noise model from
-        them and use a normal approximation for many frames.
-    """
-    _checks.real(intensity=intensity)
-    ndim, frames = _checks.integer("ndim", ndim), _checks.integer("frames", frames)
-    _checks.rank(ndim, intensity=intensity)
-    background = _checks.number("background", background, at_least=0)
-    _checks.generator(generator)
-    intensity = _fft.promote(intensity)
-    shape, axes = intensity.shape[-ndim:], tuple(range(-ndim, 0))
-    # the object is real: its intensity and autocorrelation are even, and their transforms real
-    lags = _fft.full_plane(intensity, shape, "forward").real
-    floor = background * lags.flatten(-ndim)[..., :1].unflatten(-1, (1,) * ndim)
-    device = intensity.device if generator is None else generator.device
-    total = torch.zeros(intensity.shape, dtype=intensity.dtype, device=device)
-    for _ in range(frames):
-        total += torch.empty_like(total).exponential_(generator=generator)
-    total = total.to(intensity.device) / frames
-    index = torch.arange(shape.numel(), device=intensity.device).reshape(shape)
-    even = torch.where(index <= _fft.mirror(index, axes), total, _fft.mirror(total, axes))
-    noisy = (lags + floor) * even - floor
-    return _fft.full_plane(noisy, shape, "backward").real

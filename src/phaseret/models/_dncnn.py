@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import CONV, NORM, Model
+from phaseret._module import called_as
+from phaseret.models._layers import CONV, NORM, Model
 
 
 class DnCNN(Model):
@@ -44,7 +45,8 @@ class DnCNN(Model):
 
     def __init__(self, *, ndim: int = 2, depth: int = 17, channels: int = 64, noise_map: bool = False) -> None:
         super().__init__()
-        _checks.choice("ndim", ndim, (1, 2, 3))
+        ndim = _checks.item_axes(ndim)
+        _checks.switch("noise_map", noise_map)
         depth, channels = (
             _checks.integer("depth", depth, at_least=2),
             _checks.integer("channels", channels),
@@ -69,6 +71,8 @@ class DnCNN(Model):
         if self.noise_map:
             seen = torch.cat([items, self._map(x, sigma, items)], 1)
         return (items - self.layers(seen.to(weight.dtype)).to(x.dtype)).reshape(x.shape)
+
+    __call__ = called_as(forward)
 
     def _map(self, x: Tensor, sigma: Any, like: Tensor) -> Tensor:
         """A constant image of the noise level of each item."""

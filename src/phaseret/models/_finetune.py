@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +17,7 @@ def finetune(
     model: nn.Module,
     intensity: Tensor,
     *,
-    steps: int = 100,
+    n_iter: int = 100,
     lr: float = 1e-4,
     parameters: str | Sequence[str] = "decoder",
     operator: nn.Module | None = None,
@@ -28,21 +29,22 @@ def finetune(
     .. math:: \min_\theta \sum_k \big( |F g_\theta(Y)|_k - \sqrt{Y_k} \big)^2
 
     with Adam over some of the parameters of a copy of the network, one copy for each item. The network is used in
-    evaluation mode, with its running statistics, and is not changed. 100 steps with ``lr=3e-4`` took U-Nets for shifted
-    and flipped digits from 15.1 to 25.9 dB (trained on objects), 18.8 to 37.1 dB (on intensities) and 20.3 to 38.2 dB
-    (on objects up to symmetry; aligned PSNR of 30 digits), at about two seconds a digit on one core: protocol
+    evaluation mode, with its running statistics, and is not changed. 100 iterations with ``lr=3e-4`` took U-Nets for
+    shifted and flipped digits from 15.1 to 25.9 dB (trained on objects), 18.8 to 37.1 dB (on intensities) and 20.3 to
+    38.2 dB (on objects up to symmetry; aligned PSNR of 30 digits), at about two seconds a digit on one core: protocol
     ``mnist64`` of the leaderboard.
 
     Args:
         model: A trained network from intensity to estimate.
         intensity: Measured intensity.
-        steps: Steps of Adam.
+        n_iter: Number of iterations of Adam.
         lr: Its learning rate.
         parameters: What is adapted: "decoder" (of a network of this module: behind the narrowest layer of U-Nets, the
             second half of fully connected layers, the last stage of a cascade), "all", or names of submodules or
             parameters.
         operator: The measurement. Default: the unitary Fourier transform of the object padded to the size of the data.
-        mask: True where measured. Default: everywhere.
+        mask: True where measured; a network whose call takes a mask is given it, any other sees 0 where it is False.
+            Default: everywhere.
         ndim: Number of axes of one item, if no operator says it. Default: that of the network's `data_shape` or
             `fourier_shape`, else 2.
 
@@ -51,15 +53,15 @@ def finetune(
         - output: (*, n1..nd)
 
     Returns:
-        Of each item the estimate with the least misfit among all steps: never a worse one than the network's own.
+        The estimate of each item with the least misfit among all iterations: never a worse one than the network's own.
 
     Raises:
-        TypeError: if model is no Module, or intensity is complex.
+        TypeError: if model is not a Module, or intensity is complex.
         ValueError: if an option is out of range, or parameters name nothing.
 
     Example:
         >>> net = pr.models.UNet((8, 8), (16, 16), channels=(4, 8))
-        >>> finetune(net, torch.rand(2, 16, 16), steps=3).shape
+        >>> finetune(net, torch.rand(2, 16, 16), n_iter=3).shape
         torch.Size([2, 8, 8])
 
     Source:
@@ -75,7 +77,7 @@ def finetune(
             "Pass the network itself",
             error=TypeError,
         )
-    steps = _checks.integer("steps", steps, at_least=0)
+    n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)
     chosen = _chosen(model, parameters)
     if ndim is None:
@@ -86,12 +88,13 @@ def finetune(
     masks = [None] * len(items) if misfit.mask is None else misfit.mask.reshape(items.shape).unbind()
     estimates = []
     for item, measured in zip(items, masks, strict=True):
-        estimates.append(_adapted(model, chosen, item, Misfit(item, ndim, operator=operator, mask=measured), steps, lr))
+        misfit = Misfit(item, ndim, operator=operator, mask=measured)
+        estimates.append(_adapted(model, chosen, item, misfit, n_iter, lr))
     found = torch.stack(estimates)
     return found.reshape(*intensity.shape[: intensity.ndim - axes], *found.shape[1:])
 
 
-def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, steps: int, lr: float) -> Tensor:
+def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, n_iter: int, lr: float) -> Tensor:
     """The best estimate of one item by a copy of the network."""
     one = copy.deepcopy(model).eval()
     free = []
@@ -99,7 +102,12 @@ def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, s
         parameter.requires_grad_(name in chosen)
         if name in chosen:
             free.append(parameter)
-    return descend(lambda: one(item), free, misfit, steps, lr)
+    known = {}
+    if misfit.mask is not None:
+        item = item.where(misfit.mask, 0)
+        if "mask" in inspect.signature(model.forward).parameters:
+            known["mask"] = misfit.mask
+    return descend(lambda: one(item, **known), free, misfit, n_iter, lr)
 
 
 def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:

@@ -19,7 +19,6 @@ class Misfit:
     .. math:: \frac{\sum_k (|A x|_k - \sqrt{Y_k})^2}{\sum_k Y_k}
 
     Args:
-        where: The public function that asks.
         intensity: The data (*, m1..md); negative values count as 0.
         ndim: Axes of one measurement, if there is no operator.
         operator: The measurement. Default: the Fourier transform of the object padded to the size of the data, which
@@ -29,13 +28,11 @@ class Misfit:
 
     def __init__(self, intensity: Tensor, ndim: int, *, operator: Any = None, mask: Tensor | None = None) -> None:
         _checks.real(intensity=intensity)
-        if operator is not None and not isinstance(operator, Operator):
-            got = type(operator).__name__
-            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
-        ndim = _checks.integer("ndim", ndim)
-        self.ndim, self.object_ndim = (
-            (operator.data_ndim, operator.object_ndim) if operator is not None else (ndim, ndim)
-        )
+        if operator is not None:
+            Operator.check(operator)
+        ndim = _checks.item_axes(ndim)
+        self.ndim: int = ndim if operator is None else operator.data_ndim
+        self.object_ndim: int = ndim if operator is None else operator.object_ndim
         _checks.rank(self.ndim, intensity=intensity)
         self.operator = operator
         intensity = _fft.promote(intensity)
@@ -71,15 +68,15 @@ class Misfit:
     def __call__(self, estimate: Tensor) -> Tensor:
         """The misfit of each item: (*, n1..nd) -> (*)."""
         magnitude = _fft.magnitude(self.linear(estimate), self.ndim)
-        return self._sum(self._measured(magnitude - self.magnitude).square()) / self.total
+        return _fft.relative_error(magnitude, self.magnitude, self.ndim, mask=self.mask, dark=1.0).square()
 
     def gradient(self, estimate: Tensor) -> Tensor:
         r"""The gradient of :math:`\frac12 \sum_k (|A x|_k - \sqrt{Y_k})^2`: on the reals for real estimates."""
         field = self.linear(estimate)
         magnitude = _fft.magnitude(field, self.ndim)
         unit = field / _fft.divisor(magnitude)
-        step = self.adjoint(self._measured(field - self.magnitude * unit), estimate.shape[-self.object_ndim :])
-        return step if estimate.is_complex() else step.real
+        change = self.adjoint(self._measured(field - self.magnitude * unit), estimate.shape[-self.object_ndim :])
+        return change if estimate.is_complex() else change.real
 
     def _measured(self, values: Tensor) -> Tensor:
         return values if self.mask is None else torch.where(self.mask, values, 0)
@@ -92,32 +89,32 @@ def descend(
     estimate: Callable[[], Tensor],
     parameters: Sequence[Tensor],
     misfit: Callable[[Tensor], Tensor],
-    steps: int,
+    n_iter: int,
     lr: float,
     *,
     decay: bool = False,
 ) -> Tensor:
-    """Adam on the sum of the misfits of all items; of each item the estimate of least misfit that it comes across.
+    """Adam on the sum of the misfits of all items; the estimate of each with the least misfit that it comes across.
 
     With decay the learning rate falls to 0 along a cosine.
     """
     optimizer = torch.optim.Adam(list(parameters), lr)
-    for step in range(steps + 1):
+    for k in range(n_iter + 1):
         with torch.enable_grad():
             x = estimate()
             errors = misfit(x)
             total = errors.sum()
-        if step == 0:
+        if k == 0:
             best, least = x.detach(), errors.detach()
         else:
             better = errors.detach() < least
             least = torch.where(better, errors.detach(), least)
             best = torch.where(better.reshape(*better.shape, *[1] * (x.ndim - better.ndim)), x.detach(), best)
-        if step < steps:
+        if k < n_iter:
             gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             if decay:
-                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
+                optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * k / n_iter)) / 2
             optimizer.step()
     return best

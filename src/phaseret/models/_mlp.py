@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.models._common import (
+from phaseret._module import called_as
+from phaseret.models._layers import (
     OUTPUTS,
     Model,
+    Output,
     as_estimate,
     as_items,
     dense,
@@ -41,6 +43,7 @@ class MLP(Model):
 
     Shape:
         - intensity: (*, data_shape)
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
@@ -71,7 +74,7 @@ class MLP(Model):
         *,
         width: int = 2048,
         depth: int = 5,
-        output: str = "unit",
+        output: Output = "unit",
     ) -> None:
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
@@ -90,14 +93,16 @@ class MLP(Model):
             "output": output,
         }
 
-    def forward(self, intensity: Tensor) -> Tensor:
+    def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The estimate: (*, data_shape) -> (*, n1..nd)."""
-        return self._estimate(intensity)
+        return self._estimate(intensity, mask)
 
-    def _estimate(self, intensity: Tensor, more: Tensor | None = None) -> Tensor:
+    __call__ = called_as(forward)
+
+    def _estimate(self, intensity: Tensor, mask: Tensor | None, more: Tensor | None = None) -> Tensor:
         """The estimate of the network that sees `more` numbers (*, ...) of each item before its data."""
         weight = self._weight()
-        items = as_items(intensity, self.data_shape, weight)
+        items = as_items(intensity, self.data_shape, weight, mask)
         seen, scale = normalised(items, math.prod(self.data_shape), self.output)
         seen = _fft.root(seen).flatten(1)
         if more is not None:

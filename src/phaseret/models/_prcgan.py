@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import Model, as_items, plain_units
+from phaseret._module import called_as
+from phaseret.models._layers import Model, Output, as_items, plain_units
 from phaseret.models._misfit import Misfit, descend
 from phaseret.models._mlp import MLP
 
@@ -28,11 +29,12 @@ class PRCGANGenerator(MLP):
         latent_shape: Sizes of z. Default: those of the data.
         width: Width of the hidden layers.
         depth: Number of layers, at least 2.
-        output: As of `MLP`.
+        output: As in `MLP`.
 
     Shape:
         - intensity: (*, data_shape)
         - latent: (*, latent_shape). Default: zeros
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
@@ -61,7 +63,7 @@ class PRCGANGenerator(MLP):
         latent_shape: Sequence[int] | None = None,
         width: int = 2048,
         depth: int = 5,
-        output: str = "unit",
+        output: Output = "unit",
     ) -> None:
         super().__init__(object_shape, data_shape, width=width, depth=depth, output=output)
         latent_shape = self.data_shape if latent_shape is None else latent_shape
@@ -71,14 +73,16 @@ class PRCGANGenerator(MLP):
         plain_units(self.layers, slice(latent, None), data)
         self.options["latent_shape"] = self.latent_shape
 
-    def forward(self, intensity: Tensor, latent: Tensor | None = None) -> Tensor:
+    def forward(self, intensity: Tensor, latent: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """The estimate of a latent variable: (*, data_shape), (*, latent_shape) -> (*, n1..nd)."""
         items = as_items(intensity, self.data_shape, self._weight())
         sizes = self._latent_sizes(intensity)
         if latent is None:
             latent = items.new_zeros(sizes)
         _check_item("latent", latent, sizes, intensity)
-        return self._estimate(intensity, latent)
+        return self._estimate(intensity, mask, latent)
+
+    __call__ = called_as(forward)
 
     def _latent_sizes(self, intensity: Tensor) -> tuple[int, ...]:
         return (*intensity.shape[: -len(self.data_shape)], *self.latent_shape)
@@ -95,6 +99,7 @@ class PRCGANDiscriminator(Model):
     Shape:
         - obj: (*, n1..nd)
         - intensity: (*, data_shape)
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*), logits: their sigmoid is the probability of a true pair
 
     Raises:
@@ -122,21 +127,23 @@ class PRCGANDiscriminator(Model):
         self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
         self.options = {"object_shape": self.object_shape, "data_shape": self.data_shape, "width": width}
 
-    def forward(self, obj: Tensor, intensity: Tensor) -> Tensor:
+    def forward(self, obj: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The logit of each pair: (*, n1..nd), (*, data_shape) -> (*)."""
         weight = self._weight()
-        items = as_items(intensity, self.data_shape, weight)
+        items = as_items(intensity, self.data_shape, weight, mask)
         batch = intensity.shape[: -len(self.data_shape)]
         _check_item("obj", obj, (*batch, *self.object_shape), intensity)
         pair = torch.cat([_fft.promote(obj).reshape(len(items), -1).to(items.dtype), _fft.root(items).flatten(1)], 1)
         return self.layers(pair.to(weight.dtype)).to(items.dtype).reshape(batch)
+
+    __call__ = called_as(forward)
 
 
 def latent_optimize(
     network: PRCGANGenerator,
     intensity: Tensor,
     *,
-    steps: int = 100,
+    n_iter: int = 100,
     lr: float = 1.0,
     latent: Tensor | None = None,
     operator: nn.Module | None = None,
@@ -151,7 +158,7 @@ def latent_optimize(
     Args:
         network: A trained `PRCGANGenerator`.
         intensity: Measured intensity.
-        steps: Steps of Adam.
+        n_iter: Number of iterations of Adam.
         lr: Its learning rate.
         latent: Where to start. Default: zeros.
         operator: The measurement. Default: the unitary Fourier transform of the object padded to the size of the data,
@@ -164,22 +171,22 @@ def latent_optimize(
         - output: (*, n1..nd)
 
     Returns:
-        Of each item the estimate with the least misfit among all steps: never a worse one than the first.
+        The estimate of each item with the least misfit among all iterations: never a worse one than the first.
 
     Raises:
-        TypeError: if network is no PRCGANGenerator, or a tensor is complex.
+        TypeError: if network is not a PRCGANGenerator, or a tensor is complex.
         ValueError: if an option is out of range or a tensor has other sizes.
 
     Example:
         >>> net = PRCGANGenerator((8, 8), (8, 8), width=64)
-        >>> latent_optimize(net, torch.rand(2, 8, 8), steps=3).shape
+        >>> latent_optimize(net, torch.rand(2, 8, 8), n_iter=3).shape
         torch.Size([2, 8, 8])
 
     Source:
         Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981, section on PRCGAN*; Adam with learning rate 1 from z = 0
-        as in the authors' code, which returns the last estimate. The source reports that 100 steps bring the aligned
-        MSE of digits (m = n) from 0.0170 to 0.0029; here, with the generator of the leaderboard's mnist28, they bring
-        it from 0.0148 to 0.0044.
+        as in the authors' code, which returns the last estimate. The source reports that 100 iterations bring the
+        aligned MSE of digits (m = n) from 0.0170 to 0.0029; here, with the generator of the leaderboard's mnist28, they
+        bring it from 0.0148 to 0.0044.
     """
     if not isinstance(network, PRCGANGenerator):
         got = type(network).__name__
@@ -188,7 +195,7 @@ def latent_optimize(
             "Make one with PRCGANGenerator(object_shape, data_shape)",
             error=TypeError,
         )
-    steps = _checks.integer("steps", steps, at_least=0)
+    n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)
     misfit = Misfit(intensity, len(network.data_shape), operator=operator, mask=mask)
     if latent is None:
@@ -197,7 +204,7 @@ def latent_optimize(
     training = network.training
     network.eval()
     try:
-        return descend(lambda: network(intensity, latent), [latent], misfit, steps, lr)
+        return descend(lambda: network(intensity, latent, mask=mask), [latent], misfit, n_iter, lr)
     finally:
         network.train(training)
 

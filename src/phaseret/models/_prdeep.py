@@ -21,9 +21,9 @@ def prdeep(
     *,
     init: Tensor,
     sigmas: Sequence[float] = _SIGMAS,
-    iterations: int = 200,
+    n_iter: int = 200,
     lam: float = 1.0,
-    step: float = 1.0,
+    step_size: float = 1.0,
     operator: Any = None,
     mask: Tensor | None = None,
     ndim: int = 2,
@@ -45,11 +45,11 @@ def prdeep(
         denoiser: Called as ``denoiser(x, sigma)`` with x (b, 1, n1..nd) and a number: a `DnCNN`, or any of deepinv.
         init: Where to start: an estimate, in the units that the denoiser knows (mostly between 0 and 1).
         sigmas: Noise levels to run through, in the units of the object.
-        iterations: Steps for each noise level.
+        n_iter: Number of iterations for each noise level.
         lam: Weight of the denoiser: the :math:`\lambda \sigma_w^2` of the source, with the standard deviation
             :math:`\sigma_w` of the noise of the magnitudes of an object with values from 0 to 255, whatever the
             range of this one. 0 is the descent on the data alone.
-        step: The step t, at most 1 over the largest eigenvalue of :math:`A^H A`.
+        step_size: The step t, at most 1 over the largest eigenvalue of :math:`A^H A`.
         operator: The measurement, of real objects. Default: the Fourier transform of the padded object.
         mask: True where measured. Default: everywhere.
         ndim: Number of axes of one object, if no operator says it.
@@ -63,14 +63,14 @@ def prdeep(
         Real tensor.
 
     Raises:
-        TypeError: if intensity or init is not real, denoiser cannot be called, or operator is none.
+        TypeError: if intensity or init is not real, denoiser cannot be called, or operator is not an Operator.
         ValueError: if an option is out of range, or the batches differ.
 
     Example:
         >>> obj = torch.rand(2, 8, 8)
         >>> intensity = pr.operators.fourier_intensity(obj, (16, 16))
         >>> smooth = lambda x, sigma: torch.nn.functional.avg_pool2d(x, 3, 1, 1)
-        >>> prdeep(intensity, smooth, init=torch.rand(2, 8, 8), sigmas=[0.1], iterations=5).shape
+        >>> prdeep(intensity, smooth, init=torch.rand(2, 8, 8), sigmas=[0.1], n_iter=5).shape
         torch.Size([2, 8, 8])
 
     Source:
@@ -91,14 +91,14 @@ def prdeep(
     _checks.same_device(intensity=intensity, init=init)
     _checks.same_batch(("init", init, axes), ("intensity", intensity, misfit.ndim))
     levels = [_checks.number("sigmas", sigma, at_least=0) for sigma in sigmas]
-    iterations = _checks.integer("iterations", iterations)
-    pull = _checks.number("lam", lam, at_least=0) * _checks.number("step", step, above=0)
+    n_iter = _checks.integer("n_iter", n_iter)
+    pull = _checks.number("lam", lam, at_least=0) * _checks.number("step_size", step_size, above=0)
     x = _fft.promote(init)
     batch, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
     with torch.no_grad():
         for sigma in levels:
-            for _ in range(iterations):
-                z = x - step * misfit.gradient(x)
+            for _ in range(n_iter):
+                z = x - step_size * misfit.gradient(x)
                 clean = denoiser(z.reshape(-1, 1, *shape), sigma).reshape(*batch, *shape)
                 x = (z + pull * clean) / (1 + pull)
     return x

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks
-from phaseret.models._common import CONV, NORM, OUTPUTS, Model, as_estimate, levels, resized
+from phaseret import _checks, _fft
+from phaseret._module import called_as
+from phaseret.models._layers import CONV, NORM, OUTPUTS, Model, Output, as_estimate, levels, resized
 from phaseret.models._misfit import Misfit, descend
 
 
@@ -23,7 +24,7 @@ class _Prior(Model):
         self,
         intensity: Tensor,
         *,
-        steps: int = 1000,
+        n_iter: int = 1000,
         lr: float = 1e-2,
         operator: nn.Module | None = None,
         mask: Tensor | None = None,
@@ -38,7 +39,7 @@ class _Prior(Model):
 
         Args:
             intensity: Measured intensity.
-            steps: Steps of Adam.
+            n_iter: Number of iterations of Adam.
             lr: Its first learning rate.
             operator: The measurement. Default: the unitary Fourier transform of the object padded to the size of
                 the data.
@@ -49,13 +50,13 @@ class _Prior(Model):
             - output: (*, n1..nd)
 
         Returns:
-            Of each item the estimate with the least misfit among all steps.
+            The estimate of each item with the least misfit among all iterations.
 
         Raises:
-            TypeError: if intensity is complex, or operator is none.
+            TypeError: if intensity is complex, or operator is not an Operator.
             ValueError: if an option is out of range.
         """
-        steps, lr = _checks.integer("steps", steps), _checks.number("lr", lr, above=0)
+        n_iter, lr = _checks.integer("n_iter", n_iter), _checks.number("lr", lr, above=0)
         every = Misfit(intensity, len(self.object_shape), operator=operator, mask=mask)
         _checks.same_device(intensity=intensity, network=self._weight())
         axes = every.ndim
@@ -66,8 +67,8 @@ class _Prior(Model):
         for data, square, measured in zip(intensity.reshape(-1, *item), power, masks, strict=True):
             misfit = Misfit(data.to(square.dtype) / square, len(self.object_shape), operator=operator, mask=measured)
             one = copy.deepcopy(self).train()
-            with torch.autocast(data.device.type, enabled=False):
-                found.append(descend(one, list(one.parameters()), misfit, steps, lr, decay=True) * square.sqrt())
+            with _fft.full_precision(data):
+                found.append(descend(one, list(one.parameters()), misfit, n_iter, lr, decay=True) * square.sqrt())
         return torch.stack(found).reshape(*batch, *self.object_shape)
 
 
@@ -76,15 +77,15 @@ class DeepImagePrior(_Prior):
 
     A fixed random input on a coarse grid is enlarged and convolved until it is an object. Called without an argument
     the network gives its present object; :meth:`fit` makes it explain a measurement. Its smoothness is all it knows of
-    the object: no support, no training set. Try several seeds, and do not trust a small residual: of complex digits and
-    crystals in a loose box it found none, at magnitude errors of 3 and 4 %, where :func:`phaseret.solvers.reconstruct`
+    the object: no support, no training set. Try several seeds, and do not trust a small residual: it found no complex
+    digit and no crystal in a loose box, at magnitude errors of 3 and 4 %, where :func:`phaseret.solvers.reconstruct`
     found most (protocol ``untrained`` of the leaderboard).
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
         output: "nonnegative", "real", "modulus_phase" or "real_imaginary".
         channels: Width of each level from the coarsest; the grid doubles from one to the next.
-        seed: Of the random input.
+        seed: Seed of the random input.
 
     Shape:
         - output: (n1..nd)
@@ -95,7 +96,7 @@ class DeepImagePrior(_Prior):
 
     Example:
         >>> prior = DeepImagePrior((8, 8), channels=(8, 8))
-        >>> prior.fit(torch.rand(2, 16, 16), steps=3).shape
+        >>> prior.fit(torch.rand(2, 16, 16), n_iter=3).shape
         torch.Size([2, 8, 8])
 
     Source:
@@ -109,7 +110,7 @@ class DeepImagePrior(_Prior):
         self,
         object_shape: Sequence[int],
         *,
-        output: str = "nonnegative",
+        output: Output = "nonnegative",
         channels: Sequence[int] = (64, 64, 64, 64),
         seed: int = 0,
     ) -> None:
@@ -130,6 +131,8 @@ class DeepImagePrior(_Prior):
         """The object that the weights stand for: (n1..nd)."""
         return as_estimate(self.layers().to(self._weight().dtype), self.output)[0]
 
+    __call__ = called_as(forward)
+
 
 class DoubleDIP(_Prior):
     r"""Two untrained networks for one complex object: one gives its modulus, the other its smooth phase.
@@ -140,16 +143,16 @@ class DoubleDIP(_Prior):
     with knots `spacing` pixels apart. It suits objects with a nearly uniform modulus, such as crystals, whose phase
     varies over `spacing` pixels or more: for them the bound on the modulus and the splines stand in for a tight
     support. Fit it several times (the inputs come from `seed`, the weights from PyTorch's generator) and keep the
-    estimate that explains the data best: of simulated crystals with phases up to pi / 2 one fit in three succeeds, and
-    the best of eight recovers seven in eight; of complex digits one in ten (1500 steps, for digits
-    1000, with ``lr=0.015``, protocol ``untrained`` of the leaderboard).
+    estimate that explains the data best: one fit in three of simulated crystals with phases up to pi / 2 succeeds, and
+    the best of eight recovers seven in eight; one in ten of complex digits (1500 iterations, for digits 1000, with
+    ``lr=0.015``, protocol ``untrained`` of the leaderboard).
 
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
         channels: Width of each level of the modulus, from the coarsest; the grid doubles from one to the next.
         phase_channels: The same of the phase, whose finest grid has one value per spline.
         spacing: Pixels from knot to knot.
-        seed: Of the random inputs.
+        seed: Seed of the random inputs.
 
     Shape:
         - output: (n1..nd), complex
@@ -160,7 +163,7 @@ class DoubleDIP(_Prior):
 
     Example:
         >>> intensity = torch.rand(16, 16)
-        >>> found = torch.stack([DoubleDIP((8, 8), seed=seed).fit(intensity, steps=3) for seed in range(2)])
+        >>> found = torch.stack([DoubleDIP((8, 8), seed=seed).fit(intensity, n_iter=3) for seed in range(2)])
         >>> errors = pr.metrics.relative_magnitude_error(found, intensity.expand(2, 16, 16), reduction="none")
         >>> found[errors.argmin()].shape
         torch.Size([8, 8])
@@ -202,10 +205,12 @@ class DoubleDIP(_Prior):
     def forward(self) -> Tensor:
         """The object that the weights stand for: (n1..nd)."""
         modulus, phase = (net()[0, 0].to(self.scale.dtype) for net in (self.modulus, self.phase))
-        with torch.autocast(phase.device.type, enabled=False):
+        with _fft.full_precision(phase):
             for axis in range(phase.ndim):  # each pass puts the axis that it enlarges last
                 phase = torch.tensordot(phase, self.get_buffer(f"splines{axis}"), ([0], [1]))
         return torch.polar(self.scale.exp() * modulus.sigmoid(), phase)
+
+    __call__ = called_as(forward)
 
 
 def _splines(n: int, spacing: float) -> Tensor:

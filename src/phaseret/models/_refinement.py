@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
+from phaseret._module import called_as
 
 Solver = Callable[..., Any]
 
@@ -30,10 +31,12 @@ class IterativeRefinement(nn.Module):
 
     Shape:
         - intensity: (*, m1..md)
+        - mask: boolean, True where measured; broadcasts to the data. Solvers get it as
+          ``mask=mask``
         - output: (*, n1..nd)
 
     Raises:
-        TypeError: if a solver cannot be called, gives no tensor, or a network is no Module.
+        TypeError: if a solver cannot be called, does not give a tensor, or a network is not a Module.
         ValueError: if their numbers differ, or a stage does not exist.
 
     Example:
@@ -48,14 +51,14 @@ class IterativeRefinement(nn.Module):
         Işıl, Oktem, Koç (2019), Deep iterative reconstruction for phase retrieval, doi:10.1364/AO.58.005422: two
         U-Nets, the first one used several times with HIO between, the second one at the end; the first solver is the
         best of 50 short runs of HIO, continued for 1000 iterations. Solvers and networks are the caller's here; a
-        network may stand in the list more than once. ``examples/zoo/natural128.py`` does as the source does.
+        network may stand in the list more than once. ``experiments/zoo/natural128.py`` does as the source does.
     """
 
     def __init__(self, solvers: Solver | Sequence[Solver], networks: Sequence[nn.Module]) -> None:
         super().__init__()
         networks = list(networks)
         if not networks:
-            _checks.fail("networks must hold at least one network, got none", "Give one for each stage")
+            _checks.fail("networks must hold at least one network, got an empty list", "Give one for each stage")
         for network in networks:
             if not isinstance(network, nn.Module):
                 got = type(network).__name__
@@ -79,12 +82,14 @@ class IterativeRefinement(nn.Module):
         self.solvers: list[Solver] = given * (len(networks) // len(given))
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, intensity: Tensor) -> Tensor:
+    def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The estimate of the last network: (*, m1..md) -> (*, n1..nd)."""
-        x: Tensor = self.networks[-1](self.before(intensity, len(self.networks) - 1))
+        x: Tensor = self.networks[-1](self.before(intensity, len(self.networks) - 1, mask=mask))
         return x
 
-    def before(self, intensity: Tensor, stage: int) -> Tensor:
+    __call__ = called_as(forward)
+
+    def before(self, intensity: Tensor, stage: int, *, mask: Tensor | None = None) -> Tensor:
         """What the network of a stage is given, counted from 0: what its solver gave, without a gradient."""
         _checks.real(intensity=intensity)
         stage = _checks.integer("stage", stage, at_least=0)
@@ -92,10 +97,11 @@ class IterativeRefinement(nn.Module):
             _checks.fail(
                 f"stage must be below {len(self.networks)}, the number of networks, got {stage}", "Count from 0"
             )
+        known = {} if mask is None else {"mask": _checks.mask(mask, intensity)}
         with torch.no_grad():
-            x = self._solved(self.solvers[0](intensity))
+            x = self._solved(self.solvers[0](intensity, **known))
             for solver, network in zip(self.solvers[1 : stage + 1], self.networks, strict=False):
-                x = self._solved(solver(intensity, init=network(x)))
+                x = self._solved(solver(intensity, init=network(x), **known))
         return x
 
     def _solved(self, result: Any) -> Tensor:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import (
+from phaseret._module import called_as
+from phaseret.models._layers import (
     CONV,
     NORM,
     OUTPUTS,
     Model,
+    Output,
     as_estimate,
     as_items,
     levels,
@@ -23,8 +26,9 @@ from phaseret.models._common import (
 )
 from phaseret.operators import Operator
 
-_INPUTS = ("approximant", "intensity")
-_KINDS = {"phase": 1, **OUTPUTS}
+Sees = Literal["approximant", "intensity"]
+Kind = Literal["phase"] | Output
+_KINDS: dict[Any, int] = {"phase": 1, **OUTPUTS}
 
 
 class ResidualNet(Model):
@@ -46,10 +50,11 @@ class ResidualNet(Model):
 
     Shape:
         - intensity: (*, data)
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
-        TypeError: if operator is none, an argument is of the wrong kind, or intensity is complex.
+        TypeError: if operator is not an Operator, an argument is of the wrong kind, or intensity is complex.
         ValueError: if an option is unknown, or the sizes do not fit.
 
     Example:
@@ -74,14 +79,12 @@ class ResidualNet(Model):
         operator: Operator,
         object_shape: Sequence[int],
         *,
-        sees: str = "approximant",
-        output: str = "phase",
+        sees: Sees = "approximant",
+        output: Kind = "phase",
         channels: Sequence[int] = (32, 64, 128),
     ) -> None:
         super().__init__()
-        if not isinstance(operator, Operator):
-            got = type(operator).__name__
-            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        Operator.check(operator)
         self.object_shape = _checks.shape("object_shape", object_shape)
         d = len(self.object_shape)
         if operator.object_ndim != d:
@@ -89,7 +92,7 @@ class ResidualNet(Model):
                 f"object_shape must have {operator.object_ndim} sizes, got {self.object_shape}",
                 "Give one size for each axis of the object",
             )
-        _checks.choice("sees", sees, _INPUTS)
+        _checks.choice("sees", sees, get_args(Sees))
         _checks.choice("output", output, _KINDS)
         widths = levels("channels", channels)
         self.operator, self.sees, self.output = operator, sees, output
@@ -109,11 +112,11 @@ class ResidualNet(Model):
         self.last = CONV[d](widths[0], _KINDS[output], 1)
         self.options = {"object_shape": self.object_shape, "sees": sees, "output": output, "channels": tuple(widths)}
 
-    def forward(self, intensity: Tensor) -> Tensor:
+    def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The estimate: (*, data) -> (*, n1..nd)."""
         weight = self.last.weight
-        items = as_items(intensity, self.data_shape, weight)
-        with torch.autocast(intensity.device.type, enabled=False):
+        items = as_items(intensity, self.data_shape, weight, mask)
+        with _fft.full_precision(intensity):
             seen, scale = normalised(items, math.prod(self.object_shape), "real")
             if self.sees == "approximant":
                 wave = self.operator.adjoint(_fft.root(seen) + 0j, self.object_shape)
@@ -130,6 +133,8 @@ class ResidualNet(Model):
             if self.output != "unit":
                 found = times(found, scale)
         return found.reshape(*intensity.shape[: intensity.ndim - len(self.data_shape)], *self.object_shape)
+
+    __call__ = called_as(forward)
 
     def _network(self, x: Tensor) -> Tensor:
         """The residual encoder and decoder, with skip connections between equal grids."""

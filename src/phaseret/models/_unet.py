@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import CONV, NORM, OUTPUTS, Model, as_estimate, as_items, levels, normalised
+from phaseret._module import called_as
+from phaseret.models._layers import CONV, NORM, OUTPUTS, Model, Output, as_estimate, as_items, levels, normalised
 
-_REPRESENTATIONS = ("magnitude", "intensity", "log_intensity", "autocorrelation")
+Representation = Literal["magnitude", "intensity", "log_intensity", "autocorrelation"]
 _UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
@@ -50,6 +52,7 @@ class UNet(Model):
 
     Shape:
         - intensity: (*, m1..md), or (*, m1.., md//2 + 1) if onesided, zero frequency at index 0
+        - mask: boolean, True where measured; broadcasts to the data. Default: everywhere
         - output: (*, n1..nd)
 
     Raises:
@@ -75,8 +78,8 @@ class UNet(Model):
         object_shape: Sequence[int],
         fourier_shape: Sequence[int],
         *,
-        representation: str = "magnitude",
-        output: str = "nonnegative",
+        representation: Representation = "magnitude",
+        output: Output = "nonnegative",
         channels: Sequence[int] = (32, 64, 128, 256),
         onesided: bool = False,
     ) -> None:
@@ -84,8 +87,9 @@ class UNet(Model):
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
         _checks.fourier_shape(self.fourier_shape, self.object_shape)
-        _checks.choice("representation", representation, _REPRESENTATIONS)
+        _checks.choice("representation", representation, get_args(Representation))
         _checks.choice("output", output, OUTPUTS)
+        _checks.switch("onesided", onesided)
         widths = levels("channels", channels)
         if onesided and OUTPUTS[output] > 1:
             fix = "The data of a complex object have no half spectrum: use onesided=False"
@@ -115,18 +119,20 @@ class UNet(Model):
             "onesided": self.onesided,
         }
 
-    def forward(self, intensity: Tensor) -> Tensor:
+    def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """The estimate: (*, m1..md) -> (*, n1..nd)."""
         d = len(self.fourier_shape)
         *rest, m = self.fourier_shape
         expected = (*rest, _fft.half_size(m) if self.onesided else m)
         fix = "Build the network with the fourier_shape and onesided of the data"
-        items = as_items(intensity, expected, self.last.weight, fix)
-        with torch.autocast(intensity.device.type, enabled=False):
+        items = as_items(intensity, expected, self.last.weight, mask, fix)
+        with _fft.full_precision(intensity):
             seen, scale = self._represent(items)
         features = self._u(_blocks(seen, self.block).to(self.last.weight.dtype))
         x = as_estimate(_middle(features, self.object_shape).to(scale.dtype), self.output) * scale
         return x.reshape(*intensity.shape[:-d], *self.object_shape)
+
+    __call__ = called_as(forward)
 
     def _represent(self, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees of the intensity, (b, m1..md), and the scale (b, 1..1)."""
@@ -154,13 +160,6 @@ class UNet(Model):
             x = _fft.crop(up(x), skipped[level].shape[2:])
             x = convolutions(torch.cat([x, skipped[level]], 1) if level else x)
         return self.last(x)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"{self.object_shape}, {self.fourier_shape}, representation={self.representation!r}, "
-            f"output={self.output!r}, onesided={self.onesided}"
-        )
 
 
 def _convolutions(d: int, before: int, after: int) -> nn.Sequential:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret.models._common import CONV, Model, as_items, normalised, times
+from phaseret._module import called_as
+from phaseret.models._layers import CONV, Model, as_items, normalised, times
 from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint, hio_update, raar_update
 
+Algorithm = Literal["hio", "raar"]
 _UPDATES = {"hio": hio_update, "raar": raar_update}
 
 
@@ -39,7 +42,7 @@ class Unrolled(Model):
         fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
         algorithm: "hio" or "raar".
         stages: Number K of stages.
-        iterations: Number I of iterations of each stage.
+        n_iter: Number I of iterations of each stage.
         beta: What each relaxation starts from.
         constraint: "nonnegative", "real" or "complex".
         channels: Width of the networks, two layers each; 0 for none.
@@ -47,6 +50,7 @@ class Unrolled(Model):
     Shape:
         - intensity: (*, m1..md), zero frequency at index 0
         - init: (*, m1..md) or (*, n1..nd). Default: one random image for all, learned as well
+        - mask: boolean, True where measured; broadcasts to the data. Unmeasured pixels are free
         - output: (*, n1..nd)
 
     Raises:
@@ -54,7 +58,7 @@ class Unrolled(Model):
         ValueError: if an option is unknown, m < 2n - 1, or a tensor has other sizes.
 
     Example:
-        >>> net = Unrolled((28, 28), (64, 64), stages=3, iterations=5, channels=8)
+        >>> net = Unrolled((28, 28), (64, 64), stages=3, n_iter=5, channels=8)
         >>> net(torch.rand(4, 64, 64)).shape
         torch.Size([4, 28, 28])
 
@@ -64,6 +68,7 @@ class Unrolled(Model):
         HIO is from Işıl, Oktem, Koç (2019), doi:10.1364/AO.58.005422; here they are trained through it.
     """
 
+    renamed: ClassVar = {"iterations": "n_iter"}
     support: Tensor
 
     def __init__(
@@ -71,9 +76,9 @@ class Unrolled(Model):
         object_shape: Sequence[int],
         fourier_shape: Sequence[int],
         *,
-        algorithm: str = "hio",
+        algorithm: Algorithm = "hio",
         stages: int = 5,
-        iterations: int = 10,
+        n_iter: int = 10,
         beta: float = 0.9,
         constraint: Constraint = "nonnegative",
         channels: int = 32,
@@ -82,10 +87,10 @@ class Unrolled(Model):
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
         _checks.fourier_shape(self.fourier_shape, self.object_shape)
-        _checks.choice("algorithm", algorithm, _UPDATES)
+        _checks.choice("algorithm", algorithm, get_args(Algorithm))
         _checks.choice("constraint", constraint, CONSTRAINTS)
         stages = _checks.integer("stages", stages)
-        self.iterations = _checks.integer("iterations", iterations)
+        self.n_iter = _checks.integer("n_iter", n_iter)
         beta = _checks.number("beta", beta, above=0)
         channels = _checks.integer("channels", channels, at_least=0)
         self.algorithm, self.constraint = algorithm, constraint
@@ -102,17 +107,19 @@ class Unrolled(Model):
             "fourier_shape": self.fourier_shape,
             "algorithm": algorithm,
             "stages": stages,
-            "iterations": self.iterations,
+            "n_iter": self.n_iter,
             "beta": beta,
             "constraint": constraint,
             "channels": channels,
         }
 
-    def forward(self, intensity: Tensor, init: Tensor | None = None) -> Tensor:
+    def forward(self, intensity: Tensor, init: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """The estimate: (*, m1..md) -> (*, n1..nd)."""
-        return self._run(intensity, init, apart=False)[-1]
+        return self._run(intensity, init, mask, apart=False)[-1]
 
-    def estimates(self, intensity: Tensor, init: Tensor | None = None) -> Tensor:
+    __call__ = called_as(forward)
+
+    def estimates(self, intensity: Tensor, init: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """The estimate of each stage, through which no gradient runs into the stages before it.
 
         The gradient through all stages grows with every iteration, a million times after a few tens. Trained on the
@@ -121,6 +128,7 @@ class Unrolled(Model):
         Args:
             intensity: Measured intensity.
             init: As for a call.
+            mask: As for a call.
 
         Shape:
             - intensity: (*, m1..md)
@@ -129,24 +137,25 @@ class Unrolled(Model):
         Returns:
             Real or complex tensor; its last entry is what a call gives.
         """
-        return torch.stack(self._run(intensity, init, apart=True))
+        return torch.stack(self._run(intensity, init, mask, apart=True))
 
-    def _run(self, intensity: Tensor, init: Tensor | None, apart: bool) -> list[Tensor]:
+    def _run(self, intensity: Tensor, init: Tensor | None, mask: Tensor | None, apart: bool) -> list[Tensor]:
         """The estimates of the stages that need one: of all with `apart` or networks, else of the last."""
         d = len(self.fourier_shape)
-        items = as_items(intensity, self.fourier_shape, self.beta)
+        items = as_items(intensity, self.fourier_shape, self.beta, mask)
+        mask = None if mask is None else mask.expand_as(intensity).reshape(items.shape)
         batch = intensity.shape[:-d]
         found, update = [], _UPDATES[self.algorithm]
-        with torch.autocast(intensity.device.type, enabled=False):
+        with _fft.full_precision(intensity):
             seen, scale = normalised(items, math.prod(self.object_shape), "real")
-            data = MagnitudeConstraint(_fft.root(seen), real=self.constraint != "complex", ndim=d)
+            data = MagnitudeConstraint(_fft.root(seen), mask=mask, real=self.constraint != "complex", ndim=d)
             known = ObjectConstraint(support=self.support, constraint=self.constraint, ndim=d, dtype=items.dtype)
             x = self._first(items) if init is None else self._given(init, batch, scale)
             x = _fft.pad(x, self.fourier_shape)
             for k, beta in enumerate(self.beta.to(items.dtype)):
                 if apart and k:
                     x = x.detach()
-                for _ in range(self.iterations):
+                for _ in range(self.n_iter):
                     x = update(x, data.project(x), known, beta)
                 if not (apart or len(self.networks) or k == len(self.beta) - 1):
                     continue

@@ -44,7 +44,7 @@ def fresnel(
     Args:
         obj: Object wave (transmission times illumination), real or complex floating.
         fourier_shape: Sizes (m1, ..., md) of the grid on which it propagates, m >= n.
-        fresnel_number: Of one pixel; negative propagates backwards. Give this, or distance, wavelength and
+        fresnel_number: That of one pixel; negative propagates backwards. Give this, or distance, wavelength and
             pixel_size.
         distance: From object to detector; negative propagates backwards.
         wavelength: In the unit of distance.
@@ -97,7 +97,7 @@ class Fresnel(Operator):
 
     Args:
         fourier_shape: Sizes (m1, ..., md) of the grid on which the wave propagates.
-        fresnel_number: Of one pixel. Give this, or distance, wavelength and pixel_size.
+        fresnel_number: That of one pixel. Give this, or distance, wavelength and pixel_size.
         distance: From object to detector; a sequence measures one intensity for each.
         wavelength: In the unit of distance.
         pixel_size: In the unit of distance.

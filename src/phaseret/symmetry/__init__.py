@@ -10,7 +10,7 @@
   single-valued. The loss `phaseret.losses.InvariantLoss` needs no such targets.
 - `RandomSymmetry` to draw copies of training objects; `shift`, `conj_flip` and `global_phase` for a certain one, and
   `Symmetry` for one per item that can be inverted and composed.
-- `subpixel_shift` for fractions of a pixel, which are interpolated and no exact symmetry.
+- `subpixel_shift` for fractions of a pixel, which are interpolated and not an exact symmetry.
 
 The group acts exactly on the padded grid. An object-shaped tensor is not padded unless `fourier_shape` is given.
 """

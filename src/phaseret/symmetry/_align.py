@@ -100,9 +100,26 @@ def align(
         doi:10.1364/OL.33.000156; here batched, each orientation refined before the better is taken, and with the
         Nyquist frequency of even sizes taken as the mean of its two signs, so that real objects stay real.
     """
-    d = _checks.item_axes(ndim)
     upsample = _checks.integer("upsample", upsample)
-    estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase)
+    estimate, obj, shape, phase = prepare(
+        estimate, obj, ndim, fourier_shape, phase, shift=shift, flip=flip, scale=scale
+    )
+    return register(estimate, obj, shape, shift=shift, flip=flip, phase=phase, scale=scale, upsample=upsample)
+
+
+def register(
+    estimate: Tensor,
+    obj: Tensor,
+    shape: tuple[int, ...],
+    *,
+    shift: bool = True,
+    flip: bool = True,
+    phase: bool = False,
+    scale: bool = False,
+    upsample: int = 1,
+) -> Alignment:
+    """:func:`align` of a pair that is checked and of one dtype, on the padded grid `shape`."""
+    d = len(shape)
     axes, object_shape = tuple(range(-d, 0)), tuple(obj.shape[-d:])
     if upsample == 1 or not shift:
         symmetry = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase, double=True)

@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret._module import Module, called_as
 from phaseret.operators import fast_fourier_shape
-from phaseret.symmetry._elements import Symmetry, grid, margins
+from phaseret.symmetry._elements import Symmetry, check_group, grid, margins
 
 # An even symmetric object's centre lies between two pixels; rounding noise must not decide which one is taken.
 _ROUND_UP = 0.5 + 2.0**-10
-# The oblique part of the flip's odd function: small, for the rest varies less between similar objects, and of a
+# The oblique part of the flip's odd function: small, since the rest varies less between similar objects, and of a
 # direction so incommensurate that the symmetries of a pixel grid do not cancel in it.
 _SHARE, _DIRECTION = 1 / 16, tuple(2 * math.exp(-i / 2) for i in range(3))
 
@@ -90,35 +91,36 @@ def canonicalize(
         and fixes the Fourier phase of one pixel and the sign of another's. The flip here is decided by the whole object
         instead, and every step is exact on the padded grid.
     """
-    _checks.switch("phase", phase)
+    d, fourier_shape = check_group(ndim, fourier_shape, shift=shift, flip=flip, phase=phase)
     _checks.floating(obj=obj)
-    d = _checks.item_axes(ndim, obj=obj)
+    _checks.rank(d, obj=obj)
     obj = _fft.promote(obj)
     object_shape = tuple(obj.shape[-d:])
     breaks_phase = obj.is_complex() if phase is None else phase
     shape = grid(fourier_shape, object_shape)
     circle = fast_fourier_shape(object_shape, 1) if fourier_shape is None else shape
     with torch.no_grad():
-        element = _element(obj, circle, shape, fourier_shape is None, shift, flip, breaks_phase)
-    return element(obj)
+        # With the largest value scaled to one, no moment over- or underflows.
+        scaled = obj / _fft.divisor(obj.abs().amax(tuple(range(-d, 0)), keepdim=True))
+        centres, odd = _centre_and_side(scaled, circle)
+        flipped = (odd < 0) & bool(flip)
+        shifts = torch.zeros(*flipped.shape, d, dtype=torch.long, device=obj.device)
+        if shift:
+            shifts = _to_the_middle(centres, flipped, object_shape, shape)
+            if fourier_shape is None:
+                before, after = margins(obj, d, flipped)
+                shifts = shifts.maximum(-before).minimum(after)
+        total = scaled.sum(tuple(range(-d, 0)))
+        angle = total.angle() * torch.where(flipped, 1, -1) if breaks_phase else torch.zeros_like(total.real)
+        element = Symmetry(shifts, flipped, angle, object_shape, shape)
+    return element.cropped(obj, shape)
 
 
-def _element(
-    obj: Tensor,
-    circle: Sequence[int],
-    shape: tuple[int, ...],
-    boxed: bool,
-    shift: bool,
-    flip: bool,
-    phase: bool,
-) -> Symmetry:
-    """The element that takes each object to its representative; `circle` is the grid of the circular means."""
-    d = len(shape)
+def _centre_and_side(obj: Tensor, circle: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+    """The centre of each object along each axis on the grid `circle`, and the odd function that decides its flip."""
+    d = len(circle)
     object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
     axes = tuple(range(-d, 0))
-    # With the largest value scaled to one, no moment over- or underflows.
-    largest = obj.abs().amax(axes, keepdim=True)
-    obj = obj / _fft.divisor(largest)
     weights = _fft.power(obj)
     centres, around = [], []
     skewness, place = torch.zeros_like(weights), torch.zeros_like(weights)
@@ -140,21 +142,18 @@ def _element(
             between = place + _DIRECTION[i] * (_bent(around[i] + torch.pi / m) - _bent(around[i]))
             moment = (around[i] + torch.pi / m).sin() + _SHARE * between.sin()
             odd = odd + (moment * (obj.conj() * following).imag).sum(axes) / 2**i
-    flipped = (odd < 0) & flip
-    shifts = torch.zeros(*batch, d, dtype=torch.long, device=obj.device)
-    if shift:
-        # The middle of the box or of the padded grid; a flip takes the centre c to n - 1 - c.
-        for i, (n, m, centre) in enumerate(zip(object_shape, shape, centres, strict=True)):
-            place = torch.where(flipped, n - 1 - centre, centre)
-            shifts[..., i] = ((m - 1) / 2 - place + _ROUND_UP).floor().long()
-        if boxed:
-            before, after = margins(obj, d, flipped)
-            shifts = shifts.maximum(-before).minimum(after)
-    total = obj.sum(axes)
-    angle = torch.zeros_like(total.real)
-    if phase:
-        angle = total.angle() * torch.where(flipped, 1, -1)
-    return Symmetry(shifts, flipped, angle, object_shape, shape)
+    return centres, odd
+
+
+def _to_the_middle(
+    centres: Sequence[Tensor], flipped: Tensor, object_shape: Sequence[int], shape: Sequence[int]
+) -> Tensor:
+    """The shifts (*, d) that bring the centres to the middle of `shape`; a flip takes the centre c to n - 1 - c."""
+    shifts = []
+    for n, m, centre in zip(object_shape, shape, centres, strict=True):
+        place = torch.where(flipped, n - 1 - centre, centre)
+        shifts.append(((m - 1) / 2 - place + _ROUND_UP).floor().long())
+    return torch.stack(shifts, -1)
 
 
 def _bent(angle: Tensor) -> Tensor:
@@ -162,8 +161,16 @@ def _bent(angle: Tensor) -> Tensor:
     return angle.sin() + (2 * angle).sin() / 4
 
 
-class Canonicalize(nn.Module):
-    """Module of :func:`canonicalize`, with the same options: a transform for training targets."""
+class Canonicalize(Module):
+    """Module of :func:`canonicalize`, with the same options: a transform for training targets.
+
+    Args:
+        ndim: Number of axes of one object (1, 2 or 3).
+        fourier_shape: Give data-shaped representatives on this padded grid. Default: object-shaped ones.
+        shift: Break the shift.
+        flip: Break the conjugate flip.
+        phase: Break the global phase, of real objects the sign. Default: of complex objects only.
+    """
 
     def __init__(
         self,
@@ -174,26 +181,11 @@ class Canonicalize(nn.Module):
         flip: bool = True,
         phase: bool | None = None,
     ) -> None:
-        super().__init__()
-        self.ndim = _checks.item_axes(ndim)
-        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
-        _checks.switch("phase", phase)
-        self.shift, self.flip, self.phase = bool(shift), bool(flip), phase
+        ndim, fourier_shape = check_group(ndim, fourier_shape, shift=shift, flip=flip, phase=phase)
+        super().__init__(ndim=ndim, fourier_shape=fourier_shape, shift=shift, flip=flip, phase=phase)
 
     def forward(self, obj: Tensor) -> Tensor:
         """The representatives of the objects."""
-        return canonicalize(
-            obj,
-            ndim=self.ndim,
-            fourier_shape=self.fourier_shape,
-            shift=self.shift,
-            flip=self.flip,
-            phase=self.phase,
-        )
+        return canonicalize(obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"ndim={self.ndim}, fourier_shape={self.fourier_shape}, shift={self.shift}, flip={self.flip}, "
-            f"phase={self.phase}"
-        )
+    __call__ = called_as(forward)

@@ -25,7 +25,7 @@ class Ambiguity:
     """What :func:`diagnose` found. All distances are between items scaled to unit norm; one entry per item.
 
     Attributes:
-        share: Of the items that have a near-identical intensity in the set, the share whose objects lie far apart.
+        share: How many of the items that have a near-identical intensity in the set have objects that lie far apart.
         share_random: The same after a random symmetry of each object, drawn by :class:`RandomSymmetry`: how ambiguous
             the problem itself is. A set with a much smaller `share` is biased: its objects happen to lie and stand
             alike, and the network learns that habit instead of the inverse.
@@ -65,22 +65,6 @@ class Ambiguity:
             f"  {self.share_aligned:6.1%}  after align, pair by pair"
         )
 
-    def plot(self) -> Any:
-        """Distance of the objects over distance of the magnitudes, as given and canonicalised: a matplotlib Figure."""
-        pyplot = _checks.extra("matplotlib.pyplot", "matplotlib", "demo")
-        figure, panels = pyplot.subplots(1, 2, figsize=(9, 4), sharex=True, sharey=True, layout="constrained")
-        limit = float(self.magnitude_distance[self.near].max())
-        given = ("as given", self.share, self.object_distance)
-        broken = ("after canonicalize", self.share_canonical, self.canonical_distance)
-        for panel, (title, share, distance) in zip(panels, (given, broken), strict=True):
-            panel.scatter(self.magnitude_distance.cpu(), distance.cpu(), s=4, alpha=0.3, linewidths=0)
-            panel.axhline(self.far, color="tab:red", linewidth=1)
-            panel.axvline(limit, color="tab:gray", linewidth=1)
-            panel.set_title(f"{title}: {share:.1%} of near pairs are far")
-            panel.set_xlabel("distance of the magnitudes")
-        panels[0].set_ylabel("distance of the objects / that of random pairs")
-        return figure
-
 
 def diagnose(
     dataset: Tensor | Dataset[Tensor] | Sequence[Tensor],
@@ -99,7 +83,7 @@ def diagnose(
 
     and of the `closest` share of these pairs the result says how many objects lie far apart, namely more than `far`
     times the median distance of pairs drawn at random: as given, after random symmetries, after :func:`canonicalize`,
-    and after :func:`align`. Of 5,000 MNIST digits 4 % lie far apart as given and 86 % after random symmetries: the
+    and after :func:`align`. 4 % of 5,000 MNIST digits lie far apart as given and 86 % after random symmetries: the
     digits are biased, all of them centred and upright, which hides how ambiguous the problem is. Shifted and flipped
     on a 32 x 32 canvas, 71 % lie far apart, and after canonicalize 4 %.
 
@@ -116,7 +100,8 @@ def diagnose(
         - dataset: (N, n1..nd) with N >= 3 and d = 1, 2 or 3
 
     Returns:
-        An :class:`Ambiguity`: four shares, a readable repr, the distances, and ``plot()``.
+        An :class:`Ambiguity`: four shares, a readable repr, and the distances, which
+        :func:`phaseret.plotting.plot_ambiguity` draws.
 
     Raises:
         TypeError: if the items are not floating tensors.
@@ -138,43 +123,48 @@ def diagnose(
     count, object_shape = len(objects), tuple(objects.shape[1:])
     shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(fourier_shape, object_shape)
     d = len(shape)
-    with torch.no_grad():
+    with torch.no_grad(), _fft.full_precision(objects):
         objects = _unit(_fft.promote(objects))
         neighbour, magnitude_distance = _nearest(_in_pieces(lambda x: _magnitude(x, shape), objects))
+        near = magnitude_distance <= magnitude_distance.quantile(closest)
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(count, generator=generator).to(objects.device)
-        drawn, partner = order, order.roll(1)
         draw = RandomSymmetry(phase=phase, ndim=d, generator=generator)
         canonical = _in_pieces(lambda x: canonicalize(x, ndim=d, phase=phase), objects)
-
-        def plain(a: Tensor, b: Tensor) -> Tensor:
-            return (a - b).abs().square().flatten(1).sum(1).sqrt()
 
         def aligned(a: Tensor, b: Tensor) -> Tensor:
             error = align(a, b, ndim=d, fourier_shape=shape, phase=phase).error
             return (error * a[0].numel()).sqrt()
 
-        near = magnitude_distance <= magnitude_distance.quantile(closest)
-        kinds = ((objects, plain), (_in_pieces(draw, objects), plain), (canonical, plain), (objects, aligned))
-        distances, shares = [], []
-        for items, distance in kinds:
-            typical = _in_pieces(distance, items[drawn], items[partner]).median()
-            relative = _in_pieces(distance, items, items[neighbour]) / _fft.divisor(typical)
-            distances.append(relative)
-            shares.append(float((relative[near] > far).double().mean()))
+        def relative(distance: Callable[[Tensor, Tensor], Tensor], items: Tensor) -> Tensor:
+            """The distance of each item to its neighbour over the median one of pairs drawn at random."""
+            typical = _in_pieces(distance, items[order], items[order.roll(1)]).median()
+            return _in_pieces(distance, items, items[neighbour]) / _fft.divisor(typical)
+
+        given, moved = relative(_distance, objects), relative(_distance, _in_pieces(draw, objects))
+        broken, best = relative(_distance, canonical), relative(aligned, objects)
+
+    def share(distance: Tensor) -> float:
+        return float((distance[near] > far).double().mean())
+
     return Ambiguity(
-        share=shares[0],
-        share_random=shares[1],
-        share_canonical=shares[2],
-        share_aligned=shares[3],
+        share=share(given),
+        share_random=share(moved),
+        share_canonical=share(broken),
+        share_aligned=share(best),
         neighbour=neighbour,
         near=near,
         magnitude_distance=magnitude_distance,
-        object_distance=distances[0],
-        canonical_distance=distances[2],
-        aligned_distance=distances[3],
+        object_distance=given,
+        canonical_distance=broken,
+        aligned_distance=best,
         far=far,
     )
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """The distance of the items of two batches."""
+    return (a - b).abs().square().flatten(1).sum(1).sqrt()
 
 
 def _stack(dataset: Any) -> Tensor:

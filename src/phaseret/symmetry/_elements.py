@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret._module import Module, called_as
 
+# The sine of a phase that keeps a real object real, up to rounding.
+_REAL = 1e-3
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -25,6 +28,15 @@ def grid(fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tu
     return shape
 
 
+def check_group(
+    ndim: int, fourier_shape: Sequence[int] | None, **switches: bool | None
+) -> tuple[int, tuple[int, ...] | None]:
+    """Check the options that say which symmetries are meant, and of what; gives `ndim` and `fourier_shape`."""
+    for name, value in switches.items():
+        _checks.switch(name, value)
+    return _checks.item_axes(ndim), None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
+
+
 def integer_shifts(shifts: Tensor | Sequence[int]) -> Tensor | tuple[int, ...]:
     """Check the shifts: one to three integers, or an integer tensor (*, d)."""
     if isinstance(shifts, Tensor):
@@ -34,7 +46,7 @@ def integer_shifts(shifts: Tensor | Sequence[int]) -> Tensor | tuple[int, ...]:
         if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
             rule = f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}"
             _checks.fail(rule, "One integer for each axis")
-        return shifts
+        return shifts.long()
     if isinstance(shifts, str) or not isinstance(shifts, Sequence):
         fix = "Use a tuple such as (1, 0)"
         _checks.fail(f"shifts must be a sequence of integers or a tensor, got {shifts!r}", fix, TypeError)
@@ -120,7 +132,7 @@ def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequenc
         Tensor of the dtype of obj.
 
     Raises:
-        TypeError: if shifts are no integers.
+        TypeError: if shifts are not integers.
         ValueError: if the shapes do not fit.
 
     Example:
@@ -140,13 +152,18 @@ def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequenc
         return _fft.pad(obj, shape).roll(shifts, tuple(range(-d, 0)))
     _checks.same_device(obj=obj, shifts=shifts)
     batch = obj.shape[:-d]
-    shifts = per_item("shifts", shifts.long(), batch, 1)
+    shifts = per_item("shifts", shifts, batch, 1)
     flipped = torch.zeros(batch, dtype=torch.bool, device=obj.device)
     return moved(obj, shifts, flipped, object_shape, shape, shape)
 
 
-class Shift(nn.Module):
+class Shift(Module):
     """Module of :func:`shift`, with the same options.
+
+    Args:
+        shifts: Pixels along each of the last d axes, positive towards larger indices: d integers for all items, or an
+            integer tensor with one row per item.
+        fourier_shape: Pad to these sizes (m1, ..., md) first. Default: no padding.
 
     Example:
         >>> roll = Shift((1, 2))
@@ -155,15 +172,13 @@ class Shift(nn.Module):
         True
     """
 
+    shifts: Tensor | tuple[int, ...]
+    fourier_shape: tuple[int, ...] | None
+
     def __init__(self, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> None:
-        super().__init__()
         shifts = integer_shifts(shifts)
-        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
-        self.shifts: Tensor | tuple[int, ...]
-        if isinstance(shifts, Tensor):
-            self.register_buffer("shifts", shifts)
-        else:
-            self.shifts = shifts
+        d = shifts.shape[-1] if isinstance(shifts, Tensor) else len(shifts)
+        super().__init__(shifts=shifts, fourier_shape=check_group(d, fourier_shape)[1])
 
     def inverse(self) -> Shift:
         """The Module that moves back, on the grid that this one gives."""
@@ -172,12 +187,9 @@ class Shift(nn.Module):
 
     def forward(self, obj: Tensor) -> Tensor:
         """The moved object."""
-        return shift(obj, self.shifts, fourier_shape=self.fourier_shape)
+        return shift(obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        shown = tuple(self.shifts.shape) if isinstance(self.shifts, Tensor) else self.shifts
-        return f"{shown}, fourier_shape={self.fourier_shape}"
+    __call__ = called_as(forward)
 
 
 def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
@@ -186,7 +198,7 @@ def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
     .. math:: (C x)_k = \overline{x_{n - 1 - k}}
 
     This is the reflection at the origin followed by a shift that puts the object back into its box, so it needs
-    no padding and is exact on every grid. For a complex object the flip without the conjugate is no symmetry.
+    no padding and is exact on every grid. For a complex object the flip without the conjugate is not a symmetry.
 
     Args:
         obj: Object, real or complex, of any dtype.
@@ -213,12 +225,17 @@ def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
     return flipped.conj().resolve_conj() if flipped.is_complex() else flipped
 
 
-class ConjFlip(nn.Module):
-    """Module of :func:`conj_flip`, with the same options. It is its own inverse."""
+class ConjFlip(Module):
+    """Module of :func:`conj_flip`, with the same options. It is its own inverse.
+
+    Args:
+        ndim: Number of axes of one object (1, 2 or 3).
+    """
+
+    ndim: int
 
     def __init__(self, *, ndim: int = 2) -> None:
-        super().__init__()
-        self.ndim = _checks.item_axes(ndim)
+        super().__init__(ndim=_checks.item_axes(ndim))
 
     def inverse(self) -> ConjFlip:
         """The Module that undoes this one: the same."""
@@ -226,11 +243,9 @@ class ConjFlip(nn.Module):
 
     def forward(self, obj: Tensor) -> Tensor:
         """The twin of the object."""
-        return conj_flip(obj, ndim=self.ndim)
+        return conj_flip(obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"ndim={self.ndim}"
+    __call__ = called_as(forward)
 
 
 def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
@@ -271,25 +286,30 @@ def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
             _checks.fail(f"{rule}, got {tuple(theta.shape)}", "Give one for each item, or one for all")
     else:
         theta = torch.tensor(_checks.number("theta", theta), dtype=torch.float64, device=obj.device)
-    return obj * phase_factor(theta, obj).reshape([*theta.shape, *[1] * (obj.ndim - theta.ndim)])
+    return _turned(obj, theta)
 
 
-def phase_factor(theta: Tensor, like: Tensor) -> Tensor:
-    """exp(i theta) in the complex dtype that belongs to `like`."""
-    return torch.polar(torch.ones_like(theta), theta).to(like.dtype.to_complex())
+def _turned(obj: Tensor, theta: Tensor) -> Tensor:
+    """The object times exp(i theta), with one angle for each of its leading indices."""
+    factor = torch.polar(torch.ones_like(theta), theta).to(obj.dtype.to_complex())
+    return obj * factor.reshape([*theta.shape, *[1] * (obj.ndim - theta.ndim)])
 
 
-class GlobalPhase(nn.Module):
-    """Module of :func:`global_phase`, with the same options."""
+class GlobalPhase(Module):
+    """Module of :func:`global_phase`, with the same options.
+
+    Args:
+        theta: Phase in radians: a number for all items, or a real tensor with one for each.
+    """
+
+    theta: Tensor | float
 
     def __init__(self, theta: Tensor | float) -> None:
-        super().__init__()
-        self.theta: Tensor | float
         if isinstance(theta, Tensor):
             _checks.real(theta=theta)
-            self.register_buffer("theta", theta)
         else:
-            self.theta = _checks.number("theta", theta)
+            theta = _checks.number("theta", theta)
+        super().__init__(theta=theta)
 
     def inverse(self) -> GlobalPhase:
         """The Module with the opposite phase."""
@@ -297,11 +317,9 @@ class GlobalPhase(nn.Module):
 
     def forward(self, obj: Tensor) -> Tensor:
         """The object times the phase factor."""
-        return global_phase(obj, self.theta)
+        return global_phase(obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"tensor of shape {tuple(self.theta.shape)}" if isinstance(self.theta, Tensor) else f"{self.theta}"
+    __call__ = called_as(forward)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +334,7 @@ class Symmetry:
     Attributes:
         shifts: (*, d) integers, pixels modulo the padded grid.
         flipped: (*) boolean, whether the object is conjugate-flipped (around the centre of its box) first.
-        phase: (*) real, radians; for a real object exactly 0 or pi, which keep it real.
+        phase: (*) real, radians; for a real object 0 or pi, which keep it real. A boolean one, a support, only moves.
         object_shape: Sizes (n1, ..., nd) of the box.
         fourier_shape: Sizes (m1, ..., md) of the padded grid.
 
@@ -337,7 +355,7 @@ class Symmetry:
         """Check the shapes."""
         _checks.boolean(flipped=self.flipped)
         _checks.real(phase=self.phase)
-        integer_shifts(self.shifts)
+        object.__setattr__(self, "shifts", integer_shifts(self.shifts))
         _checks.same_device(shifts=self.shifts, flipped=self.flipped, phase=self.phase)
         object.__setattr__(self, "object_shape", _checks.shape("object_shape", self.object_shape))
         object.__setattr__(self, "fourier_shape", grid(self.fourier_shape, self.object_shape))
@@ -355,6 +373,9 @@ class Symmetry:
         if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
             rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
             _checks.fail(f"{rule}, got {tuple(obj.shape)}", "An element acts on the shapes it was made for")
+        if not obj.is_complex() and obj.dtype != torch.bool and (self.phase.sin().abs() > _REAL).any():
+            rule = "the phase must be 0 or pi for a real object, got others"
+            _checks.fail(rule, "Use obj + 0j: the result is complex")
         return self.cropped(obj, self.fourier_shape)
 
     def cropped(self, obj: Tensor, shape: Sequence[int]) -> Tensor:
@@ -365,8 +386,10 @@ class Symmetry:
         flipped = per_item("flipped", self.flipped, batch)
         phase = per_item("phase", self.phase, batch)
         found = moved(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
+        if obj.dtype == torch.bool:
+            return found
         if obj.is_complex():
-            return global_phase(found, phase)
+            return _turned(_fft.promote(found), phase)
         return found * phase.cos().round().to(found.dtype).reshape(*batch, *[1] * d)
 
     def inverse(self) -> Symmetry:
@@ -418,7 +441,7 @@ def margins(obj: Tensor, d: int, flipped: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([p[0] for p in pairs], dim=-1), torch.stack([p[1] for p in pairs], dim=-1)
 
 
-class RandomSymmetry(nn.Module):
+class RandomSymmetry(Module):
     """A random element of the group for each item: a transform for training data.
 
     Without `fourier_shape` the shifts are drawn from those that keep every non-zero pixel inside the object's box,
@@ -450,6 +473,13 @@ class RandomSymmetry(nn.Module):
         (True, torch.Size([28, 28]))
     """
 
+    shift: bool | tuple[int, ...]
+    flip: bool
+    phase: bool | None
+    ndim: int
+    fourier_shape: tuple[int, ...] | None
+    generator: torch.Generator | None
+
     def __init__(
         self,
         shift: bool | int | Sequence[int] = True,
@@ -460,24 +490,16 @@ class RandomSymmetry(nn.Module):
         fourier_shape: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.ndim = _checks.item_axes(ndim)
-        self.shift: bool | tuple[int, ...]
-        if isinstance(shift, bool):
-            self.shift = shift
-        else:
-            rule = f"shift must be a bool, an integer or {ndim} integers, got {shift!r}"
-            fix = "Use True for all shifts, or the largest one in pixels"
-            if not isinstance(shift, Integral | Sequence) or isinstance(shift, str):
-                _checks.fail(rule, fix, TypeError)
-            most = (shift,) * ndim if isinstance(shift, Integral) else tuple(shift)
-            if len(most) != ndim:
-                _checks.fail(rule, fix)
-            self.shift = tuple(_checks.integer("shift", s, at_least=0) for s in most)
+        ndim, fourier_shape = check_group(ndim, fourier_shape, flip=flip, phase=phase)
         _checks.generator(generator)
-        _checks.switch("phase", phase)
-        self.flip, self.phase, self.generator = bool(flip), phase, generator
-        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
+        super().__init__(
+            shift=_largest_shifts(shift, ndim),
+            flip=flip,
+            phase=phase,
+            ndim=ndim,
+            fourier_shape=fourier_shape,
+            generator=generator,
+        )
 
     def draw(self, obj: Tensor) -> Symmetry:
         """Draw one element per item of `obj`."""
@@ -514,11 +536,21 @@ class RandomSymmetry(nn.Module):
 
     def forward(self, obj: Tensor) -> Tensor:
         """The randomly transformed objects."""
-        return self.draw(obj)(obj)
+        element = self.draw(obj)
+        return element.cropped(obj, element.fourier_shape)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"shift={self.shift}, flip={self.flip}, phase={self.phase}, ndim={self.ndim}, "
-            f"fourier_shape={self.fourier_shape}"
-        )
+    __call__ = called_as(forward)
+
+
+def _largest_shifts(shift: bool | int | Sequence[int], ndim: int) -> bool | tuple[int, ...]:
+    """Check the shifts that may be drawn: all, none, or the largest ones along each axis."""
+    if isinstance(shift, bool):
+        return shift
+    rule = f"shift must be a bool, an integer or {ndim} integers, got {shift!r}"
+    fix = "Use True for all shifts, or the largest one in pixels"
+    if not isinstance(shift, Integral | Sequence) or isinstance(shift, str):
+        _checks.fail(rule, fix, TypeError)
+    most = (shift,) * ndim if isinstance(shift, Integral) else tuple(shift)
+    if len(most) != ndim:
+        _checks.fail(rule, fix)
+    return tuple(_checks.integer("shift", s, at_least=0) for s in most)

@@ -10,14 +10,19 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
 from phaseret.operators import fast_fourier_shape
-from phaseret.symmetry._elements import Symmetry, grid, wrap
+from phaseret.symmetry._elements import Symmetry, check_group, grid, wrap
 
 
 def prepare(
-    estimate: Tensor, obj: Tensor, d: int, fourier_shape: Sequence[int] | None, phase: bool | None
+    estimate: Tensor,
+    obj: Tensor,
+    ndim: int,
+    fourier_shape: Sequence[int] | None,
+    phase: bool | None,
+    **switches: bool,
 ) -> tuple[Tensor, Tensor, tuple[int, ...], bool]:
-    """Check a pair and bring it to one dtype; also the padded grid, and whether the phase is free."""
-    _checks.switch("phase", phase)
+    """Check a pair and options, bring it to one dtype; also the padded grid, and whether the phase is free."""
+    d, fourier_shape = check_group(ndim, fourier_shape, phase=phase, **switches)
     _checks.floating(estimate=estimate, obj=obj)
     _checks.rank(d, estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)

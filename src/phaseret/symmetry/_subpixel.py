@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.symmetry._elements import grid, per_item
+from phaseret._module import Module, called_as
+from phaseret.symmetry._elements import check_group, grid, per_item
 
 
 def subpixel_shift(
@@ -19,8 +20,8 @@ def subpixel_shift(
     .. math:: T_s x = F^{-1} \big[ e^{-2 \pi i \, k \cdot s / m} \, (F x)_k \big]
 
     For whole pixels this is :func:`shift`, up to rounding. For fractions it keeps every Fourier magnitude but those at
-    the Nyquist frequency of even sizes, which shrink by cos(pi s) so that real objects stay real; and it is no exact
-    symmetry of a bounded object, since the interpolated one spreads over the whole grid, ringing at sharp edges.
+    the Nyquist frequency of even sizes, which shrink by cos(pi s) so that real objects stay real; and it is not an
+    exact symmetry of a bounded object, since the interpolated one spreads over the whole grid, ringing at sharp edges.
 
     Args:
         obj: Object, real or complex floating.
@@ -58,15 +59,20 @@ def subpixel_shift(
     return _fft.fourier_shift(obj, per_item("shifts", moves, obj.shape[:-d], 1), shape)
 
 
-class SubpixelShift(nn.Module):
-    """Module of :func:`subpixel_shift`, with the same options."""
+class SubpixelShift(Module):
+    """Module of :func:`subpixel_shift`, with the same options.
+
+    Args:
+        shifts: Pixels along each of the last d axes: d numbers for all items, or a real tensor with one row per item.
+        fourier_shape: Pad to these sizes (m1, ..., md) first. Default: no padding.
+    """
 
     shifts: Tensor
+    fourier_shape: tuple[int, ...] | None
 
     def __init__(self, shifts: Tensor | Sequence[float], *, fourier_shape: Sequence[int] | None = None) -> None:
-        super().__init__()
-        self.register_buffer("shifts", _fractions(shifts))
-        self.fourier_shape = None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
+        shifts = _fractions(shifts)
+        super().__init__(shifts=shifts, fourier_shape=check_group(shifts.shape[-1], fourier_shape)[1])
 
     def inverse(self) -> SubpixelShift:
         """The Module that moves back, on the grid that this one gives."""
@@ -74,11 +80,9 @@ class SubpixelShift(nn.Module):
 
     def forward(self, obj: Tensor) -> Tensor:
         """The moved object."""
-        return subpixel_shift(obj, self.shifts, fourier_shape=self.fourier_shape)
+        return subpixel_shift(obj, **self.options)
 
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"shifts of shape {tuple(self.shifts.shape)}, fourier_shape={self.fourier_shape}"
+    __call__ = called_as(forward)
 
 
 def _fractions(shifts: Tensor | Sequence[float]) -> Tensor:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
+from phaseret._module import as_text
 
+Output = Literal["nonnegative", "unit", "real", "modulus_phase", "real_imaginary"]
 # Channels of the last layer: two make a complex estimate.
-OUTPUTS = {"nonnegative": 1, "unit": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
+OUTPUTS: dict[Output, int] = {"nonnegative": 1, "unit": 1, "real": 1, "modulus_phase": 2, "real_imaginary": 2}
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -24,6 +26,7 @@ class Model(nn.Module):
         options: The arguments that build it again.
         decoder: The submodules behind its narrowest layer, which :func:`phaseret.models.finetune` adapts.
         given: The arguments that no file can hold.
+        renamed: What options were called in older files, and are called now.
         card: What the file says that it was loaded from.
     """
 
@@ -31,6 +34,7 @@ class Model(nn.Module):
     card: dict[str, Any]
     decoder: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     def _weight(self) -> Tensor:
         """One of the parameters: all have its dtype and device."""
@@ -38,7 +42,7 @@ class Model(nn.Module):
 
     def extra_repr(self) -> str:
         """The options."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return as_text(self.options)
 
 
 def levels(name: str, value: Any) -> list[int]:
@@ -57,21 +61,27 @@ def as_items(
     intensity: Tensor,
     expected: Sequence[int],
     weight: Tensor,
+    mask: Tensor | None = None,
     fix: str = "Build the network with the sizes of the data",
 ) -> Tensor:
-    """The data, checked, as one batch axis and the axes of one item, at least in single precision."""
+    """The data, checked, as one batch axis and the axes of one item, at least in single precision.
+
+    An unmeasured pixel counts as 0, whatever stands there.
+    """
     _checks.real(intensity=intensity)
     _checks.same_device(intensity=intensity, network=weight)
     if tuple(intensity.shape[-len(expected) :]) != tuple(expected):
         rule = f"intensity must have the shape (*, {', '.join(map(str, expected))})"
         _checks.fail(f"{rule}, got {tuple(intensity.shape)}", fix)
+    if mask is not None:
+        intensity = intensity.where(_checks.mask(mask, intensity), 0)
     return _fft.promote(intensity).reshape(-1, *expected)
 
 
 def dense(before: int, width: int, depth: int, after: int, dropout: float = 0.0) -> nn.Sequential:
     """`depth` fully connected layers with ReLU between them, and batch normalisation but for the first and last.
 
-    Of the hidden layers every other one, from the first on, drops a share of its values in training.
+    Every other hidden layer, from the first on, drops a share of its values in training.
     """
     layers: list[nn.Module] = []
     for number, size in enumerate([before] + (depth - 2) * [width]):
@@ -98,7 +108,7 @@ def plain_units(layers: nn.Module, data: slice, size: int) -> None:
             first.weight[:, data] *= math.sqrt(size)
 
 
-def as_estimate(x: Tensor, output: str) -> Tensor:
+def as_estimate(x: Tensor, output: Output) -> Tensor:
     """The last layer's channels to an estimate of the kind `output`: (b, c, n1..nd) -> (b, n1..nd)."""
     if output == "nonnegative":
         return x[:, 0].relu()
@@ -111,7 +121,7 @@ def as_estimate(x: Tensor, output: str) -> Tensor:
     return torch.complex(x[:, 0], x[:, 1])
 
 
-def normalised(intensity: Tensor, count: int, output: str) -> tuple[Tensor, Tensor]:
+def normalised(intensity: Tensor, count: int, output: Output) -> tuple[Tensor, Tensor]:
     """The data in units of the squared scale of each item, and the scale (b, 1..1): the root of its total / count.
 
     The scale is 1 for the output "unit", whose estimates have units already; dark data stay dark.

@@ -105,6 +105,23 @@ def test_an_existing_file_is_replaced_only_on_request(file: Path) -> None:
     assert models.load(file).options == net.options
 
 
+def test_a_compiled_network_is_saved_as_the_network_inside(tmp_path: Path) -> None:
+    net = models.MLP((2, 2), (3, 3), width=4).eval()
+    models.save(torch.compile(net, backend="eager"), tmp_path / "net", card=CARD)
+    loaded, x = models.load(tmp_path / "net"), torch.rand(2, 3, 3)
+    assert isinstance(loaded, models.MLP)
+    assert torch.equal(loaded(x), net(x))
+
+
+def test_options_of_older_files_are_read_by_their_new_names(tmp_path: Path) -> None:
+    net = models.Unrolled((2, 2), (3, 3), stages=1, n_iter=3, channels=0)
+    net.options["iterations"] = net.options.pop("n_iter")
+    models.save(net, tmp_path / "net", card=CARD)
+    loaded = models.load(tmp_path / "net")
+    assert isinstance(loaded, models.Unrolled)
+    assert loaded.n_iter == loaded.options["n_iter"] == 3
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -139,15 +156,15 @@ def test_another_checksum_is_refused(file: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^load: path must name a file, got .*, which is none\. Look for"):
+    with pytest.raises(FileNotFoundError, match=r"^load: path must name a file, got .*, which is not one\. Look for"):
         models.load(tmp_path)
 
 
 def test_a_network_of_another_version(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phaseret.models._files._architectures", dict)
+    monkeypatch.setattr("phaseret.models._weights._architectures", dict)
     with pytest.raises(ValueError, match=r"must hold a network of phaseret.models, got 'MLP'\. It may be from another"):
         models.load(file)
-    monkeypatch.setattr("phaseret.models._files._architectures", lambda: {"MLP": models.DnCNN})
+    monkeypatch.setattr("phaseret.models._weights._architectures", lambda: {"MLP": models.DnCNN})
     with pytest.raises(ValueError, match=r"must fit DnCNN, got the error: .*data_shape"):
         models.load(file)
 

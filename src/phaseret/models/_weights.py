@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks
 from phaseret._output import written
-from phaseret.models._common import Model
+from phaseret.models._layers import Model
 
 # What every model card says, beside the architecture and its options.
 _CARD = ("data", "command", "metrics", "licence")
@@ -28,8 +28,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
     The file is written under another name and renamed when it is complete.
 
     Args:
-        model: A network of `phaseret.models`.
-        path: The file, by custom ending in .safetensors.
+        model: A network of `phaseret.models`; of a compiled one the network inside is written.
+        path: The file; its name usually ends in .safetensors.
         card: What a user of the weights must know, at least "data" (what it was trained on), "command" (that trains it
             again), "metrics" (what was measured) and "licence" (of the weights). Texts, numbers, lists and mappings.
         overwrite: Replace an existing file.
@@ -53,6 +53,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         ...     pr.models.load(folder + "/net.safetensors", sha256=checksum).card["licence"]
         'BSD-3-Clause'
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if not isinstance(model, Model) or type(model) not in _architectures().values():
         got = type(model).__name__
         _checks.fail(f"model must be a network of phaseret.models, got {got}", "Save its parts", TypeError)
@@ -78,7 +79,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         )
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     library = _checks.extra("safetensors.torch", "safetensors", "train")
-    # one entry, since safetensors shuffles several: the same network gives the same file
+    # One entry, since safetensors shuffles several: the same network gives the same file
     content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
     with written(path, overwrite) as partial:
         partial.write_bytes(content)
@@ -106,7 +107,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
     file = Path(path)
     if not file.is_file():
         _checks.fail(
-            f"path must name a file, got {str(file)!r}, which is none",
+            f"path must name a file, got {str(file)!r}, which is not one",
             "Look for a misprint, or name its folder too",
             error=FileNotFoundError,
         )
@@ -134,7 +135,8 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
             "Pass these to load, and no others",
         )
     try:
-        model: Model = architecture(**about["options"], **given)
+        options = {architecture.renamed.get(name, name): value for name, value in about["options"].items()}
+        model: Model = architecture(**options, **given)
         model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
