@@ -49,7 +49,6 @@ CALLS: dict[str, tuple[dict[str, Tensor], int, dict[str, Any]]] = {
     "losses.passive_loss": MEASURED,
     "losses.supervised_loss": PAIR,
     "metrics.frc": PAIR,
-    "metrics.fsc": ({"estimate": OBJ, "obj": OBJ}, 3, {}),
     "metrics.mse": PAIR,
     "metrics.nmse": PAIR,
     "metrics.poisson_log_likelihood": MEASURED,

@@ -171,6 +171,13 @@ def rank(at_least: int, **tensors: Tensor) -> None:
             fail(f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}", fix)
 
 
+def item_shape(name: str, value: Tensor, shape: Sequence[int], fix: str) -> None:
+    """Every item of the tensor has that shape."""
+    if value.ndim < len(shape) or tuple(value.shape[value.ndim - len(shape) :]) != tuple(shape):
+        sizes = ", ".join(map(str, shape))
+        fail(f"{name} must have the shape (*, {sizes}), got {tuple(value.shape)}", fix)
+
+
 def item_axes(ndim: Any, **tensors: Tensor) -> int:
     """The number of axes of one item is 1, 2 or 3, and the tensors have that many; returns it."""
     if integer("ndim", ndim) > 3:

@@ -176,15 +176,9 @@ class InvariantLoss(Module):
         reduction: Reduction = "mean",
     ) -> None:
         _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
-        super().__init__(
-            ndim=ndim,
-            fourier_shape=None if fourier_shape is None else tuple(fourier_shape),
-            shift=shift,
-            flip=flip,
-            phase=phase,
-            temperature=temperature,
-            reduction=reduction,
-        )
+        shape = None if fourier_shape is None else tuple(fourier_shape)
+        forgiven = {"shift": shift, "flip": flip, "phase": phase}
+        super().__init__(ndim=ndim, fourier_shape=shape, **forgiven, temperature=temperature, reduction=reduction)
 
     def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:
         """The loss of (estimate, obj)."""

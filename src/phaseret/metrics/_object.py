@@ -179,28 +179,15 @@ def ssim(
     with local means, variances and covariance under a Gaussian window of standard deviation 1.5 pixels,
     C1 = (0.01 data_range)^2 and C2 = (0.03 data_range)^2, averaged over the windows that lie inside the object. With
     `align` the estimate is first brought to the object by :func:`phaseret.symmetry.align` and cropped to its box. Only
-    real objects have a structural similarity; for complex ones align, then compare the moduli.
+    real objects have a structural similarity (complex ones are a `TypeError`); for complex ones align, then compare the
+    moduli. Arguments, shapes and errors are otherwise those of :func:`mse`, and:
 
     Args:
-        estimate: Candidate object, real floating.
-        obj: True object.
         data_range: Largest minus smallest value an object can take.
         win_size: Width of the window in pixels, odd and no larger than the object.
-        align: Remove shift and flip first.
-        ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
-        reduction: "mean" or "sum" over the items, or "none": one value per item.
-
-    Shape:
-        - estimate: (*, n1..nd)
-        - obj: the same
-        - output: (), or (*) with reduction="none"
 
     Returns:
         Real tensor of at most 1.
-
-    Raises:
-        TypeError: if an argument is not a real floating tensor.
-        ValueError: if shapes or devices differ, the window does not fit, or an option is unknown.
 
     Example:
         >>> obj = torch.rand(2, 28, 28)
