@@ -36,7 +36,7 @@ def gradients(loss: Tensor, net: nn.Module) -> Tensor:
 
 
 def compare(digits: Tensor) -> dict[str, tuple[float, float]]:
-    """For each objective its value, and how far its gradient is from the passive loss's, relative to that."""
+    """The value of each objective, and how far its gradient is from the passive loss's, relative to that."""
     measure = pr.operators.FourierIntensity((64, 64))
     intensity = measure(digits)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""How options are declared, and how each step of a command takes those that it needs."""
+"""How options are declared, and how each part of a command takes those that it needs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Options:
             self.flags[action.dest] = names[-1]
 
 
-def chosen(step: type[Chosen], options: argparse.Namespace) -> Chosen:
-    """A step of a command, a dataclass, with the options that its fields name."""
-    names = [field.name for field in dataclasses.fields(step)]  # type: ignore[arg-type]
-    return step(**{name: getattr(options, name) for name in names if name in options})
+def chosen(part: type[Chosen], options: argparse.Namespace) -> Chosen:
+    """A part of a command, a dataclass, with the options that its fields name."""
+    names = [field.name for field in dataclasses.fields(part)]  # type: ignore[arg-type]
+    return part(**{name: getattr(options, name) for name in names if name in options})
 
 
 def sizes(text: str) -> tuple[int, ...]:
