@@ -256,7 +256,7 @@ def escape_symbols(app: Sphinx, what: str, name: str, obj: object, options: obje
 
 
 def to_mathml(latex: str, as_block: bool) -> str:
-    """MathML of a formula. Of what the converter lacks, \\big is the browser's business and \\dots is \\ldots."""
+    """MathML of a formula. The converter lacks \\big, the browser's business, and \\dots, which is \\ldots."""
     known = re.sub(r"\\dots(?![A-Za-z])", r"\\ldots", re.sub(r"\\[Bb]igg?[lrm]?(?![A-Za-z])", "", latex))
     try:
         return latex2mathml.tex2mathml(known, as_block=as_block)

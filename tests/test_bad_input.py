@@ -67,7 +67,7 @@ ANY_DTYPE = {
     ("symmetry.conj_flip", "obj"),
     ("operators.ptychography", "positions"),
 }
-# Functions whose arguments are no tensors; their own tests hold their errors.
+# Functions whose arguments are not tensors; their own tests hold their errors.
 OTHERS = {"coded_masks", "gaussian_matrix", "fast_fourier_shape", "min_fourier_shape"}
 OTHERS |= {"beam_stop", "dead_pixels", "free_pixels", "resolution"}
 

@@ -144,7 +144,7 @@ def test_symmetries_keep_the_magnitude_and_wrap_nothing(data: st.DataObject, ndi
     moved = g(obj)
     assert moved.dtype == obj.dtype
     assert moved.shape == obj.shape
-    for extra in (-1, 0, 1):  # What wraps is no copy on a larger grid.
+    for extra in (-1, 0, 1):  # What wraps is not a copy on a larger grid.
         m = tuple(2 * n + extra for n in obj.shape[1:])
         np.testing.assert_allclose(spectrum(moved, m), spectrum(obj, m), atol=1e-12)
     m = data.draw(testing.fourier_shapes(obj.shape[1:]))

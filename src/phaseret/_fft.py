@@ -223,7 +223,7 @@ def power(field: Tensor) -> Tensor:
 def _as_composition(field: Tensor) -> bool:
     """Whether torch must see plain operations: to compile them, or for forward-mode derivatives.
 
-    Of a nested one torch drops the outer tangent in a Function with a `jvp` of its own.
+    In a Function with a `jvp` of its own torch drops the outer tangent of nested ones.
     """
     return torch.compiler.is_compiling() or unpack_dual(field).tangent is not None
 
@@ -320,7 +320,7 @@ def relative_error(
 
 
 def centered_axes(ndim: int, onesided: bool, centered: bool) -> range:
-    """The axes of the data whose zero frequency lies in the middle: of one-sided data all but the last."""
+    """The axes of the data whose zero frequency lies in the middle: all, or all but the last of one-sided data."""
     return range(-ndim, -1 if onesided else 0) if centered else range(0)
 
 

@@ -184,8 +184,8 @@ def prtf(
 
     Source:
         Chapman et al. (2006), High-resolution ab initio three-dimensional x-ray diffraction microscopy,
-        doi:10.1364/JOSAA.23.001179; there the ratio is averaged over the ring, here numerator and denominator are
-        summed, so that pixels without counts do no harm.
+        doi:10.1364/JOSAA.23.001179. In the source the ratio is averaged over the ring; here numerator and denominator
+        are summed, so that pixels without counts do no harm.
     """
     _checks.floating(ensemble=ensemble)
     _checks.real(intensity=intensity)

@@ -140,7 +140,7 @@ class Unrolled(Model):
         return torch.stack(self._run(intensity, init, mask, apart=True))
 
     def _run(self, intensity: Tensor, init: Tensor | None, mask: Tensor | None, apart: bool) -> list[Tensor]:
-        """The estimates of the stages that need one: of all with `apart` or networks, else of the last."""
+        """The estimates of the stages that need one: all with `apart` or networks, else the last."""
         d = len(self.fourier_shape)
         items = as_items(intensity, self.fourier_shape, self.beta, mask)
         mask = None if mask is None else mask.expand_as(intensity).reshape(items.shape)

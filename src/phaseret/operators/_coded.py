@@ -128,7 +128,8 @@ def coded_diffraction(
 
     Source:
         Candès, Li, Soltanolkotabi (2015), Phase retrieval from coded diffraction patterns,
-        doi:10.1016/j.acha.2014.09.004. There the conjugate of the mask multiplies; here the mask itself.
+        doi:10.1016/j.acha.2014.09.004. In the source the conjugate of the mask multiplies; here it
+        is the mask itself.
     """
     return CodedDiffraction(masks, fourier_shape, norm=norm, centered=centered, chunk=chunk)(obj)
 

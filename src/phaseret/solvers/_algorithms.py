@@ -296,8 +296,8 @@ class OSS(Algorithm):
     .. math:: x_{n+1} = \begin{cases} x' & \text{inside the support} \\
               F^{-1}[W F x'] & \text{outside} \end{cases} \qquad W_k = \exp\big(-\tfrac12 |k|^2 / \alpha^2\big)
 
-    with x' the HIO update. The width alpha falls in equal steps from the grid's size m to 1/m, one step per stage. An
-    iteration costs two transform pairs. Without a support it is HIO.
+    with x' the HIO update. The width alpha falls evenly from the grid's size m to 1/m, once per stage. An iteration
+    costs two transform pairs. Without a support it is HIO.
 
     Args:
         n_iter: Number of iterations.
@@ -310,7 +310,7 @@ class OSS(Algorithm):
 
     Source:
         Rodriguez, Xu, Chen, Zou, Miao (2013), Oversampling smoothness: an effective algorithm for phase retrieval of
-        noisy diffraction intensities, doi:10.1107/S0021889813002471. In the paper each stage starts from the
+        noisy diffraction intensities, doi:10.1107/S0021889813002471. In the source each stage starts from the
         best iterate of the last; here it goes on from the last iterate.
     """
 
@@ -380,7 +380,7 @@ class ChargeFlip(Algorithm):
 
     Source:
         Oszlanyi, Suto (2004), Ab initio structure solution by charge flipping, doi:10.1107/S0108767303027569.
-        In the paper the level is a constant; here it is in units of the density's standard deviation.
+        In the source the level is a constant; here it is in units of the density's standard deviation.
     """
 
     delta: float

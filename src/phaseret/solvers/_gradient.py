@@ -172,7 +172,7 @@ def spectral_initialization(
         object_shape: Sizes of the object, for operators that do not know them.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
-        seed: Of the random vector that the power iteration starts from; the same for all items.
+        seed: Seed of the random vector that the power iteration starts from; the same for all items.
 
     Shape:
         - intensity: (*, data)
@@ -241,12 +241,12 @@ def wirtinger_flow(
         intensity: Measured intensity.
         operator: The measurement.
         n_iter: Number of iterations.
-        mu: Largest step.
+        mu: Largest step size.
         object_shape: Sizes of the object, for operators that do not know them.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
-        seed: Of the spectral start.
+        seed: Seed of the spectral start.
         check_every: Iterations from one residual to the next.
 
     Returns:
@@ -297,13 +297,13 @@ def truncated_amplitude_flow(
         intensity: Measured intensity.
         operator: The measurement.
         n_iter: Number of iterations.
-        mu: Step.
+        mu: Step size.
         gamma: Truncation; infinity for plain amplitude flow.
         object_shape: Sizes of the object, for operators that do not know them.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
-        seed: Of the spectral start.
+        seed: Seed of the spectral start.
         check_every: Iterations from one residual to the next.
 
     Returns:
@@ -317,8 +317,8 @@ def truncated_amplitude_flow(
 
     Source:
         Wang, Giannakis, Eldar (2018), Solving systems of random quadratic equations via truncated amplitude flow,
-        doi:10.1109/TIT.2017.2756858. In the paper the start is the orthogonality-promoting one;
-        here it is the spectral one.
+        doi:10.1109/TIT.2017.2756858. In the source the start is the orthogonality-promoting one; here it is the
+        spectral one.
     """
     problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
     mu = _checks.number("mu", mu, above=0)

@@ -262,7 +262,7 @@ class _Worker:
 
     @cached_property
     def known_whole(self) -> ObjectConstraint:
-        """What is known, on the whole grid: made when it is needed, for it is as large as an iterate."""
+        """What is known, on the whole grid: made when it is needed, because it is as large as an iterate."""
         return self.known if self.problem.whole else self._known_whole()
 
     def block(self, x: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:

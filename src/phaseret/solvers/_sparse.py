@@ -240,7 +240,7 @@ class _Stage(Run):
         return score, error, size.clone(), y
 
     def _better(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Of two trials of each start the one with the lower score."""
+        """The better of two trials of each start: the one with the lower score."""
         lower = new[0] < old[0]
         wide = lower[(...,) + (None,) * self.problem.ndim]
         return tuple(torch.where(lower if a.ndim == 2 else wide, a, b) for a, b in zip(new, old, strict=True))
@@ -270,7 +270,7 @@ def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
     modulus = _fft.power(x) if x.is_complex() else x.abs()
     flat = modulus.flatten(-ndim)
     last = size.round().long().clamp(1, flat.shape[-1]) - 1
-    if x.device.type == "cpu":  # where sorting is the dearest part of an iteration, and numbers are at hand
+    if x.device.type == "cpu":  # where sorting costs most of an iteration, and numbers can be read
         rows = zip(flat.flatten(0, -2), last.flatten().tolist(), strict=True)
         least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows])
     else:

@@ -293,8 +293,8 @@ class Breed(Step):
 
     Source:
         Chen, Miao, Wang, Lee (2007), Application of optimization technique to noncrystalline x-ray diffraction
-        microscopy: Guided hybrid input-output method, doi:10.1103/PhysRevB.76.064113. There the object is real and
-        its phase is that of both parents; the complex mean is ours.
+        microscopy: Guided hybrid input-output method, doi:10.1103/PhysRevB.76.064113. In the source the object
+        is real, with the phase of both parents; the complex mean is ours.
     """
 
     def __init__(self) -> None:

@@ -57,7 +57,7 @@ def align(
     .. math:: \min_{s,\,f,\,\theta} \; \| e^{i \theta} \, T_s \, C^f \, \hat x - x \|^2
 
     over the whole group on the padded grid. All shifts are tried at once by cross-correlation, all items in one batch
-    on their device, in double precision. Values within its rounding count as equal, and of equals the first is taken:
+    on their device, in double precision. Values within its rounding count as equal, and the first of equals is taken:
     unflipped before flipped, then the smallest shift index, 0 first, the last axis fastest. So an estimate that is
     already right, or zero, is left as it is.
 

@@ -46,8 +46,8 @@ def search(
 ) -> Symmetry:
     """The element of the group on the padded grid that brings the estimate closest to the object, for each item.
 
-    The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and of
-    equals the first wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
+    The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and
+    the first of equals wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
     In single precision distances that differ by less than some 1e-6 of the squared norms are equal in this sense;
     `double` computes in double precision.
     """

@@ -415,10 +415,10 @@ def pairs(
         object_shape: Sizes (n1, ..., nd) of estimate and object. Default: drawn.
         fourier_shape: Sizes (m1, ..., md) of the intensity. Default: drawn, from 2n - 1 on.
         ndim: As in `objects`, as is each option below.
-        batch: Of estimate and target.
-        constraint: Of both objects.
-        dtype: Of both objects.
-        margin: Of the estimate.
+        batch: Sizes of the axes before those of estimate and target.
+        constraint: That of both objects.
+        dtype: That of both objects.
+        margin: That of the estimate.
         generic: For both objects.
         dark: For the estimate.
 
@@ -495,9 +495,9 @@ def problems(
         ndim: As in `objects`, as are batch, constraint, dtype, margin and generic.
         batch: Sizes of the axes before those of the object.
         kinds: As in `operators`.
-        constraint: Of the object.
-        dtype: Of the object and of the operator.
-        margin: Of the object.
+        constraint: That of the object.
+        dtype: That of the object and of the operator.
+        margin: That of the object.
         generic: For the object.
         noise: Make the data `noisy`.
         masked: Let pixels be unmeasured.
