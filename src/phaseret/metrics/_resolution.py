@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._pair import pair
+from phaseret.metrics._pair import aligned, pair
 from phaseret.operators import FourierIntensity
 from phaseret.operators._data import check_data, operator_of
 
@@ -84,7 +84,7 @@ def _correlation(estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingC
     _checks.flag(align=align)
     estimate, obj, _ = pair(estimate, obj, ndim)
     if align:
-        estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
+        estimate = aligned(estimate, obj, ndim).aligned
     shape = tuple(obj.shape[-ndim:])
     a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
     rings = _fft.Rings(shape, obj)
@@ -239,4 +239,5 @@ def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity)
     operator._check_estimate(ensemble)
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape).symmetry
-    return element(_fft.promote(ensemble))
+    dtype = torch.promote_types(_fft.promote(ensemble).dtype, reference.dtype)
+    return element.cropped(ensemble.to(dtype), element.fourier_shape)
