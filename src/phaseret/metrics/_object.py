@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft, symmetry
+from phaseret import _checks, _fft
 from phaseret._reduction import Reduction, check_reduction, reduce
-from phaseret.metrics._pair import pair
+from phaseret.metrics._pair import aligned, pair
 
 
 def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
@@ -60,7 +60,7 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
 
 def _squared_error(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
     if align:
-        return symmetry.align(estimate, obj, ndim=len(axes)).error
+        return aligned(estimate, obj, len(axes)).error
     return _fft.power(estimate - obj).mean(axes)
 
 
@@ -210,7 +210,7 @@ def ssim(
         fix = f"Use win_size={smallest - 1 + smallest % 2}"
         _checks.fail(f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
     if align:
-        estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
+        estimate = aligned(estimate, obj, ndim).aligned
     # Variances do not see an offset, but their digits do: they are those of values around 0.
     offset = (obj / data_range).mean(axes, keepdim=True)
     x, y = estimate / data_range - offset, obj / data_range - offset

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._pair import pair
+from phaseret.metrics._pair import aligned, pair
 from phaseret.operators import FourierIntensity
 from phaseret.operators._data import check_data, operator_of
 
@@ -70,7 +70,7 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
     _checks.flag(align=align)
     estimate, obj, _ = pair(estimate, obj, ndim)
     if align:
-        estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
+        estimate = aligned(estimate, obj, ndim).aligned
     shape = tuple(obj.shape[-ndim:])
     a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
     rings = _fft.Rings(shape, obj)
@@ -225,4 +225,5 @@ def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity)
     operator._check(ensemble, on_grid=True)
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape).symmetry
-    return element(_fft.promote(ensemble))
+    dtype = torch.promote_types(_fft.promote(ensemble).dtype, reference.dtype)
+    return element.cropped(ensemble.to(dtype), element.fourier_shape)
