@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import itertools
 
 import numpy as np

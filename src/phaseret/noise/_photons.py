@@ -93,7 +93,7 @@ def _check_photons(
         if value is not None:
             _checks.number(name, value, above=0)
     _checks.switch("counts", counts)
-    _checks.item_axes(ndim)
+    _checks.item_axes(ndim, most=4)  # several coded patterns of a volume are one measurement
     _checks.generator(generator)
 
 
