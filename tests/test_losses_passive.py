@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 import itertools
+import math
 
 import numpy as np
 import pytest
