@@ -46,6 +46,7 @@ class Module(Options):
     """
 
     def __init__(self, **options: Any) -> None:
+        """Keep the options; the class says what they are."""
         super().__init__()
         self._keep(options)
 

@@ -168,6 +168,19 @@ def _to_cone(x: Tensor, low: float, high: float) -> Tensor:
     return torch.where(inside, x, along * edge * back)
 
 
+def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
+    """The `size` (*) largest pixels of each item (*, n1..nd) by modulus, all that tie with the last; 0 elsewhere."""
+    modulus = _fft.power(x) if x.is_complex() else x.abs()
+    flat = modulus.flatten(-ndim)
+    last = size.round().long().clamp(1, flat.shape[-1]) - 1
+    if x.device.type == "cpu":  # where sorting is the dearest part of an iteration, and numbers are at hand
+        rows = zip(flat.flatten(0, -2), last.flatten().tolist(), strict=True)
+        least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows])
+    else:
+        least = flat.sort(-1, descending=True).values.gather(-1, last[..., None])
+    return torch.where(modulus >= least.reshape(*last.shape, *[1] * ndim), x, 0.0)
+
+
 def hio_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> Tensor:
     r"""One iteration of hybrid input-output: the next iterate.
 

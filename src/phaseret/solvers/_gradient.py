@@ -52,10 +52,7 @@ class _Problem:
             self.weight = mask.to(intensity.dtype)
             intensity = torch.where(mask, intensity, 0.0)
         self.intensity = intensity
-        count = math.prod(intensity.shape[-operator.data_ndim :])
-        counts = torch.full_like(intensity.sum(self.data_axes), count)
-        if self.weight is not None:
-            counts = self.weight.sum(self.data_axes)
+        counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
 
     def weighted(self, field: Tensor) -> Tensor:

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 _WORDS: dict[str, type[Step]] = {**ALGORITHMS, "detwin": Detwin, "shrinkwrap": Shrinkwrap, "breed": Breed}
 _WITHOUT_ITERATIONS = ("shrinkwrap", "breed")
-# The words of other programs (PyNX, cohere, Hawk) and the names of the classes.
+# The words of other programs (PyNX, cohere, Hawk) and the names of the classes, without underscores.
 _FOREIGN = {
-    **dict.fromkeys(("sup", "sw", "supportupdate", "support_update", "shrink_wrap", "threshold"), "shrinkwrap"),
+    **dict.fromkeys(("sup", "sw", "supportupdate", "threshold"), "shrinkwrap"),
     **dict.fromkeys(("gps", "gpsr"), "breed"),
-    **dict.fromkeys(("detwinhio", "detwinraar", "twin", "detwin_hio"), "detwin"),
+    **dict.fromkeys(("detwinhio", "detwinraar", "twin"), "detwin"),
     **dict.fromkeys(("io", "hybrid", "fienup"), "hio"),
-    **dict.fromkeys(("gs", "ap", "error_reduction"), "er"),
-    **dict.fromkeys(("diff_map", "diffmap", "dr", "difference_map"), "dm"),
-    **dict.fromkeys(("solvent_flip", "flip"), "sf"),
-    "charge_flip": "cf",
-    **{kind.__name__.lower(): word for word, kind in _WORDS.items() if kind.__name__.lower() != word},
+    **dict.fromkeys(("gs", "ap"), "er"),
+    **dict.fromkeys(("diffmap", "dr"), "dm"),
+    "flip": "sf",
+    **{kind.__name__.lower(): word for word, kind in _WORDS.items()},
+    **{word: word for word in _WORDS},
 }
 _SEPARATED = "Steps are separated by commas, and the first runs first"
 _DEPTH = 50
@@ -204,8 +204,7 @@ class _Parser:
 def _meant(token: str) -> str:
     """What to write for a word of another program, or for one that is nearly a word; "" if it is neither."""
     name = token.rstrip("0123456789")
-    digits, name = token[len(name) :], name.rstrip("_")
-    word = name if name in _WORDS else _FOREIGN.get(name)
+    digits, word = token[len(name) :], _FOREIGN.get(name.replace("_", ""))
     if word is None:
         near = difflib.get_close_matches(token, _WORDS, 1)
         return f"Did you mean {near[0]!r}? The words are {', '.join(_WORDS)}" if near else ""
@@ -214,7 +213,7 @@ def _meant(token: str) -> str:
 
 def class_meant(name: str) -> str | None:
     """What to use for a class or function of another program or version; None if it is unknown."""
-    word = name.lower() if name.lower() in _WORDS else _FOREIGN.get(name.lower())
+    word = _FOREIGN.get(name.lower().replace("_", ""))
     if word is None:
         return None
     kind = _WORDS[word].__name__

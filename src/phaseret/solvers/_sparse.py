@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
+from phaseret.projections._object import keep_largest
 from phaseret.solvers._loop import Items, Run, Step
 
 # Residuals below this one count as this one: an exact fit is no better for being exact to more digits.
@@ -263,19 +264,6 @@ class _Stage(Run):
                 self.known(items, whole=False).project(own.crop(fine)), size[items], own.ndim
             )
         return estimate, size
-
-
-def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
-    """The `size` (*) largest pixels of each item (*, n1..nd) by modulus, all that tie with the last; 0 elsewhere."""
-    modulus = _fft.power(x) if x.is_complex() else x.abs()
-    flat = modulus.flatten(-ndim)
-    last = size.round().long().clamp(1, flat.shape[-1]) - 1
-    if x.device.type == "cpu":  # where sorting costs most of an iteration, and numbers can be read
-        rows = zip(flat.flatten(0, -2), last.flatten().tolist(), strict=True)
-        least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows])
-    else:
-        least = flat.sort(-1, descending=True).values.gather(-1, last[..., None])
-    return torch.where(modulus >= least.reshape(*last.shape, *[1] * ndim), x, 0.0)
 
 
 def size_price(size: Tensor, data: Tensor, numbers: int) -> Tensor:
