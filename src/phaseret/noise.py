@@ -138,7 +138,7 @@ def _check_photons(
     for name, value in (("photons_per_pixel", photons_per_pixel), ("total_photons", total_photons)):
         if value is not None:
             _checks.number(name, value, above=0)
-    _checks.switch("counts", counts)
+    _checks.flag(counts=counts)
     _checks.item_axes(ndim)
     _checks.generator(generator)
 
@@ -239,7 +239,7 @@ def gaussian_noise(
 def _check_gaussian(sigma: float, domain: Domain, clip: bool, generator: torch.Generator | None) -> None:
     _checks.number("sigma", sigma, at_least=0)
     _checks.choice("domain", domain, get_args(Domain))
-    _checks.switch("clip", clip)
+    _checks.flag(clip=clip)
     _checks.generator(generator)
 
 
@@ -387,7 +387,7 @@ def _check_readout(sigma: float, resolution: float | None, clip: bool, generator
     _checks.number("sigma", sigma, at_least=0)
     if resolution is not None:
         _checks.number("resolution", resolution, above=0)
-    _checks.switch("clip", clip)
+    _checks.flag(clip=clip)
     _checks.generator(generator)
 
 
@@ -649,8 +649,7 @@ def beam_stop(
     """
     shape = _checks.shape("fourier_shape", fourier_shape)
     radius = _checks.number("radius", radius, at_least=0)
-    _checks.switch("centered", centered)
-    _checks.switch("onesided", onesided)
+    _checks.flag(centered=centered, onesided=onesided)
     mask = _fft.arrange(_fft.frequency_radius(shape, shape) > radius, len(shape), onesided, centered)
     if not mask.any():
         _checks.fail(f"radius must leave pixels of the shape {shape}, got {radius}", "Choose a smaller one")

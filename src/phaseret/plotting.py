@@ -53,9 +53,7 @@ def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
         >>> len(plot_pattern(pattern).axes)  # the panel and its colour bar
         2
     """
-    if not isinstance(measurement, Measurement):
-        got = type(measurement).__name__
-        _checks.fail(f"measurement must be a Measurement, got {got}", "Use phaseret.io.as_measurement", TypeError)
+    _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
     axes = range(-measurement.ndim, 0)
     intensity = _fft.center(_item(measurement.intensity, measurement.ndim, index), axes)
     positive = intensity[intensity > 0]
@@ -95,6 +93,8 @@ def plot_reconstruction(
             "Pass the Reconstruction itself",
             error=TypeError,
         )
+    if measurement is not None:
+        _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
     r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
     box = _box(_item(r.support, ndim, index))
     whole = _item(r.obj, ndim, index)
@@ -176,9 +176,7 @@ def plot_ambiguity(ambiguity: Ambiguity) -> Figure:
         >>> [panel.get_xlabel() for panel in plot_ambiguity(found).axes]
         ['distance of the magnitudes', 'distance of the magnitudes']
     """
-    if not isinstance(ambiguity, Ambiguity):
-        got = type(ambiguity).__name__
-        _checks.fail(f"ambiguity must be an Ambiguity, got {got}", "Use phaseret.symmetry.diagnose", TypeError)
+    _checks.instance("ambiguity", ambiguity, Ambiguity, "Use phaseret.symmetry.diagnose")
     a = ambiguity
     figure, panels = _panels(2)
     kinds = (
@@ -209,6 +207,8 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool
         ValueError: if Matplotlib does not know the format.
     """
     ending = _check(path, overwrite)
+    kind = _checks.extra("matplotlib.figure", "matplotlib", "demo").Figure
+    _checks.instance("figure", figure, kind, "Use plot_pattern or another of these functions")
     with written(path, overwrite) as temporary:
         figure.savefig(temporary, format=ending)
 
@@ -241,7 +241,7 @@ def _check(path: str | os.PathLike[str], overwrite: bool) -> str:
 def _item(x: Tensor, axes: int, index: int) -> Tensor:
     """One item of a batch, on the CPU."""
     items = x.detach().reshape(-1, *x.shape[x.ndim - axes :])
-    if not -len(items) <= index < len(items):
+    if _checks.integer("index", index, at_least=-len(items)) >= len(items):
         _checks.fail(f"index must be one of {len(items)} patterns, got {index}", "Count from 0")
     return items[index].cpu()
 

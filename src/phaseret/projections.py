@@ -61,6 +61,14 @@ class MagnitudeConstraint:
     def __init__(
         self, magnitude: Tensor, *, mask: Tensor | None = None, real: bool = False, norm: Norm = "ortho", ndim: int = 2
     ) -> None:
+        _checks.real(magnitude=magnitude)
+        _checks.item_axes(ndim, magnitude=magnitude)
+        _checks.choice("norm", norm, get_args(Norm))
+        _checks.flag(real=real)
+        if mask is not None:
+            _checks.boolean(mask=mask)
+            _checks.same_device(magnitude=magnitude, mask=mask)
+            _checks.broadcast("mask", mask, "magnitude", magnitude, item="measurement")
         self.shape = tuple(magnitude.shape[-ndim:])
         self.ndim, self.real = ndim, real
         size = math.prod(self.shape)
@@ -412,6 +420,7 @@ def hio_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tens
     Source:
         Fienup (1982), Phase retrieval algorithms: a comparison, doi:10.1364/AO.21.002758, eq. 44.
     """
+    _check_update(x, p, known, beta)
     return known.choose(p, p, x - beta * p)
 
 
@@ -442,7 +451,19 @@ def raar_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Ten
         Luke (2005), Relaxed averaged alternating reflections for diffraction imaging,
         doi:10.1088/0266-5611/21/1/004.
     """
+    _check_update(x, p, known, beta)
     return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
+
+
+def _check_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> None:
+    _checks.floating(x=x, p=p)
+    _checks.same_device(x=x, p=p)
+    _checks.same_shape(x=x, p=p)
+    _checks.instance("known", known, ObjectConstraint, "Say what is known with ObjectConstraint(...)")
+    if isinstance(beta, Tensor):
+        _checks.real(beta=beta)
+    else:
+        _checks.number("beta", beta)
 
 
 def project_magnitude(

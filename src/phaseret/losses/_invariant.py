@@ -77,7 +77,7 @@ def invariant_loss(
     """
     _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
     d = ndim
-    estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase)
+    estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase, shift=shift, flip=flip)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)
     if temperature is not None:

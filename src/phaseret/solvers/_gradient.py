@@ -31,9 +31,7 @@ class _Measured:
         mask: Tensor | None,
         constraint: Constraint,
     ) -> None:
-        if not isinstance(operator, Operator):
-            got = type(operator).__name__
-            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        Operator.check(operator)
         _checks.real(intensity=intensity)
         _checks.rank(operator.data_ndim, intensity=intensity)
         _checks.choice("constraint", constraint, CONSTRAINTS)
@@ -355,6 +353,7 @@ def maximum_likelihood(
     """
     problem = _Measured(intensity, operator, None, mask, constraint)
     x = problem.given("estimate", estimate)
+    _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
     b = _checks.number("background", background, above=0)
     allowed: Tensor | float = 1.0
