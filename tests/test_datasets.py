@@ -204,7 +204,7 @@ def test_variant_lives_where_its_images_do(device: torch.device) -> None:
 
 
 def test_mnist_takes_a_path_only() -> None:
-    with pytest.raises(TypeError, match=r"^mnist: root must be the path of a folder or None, got 3\. Pass it as text"):
+    with pytest.raises(TypeError, match=r"^mnist: root must be a text or a pathlib\.Path, got 3\. Use str"):
         mnist(3)  # type: ignore[call-overload]
 
 

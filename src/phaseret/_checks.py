@@ -11,10 +11,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, cast
 
@@ -217,6 +219,26 @@ def choice(name: str, value: Any, options: Iterable[Any]) -> None:
         close = difflib.get_close_matches(value, words) if isinstance(value, str) else []
         fix = f"Did you mean {close[0]!r}?" if close else "Choose one of these"
         fail(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}", fix)
+
+
+def instance(name: str, value: Any, kind: type, fix: str) -> None:
+    """The value is one of the class."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        fail(f"{name} must be {article} {kind.__name__}, got {type(value).__name__}", fix, TypeError)
+
+
+def sequence(name: str, value: Any, of: str, fix: str) -> None:
+    """The value holds several; a text does not."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        fail(f"{name} must be a sequence of {of}, got {value!r}", fix, TypeError)
+
+
+def path(value: Any, name: str = "path") -> Path:
+    """The value names a file or a folder; returns it as a Path."""
+    if not isinstance(value, str | os.PathLike):
+        fail(f"{name} must be a text or a pathlib.Path, got {value!r}", f"Use str({name})", TypeError)
+    return Path(value)
 
 
 def flag(**values: Any) -> None:

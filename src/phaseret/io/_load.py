@@ -228,7 +228,9 @@ def load_mask(
         name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
         mask = _measured(contents.read(name), "bad" if _cxi.marks_bad(contents, name) else mask_is)
     axes = min(_checks.item_axes(ndim), mask.ndim)
-    return to_corner(mask, axes, center if isinstance(center, str) or len(center) != ndim else center[-axes:])
+    if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
+        center = center[-axes:]
+    return to_corner(mask, axes, center)
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:

@@ -142,12 +142,14 @@ def as_measurement(
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
+    _checks.instance("source", source, str, "Use str(source)")
     if support is not None:
         _checks.boolean(support=support)
         _checks.rank(ndim, support=support)
     if obj is not None:
         _checks.floating(obj=obj)
         _checks.rank(ndim, obj=obj)
+    _checks.same_device(intensity=intensity, support=support, obj=obj)
     values = _fft.promote(intensity)
     given = torch.isfinite(values)
     if mask is not None:
@@ -193,6 +195,7 @@ def _center_pixel(center: Place | Sequence[int], shape: Sequence[int]) -> tuple[
     if isinstance(center, str):
         _checks.choice("center", center, get_args(Place))
         return tuple(0 if center == "corner" else m // 2 for m in shape)
+    _checks.sequence("center", center, "indices", "Use 'corner', 'middle' or one index per axis")
     pixel = tuple(center)
     inside = len(pixel) == len(shape) and all(isinstance(c, int) for c in pixel)
     if not inside or any(not 0 <= c < m for c, m in zip(pixel, shape, strict=True)):

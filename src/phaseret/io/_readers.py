@@ -120,7 +120,7 @@ def as_text(value: np.ndarray[Any, Any]) -> str:
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Contents]:
     """The contents of the file, whose format is recognised by its first bytes."""
-    file = Path(path)
+    file = _checks.path(path)
     if not file.exists():
         _checks.fail(
             f"path must name a file, got {str(file)!r}, which does not exist",

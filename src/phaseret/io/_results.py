@@ -55,6 +55,7 @@ def save_reconstruction(
         )
     arrays = _arrays(reconstruction)
     if measurement is not None:
+        _checks.instance("measurement", measurement, Measurement, "Use as_measurement")
         arrays |= facts(measurement) | {"fourier_shape": np.array(measurement.fourier_shape)}
     write(arrays)
 

@@ -56,6 +56,7 @@ def save_intensity(path: str | os.PathLike[str], measurement: Measurement | Tens
     write = writer(path, overwrite)
     if isinstance(measurement, Tensor):
         measurement = as_measurement(measurement)
+    _checks.instance("measurement", measurement, Measurement, "Use as_measurement")
     axes = range(-measurement.ndim, 0)
     arrays: dict[str, Any] = {"intensity": as_array(_fft.center(measurement.intensity, axes))}
     if measurement.mask is not None:

@@ -75,7 +75,7 @@ def invariant_loss(
         tensor(0.)
     """
     _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
-    estimate, obj, shape, phase = prepare(estimate, obj, ndim, fourier_shape, phase)
+    estimate, obj, shape, phase = prepare(estimate, obj, ndim, fourier_shape, phase, shift=shift, flip=flip)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)
     if temperature is not None:

@@ -75,6 +75,7 @@ class Cascade(Model):
         dropout = _checks.number("dropout", dropout, at_least=0, at_most=0.9)
         if stages is None:
             stages = [tuple(-(-n * part // 4) for n in self.object_shape) for part in (1, 2, 3, 4, 4)]
+        _checks.sequence("stages", stages, "shapes", "Give one shape per stage")
         self.sizes = [_checks.shape("stages", size) for size in stages]
         if not self.sizes or self.sizes[-1] != self.object_shape or {len(s) for s in self.sizes} != {len(object_shape)}:
             _checks.fail(

@@ -46,7 +46,7 @@ class DnCNN(Model):
     def __init__(self, *, ndim: int = 2, depth: int = 17, channels: int = 64, noise_map: bool = False) -> None:
         super().__init__()
         ndim = _checks.item_axes(ndim)
-        _checks.switch("noise_map", noise_map)
+        _checks.flag(noise_map=noise_map)
         depth, channels = (
             _checks.integer("depth", depth, at_least=2),
             _checks.integer("channels", channels),
@@ -65,6 +65,8 @@ class DnCNN(Model):
         _checks.real(x=x)
         _checks.rank(self.ndim, x=x)
         _checks.same_device(x=x, network=weight)
+        if sigma is not None and not isinstance(sigma, Tensor):
+            sigma = _checks.number("sigma", sigma, at_least=0)
         x = _fft.promote(x)
         items = x.reshape(-1, 1, *x.shape[x.ndim - self.ndim :])
         seen = items
@@ -81,7 +83,7 @@ class DnCNN(Model):
             _checks.fail("sigma must be given to a network with a noise map, got None", fix, TypeError)
         batch = x.shape[: x.ndim - self.ndim]
         if not isinstance(sigma, Tensor):
-            return torch.full_like(like, _checks.number("sigma", sigma, at_least=0))
+            return torch.full_like(like, sigma)
         level = sigma.to(like)
         if level.numel() not in (1, like.shape[0]):
             _checks.fail(

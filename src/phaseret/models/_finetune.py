@@ -121,8 +121,8 @@ def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
         if not wanted:
             fix = "Use parameters='all', or names of submodules"
             _checks.fail(f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
-    if isinstance(wanted, str):
-        wanted = [wanted]
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    _checks.sequence("parameters", wanted, "names", "Use 'decoder', 'all', or names of submodules")
     chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
     unknown = [prefix for prefix in wanted if not any(f"{name}.".startswith(f"{prefix}.") for name in names)]
     if parameters != "decoder" and (unknown or not chosen):

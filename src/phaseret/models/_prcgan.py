@@ -201,6 +201,7 @@ def latent_optimize(
     misfit = Misfit(intensity, len(network.data_shape), operator=operator, mask=mask)
     if latent is None:
         latent = misfit.magnitude.new_zeros(network._latent_sizes(misfit.magnitude))
+    _checks.real(latent=latent)
     latent = latent.detach().clone().requires_grad_()
     training = network.training
     network.eval()

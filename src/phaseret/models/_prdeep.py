@@ -90,6 +90,7 @@ def prdeep(
     _checks.rank(axes, init=init)
     _checks.same_device(intensity=intensity, init=init)
     _checks.same_batch(("init", init, axes), ("intensity", intensity, misfit.ndim))
+    _checks.sequence("sigmas", sigmas, "noise levels", "Give at least one, such as [0.1]")
     levels = [_checks.number("sigmas", sigma, at_least=0) for sigma in sigmas]
     n_iter = _checks.integer("n_iter", n_iter)
     pull = _checks.number("lam", lam, at_least=0) * _checks.number("step_size", step_size, above=0)

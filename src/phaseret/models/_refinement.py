@@ -56,6 +56,7 @@ class IterativeRefinement(nn.Module):
 
     def __init__(self, solvers: Solver | Sequence[Solver], networks: Sequence[nn.Module]) -> None:
         super().__init__()
+        _checks.sequence("networks", networks, "networks", "Give one for each stage, such as [network]")
         networks = list(networks)
         if not networks:
             _checks.fail("networks must hold at least one network, got an empty list", "Give one for each stage")

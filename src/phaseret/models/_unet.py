@@ -89,7 +89,7 @@ class UNet(Model):
         _checks.fourier_shape(self.fourier_shape, self.object_shape)
         _checks.choice("representation", representation, get_args(Representation))
         _checks.choice("output", output, OUTPUTS)
-        _checks.switch("onesided", onesided)
+        _checks.flag(onesided=onesided)
         widths = levels("channels", channels)
         if onesided and OUTPUTS[output] > 1:
             fix = "The data of a complex object have no half spectrum: use onesided=False"

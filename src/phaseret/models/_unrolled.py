@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret._module import called_as
 from phaseret.models._layers import CONV, Model, as_items, normalised, times
-from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint, hio_update, raar_update
+from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint
+from phaseret.projections._object import hio_update, raar_update
 
 Algorithm = Literal["hio", "raar"]
 _UPDATES = {"hio": hio_update, "raar": raar_update}

@@ -104,7 +104,9 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         ImportError: if safetensors is not installed.
         ValueError: if the file is damaged, is not one of :func:`save`, or a checksum differs.
     """
-    file = Path(path)
+    file = _checks.path(path)
+    if sha256 is not None:
+        _checks.instance("sha256", sha256, str, "Use what save returned")
     if not file.is_file():
         _checks.fail(
             f"path must name a file, got {str(file)!r}, which is not one",

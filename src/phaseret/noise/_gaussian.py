@@ -33,7 +33,7 @@ def _check(
     _checks.choice("domain", domain, get_args(Domain))
     if resolution is not None:
         _checks.number("resolution", resolution, above=0)
-    _checks.switch("clip", clip)
+    _checks.flag(clip=clip)
     _checks.generator(generator)
 
 

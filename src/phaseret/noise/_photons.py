@@ -92,7 +92,7 @@ def _check_photons(
     for name, value in (("photons_per_pixel", photons_per_pixel), ("total_photons", total_photons)):
         if value is not None:
             _checks.number(name, value, above=0)
-    _checks.switch("counts", counts)
+    _checks.flag(counts=counts)
     _checks.item_axes(ndim, most=4)  # several coded patterns of a volume are one measurement
     _checks.generator(generator)
 

@@ -176,8 +176,7 @@ def beam_stop(
     """
     shape = _checks.shape("fourier_shape", fourier_shape)
     radius = _checks.number("radius", radius, at_least=0)
-    _checks.switch("centered", centered)
-    _checks.switch("onesided", onesided)
+    _checks.flag(centered=centered, onesided=onesided)
     mask = _fft.arrange(_fft.frequency_radius(shape, shape) > radius, len(shape), onesided, centered)
     if not mask.any():
         _checks.fail(f"radius must leave pixels of the shape {shape}, got {radius}", "Choose a smaller one")

@@ -149,7 +149,7 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
     wide = dtype
     if not _exact_products():
         wide = torch.promote_types(dtype, torch.float64)
-    with torch.autocast(x.device.type, enabled=False):
+    with _fft.full_precision(x):
         return (x.to(wide) @ matrix.to(wide)).to(dtype)
 
 

@@ -9,15 +9,13 @@ write an algorithm of your own, subclass :class:`phaseret.solvers.Algorithm`: it
 from phaseret.projections._magnitude import MagnitudeConstraint, ProjectMagnitude, project_magnitude
 from phaseret.projections._object import CONSTRAINTS as CONSTRAINTS
 from phaseret.projections._object import Constraint as Constraint
-from phaseret.projections._object import ObjectConstraint, ProjectObject, hio_update, project_object, raar_update
+from phaseret.projections._object import ObjectConstraint, ProjectObject, project_object
 
 __all__ = [
     "MagnitudeConstraint",
     "ObjectConstraint",
     "ProjectMagnitude",
     "ProjectObject",
-    "hio_update",
     "project_magnitude",
     "project_object",
-    "raar_update",
 ]

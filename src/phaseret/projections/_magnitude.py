@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -40,6 +40,14 @@ class MagnitudeConstraint:
     def __init__(
         self, magnitude: Tensor, *, mask: Tensor | None = None, real: bool = False, norm: Norm = "ortho", ndim: int = 2
     ) -> None:
+        _checks.real(magnitude=magnitude)
+        _checks.item_axes(ndim, magnitude=magnitude)
+        _checks.choice("norm", norm, get_args(Norm))
+        _checks.flag(real=real)
+        if mask is not None:
+            _checks.boolean(mask=mask)
+            _checks.same_device(magnitude=magnitude, mask=mask)
+            _checks.broadcast("mask", mask, "magnitude", magnitude, item="measurement")
         self.shape = tuple(magnitude.shape[-ndim:])
         self.ndim, self.real = ndim, real
         size = math.prod(self.shape)

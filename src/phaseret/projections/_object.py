@@ -173,7 +173,7 @@ def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
     modulus = _fft.power(x) if x.is_complex() else x.abs()
     flat = modulus.flatten(-ndim)
     last = size.round().long().clamp(1, flat.shape[-1]) - 1
-    if x.device.type == "cpu":  # where sorting is the dearest part of an iteration, and numbers are at hand
+    if x.device.type == "cpu":  # where sorting costs most of an iteration, and numbers are at hand
         rows = zip(flat.flatten(0, -2), last.flatten().tolist(), strict=True)
         least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows])
     else:
@@ -182,62 +182,12 @@ def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
 
 
 def hio_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> Tensor:
-    r"""One iteration of hybrid input-output: the next iterate.
-
-    .. math:: x_{n+1} = \begin{cases} p & \text{where } p = P_M x_n \text{ agrees with what is known} \\
-              x_n - \beta p & \text{elsewhere} \end{cases}
-
-    Args:
-        x: Iterate.
-        p: Its projection on the data, P_M x.
-        known: What is known of the object.
-        beta: Feedback.
-
-    Shape:
-        - x, p: (*, m1..md)
-        - output: (*, m1..md)
-
-    Returns:
-        Tensor of the dtype of x.
-
-    Example:
-        >>> x, p = torch.tensor([1.0, 2.0]), torch.tensor([-0.5, 3.0])
-        >>> hio_update(x, p, ObjectConstraint(constraint="nonnegative", ndim=1), beta=0.5)
-        tensor([1.2500, 3.0000])
-
-    Source:
-        Fienup (1982), Phase retrieval algorithms: a comparison, doi:10.1364/AO.21.002758, eq. 44.
-    """
+    """The next iterate of hybrid input-output (:class:`phaseret.solvers.HIO`), with p = P_M x."""
     return known.choose(p, p, x - beta * p)
 
 
 def raar_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> Tensor:
-    r"""One iteration of relaxed averaged alternating reflections: the next iterate.
-
-    .. math:: x_{n+1} = \beta \big(P_S(2 p - x_n) + x_n\big) + (1 - 2 \beta) p, \qquad p = P_M x_n
-
-    Args:
-        x: Iterate.
-        p: Its projection on the data, P_M x.
-        known: What is known of the object.
-        beta: Relaxation.
-
-    Shape:
-        - x, p: (*, m1..md)
-        - output: (*, m1..md)
-
-    Returns:
-        Tensor of the dtype of x.
-
-    Example:
-        >>> x, p = torch.tensor([1.0, 2.0]), torch.tensor([-0.5, 3.0])
-        >>> raar_update(x, p, ObjectConstraint(constraint="nonnegative", ndim=1), beta=0.5)
-        tensor([0.5000, 3.0000])
-
-    Source:
-        Luke (2005), Relaxed averaged alternating reflections for diffraction imaging,
-        doi:10.1088/0266-5611/21/1/004.
-    """
+    """The next iterate of relaxed averaged alternating reflections (:class:`phaseret.solvers.RAAR`), with p = P_M x."""
     return beta * (known.project(2 * p - x) + x) + (1 - 2 * beta) * p
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.projections import ObjectConstraint, hio_update, raar_update
+from phaseret.projections import ObjectConstraint
+from phaseret.projections._object import hio_update, raar_update
 from phaseret.solvers._loop import Algorithm, Projection, Run, Step
 from phaseret.solvers._sparse import SparseRRR
 

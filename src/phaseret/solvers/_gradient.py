@@ -33,9 +33,7 @@ class _Problem:
         check_every: int = 1,
     ) -> None:
         self.began = time.perf_counter()
-        if not isinstance(operator, Operator):
-            got = type(operator).__name__
-            _checks.fail(f"operator must be an Operator, got {got}", "See phaseret.operators", TypeError)
+        Operator.check(operator)
         _checks.real(intensity=intensity)
         _checks.rank(operator.data_ndim, intensity=intensity)
         _checks.choice("constraint", constraint, CONSTRAINTS)
@@ -390,6 +388,7 @@ def maximum_likelihood(
     """
     problem = _Problem(intensity, operator, None, mask, constraint, n_iter, check_every)
     x = problem.given("estimate", estimate)
+    _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
     b = _checks.number("background", background, above=0)
     allowed: Tensor | float = 1.0

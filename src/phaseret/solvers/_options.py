@@ -72,11 +72,14 @@ def complete(options: Mapping[str, Any]) -> Options:
         if name not in Options.__annotations__:
             _refuse(name)
     asked: dict[str, Any] = {**dict.fromkeys(Options.__annotations__), **_DEFAULTS, **options}
-    for name in ("centered", "progress"):
-        _checks.switch(name, asked[name])
-    for name in ("starts", "check_every", "checkpoint_every", "chunk"):
+    _checks.flag(centered=asked["centered"], progress=asked["progress"])
+    for name in ("check_every", "checkpoint_every"):
+        _checks.integer(name, asked[name])
+    for name in ("starts", "chunk"):
         if asked[name] is not None:
             _checks.integer(name, asked[name])
+    if asked["resume"] is not None:
+        _checks.instance("resume", asked["resume"], dict, "Pass what checkpoint was called with")
     _checks.integer("seed", asked["seed"], at_least=0)
     _checks.generator(asked["generator"])
     for name in ("callback", "checkpoint"):

@@ -317,4 +317,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         schedule = "sparse:1400,er:30" if sparse else "raar:400,er:100"
         if options.get("starts") is None:
             options["starts"] = 12
+    if not isinstance(schedule, str | Step):
+        rule = f"schedule must be a text, a Recipe or an algorithm, got {type(schedule).__name__}"
+        _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
     return solve(Recipe(schedule), intensity, options)

@@ -59,7 +59,7 @@ def autocorrelation_support(
     intensity = _fft.promote(intensity)
     if mask is not None:
         intensity = torch.where(_checks.mask(mask, intensity), intensity, 0.0)
-    _checks.switch("centered", centered)
+    _checks.flag(centered=centered)
     if centered:
         intensity = _fft.uncenter(intensity, axes)
     shape = intensity.shape[-ndim:]

@@ -91,7 +91,7 @@ def canonicalize(
         and fixes the Fourier phase of one pixel and the sign of another's. The flip here is decided by the whole object
         instead, and every step is exact on the padded grid.
     """
-    d, fourier_shape = check_group(ndim, fourier_shape, shift=shift, flip=flip, phase=phase)
+    d, fourier_shape = check_group(ndim, fourier_shape, phase, shift=shift, flip=flip)
     _checks.floating(obj=obj)
     _checks.rank(d, obj=obj)
     obj = _fft.promote(obj)
@@ -181,7 +181,7 @@ class Canonicalize(Module):
         flip: bool = True,
         phase: bool | None = None,
     ) -> None:
-        ndim, fourier_shape = check_group(ndim, fourier_shape, shift=shift, flip=flip, phase=phase)
+        ndim, fourier_shape = check_group(ndim, fourier_shape, phase, shift=shift, flip=flip)
         super().__init__(ndim=ndim, fourier_shape=fourier_shape, shift=shift, flip=flip, phase=phase)
 
     def forward(self, obj: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ def grid(fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tu
 
 
 def check_group(
-    ndim: int, fourier_shape: Sequence[int] | None, **switches: bool | None
+    ndim: int, fourier_shape: Sequence[int] | None, phase: bool | None, **flags: bool
 ) -> tuple[int, tuple[int, ...] | None]:
     """Check the options that say which symmetries are meant, and of what; gives `ndim` and `fourier_shape`."""
-    for name, value in switches.items():
-        _checks.switch(name, value)
+    _checks.flag(**flags)
+    _checks.switch("phase", phase)
     return _checks.item_axes(ndim), None if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
 
 
@@ -166,7 +166,7 @@ class Shift(Module):
     def __init__(self, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> None:
         shifts = integer_shifts(shifts)
         d = shifts.shape[-1] if isinstance(shifts, Tensor) else len(shifts)
-        super().__init__(shifts=shifts, fourier_shape=check_group(d, fourier_shape)[1])
+        super().__init__(shifts=shifts, fourier_shape=check_group(d, fourier_shape, None)[1])
 
     def inverse(self) -> Shift:
         """The Module that moves back, on the grid that this one gives."""
@@ -346,7 +346,8 @@ class Symmetry:
         object.__setattr__(self, "shifts", integer_shifts(self.shifts))
         _checks.same_device(shifts=self.shifts, flipped=self.flipped, phase=self.phase)
         object.__setattr__(self, "object_shape", _checks.shape("object_shape", self.object_shape))
-        object.__setattr__(self, "fourier_shape", grid(self.fourier_shape, self.object_shape))
+        fourier_shape = _checks.shape("fourier_shape", self.fourier_shape)
+        object.__setattr__(self, "fourier_shape", grid(fourier_shape, self.object_shape))
         expected = (*self.flipped.shape, len(self.object_shape))
         if tuple(self.shifts.shape) != expected:
             rule = f"shifts must have the shape (*, d) = {expected}, got {tuple(self.shifts.shape)}"
@@ -466,7 +467,7 @@ class RandomSymmetry(Module):
         fourier_shape: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        ndim, fourier_shape = check_group(ndim, fourier_shape, flip=flip, phase=phase)
+        ndim, fourier_shape = check_group(ndim, fourier_shape, phase, flip=flip)
         _checks.generator(generator)
         super().__init__(
             shift=_largest_shifts(shift, ndim),

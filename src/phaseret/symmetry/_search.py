@@ -19,10 +19,10 @@ def prepare(
     ndim: int,
     fourier_shape: Sequence[int] | None,
     phase: bool | None,
-    **switches: bool,
+    **flags: bool,
 ) -> tuple[Tensor, Tensor, tuple[int, ...], bool]:
     """Check a pair and options, bring it to one dtype; also the padded grid, and whether the phase is free."""
-    d, fourier_shape = check_group(ndim, fourier_shape, phase=phase, **switches)
+    d, fourier_shape = check_group(ndim, fourier_shape, phase, **flags)
     _checks.floating(estimate=estimate, obj=obj)
     _checks.rank(d, estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)

@@ -72,7 +72,7 @@ class SubpixelShift(Module):
 
     def __init__(self, shifts: Tensor | Sequence[float], *, fourier_shape: Sequence[int] | None = None) -> None:
         shifts = _fractions(shifts)
-        super().__init__(shifts=shifts, fourier_shape=check_group(shifts.shape[-1], fourier_shape)[1])
+        super().__init__(shifts=shifts, fourier_shape=check_group(shifts.shape[-1], fourier_shape, None)[1])
 
     def inverse(self) -> SubpixelShift:
         """The Module that moves back, on the grid that this one gives."""
