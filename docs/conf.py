@@ -82,12 +82,23 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(lines) + "\n\n"
 
 
+def public_objects() -> set[object]:
+    """All that has an entry."""
+    return {getattr(module, member) for module in public_modules() for member in module.__all__}
+
+
 def class_entry(name: str, cls: type) -> str:
     """The class with what it inherits, but not from classes that have an entry of their own or lie outside phaseret."""
-    public = {getattr(module, member) for module in public_modules() for member in module.__all__}
+    public = public_objects()
     known = [base for base in cls.__mro__[1:] if base in public or not base.__module__.startswith("phaseret.")]
     entry = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {','.join(b.__name__ for b in known)}\n"
-    return entry + ("   :show-inheritance:\n\n" if public.intersection(cls.__bases__) else "\n")
+    return entry + ("   :show-inheritance:\n\n" if public.intersection(cls.__mro__[1:]) else "\n")
+
+
+def leave_out_private_bases(app: Sphinx, name: str, cls: type, options: object, bases: list[type]) -> None:
+    """Show the nearest base that has an entry."""
+    public = public_objects()
+    bases[:] = [next(base for base in cls.__mro__[1:] if base in public)]
 
 
 def module_page(module: ModuleType) -> str:
@@ -279,5 +290,6 @@ def setup(app: Sphinx) -> None:
     """Connect the parts above."""
     app.connect("builder-inited", write_pages)
     app.connect("missing-reference", link_public_name)
+    app.connect("autodoc-process-bases", leave_out_private_bases)
     app.connect("autodoc-process-docstring", escape_symbols, priority=400)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

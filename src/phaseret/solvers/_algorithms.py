@@ -171,7 +171,7 @@ class DifferenceMap(_Relaxed):
         return x + self.beta * (known.project(f_m) - magnitude(f_s)), f_m
 
 
-class RRR(Algorithm):
+class RRR(_Relaxed):
     r"""Elser's relaxed-reflect-reflect.
 
     .. math:: x_{n+1} = x_n + \beta \big(P_M(2 P_S x_n - x_n) - P_S x_n\big)
@@ -190,10 +190,9 @@ class RRR(Algorithm):
     """
 
     on_the_box = True
-    beta: float | Tensor
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.5) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
+        super().__init__(n_iter, beta=beta)
 
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return 2 * known.project(x) - x
@@ -400,7 +399,7 @@ class ChargeFlip(Algorithm):
         return torch.where(p > level, p, -p), p
 
 
-class ADMM(Algorithm):
+class ADMM(_Relaxed):
     r"""Alternating direction method of multipliers on the two constraints.
 
     .. math:: x_{n+1} = P_S(z_n - u_n), \quad z_{n+1} = P_M(x_{n+1} + u_n), \quad
@@ -422,10 +421,8 @@ class ADMM(Algorithm):
         doi:10.1561/2200000016, section 9.1.
     """
 
-    beta: float | Tensor
-
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 1.0) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
+        super().__init__(n_iter, beta=beta)
 
     def enter(self, x: Tensor) -> Tensor:
         return torch.stack((x, torch.zeros_like(x)), dim=2)

@@ -356,23 +356,20 @@ def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Ru
 
 def _checkpoints(save: Callable[[dict[str, Any]], None], every: int) -> Callable[[Run], None]:
     """An action that saves the run at the first check after each `every` iterations."""
-    last = 0
 
     def action(run: Run) -> None:
-        nonlocal last
-        if run.iteration // every > last // every:
+        before = run.checked[-2] if len(run.checked) > 1 else 0
+        if run.iteration // every > before // every:
             save(run.state_dict())
-        last = run.iteration
 
     return action
 
 
 def _seeds(starts: int, seed: int, generator: torch.Generator | None) -> list[int]:
     """One seed per start."""
-    if generator is not None:
-        drawn = torch.randint(2**62, (starts,), generator=generator, device=generator.device)
-        return [int(s) for s in drawn]
-    return [seed + s for s in range(starts)]
+    if generator is None:
+        return [seed + s for s in range(starts)]
+    return torch.randint(2**62, (starts,), generator=generator, device=generator.device).tolist()
 
 
 def _starts(problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:

@@ -18,33 +18,19 @@ from phaseret.solvers._options import Options
 
 @dataclass
 class Problem:
-    """A prepared problem; patterns and starts are the two leading axes of all tensors.
+    """A prepared problem; patterns and starts are the two leading axes of all tensors."""
 
-    Attributes:
-        batch: Batch shape of the intensity as given; its items are the patterns.
-        shape: Data grid (m1..md).
-        object_shape: Shape of the reconstructed object: that of the support as given.
-        box: Slices of the support's bounding box on the grid; the whole grid without a support.
-        magnitude: What was measured, for (patterns, 1, *grid).
-        support: (patterns or 1, 1, *box), boolean; None if all of the box is allowed.
-        known: What else is known of the object.
-        real: Whether the object is real.
-        dtype: Real dtype of the computation.
-        device: Device of the computation.
-        requires_grad: Whether the intensity asks for a gradient.
-    """
-
-    batch: tuple[int, ...]
-    shape: tuple[int, ...]
-    object_shape: tuple[int, ...]
-    box: tuple[slice, ...]
-    magnitude: MagnitudeConstraint
-    support: Tensor | None
-    known: ObjectConstraint
-    real: bool
-    dtype: torch.dtype
+    batch: tuple[int, ...]  # shape of the intensity's batch as given; its items are the patterns
+    shape: tuple[int, ...]  # data grid (m1..md)
+    object_shape: tuple[int, ...]  # of the reconstructed object: that of the support as given
+    box: tuple[slice, ...]  # the support's bounding box on the grid; the whole grid without a support
+    magnitude: MagnitudeConstraint  # what was measured, for (patterns, 1, *grid)
+    support: Tensor | None  # (patterns or 1, 1, *box), boolean; None if all of the box is allowed
+    known: ObjectConstraint  # what else is known of the object
+    real: bool  # whether the object is real
+    dtype: torch.dtype  # real dtype of the computation
     device: torch.device
-    requires_grad: bool
+    requires_grad: bool  # whether the intensity asks for a gradient
 
     @property
     def ndim(self) -> int:
