@@ -58,7 +58,7 @@ def main(images: int = 4500, epochs: int = 3, tests: int = 60, steps: int = 40) 
 
     estimates = {
         "network": answer,
-        f"network, finetune of {steps} steps": pr.models.finetune(net, intensity, steps=steps, lr=1e-3),
+        f"network, finetune of {steps} steps": pr.models.finetune(net, intensity, n_iter=steps, lr=1e-3),
     }
     for n_iter in (20, 50, 100):
         solver = pr.solvers.RRR(n_iter, beta=1.2)
