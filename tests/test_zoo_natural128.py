@@ -26,7 +26,7 @@ def config() -> dict[str, Any]:
         "solver": {"starts": 2, "first": 20, "iterations": 100},
         "runs": 2,
         "raar": {"schedule": "raar:20,er:5", "starts": 2},
-        "prdeep": {"sigmas": [50, 10], "iterations": 5, "lam": {3: 0.5}},
+        "prdeep": {"sigmas": [50, 10], "n_iter": 5, "lam": {3: 0.5}},
         "denoiser": {**training, "depth": 4, "channels": 16, "patches": 800, "size": 32, "sigma": 55},
         "refinement": {
             "images": 10,
