@@ -19,7 +19,7 @@ from torch import Tensor
 import phaseret as pr
 
 MODULES = [getattr(pr, name) for name in pr.__all__ if isinstance(getattr(pr, name), ModuleType)]
-# What a call gives back is no input.
+# What a call gives back is not an input.
 RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Measurement", "Inspection", "Reconstruction", "Run"}
 # Bases whose call a subclass writes, and steps that do nothing without an algorithm.
 NOT_CALLED = {"Operator", "Algorithm", "Step", "Shrinkwrap", "Breed"}

@@ -199,6 +199,13 @@ def test_half_precision_is_computed_in_single(dtype: torch.dtype) -> None:
     assert torch.equal(metrics.prtf(x, intensity).value, metrics.prtf(x.float(), intensity.float()).value)
 
 
+def test_real_reconstructions_turn_to_a_complex_reference() -> None:
+    ensemble, reference = torch.rand(3, 8, 8), torch.polar(torch.rand(8, 8), 6 * torch.rand(8, 8))
+    intensity = torch.rand(16, 16)
+    expected = metrics.prtf(ensemble + 0j, intensity, reference=reference)
+    assert torch.equal(metrics.prtf(ensemble, intensity, reference=reference).value, expected.value)
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 

@@ -180,9 +180,7 @@ def test_errors(tmp_path: Path) -> None:
         TypeError, match=r"plot_pattern: measurement must be a Measurement, got Tensor\. Use phaseret\.i"
     ):
         pr.plotting.plot_pattern(torch.rand(4, 4))
-    with pytest.raises(
-        TypeError, match=r"plot_reconstruction: reconstruction must be a Reconstruction, got Tens"
-    ):
+    with pytest.raises(TypeError, match=r"plot_reconstruction: reconstruction must be a Reconstruction, got Tens"):
         pr.plotting.plot_reconstruction(torch.rand(4, 4))
     with pytest.raises(TypeError, match=r"plot_ambiguity: ambiguity must be an Ambiguity, got Tensor\. Use phaseret"):
         pr.plotting.plot_ambiguity(torch.rand(4, 4))
