@@ -99,7 +99,7 @@ def class_entry(name: str, cls: type) -> str:
 def leave_out_private_bases(app: Sphinx, name: str, cls: type, options: object, bases: list[type]) -> None:
     """Show the nearest base that has an entry."""
     public = public_objects()
-    bases[:] = [next(base for base in cls.__mro__[1:] if base in public)]
+    bases[:] = [base for base in cls.__mro__[1:] if base in public][:1] or bases
 
 
 def module_page(module: ModuleType) -> str:
