@@ -413,21 +413,21 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.PoissonNoise,
         TypeError,
         {"counts": "yes"},
-        "counts must be True, False or None, got 'yes'. Use bool(counts).",
+        "counts must be True or False, got 'yes'. Use bool(counts).",
     ),
     (
         noise.gaussian_noise,
         noise.GaussianNoise,
         TypeError,
         {"sigma": 1, "clip": "no"},
-        "clip must be True, False or None, got 'no'. Use bool(clip).",
+        "clip must be True or False, got 'no'. Use bool(clip).",
     ),
     (
         noise.readout_noise,
         noise.ReadoutNoise,
         TypeError,
         {"sigma": 1, "clip": 0},
-        "clip must be True, False or None, got 0. Use bool(clip).",
+        "clip must be True or False, got 0. Use bool(clip).",
     ),
     (
         noise.poisson_noise,
@@ -617,7 +617,7 @@ def test_beam_stops_and_dead_pixels_with_bad_options() -> None:
         (
             TypeError,
             lambda: noise.beam_stop((8, 8), radius=1, centered="no"),  # type: ignore[arg-type]
-            "beam_stop: centered must be True, False or None, got 'no'. Use bool(centered).",
+            "beam_stop: centered must be True or False, got 'no'. Use bool(centered).",
         ),
     ]
     for error, call, message in cases:
