@@ -82,7 +82,7 @@ def main() -> None:
         net = net.eval().to(device)
         data = None if data is None else data.to(device)
         candidates = {"plain": call(net, data), "pair": pair}
-        if not name.startswith("IterativeRefinement"):  # its solver is no network
+        if not name.startswith("IterativeRefinement"):  # its solver is not a network
             other = copy.deepcopy(net).to(memory_format=torch.channels_last)
             candidates["bfloat16"] = call(other, data, bfloat16=True)
             if options.compile:

@@ -52,7 +52,6 @@ autodoc_default_options = {"exclude-members": "extra_repr"}
 autodoc_inherit_docstrings = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape", "Source"]
@@ -83,12 +82,23 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(lines) + "\n\n"
 
 
+def public_objects() -> set[object]:
+    """All that has an entry."""
+    return {getattr(module, member) for module in public_modules() for member in module.__all__}
+
+
 def class_entry(name: str, cls: type) -> str:
     """The class with what it inherits, but not from classes that have an entry of their own or lie outside phaseret."""
-    public = {getattr(module, member) for module in public_modules() for member in module.__all__}
+    public = public_objects()
     known = [base for base in cls.__mro__[1:] if base in public or not base.__module__.startswith("phaseret.")]
     entry = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {','.join(b.__name__ for b in known)}\n"
-    return entry + ("   :show-inheritance:\n\n" if public.intersection(cls.__bases__) else "\n")
+    return entry + ("   :show-inheritance:\n\n" if public.intersection(cls.__mro__[1:]) else "\n")
+
+
+def leave_out_private_bases(app: Sphinx, name: str, cls: type, options: object, bases: list[type]) -> None:
+    """Show the nearest base that has an entry."""
+    public = public_objects()
+    bases[:] = [next(base for base in cls.__mro__[1:] if base in public)]
 
 
 def module_page(module: ModuleType) -> str:
@@ -200,11 +210,9 @@ def leaderboard_page() -> str:
 
 
 def example_section(path: Path) -> str:
-    """The first line of an example's docstring as its title, then the file."""
-    return (
-        heading(docstring(path).splitlines()[0].rstrip("."), "-")
-        + f".. literalinclude:: ../../examples/{path.name}\n\n"
-    )
+    """Name and first line of an example as its title, then the file."""
+    title = f"{path.name}: {docstring(path).splitlines()[0].rstrip('.')}"
+    return heading(title, "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
 
 
 def write_pages(app: Sphinx) -> None:
@@ -222,9 +230,8 @@ def write_pages(app: Sphinx) -> None:
     results = sorted((ROOT / "results").glob("*.json"))
     pages["results.rst"] += "\n" + "".join(results_section(path) for path in results if path.stem != "leaderboard")
     pages["leaderboard.rst"] = leaderboard_page()
-    pages["examples.rst"] = heading("Examples", "=") + "".join(
-        map(example_section, sorted((ROOT / "examples").glob("*.py")))
-    )
+    pages["examples.rst"] = heading("Examples", "=") + (HERE / "examples.inc").read_text(encoding="utf-8") + "\n"
+    pages["examples.rst"] += "".join(map(example_section, sorted((ROOT / "examples").glob("*.py"))))
     API.mkdir(exist_ok=True)
     for old in set(API.glob("*.rst")) - {API / name for name in pages}:
         old.unlink()
@@ -260,7 +267,7 @@ def escape_symbols(app: Sphinx, what: str, name: str, obj: object, options: obje
 
 
 def to_mathml(latex: str, as_block: bool) -> str:
-    """MathML of a formula. Of what the converter lacks, \\big is the browser's business and \\dots is \\ldots."""
+    """MathML of a formula. The converter lacks \\big, the browser's business, and \\dots, which is \\ldots."""
     known = re.sub(r"\\dots(?![A-Za-z])", r"\\ldots", re.sub(r"\\[Bb]igg?[lrm]?(?![A-Za-z])", "", latex))
     try:
         return latex2mathml.tex2mathml(known, as_block=as_block)
@@ -283,5 +290,6 @@ def setup(app: Sphinx) -> None:
     """Connect the parts above."""
     app.connect("builder-inited", write_pages)
     app.connect("missing-reference", link_public_name)
+    app.connect("autodoc-process-bases", leave_out_private_bases)
     app.connect("autodoc-process-docstring", escape_symbols, priority=400)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

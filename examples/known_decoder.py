@@ -4,9 +4,12 @@
 
 Two ways to train without ground truth go by other names. An autoencoder of measurements, encoder = the network g,
 decoder = the physics |F .|^2, which has nothing to learn; and the cycle of CycleGAN, from a measurement Y to an object
-and back. Both compare Y with |F g(Y)|^2, and so does the passive loss: this prints the values of the three, and the
-largest difference between the gradients that they give the network. The other half of a cycle, from an object by way of
-its measurement back to the object, is the supervised loss: it averages over shift and flip, as DNN-V does.
+and back. Both compare Y with |F g(Y)|^2, and so does the passive loss. The other half of a cycle, from an object by way
+of its measurement back to the object, is the supervised loss: it averages over shift and flip.
+
+Prints the value of each objective, and how far the gradient that it gives the network is from the passive loss's.
+
+Time on one core: 4 s; without vector instructions: 6 s.
 """
 
 from __future__ import annotations
@@ -26,40 +29,37 @@ class Autoencoder(nn.Module):
 
     def forward(self, intensity: Tensor) -> Tensor:
         """What the detector would see of the encoder's object, as a magnitude."""
-        magnitude: Tensor = self.decoder(self.encoder(intensity)).sqrt()
-        return magnitude
+        return self.decoder(self.encoder(intensity)).sqrt()
 
 
-def gradients(loss: Tensor, net: nn.Module) -> Tensor:
+def gradient(loss: Tensor, net: nn.Module) -> Tensor:
     """The derivative by all parameters of the network."""
     return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(net.parameters()))])
 
 
-def compare(digits: Tensor) -> dict[str, tuple[float, float]]:
-    """For each objective its value, and how far its gradient is from the passive loss's, relative to that."""
+def main(digits: int = 16) -> dict[str, tuple[float, float]]:
+    """For each objective its value, and the distance of its gradient from the passive loss's, relative to that."""
+    objects = pr.datasets.mnist()[:digits].double()
     measure = pr.operators.FourierIntensity((64, 64))
-    intensity = measure(digits)
+    intensity = measure(objects)
     torch.manual_seed(0)
     net = pr.models.UNet((28, 28), (64, 64), output="unit", channels=(8, 16)).double()
 
-    passive = pr.losses.passive_loss(net(intensity), intensity)
-    autoencoder = nn.functional.mse_loss(Autoencoder(net, measure)(intensity), intensity.sqrt())
-    obj = net(intensity)
-    cycle = (pr.operators.fourier_magnitude(obj, (64, 64)) - intensity.sqrt()).square().mean()
-    back = pr.losses.supervised_loss(net(measure(digits)), digits)
-
-    expected = gradients(passive, net)
-    found = {"passive loss": passive, "autoencoder": autoencoder, "cycle from data": cycle, "cycle from objects": back}
-    values = {}
-    for name, loss in found.items():
-        gradient = expected if loss is passive else gradients(loss, net)
-        values[name] = loss.item(), ((gradient - expected).norm() / expected.norm()).item()
-    return values
-
-
-def main() -> None:
-    for name, (value, difference) in compare(pr.datasets.mnist()[:16].double()).items():
-        print(f"{name:>18}: {value:.12f}, gradient differs by {difference:.1e}")
+    objectives = {
+        "passive loss": pr.losses.passive_loss(net(intensity), intensity),
+        "autoencoder": nn.functional.mse_loss(Autoencoder(net, measure)(intensity), intensity.sqrt()),
+        "cycle from data": nn.functional.mse_loss(
+            pr.operators.fourier_magnitude(net(intensity), (64, 64)), intensity.sqrt()
+        ),
+        "cycle from objects": pr.losses.supervised_loss(net(measure(objects)), objects),
+    }
+    expected = gradient(objectives["passive loss"], net)
+    found = {}
+    for name, loss in objectives.items():
+        own = expected if name == "passive loss" else gradient(loss, net)
+        found[name] = loss.item(), ((own - expected).norm() / expected.norm()).item()
+        print(f"{name:>18}: {found[name][0]:.12f}, gradient differs by {found[name][1]:.1e}")
+    return found
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Board:
         self.arrays = {"truth": self.picture(objects[None])}
 
     def enter(self, system: str, kind: str, runs: Tensor, seconds: float, show: bool = True, **about: Any) -> None:
-        """A row from the estimates of all runs, (K, N, n1, n2); of the first objects, if there are fewer."""
+        """A row from the estimates of all runs, (K, N, n1, n2); if there are fewer, those of the first objects."""
         count = runs.shape[1]
         how: dict[str, Any] = {"seconds": seconds, "operator": self.operator, "symmetric": self.symmetric}
         of = self.objects[:count], self.intensities[:count]

@@ -59,7 +59,7 @@ class Data:
     train: Patterns
     validation: Patterns
     test: Patterns
-    digest: str  # of the images, to tell a training on others
+    digest: str  # that of the images, to tell a training on others
 
     @classmethod
     def load(cls, folder: Path | None, images: int, variant: str, seed: int) -> Data:

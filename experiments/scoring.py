@@ -50,7 +50,7 @@ def scores(estimates: Tensor, objects: Tensor) -> dict[str, float]:
 
 
 def copies(estimates: Tensor, objects: Tensor) -> dict[str, Tensor]:
-    """For each item whether the estimate is the object, its flip, a superposition of the two, or nothing of these.
+    """Whether the estimate of each item is the object, its flip, a superposition of the two, or none of these.
 
     Both copies are put where they fit the estimate best, and the combination a * object + b * flip with a, b >= 0 that
     fits it best is computed. A novel copy is one that is turned, or that lies elsewhere than the object.

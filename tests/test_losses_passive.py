@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import phaseret as pr
+from phaseret import testing
 from phaseret.losses import PassiveLoss, passive_loss
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
@@ -226,25 +227,10 @@ def test_callable_criterion_equals_its_word():
         torch.testing.assert_close(*(torch.autograd.grad(value, estimate)[0] for value in values))
 
 
-@given(
-    dy=st.integers(-20, 20),
-    dx=st.integers(-20, 20),
-    theta=st.floats(0, 2 * math.pi),
-    flip=st.booleans(),
-    is_complex=st.booleans(),
-    domain=st.sampled_from(["magnitude", "intensity", "autocorrelation"]),
-    seed=st.integers(0, 2**31),
-)
-def test_loss_is_zero_on_every_symmetric_copy(dy, dx, theta, flip, is_complex, domain, seed):
-    generator = torch.Generator().manual_seed(seed)
-    obj = torch.rand(5, 6, dtype=torch.complex128 if is_complex else torch.float64, generator=generator)
-    intensity = pr.operators.fourier_intensity(obj, (16, 18))
-    # A copy on the padded grid, cut out where it lies whole within a canvas of 8 x 9.
-    dy, dx = dy % 4, dx % 4
-    copy_ = torch.zeros(8, 9, dtype=obj.dtype)
-    copy_[dy : dy + 5, dx : dx + 6] = pr.symmetry.conj_flip(obj) if flip else obj
-    if is_complex:
-        copy_ = pr.symmetry.global_phase(copy_, theta)
+@given(testing.objects(batch=None, margin=3), st.data(), st.sampled_from(["magnitude", "intensity", "autocorrelation"]))
+def test_loss_is_zero_on_every_symmetric_copy(obj, data, domain):
+    intensity = pr.operators.fourier_intensity(obj, data.draw(testing.fourier_shapes(obj.shape[-2:])))
+    copy_ = data.draw(testing.symmetries(obj, group="shift,flip,phase,sign"))(obj)
     value = passive_loss(copy_, intensity, domain=domain)
     assert value < 1e-20 * intensity.square().mean().clamp_min(1)
 

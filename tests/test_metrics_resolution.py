@@ -1,4 +1,4 @@
-"""frc, fsc, prtf and resolution: against slow NumPy loops over the rings, and where the answer is known."""
+"""frc, prtf and resolution: against slow NumPy loops over the rings, and where the answer is known."""
 
 from __future__ import annotations
 
@@ -71,13 +71,6 @@ def test_aligned_frc_is_that_of_the_aligned_estimate() -> None:
     x, y = torch.rand(3, 12, 13), torch.rand(3, 12, 13)
     aligned = symmetry.align(x, y).aligned
     assert torch.equal(metrics.frc(x, y).value, metrics.frc(aligned, y, align=False).value)
-
-
-def test_fsc_is_frc_in_three_dimensions() -> None:
-    x, y = torch.rand(2, 6, 7, 8), torch.rand(2, 6, 7, 8)
-    one, other = metrics.fsc(x, y), metrics.frc(x, y, ndim=3)
-    assert torch.equal(one.value, other.value)
-    assert torch.equal(one.frequency, other.frequency)
 
 
 def test_frc_does_not_depend_on_the_unit() -> None:
@@ -283,10 +276,9 @@ def test_objects_that_do_not_fit() -> None:
             "all tensors must lie on one device, got estimate on cpu, obj on meta. Move them with .to(device).",
         ),
     ]
-    for function in (metrics.frc, metrics.fsc):
-        for error, arguments, options, message in cases:
-            with pytest.raises(error, match=f"^{re.escape(f'{function.__name__}: {message}')}$"):
-                function(*arguments, **options)
+    for error, arguments, options, message in cases:
+        with pytest.raises(error, match=f"^{re.escape(f'frc: {message}')}$"):
+            metrics.frc(*arguments, **options)
 
 
 def test_curves_compare_by_identity() -> None:
@@ -378,7 +370,7 @@ def test_ensembles_that_do_not_fit() -> None:
 def test_resolution_of_something_else() -> None:
     curve = metrics.frc(torch.rand(8, 8), torch.rand(8, 8))
     cases: list[tuple[type[Exception], Any, Any, str]] = [
-        (TypeError, curve.value, "half-bit", "curve must be a RingCurve, got Tensor. Use frc, fsc or prtf to get one."),
+        (TypeError, curve.value, "half-bit", "curve must be a RingCurve, got Tensor. Use frc or prtf to get one."),
         (ValueError, curve, "1/7", "criterion must be one of 'half-bit', got '1/7'. Choose one of these."),
         (
             ValueError,

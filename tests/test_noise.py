@@ -406,7 +406,7 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.PoissonNoise,
         ValueError,
         {"ndim": 5},
-        "ndim must be 1, 2 or 3, got 5. Axes before these are a batch.",
+        "ndim must be 1, 2, 3 or 4, got 5. Axes before these are a batch.",
     ),
     (
         noise.poisson_noise,

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import slow_operators as slow
+from phaseret import testing
 from phaseret.operators import (
     CodedDiffraction,
     FourierIntensity,
+    Operator,
     Ptychography,
     coded_diffraction,
     coded_masks,
@@ -182,40 +184,28 @@ def test_learned_positions_that_drift_out_stay_defined() -> None:
 
 
 @st.composite
-def operators(draw: st.DrawFn) -> tuple[CodedDiffraction | Ptychography, Tensor]:
+def operators(draw: st.DrawFn) -> tuple[Operator, Tensor]:
     """Either operator of one to three axes with random options, and an object for it."""
-    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
-    torch.manual_seed(draw(st.integers(0, 99)))
-    dtype, other = draw(st.sampled_from(DTYPES)), draw(st.sampled_from(DTYPES))
-    options = {"norm": draw(st.sampled_from(["ortho", "backward", "forward"])), "centered": draw(st.booleans())}
-    count, extra = draw(st.integers(1, 3)), [draw(st.integers(0, 3)) for _ in sizes]
-    larger = [n + e for n, e in zip(sizes, extra, strict=True)]
-    if draw(st.booleans()):
-        masks = random(count, *sizes, dtype=other)
-        return CodedDiffraction(masks, larger, **options), random(*sizes, dtype=dtype)  # type: ignore[arg-type]
-    positions = torch.rand(count, len(sizes), dtype=torch.float64) * torch.tensor(extra)
-    positions = positions.long() if draw(st.booleans()) else positions
-    return Ptychography(random(*sizes, dtype=other), positions, **options), random(*larger, dtype=dtype)  # type: ignore[arg-type]
+    n = draw(testing.object_shapes(None))
+    return draw(testing.operators(n, kinds=["coded", "ptychography"])), draw(testing.objects(n, generic=True))
 
 
 @given(operators())
-def test_adjoint_identity(case: tuple[CodedDiffraction | Ptychography, Tensor]) -> None:
+def test_adjoint_identity(case: tuple[Operator, Tensor]) -> None:
     op, obj = case
     slow.assert_adjoint(op, obj, random(*op.data_shape, dtype=torch.complex128))
 
 
-@given(operators(), st.floats(-4, 4))
-def test_intensity_is_invariant_to_global_phase(
-    case: tuple[CodedDiffraction | Ptychography, Tensor], angle: float
-) -> None:
+@given(operators(), st.data())
+def test_intensity_is_invariant_to_global_phase(case: tuple[Operator, Tensor], data: st.DataObject) -> None:
     op, obj = case
-    turned = obj * torch.exp(torch.tensor(1j * angle, dtype=torch.complex128))
-    torch.testing.assert_close(op(turned), op(obj))
+    symmetry = data.draw(testing.symmetries(obj, ndim=obj.ndim, group="phase,sign"))
+    testing.assert_invariant(op, obj, symmetry=symmetry)
 
 
 @given(operators())
 def test_intensity_is_the_squared_modulus_of_the_linear_part(
-    case: tuple[CodedDiffraction | Ptychography, Tensor],
+    case: tuple[Operator, Tensor],
 ) -> None:
     op, obj = case
     torch.testing.assert_close(op(obj), op.linear(obj).abs().square())

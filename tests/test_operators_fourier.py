@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import slow_operators as slow
+from phaseret import testing
 from phaseret.operators import (
     Autocorrelation,
     FourierIntensity,
@@ -149,35 +150,17 @@ def test_the_autocorrelation_fits_at_the_smallest_shape() -> None:
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Tensor, tuple[int, ...]]:
     """An object of one to three axes, real or complex, and a Fourier shape that is large enough."""
-    sizes = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
-    shape = tuple(2 * n - 1 + draw(st.integers(0, 3)) for n in sizes)
-    torch.manual_seed(draw(st.integers(0, 99)))
-    return random(*sizes, dtype=draw(st.sampled_from(DTYPES))), shape
+    obj = draw(testing.objects(ndim=None, margin=2))
+    return obj, draw(testing.fourier_shapes(obj.shape))
 
 
 @given(problems(), st.data())
-def test_intensity_is_invariant_to_shift_on_the_padded_grid(
+def test_intensity_is_invariant_to_shift_conj_flip_and_global_phase(
     problem: tuple[Tensor, tuple[int, ...]], data: st.DataObject
 ) -> None:
     obj, shape = problem
-    room = [data.draw(st.integers(0, (m + 1) // 2 - n)) for m, n in zip(shape, obj.shape, strict=True)]
-    widths = [w for before in reversed(room) for w in (before, 0)]
-    moved = torch.nn.functional.pad(obj, widths)
-    torch.testing.assert_close(fourier_intensity(moved, shape), fourier_intensity(obj, shape))
-
-
-@given(problems())
-def test_intensity_is_invariant_to_conj_flip(problem: tuple[Tensor, tuple[int, ...]]) -> None:
-    obj, shape = problem
-    twin = obj.flip(tuple(range(obj.ndim))).conj()
-    torch.testing.assert_close(fourier_intensity(twin, shape), fourier_intensity(obj, shape))
-
-
-@given(problems(), st.floats(-4, 4))
-def test_intensity_is_invariant_to_global_phase(problem: tuple[Tensor, tuple[int, ...]], angle: float) -> None:
-    obj, shape = problem
-    turned = obj * torch.exp(torch.tensor(1j * angle, dtype=torch.complex128))
-    torch.testing.assert_close(fourier_intensity(turned, shape), fourier_intensity(obj, shape))
+    symmetry = data.draw(testing.symmetries(obj, ndim=obj.ndim, group="shift,flip,phase,sign"))
+    testing.assert_invariant(FourierIntensity(shape), obj, symmetry=symmetry)
 
 
 @given(problems())

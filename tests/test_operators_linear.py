@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import slow_operators as slow
+from phaseret import testing
 from phaseret.operators import (
     Autocorrelation,
     FourierIntensity,
@@ -266,30 +267,23 @@ def test_autocorrelation_of_any_full_plane_is_its_inverse_transform() -> None:
 
 
 @st.composite
-def operators(draw: st.DrawFn) -> tuple[Gaussian | Fresnel, Tensor]:
+def operators(draw: st.DrawFn) -> tuple[Operator, Tensor]:
     """Either operator of one to three axes with random options, and an object for it."""
-    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
-    torch.manual_seed(draw(st.integers(0, 99)))
-    obj = random(*sizes, dtype=draw(st.sampled_from(DTYPES)))
-    if draw(st.booleans()):
-        return Gaussian(random(draw(st.integers(1, 6)), *sizes, dtype=draw(st.sampled_from(DTYPES)))), obj
-    grid = [n + draw(st.integers(0, 3)) for n in sizes]
-    distance = draw(st.sampled_from([2.5, -1.0, [1.0, 3.0]]))
-    paraxial = draw(st.booleans())
-    return Fresnel(grid, distance=distance, wavelength=1.2, pixel_size=1, paraxial=paraxial), obj
+    n = draw(testing.object_shapes(None))
+    return draw(testing.operators(n, kinds=["gaussian", "fresnel"])), draw(testing.objects(n, generic=True))
 
 
 @given(operators())
-def test_adjoint_identity(case: tuple[Gaussian | Fresnel, Tensor]) -> None:
+def test_adjoint_identity(case: tuple[Operator, Tensor]) -> None:
     op, obj = case
     slow.assert_adjoint(op, obj, torch.randn_like(op.linear(obj).to(torch.complex128)))
 
 
-@given(operators(), st.floats(-4, 4))
-def test_intensity_is_invariant_to_global_phase(case: tuple[Gaussian | Fresnel, Tensor], angle: float) -> None:
+@given(operators(), st.data())
+def test_intensity_is_invariant_to_global_phase(case: tuple[Operator, Tensor], data: st.DataObject) -> None:
     op, obj = case
-    turned = obj * torch.exp(torch.tensor(1j * angle, dtype=torch.complex128))
-    torch.testing.assert_close(op(turned), op(obj))
+    symmetry = data.draw(testing.symmetries(obj, ndim=obj.ndim, group="phase,sign"))
+    testing.assert_invariant(op, obj, symmetry=symmetry)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.floats(-1e3, 1e3), st.booleans())

@@ -181,7 +181,7 @@ def test_errors(tmp_path: Path) -> None:
     ):
         pr.plotting.plot_pattern(torch.rand(4, 4))
     with pytest.raises(
-        TypeError, match=r"plot_reconstruction: reconstruction must be what a solver returned, got Tens"
+        TypeError, match=r"plot_reconstruction: reconstruction must be a Reconstruction, got Tens"
     ):
         pr.plotting.plot_reconstruction(torch.rand(4, 4))
     with pytest.raises(TypeError, match=r"plot_ambiguity: ambiguity must be an Ambiguity, got Tensor\. Use phaseret"):

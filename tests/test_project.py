@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import phaseret
 from phaseret import testing
@@ -228,6 +229,19 @@ def test_every_public_name_is_documented(module: ModuleType) -> None:
     assert (module.__doc__ or "").strip()
     named = {name: value for name, value in public_objects(module).items() if callable(value)}
     assert [name for name, value in named.items() if not inspect.getdoc(value)] == []
+
+
+def is_called(value: object) -> bool:
+    """Whether it is a function or a Module to call: not what these return, and not what others are made from."""
+    is_module = isinstance(value, type) and issubclass(value, torch.nn.Module)
+    return inspect.isfunction(value) or (is_module and not value.__subclasses__())
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=short)
+def test_tests_of_a_public_name_stand_in_the_files_of_its_module(module: ModuleType) -> None:
+    files = (ROOT / "tests").glob(f"test_{short(module)}*.py")
+    words = {word for file in files for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))}
+    assert {name for name, value in public_objects(module).items() if is_called(value)} <= words
 
 
 def parameters(function: object, *, skip: int) -> dict[str, tuple[object, object]]:

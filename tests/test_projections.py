@@ -17,11 +17,10 @@ from phaseret import _memory
 from phaseret.projections import (
     MagnitudeConstraint,
     ObjectConstraint,
-    hio_update,
     project_magnitude,
     project_object,
-    raar_update,
 )
+from phaseret.projections._object import hio_update, raar_update
 
 # --- values ----------------------------------------------------------------------------------------------------------
 

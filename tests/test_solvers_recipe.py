@@ -101,7 +101,8 @@ def test_text_carries_options():
         ("hio(beta 1):5", r"must have a = and the value after beta at '1\):5'"),
         ("hio(beta=):5", r"must have a value at '\):5'. Write a number, a word or a pair"),
         ("hio(beta=1;):5", r"must have a comma or a \) after the value at ';\):5'"),
-        ("raar(beta=(1)):5", r"must have a comma in the pair at '\)\):5'"),
+        ("raar(beta=(1,;)):5", r"must have a value at '\(1,;\)\):5'. Write a number, a word or a pair"),
+        ("raar(beta=(1,2):5", r"must have a comma or a \) after the value at ':5'"),
         (
             "hio(beta=7):5",
             r"that hio takes \(beta must be .* above 0 and at most 2.0, got 7\) at 'hio\(beta=7\):5'. Choose",

@@ -13,7 +13,8 @@ import torch
 import phaseret as pr
 from phaseret import _fft, solvers
 from phaseret.projections import MagnitudeConstraint
-from phaseret.solvers._sparse import _coarse_factor, keep_largest, size_price
+from phaseret.projections._object import keep_largest
+from phaseret.solvers._sparse import _coarse_factor, size_price
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
 

@@ -144,7 +144,7 @@ def test_symmetries_keep_the_magnitude_and_wrap_nothing(data: st.DataObject, ndi
     moved = g(obj)
     assert moved.dtype == obj.dtype
     assert moved.shape == obj.shape
-    for extra in (-1, 0, 1):  # What wraps is no copy on a larger grid.
+    for extra in (-1, 0, 1):  # What wraps is not a copy on a larger grid.
         m = tuple(2 * n + extra for n in obj.shape[1:])
         np.testing.assert_allclose(spectrum(moved, m), spectrum(obj, m), atol=1e-12)
     m = data.draw(testing.fourier_shapes(obj.shape[1:]))
@@ -280,7 +280,7 @@ def test_fourier_operators_of_every_number_of_axes_pass(shape: tuple[int, ...]) 
 
 @given(testing.operators())
 def test_every_operator_of_ours_passes(operator: pr.operators.Operator) -> None:
-    shape = getattr(operator, "object_shape", getattr(operator, "least_shape", None))
+    shape = operator.object_shape or getattr(operator, "least_shape", None)
     shape = shape or tuple((m + 1) // 2 for m in operator.fourier_shape)
     obj = torch.randn(2, *shape, dtype=torch.complex128)
     assert_adjoint(operator, obj, torch.randn_like(operator.linear(obj)))

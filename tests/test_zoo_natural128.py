@@ -26,7 +26,7 @@ def config() -> dict[str, Any]:
         "solver": {"starts": 2, "first": 20, "iterations": 100},
         "runs": 2,
         "raar": {"schedule": "raar:20,er:5", "starts": 2},
-        "prdeep": {"sigmas": [50, 10], "iterations": 5, "lam": {3: 0.5}},
+        "prdeep": {"sigmas": [50, 10], "n_iter": 5, "lam": {3: 0.5}},
         "denoiser": {**training, "depth": 4, "channels": 16, "patches": 800, "size": 32, "sigma": 55},
         "refinement": {
             "images": 10,
@@ -98,7 +98,7 @@ def test_network_removes_artefacts_and_sees_estimates_of_both_twins(tmp_path: Pa
     assert (len(training), len(validation)) == (36 * 8, 4 * 8)
     image, seen = validation[torch.arange(32)]
     before = (seen - image).square().mean()
-    assert before < 0.021  # turned onto their images, for else it is near 0.1
+    assert before < 0.021  # turned onto their images: otherwise it is near 0.1
     settings = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01}
     net, _ = trained_once(lambda: Refiner([8, 16]), refining, lambda: (training, validation), settings, tmp_path)
     with torch.no_grad():

@@ -4,7 +4,7 @@ Digits are the modulus, a smooth random phase (a cubic polynomial of about two p
 the 28 x 28 box. Networks with complex outputs learn passively and up to symmetry; another learns the modulus alone, up
 to shift and flip. The support that a network's modulus shows (above a share of its maximum, grown by some pixels) then
 goes into RRR, and with the widest margin into the default recipe of `reconstruct`, which narrows it further. A digit is
-recovered if its aligned relative error is below 5 %; of several starts that of the smallest residual counts.
+recovered if its aligned relative error is below 5 %; the one of several starts with the smallest residual counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fig. 1: shifted and flipped copies of an object, and their one common intensity.
 
-Also what the paper says of complex objects, and changes that look alike but are no symmetries.
+Also what the paper says of complex objects, and changes that look alike but are not symmetries.
 """
 
 from __future__ import annotations

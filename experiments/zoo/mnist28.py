@@ -90,7 +90,7 @@ def squared(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
 
 
 def adversarial(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
-    """The losses of generator and discriminator at once; of the trained pair the generator's absolute error.
+    """The losses of generator and discriminator at once; the generator's absolute error of the trained pair.
 
     Each network has gradients from its own loss only, so that one Adam for both is the same as one for each.
     """
@@ -108,7 +108,7 @@ def adversarial(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
 
 
 def staged(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
-    """The errors of all stages; of the trained cascade the mean squared error of the last."""
+    """The errors of all stages; the mean squared error of the last for the trained cascade."""
     assert isinstance(net, pr.models.Cascade)
     if not net.training:
         return squared(net, obj, intensity)

@@ -258,14 +258,13 @@ class Level(Board):
 
         options = {**self.config["prdeep"], "lam": self.config["prdeep"]["lam"][self.about["alpha"]]}
         options["sigmas"] = [sigma / 255 for sigma in options["sigmas"]]
-        how = {"n_iter" if name == "iterations" else name: value for name, value in options.items()}
         red, needed = self.found(
             "prdeep",
-            lambda: pr.models.prdeep(data, denoise, init=start, **how),
+            lambda: pr.models.prdeep(data, denoise, init=start, **options),
             prdeep=options,
             denoiser=self.config["denoiser"],
         )
-        calls = len(options["sigmas"]) * options["iterations"]
+        calls = len(options["sigmas"]) * options["n_iter"]
         self.add("prDeep", "learned", red[None], time + needed, steps + calls, calls)
         one, needed = self.found("refined1", lambda: refined(1), refinement=refining)
         self.add("HIO, network", "learned", one[None], time + needed, steps, 1)

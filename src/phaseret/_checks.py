@@ -173,10 +173,21 @@ def rank(at_least: int, **tensors: Tensor) -> None:
             fail(f"{name} must have at least {at_least} axes, got shape {tuple(value.shape)}", fix)
 
 
-def item_axes(ndim: Any, **tensors: Tensor) -> int:
-    """The number of axes of one item is 1, 2 or 3, and the tensors have that many; returns it."""
-    if integer("ndim", ndim) > 3:
-        fail(f"ndim must be 1, 2 or 3, got {ndim}", "Axes before these are a batch")
+def item_shape(name: str, value: Tensor, shape: Sequence[int], fix: str) -> None:
+    """Every item of the tensor has that shape."""
+    if value.ndim < len(shape) or tuple(value.shape[value.ndim - len(shape) :]) != tuple(shape):
+        sizes = ", ".join(map(str, shape))
+        fail(f"{name} must have the shape (*, {sizes}), got {tuple(value.shape)}", fix)
+
+
+def item_axes(ndim: Any, *, most: int = 3, **tensors: Tensor) -> int:
+    """The number of axes of one item is 1, 2 or 3, and the tensors have that many; returns it.
+
+    `most` is 4 for measurements that hold several patterns of a volume.
+    """
+    if integer("ndim", ndim) > most:
+        *rest, last = range(1, most + 1)
+        fail(f"ndim must be {', '.join(map(str, rest))} or {last}, got {ndim}", "Axes before these are a batch")
     rank(ndim, **tensors)
     return int(ndim)
 

@@ -223,7 +223,7 @@ def power(field: Tensor) -> Tensor:
 def _as_composition(field: Tensor) -> bool:
     """Whether torch must see plain operations: to compile them, or for forward-mode derivatives.
 
-    Of a nested one torch drops the outer tangent in a Function with a `jvp` of its own.
+    In a Function with a `jvp` of its own torch drops the outer tangent of nested ones.
     """
     return torch.compiler.is_compiling() or unpack_dual(field).tangent is not None
 
@@ -320,7 +320,7 @@ def relative_error(
 
 
 def centered_axes(ndim: int, onesided: bool, centered: bool) -> range:
-    """The axes of the data whose zero frequency lies in the middle: of one-sided data all but the last."""
+    """The axes of the data whose zero frequency lies in the middle: all, or all but the last of one-sided data."""
     return range(-ndim, -1 if onesided else 0) if centered else range(0)
 
 
@@ -468,6 +468,13 @@ def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
         k = torch.minimum(k, m - k) / m
         total = total + k.square().reshape([m if a == axis else 1 for a in range(len(shape))])
     return total if like.is_complex() else half_from_full(total)
+
+
+def blur(x: Tensor, ndim: int, factor: float) -> Tensor:
+    """Items times exp(-factor |k|^2) at the frequencies k in cycles per pixel: a Gaussian blur that wraps around."""
+    shape = x.shape[-ndim:]
+    window = torch.exp(-factor * squared_frequencies(shape, x)) / math.prod(shape)
+    return inverse_sum(transform(x, ndim) * window, shape, not x.is_complex())
 
 
 def resize_spectrum(field: Tensor, shape: Sequence[int], new: Sequence[int], real: bool) -> Tensor:

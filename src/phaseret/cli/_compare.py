@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from phaseret import _checks, metrics, plotting, symmetry
 from phaseret.cli._files import Output, split
 from phaseret.cli._messages import as_json, typed
-from phaseret.cli._options import Options, chosen
+from phaseret.cli._options import option, switch
 from phaseret.io._load import named_object
 
 SUMMARY = "compare two objects after alignment"
@@ -24,25 +24,24 @@ examples:
 """
 
 
-def add_options(options: Options) -> None:
-    """Those of this command."""
-    options.add("estimate", metavar="A", help="a reconstruction, an array or a picture; FILE or FILE::KEY")
-    options.add("object", metavar="B", help="what it is compared with")
-    options.add("--json", action="store_true", help="print JSON")
-    options.add("--figure", metavar="FILE", help="write a picture of the aligned pair and the ring correlation")
-    options.add("--overwrite", action="store_true", help="replace an existing picture")
-
-
-def run(options: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class Command(Output):
     """``phaseret compare``."""
-    output = chosen(Output, options)
-    output.check()
-    a, source_a = _object("A", options.estimate)
-    b, source_b = _object("B", options.object)
-    estimate, obj = _same_shape(a, b)
-    scores = {"a": source_a, "b": source_b} | _scores(estimate, obj)
-    output.draw(plotting.plot_comparison, estimate, obj, ndim=obj.ndim)
-    print(as_json(scores) if options.json else _comparison(scores))
+
+    estimate: str = option("a reconstruction, an array or a picture; FILE or FILE::KEY", "estimate", metavar="A")
+    object: str = option("what it is compared with", "object", metavar="B")
+    figure: str | None = option("write a picture of the aligned pair and the ring correlation", metavar="FILE")
+    json: bool = switch("print JSON")
+
+    def run(self) -> None:
+        """Print the scores, and draw the pair."""
+        self.check()
+        a, source_a = _object("A", self.estimate)
+        b, source_b = _object("B", self.object)
+        estimate, obj = _same_shape(a, b)
+        scores = {"a": source_a, "b": source_b} | _scores(estimate, obj)
+        self.draw(plotting.plot_comparison, estimate, obj, ndim=obj.ndim)
+        print(as_json(scores) if self.json else _comparison(scores))
 
 
 def _object(place: str, file: str) -> tuple[Tensor, str]:

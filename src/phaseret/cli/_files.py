@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phaseret import io, plotting
 from phaseret.cli._messages import typed
-from phaseret.cli._options import Options, part, place
+from phaseret.cli._options import option, part, place, switch
 from phaseret.io._load import OpenPattern, Wanted, opened_pattern
 
 
@@ -33,47 +33,28 @@ def read(load: Callable[..., Tensor], file: str, name: str, **options: Any) -> T
 class Pattern:
     """The pattern, or stack of them, that is asked for."""
 
-    file: str
-    index: int | slice | None
-    ndim: int | None
-    kind: Any
-    center: Any
-    saturation: float | None
-    mask: str | None
-    bad_pixels: str | None
-    mask_is: Any
-    double: bool = False
-
-    @staticmethod
-    def add_options(options: Options) -> None:
-        """Those that say which pattern is meant."""
-        options.add(
-            "file",
-            metavar="FILE",
-            help="the pattern: HDF5/CXI, npy, npz, mat, tif, edf, ...; FILE::KEY names an array",
-        )
-        options.heading("reading the pattern")
-        options.add("--ndim", type=int, help="axes of one pattern; the axes before them are a stack")
-        options.add("--index", type=part, help="part of a stack: 3 or 0:10")
-        options.add("--kind", default="intensity", help='"intensity" (default) or "magnitude", its square root')
-        options.add(
-            "--center",
-            type=place,
-            metavar="Y,X",
-            help='pixel of the zero frequency, or "corner"; default: the middle of the frame (index m // 2)',
-        )
-        options.add("--saturation", type=float, metavar="VALUE", help="pixels from this value on are not trusted")
-        options.add("--mask", metavar="FILE", help="mask: non-zero pixels were measured (in a CXI file: zero ones)")
-        options.add("--bad-pixels", metavar="FILE", help="mask: non-zero pixels are bad")
-        options.add(
-            "--mask-is", help='what non-zero pixels of the mask in FILE itself are: "measured", "bad" or "ignored"'
-        )
+    file: str = option(
+        "the pattern: HDF5/CXI, npy, npz, mat, tif, edf, ...; FILE::KEY names an array", "file", metavar="FILE"
+    )
+    ndim: int | None = option(
+        "axes of one pattern; the axes before them are a stack", type=int, heading="reading the pattern"
+    )
+    index: int | slice | None = option("part of a stack: 3 or 0:10", type=part)
+    kind: Any = option('"intensity" (default) or "magnitude", its square root', default="intensity")
+    center: Any = option(
+        'pixel of the zero frequency, or "corner"; default: the middle of the frame (index m // 2)',
+        type=place,
+        metavar="Y,X",
+    )
+    saturation: float | None = option("pixels from this value on are not trusted", type=float, metavar="VALUE")
+    mask: str | None = option("mask: non-zero pixels were measured (in a CXI file: zero ones)", metavar="FILE")
+    bad_pixels: str | None = option("mask: non-zero pixels are bad", metavar="FILE")
+    mask_is: Any = option('what non-zero pixels of the mask in FILE itself are: "measured", "bad" or "ignored"')
 
     @contextmanager
-    def opened(self) -> Iterator[Source]:
+    def opened(self, dtype: torch.dtype = torch.float32) -> Iterator[Source]:
         """The file, opened once; no pattern is read yet."""
         path, key = split(self.file)
-        dtype = torch.float64 if self.double else torch.float32
         wanted = Wanted(key, self.ndim, self.kind, self.center, self.mask_is, self.saturation, dtype)
         place = {"center": self.center or "middle"}
         with ExitStack() as stack:
@@ -117,9 +98,9 @@ class Source:
 class Output:
     """The files to be written; none takes the place of another unless asked."""
 
-    overwrite: bool
-    figure: str | None
     output: str = ""
+    figure: str | None = None
+    overwrite: bool = switch("replace existing files")
 
     def check(self) -> None:
         """Whatever is wrong with them is found before anything is read or computed."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+from dataclasses import asdict, dataclass, replace
 
 from phaseret import io, plotting
 from phaseret.cli._files import Output, Pattern
 from phaseret.cli._messages import as_json, in_flags
-from phaseret.cli._options import Options, chosen
+from phaseret.cli._options import flags, option, switch
 
 SUMMARY = "say what can be seen in a pattern before its reconstruction"
 EXAMPLES = """
@@ -22,22 +21,19 @@ examples:
 """
 
 
-def add_options(options: Options) -> None:
-    """Those of this command."""
-    Pattern.add_options(options)
-    options.heading("what to write")
-    options.add("--json", action="store_true", help="print JSON")
-    options.add("--figure", metavar="FILE", help="write a picture of the pattern")
-    options.add("--overwrite", action="store_true", help="replace an existing picture")
-
-
-def run(options: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class Command(Output, Pattern):
     """``phaseret info``."""
-    output, asked = chosen(Output, options), chosen(Pattern, options)
-    output.check()
-    with asked.opened() as source:
-        measurement = source.read(asked.index)
-    found = io.inspect(measurement)
-    found = dataclasses.replace(found, warnings=tuple(in_flags(text, options.flags) for text in found.warnings))
-    output.draw(plotting.plot_pattern, measurement)
-    print(as_json(dataclasses.asdict(found)) if options.json else found)
+
+    figure: str | None = option("write a picture of the pattern", metavar="FILE", heading="what to write")
+    json: bool = switch("print JSON")
+
+    def run(self) -> None:
+        """Print what is found, and draw the pattern."""
+        self.check()
+        with self.opened() as source:
+            measurement = source.read(self.index)
+        found = io.inspect(measurement)
+        found = replace(found, warnings=tuple(in_flags(text, flags(Command)) for text in found.warnings))
+        self.draw(plotting.plot_pattern, measurement)
+        print(as_json(asdict(found)) if self.json else found)

@@ -17,7 +17,7 @@ import torch
 from phaseret import _checks
 from phaseret.cli import _compare, _info, _reconstruct, _simulate
 from phaseret.cli._messages import in_flags
-from phaseret.cli._options import Options
+from phaseret.cli._options import add_options, chosen, flags
 
 COMMANDS = {"info": _info, "reconstruct": _reconstruct, "simulate": _simulate, "compare": _compare}
 # Errors whose message says all; any other is a fault of the program.
@@ -50,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all went well, 1 after an error, 130 if interrupted. Wrong options end with `SystemExit` and 2.
     """
     options = _parser().parse_args(argv)
-    name = f"phaseret {options.command}"
+    name, typed = f"phaseret {options.command}", flags(options.run)
     # Files hold masks and supports too.
     held = frozenset(option for option in ("mask", "support") if getattr(options, option, None) is None)
 
     def say(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"{name}: warning: {in_flags(message, options.flags, held)}", file=sys.stderr)
+        print(f"{name}: warning: {in_flags(message, typed, held)}", file=sys.stderr)
 
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
     logging.getLogger().addHandler(quiet)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = say
         try:
-            options.run(options)
+            chosen(options.run, options).run()
             _finish_printing()
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.debug:
                 raise
             kind = "error" if isinstance(error, _KNOWN) else f"internal error: {type(error).__name__}"
-            print(f"{name}: {kind}: {in_flags(error, options.flags, held)}", file=sys.stderr)
+            print(f"{name}: {kind}: {in_flags(error, typed, held)}", file=sys.stderr)
             return 1
         finally:
             logging.getLogger().removeHandler(quiet)
@@ -109,8 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         summary = f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}."
         sub = commands.add_parser(name, help=command.SUMMARY, description=summary, epilog=command.EXAMPLES, **described)
-        options = Options(sub)
-        options.add("--debug", action="store_true", help="show where in the program an error arose")
-        command.add_options(options)
-        sub.set_defaults(run=command.run, flags=options.flags)
+        sub.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+        add_options(sub, command.Command)
+        sub.set_defaults(run=command.Command)
     return parser

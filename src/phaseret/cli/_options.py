@@ -1,36 +1,50 @@
-"""How options are declared, and how each step of a command takes those that it needs."""
+"""How options are declared: each once, as a field of the command, or of the step of it that needs the option."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any, TypeVar
-
-Chosen = TypeVar("Chosen")
-
-
-class Options:
-    """Collects the options of a command, under headings, and the flag of each by its name."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser, self.flags = parser, dict[str, str]()
-        self._add = parser.add_argument
-
-    def heading(self, title: str) -> None:
-        """What is added from here on stands under this title."""
-        self._add = self.parser.add_argument_group(title).add_argument
-
-    def add(self, *names: str, **settings: Any) -> None:
-        """Add one, as `argparse.ArgumentParser.add_argument`."""
-        action = self._add(*names, **settings)
-        if names[0].startswith("-"):
-            self.flags[action.dest] = names[-1]
+from collections.abc import Iterator
+from typing import Any
 
 
-def chosen(step: type[Chosen], options: argparse.Namespace) -> Chosen:
-    """A step of a command, a dataclass, with the options that its fields name."""
-    names = [field.name for field in dataclasses.fields(step)]  # type: ignore[arg-type]
-    return step(**{name: getattr(options, name) for name in names if name in options})
+def option(help: str, *names: str, default: Any = None, **settings: Any) -> Any:
+    """A field that is an option: its flag is its name, unless `names` are given; its settings are those of argparse.
+
+    A `heading` stands above it and those that follow.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "names": names, "default": default, **settings})
+
+
+def switch(help: str) -> Any:
+    """A field that is an option without a value."""
+    return option(help, default=False, action="store_true")
+
+
+def _declared(command: type[Any]) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
+    """Each field that is an option: its name, how it is typed, its settings."""
+    for field in (field for field in dataclasses.fields(command) if field.metadata):
+        settings = dict(field.metadata)
+        yield field.name, settings.pop("names") or (f"--{field.name.replace('_', '-')}",), settings
+
+
+def flags(command: type[Any]) -> dict[str, str]:
+    """The flag of each option."""
+    return {name: names[-1] for name, names, _ in _declared(command) if names[-1].startswith("-")}
+
+
+def add_options(parser: argparse.ArgumentParser, command: type[Any]) -> None:
+    """Add those of the command."""
+    add = parser.add_argument
+    for _, names, settings in _declared(command):
+        if heading := settings.pop("heading", None):
+            add = parser.add_argument_group(heading).add_argument
+        add(*names, **settings)
+
+
+def chosen(command: type[Any], options: argparse.Namespace) -> Any:
+    """The command as it was typed."""
+    return command(**{name: getattr(options, name) for name, _, _ in _declared(command)})
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ a full disk or an impatient user costs only the blocks in work: the same command
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib.util
 import os
@@ -22,7 +21,7 @@ from torch import Tensor
 from phaseret import _checks, io, plotting, solvers
 from phaseret._output import written
 from phaseret.cli._files import Output, Pattern, Source, read, split
-from phaseret.cli._options import Options, chosen, limits
+from phaseret.cli._options import limits, option, switch
 from phaseret.cli._stack import Stack, check_same_run, in_blocks
 from phaseret.cli._team import team
 
@@ -48,61 +47,43 @@ A low residual is no proof: look at how many starts agree. Each start begins wit
 """
 
 
-def add_options(options: Options) -> None:
-    """Those of this command."""
-    Pattern.add_options(options)
-    options.heading("what is known of the object")
-    options.add(
-        "--support",
-        metavar="FILE|N,M|auto|none",
-        help="where the object may be: an array (non-zero inside), a box of this size, the box that the "
-        "autocorrelation allows, or nothing known; default: the support in FILE, if there is one",
-    )
-    options.add("--support-size", type=int, metavar="K", help="only the K largest pixels are kept; place unknown")
-    options.add("--constraint", default="complex", help='"complex" (default), "real" or "nonnegative"')
-    options.add("--bounds", type=limits, metavar="LOW,HIGH", help="of the object's values; of its modulus if complex")
-    options.add("--phase-range", type=limits, metavar="LOW,HIGH", help="of a complex object's phase, in radians")
-    options.heading("how to find it")
-    options.add(
-        "--schedule",
-        metavar="RECIPE",
-        help='for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
-        "support but several times as long",
-    )
-    options.add("--starts", type=int, help="random starts per pattern (default: 12, with --schedule 1)")
-    options.add("--seed", type=int, default=0, help="same seed, same answer (default: 0)")
-    options.add("--init", metavar="FILE", help="begin with this object instead of random phases")
-    options.add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
-    options.add("--double", action="store_true", help="compute in double precision")
-    options.add(
-        "--checkpoint-every",
-        type=int,
-        metavar="N",
-        help="of one pattern, keep the state every N iterations in OUTPUT.checkpoint; the same command again goes on",
-    )
-    options.add("--block", type=int, help="patterns of a stack that are done, and kept, at a time")
-    options.add("--timeout", type=float, default=1800, help="seconds to wait for other processes (default: 1800)")
-    options.add("--quiet", action="store_true", help="no progress bar")
-    options.heading("what to write")
-    options.add("-o", "--output", metavar="FILE", required=True, help="the result: .h5, .cxi or .npz")
-    options.add("--figure", metavar="FILE", help="a picture of the object, the residuals and the agreement")
-    options.add("--overwrite", action="store_true", help="replace existing files")
-
-
 @dataclasses.dataclass(frozen=True)
 class Search:
     """What is known of the object, and how it is looked for."""
 
-    support: str | None
-    support_size: int | None
-    constraint: Any
-    bounds: tuple[float, float] | None
-    phase_range: tuple[float, float] | None
-    schedule: str | None
-    starts: int | None
-    seed: int
-    init: str | None
-    device: str | None
+    support: str | None = option(
+        "where the object may be: an array (non-zero inside), a box of this size, the box that the autocorrelation "
+        "allows, or nothing known; default: the support in FILE, if there is one",
+        metavar="FILE|N,M|auto|none",
+        heading="what is known of the object",
+    )
+    support_size: int | None = option("only the K largest pixels are kept; place unknown", type=int, metavar="K")
+    constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
+    bounds: tuple[float, float] | None = option(
+        "of the object's values; of its modulus if complex", type=limits, metavar="LOW,HIGH"
+    )
+    phase_range: tuple[float, float] | None = option(
+        "of a complex object's phase, in radians", type=limits, metavar="LOW,HIGH"
+    )
+    schedule: str | None = option(
+        'for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
+        "support but several times as long",
+        metavar="RECIPE",
+        heading="how to find it",
+    )
+    starts: int | None = option("random starts per pattern (default: 12, with --schedule 1)", type=int)
+    seed: int = option("same seed, same answer (default: 0)", type=int, default=0)
+    init: str | None = option("begin with this object instead of random phases", metavar="FILE")
+    device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    double: bool = switch("compute in double precision")
+    checkpoint_every: int | None = option(
+        "of one pattern, keep the state every N iterations in OUTPUT.checkpoint; the same command again goes on",
+        type=int,
+        metavar="N",
+    )
+    block: int | None = option("patterns of a stack that are done, and kept, at a time", type=int)
+    timeout: float = option("seconds to wait for other processes (default: 1800)", type=float, default=1800.0)
+    quiet: bool = switch("no progress bar")
 
     def solve(
         self,
@@ -171,40 +152,54 @@ def _device(name: str | None) -> str:
     return name
 
 
-def run(options: argparse.Namespace) -> None:
+@dataclasses.dataclass(frozen=True)
+class Command(Output, Search, Pattern):
     """``phaseret reconstruct``."""
-    output, asked, search = chosen(Output, options), chosen(Pattern, options), chosen(Search, options)
-    output.check()
-    shows_progress = not options.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
-    with asked.opened() as source:
-        description = _description(asked, search, checkpoint_every=options.checkpoint_every, block=options.block)
-        if source.is_stack and not isinstance(asked.index, int):
-            if options.checkpoint_every is not None:
-                fix = "A stack is kept by blocks: use block="
-                rule = f"checkpoint_every must be left out for a stack, got {options.checkpoint_every}"
-                _checks.fail(rule, fix)
-            with team(options.timeout) as together:
-                starts = search.starts or (12 if search.schedule is None else 1)
-                blocks = in_blocks(source.pattern.shape, asked.index, starts, options.block)
-                first = slice(blocks[0].start, blocks[0].start + 1)
-                Stack(blocks, Path(f"{output.output}.parts"), together).run(
-                    lambda block: search.solve(source, block, source.read(block)),
-                    lambda result: _write(output, source.read(first), result),
-                    description,
-                    shows_progress,
-                )
-            return
-        measurement = source.read(asked.index)
-    with _checkpoints(Path(f"{output.output}.checkpoint"), options.checkpoint_every, description) as settings:
-        result = search.solve(source, asked.index, measurement, progress=shows_progress, **settings)
-        _write(output, measurement, result)
 
+    output: str = option(
+        "the result: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
+    )
+    figure: str | None = option("a picture of the object, the residuals and the agreement", metavar="FILE")
 
-def _description(asked: Pattern, search: Search, **more: int | None) -> dict[str, str]:
-    """What a result depends on, to tell whether kept parts belong to this run."""
-    file = Path(split(asked.file)[0]).resolve()
-    run = {name: str(value) for name, value in {**vars(asked), **vars(search), **more}.items() if name != "device"}
-    return run | {"file": str(file), "changed": str(file.stat().st_mtime_ns)}
+    def run(self) -> None:
+        """Reconstruct the pattern, or the stack."""
+        self.check()
+        shows_progress = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+        with self.opened(torch.float64 if self.double else torch.float32) as source:
+            description = self._description()
+            if source.is_stack and not isinstance(self.index, int):
+                if self.checkpoint_every is not None:
+                    fix = "A stack is kept by blocks: use block="
+                    rule = f"checkpoint_every must be left out for a stack, got {self.checkpoint_every}"
+                    _checks.fail(rule, fix)
+                with team(self.timeout) as together:
+                    starts = self.starts or (12 if self.schedule is None else 1)
+                    blocks = in_blocks(source.pattern.shape, self.index, starts, self.block)
+                    first = slice(blocks[0].start, blocks[0].start + 1)
+                    Stack(blocks, Path(f"{self.output}.parts"), together).run(
+                        lambda block: self.solve(source, block, source.read(block)),
+                        lambda result: self._write(source.read(first), result),
+                        description,
+                        shows_progress,
+                    )
+                return
+            measurement = source.read(self.index)
+        with _checkpoints(Path(f"{self.output}.checkpoint"), self.checkpoint_every, description) as settings:
+            result = self.solve(source, self.index, measurement, progress=shows_progress, **settings)
+            self._write(measurement, result)
+
+    def _description(self) -> dict[str, str]:
+        """What a result depends on, to tell whether kept parts belong to this run."""
+        file = Path(split(self.file)[0]).resolve()
+        beside = ("output", "figure", "overwrite", "device", "timeout", "quiet")
+        run = {name: str(value) for name, value in vars(self).items() if name not in beside}
+        return run | {"file": str(file), "changed": str(file.stat().st_mtime_ns)}
+
+    def _write(self, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
+        self.save(io.save_reconstruction, result, measurement=measurement)
+        self.draw(plotting.plot_reconstruction, result, measurement=measurement)
+        print(_summary(result))
+        print(f"{'written':18}{', '.join(filter(None, (self.output, self.figure)))}")
 
 
 @contextmanager
@@ -228,13 +223,6 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
 
     yield settings | {"checkpoint": keep}
     file.unlink(missing_ok=True)
-
-
-def _write(output: Output, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
-    output.save(io.save_reconstruction, result, measurement=measurement)
-    output.draw(plotting.plot_reconstruction, result, measurement=measurement)
-    print(_summary(result))
-    print(f"{'written':18}{', '.join(filter(None, (output.output, output.figure)))}")
 
 
 def _summary(result: solvers.Reconstruction) -> str:

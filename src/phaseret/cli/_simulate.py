@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from phaseret import _checks, io, noise, operators, plotting
 from phaseret.cli._files import Output, read
 from phaseret.cli._messages import typed
-from phaseret.cli._options import Options, chosen, sizes
+from phaseret.cli._options import option, sizes
 
 SUMMARY = "make a diffraction pattern from a picture"
 EXAMPLES = """
@@ -25,63 +25,71 @@ examples:
 """
 
 
-def add_options(options: Options) -> None:
-    """Those of this command."""
-    options.add("image", metavar="IMAGE", help="the object: a picture or an array; FILE or FILE::KEY")
-    options.heading("the object")
-    options.add("--phase", metavar="IMAGE", help="its phase, 0 to 2 pi from the smallest to the largest value")
-    options.add("--size", type=sizes, metavar="N,M", help="resize the picture to this")
-    options.heading("the measurement")
-    options.add("--fourier-shape", type=sizes, metavar="M,M", help="sizes of the pattern, at least 2n - 1")
-    options.add("--oversampling", type=float, default=2.0, help="else at least this times the size (default: 2)")
-    options.add("--photons", type=float, metavar="N", help="counts in the whole pattern, with their noise")
-    options.add("--readout", type=float, metavar="SIGMA", help="Gaussian noise of the electronics")
-    options.add("--beam-stop", type=float, metavar="RADIUS", help="pixels around the centre that see nothing")
-    options.add("--seed", type=int, default=0, help="same seed, same noise (default: 0)")
-    options.heading("what to write")
-    options.add("-o", "--output", metavar="FILE", required=True, help="the pattern: .h5, .cxi or .npz")
-    options.add("--figure", metavar="FILE", help="a picture of the pattern")
-    options.add("--overwrite", action="store_true", help="replace existing files")
+@dataclass(frozen=True)
+class Scene:
+    """The object, and how it is measured."""
+
+    image: str = option("the object: a picture or an array; FILE or FILE::KEY", "image", metavar="IMAGE")
+    phase: str | None = option(
+        "its phase, 0 to 2 pi from the smallest to the largest value", metavar="IMAGE", heading="the object"
+    )
+    size: tuple[int, ...] | None = option("resize the picture to this", type=sizes, metavar="N,M")
+    fourier_shape: tuple[int, ...] | None = option(
+        "sizes of the pattern, at least 2n - 1", type=sizes, metavar="M,M", heading="the measurement"
+    )
+    oversampling: float = option("else at least this times the size (default: 2)", type=float, default=2.0)
+    photons: float | None = option("counts in the whole pattern, with their noise", type=float, metavar="N")
+    readout: float | None = option("Gaussian noise of the electronics", type=float, metavar="SIGMA")
+    beam_stop: float | None = option("pixels around the centre that see nothing", type=float, metavar="RADIUS")
+    seed: int = option("same seed, same noise (default: 0)", type=int, default=0)
 
 
-def run(options: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class Command(Output, Scene):
     """``phaseret simulate``."""
-    output = chosen(Output, options)
-    output.check()
-    seed = _checks.integer("seed", options.seed, at_least=0)
-    obj = _picture("IMAGE", options.image, options.size)
-    support = obj.abs() > 0
-    if options.phase:
-        phase = _picture("--phase", options.phase, options.size)
-        if phase.shape != obj.shape:
-            rule = f"phase must have the shape of IMAGE, {tuple(obj.shape)}, got {tuple(phase.shape)}"
-            _checks.fail(rule, "Use --size to make them alike")
-        phase = phase - phase.min()
-        angle = 2 * math.pi * phase / phase.max().clamp(min=torch.finfo(phase.dtype).tiny)
-        obj = torch.polar(obj, angle.to(obj.dtype))
-    shape = options.fourier_shape or operators.fast_fourier_shape(obj.shape, options.oversampling)
-    if len(shape) != obj.ndim:
-        rule = f"fourier_shape must have one size for each axis of IMAGE {tuple(obj.shape)}, got {shape}"
-        _checks.fail(rule, "Leave it out for sizes that fit")
-    if options.photons is not None:
-        photons = _checks.number("photons", options.photons, above=0)
-        obj = obj * math.sqrt(photons / float(operators.fourier_intensity(obj, shape).sum()))
-    intensity = operators.fourier_intensity(obj, shape)
-    generator = torch.Generator().manual_seed(seed)
-    if options.photons is not None:
-        intensity = noise.poisson_noise(intensity, counts=True, ndim=obj.ndim, generator=generator)
-    if options.readout is not None:
-        with typed("--readout", "sigma"):
-            intensity = noise.readout_noise(intensity, sigma=options.readout, generator=generator)
-    mask = None
-    if options.beam_stop is not None:
-        with typed("--beam-stop", "radius"):
-            mask = noise.beam_stop(shape, radius=options.beam_stop)
-    measurement = io.as_measurement(intensity, mask=mask, support=support, obj=obj, ndim=obj.ndim)
-    output.save(io.save_intensity, measurement)
-    output.draw(plotting.plot_pattern, measurement)
-    sizes = " x ".join(map(str, shape))
-    print(f"pattern of {sizes} pixels, {float(measurement.intensity.sum()):.6g} in all, in {options.output}")
+
+    output: str = option(
+        "the pattern: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
+    )
+    figure: str | None = option("a picture of the pattern", metavar="FILE")
+
+    def run(self) -> None:
+        """Write the pattern."""
+        self.check()
+        seed = _checks.integer("seed", self.seed, at_least=0)
+        obj = _picture("IMAGE", self.image, self.size)
+        support = obj.abs() > 0
+        if self.phase:
+            phase = _picture("--phase", self.phase, self.size)
+            if phase.shape != obj.shape:
+                rule = f"phase must have the shape of IMAGE, {tuple(obj.shape)}, got {tuple(phase.shape)}"
+                _checks.fail(rule, "Use --size to make them alike")
+            phase = phase - phase.min()
+            angle = 2 * math.pi * phase / phase.max().clamp(min=torch.finfo(phase.dtype).tiny)
+            obj = torch.polar(obj, angle.to(obj.dtype))
+        shape = self.fourier_shape or operators.fast_fourier_shape(obj.shape, self.oversampling)
+        if len(shape) != obj.ndim:
+            rule = f"fourier_shape must have one size for each axis of IMAGE {tuple(obj.shape)}, got {shape}"
+            _checks.fail(rule, "Leave it out for sizes that fit")
+        if self.photons is not None:
+            photons = _checks.number("photons", self.photons, above=0)
+            obj = obj * math.sqrt(photons / float(operators.fourier_intensity(obj, shape).sum()))
+        intensity = operators.fourier_intensity(obj, shape)
+        generator = torch.Generator().manual_seed(seed)
+        if self.photons is not None:
+            intensity = noise.poisson_noise(intensity, counts=True, ndim=obj.ndim, generator=generator)
+        if self.readout is not None:
+            with typed("--readout", "sigma"):
+                intensity = noise.readout_noise(intensity, sigma=self.readout, generator=generator)
+        mask = None
+        if self.beam_stop is not None:
+            with typed("--beam-stop", "radius"):
+                mask = noise.beam_stop(shape, radius=self.beam_stop)
+        measurement = io.as_measurement(intensity, mask=mask, support=support, obj=obj, ndim=obj.ndim)
+        self.save(io.save_intensity, measurement)
+        self.draw(plotting.plot_pattern, measurement)
+        sizes = " x ".join(map(str, shape))
+        print(f"pattern of {sizes} pixels, {float(measurement.intensity.sum()):.6g} in all, in {self.output}")
 
 
 def _picture(name: str, file: str, size: tuple[int, ...] | None) -> Tensor:

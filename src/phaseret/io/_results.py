@@ -39,10 +39,7 @@ def save_reconstruction(
         overwrite: Replace an existing file.
 
     Raises:
-        FileExistsError: if the file exists and `overwrite` is False.
-        OSError: if it cannot be written, for example because the disk is full; then no file is left.
-        TypeError: if the reconstruction has no object.
-        ValueError: if the name ends otherwise.
+        TypeError: if the reconstruction has no object; the other errors are those of :func:`save_intensity`.
 
     Source:
         The CXI file format 1.6: `entry_1/image_1` holds data, data_space "real", mask and process_1. PyNX's names

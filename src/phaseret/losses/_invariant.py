@@ -13,8 +13,7 @@ from phaseret import _checks, _fft
 from phaseret._module import Module, called_as
 from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.symmetry import Symmetry
-from phaseret.symmetry._elements import moved, sources
-from phaseret.symmetry._search import prepare, search
+from phaseret.symmetry._search import correlations, prepare, search
 
 
 def invariant_loss(
@@ -76,8 +75,7 @@ def invariant_loss(
         tensor(0.)
     """
     _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
-    d = ndim
-    estimate, obj, shape, phase = prepare(estimate, obj, d, fourier_shape, phase, shift=shift, flip=flip)
+    estimate, obj, shape, phase = prepare(estimate, obj, ndim, fourier_shape, phase, shift=shift, flip=flip)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)
     if temperature is not None:
@@ -87,21 +85,16 @@ def invariant_loss(
 
 def _distance(estimate: Tensor, obj: Tensor, nearest: Symmetry, phase: bool) -> Tensor:
     """Squared distance of the estimate to the object's nearest copy per object pixel: (*)."""
-    object_shape, shape = nearest.object_shape, nearest.fourier_shape
-    axes, d = tuple(range(-len(shape), 0)), len(shape)
-    back = nearest.inverse()
-    copy = moved(obj, back.shifts, back.flipped, object_shape, shape, object_shape)
+    object_shape = nearest.object_shape
+    axes = tuple(range(-len(object_shape), 0))
+    copy = nearest.inverse().cropped(obj, object_shape)
     if phase and obj.is_complex():
         inner = (copy.conj() * estimate).sum(axes, keepdim=True)
         size = inner.abs()
         copy = copy * torch.where(size > 0, inner / _fft.divisor(size), 1)
-    elif phase:
-        copy = copy * nearest.phase.cos().round().reshape(*nearest.phase.shape, *[1] * d)
     # The part of the object whose place in the copy is outside the box, which the estimate misses altogether.
-    inside = torch.ones((), dtype=torch.bool, device=obj.device)
-    for i, index in enumerate(sources(nearest.shifts, nearest.flipped, object_shape, shape, object_shape)):
-        index = index.reshape(*index.shape[:-1], *[1] * i, -1, *[1] * (d - 1 - i))
-        inside = inside & (index < object_shape[i])
+    box = torch.ones((), dtype=torch.bool, device=obj.device).expand(obj.shape)
+    inside = nearest.cropped(box, object_shape)
     missed = _fft.power(obj.masked_fill(inside, 0))
     return (_fft.power(estimate - copy) + missed).sum(axes) / math.prod(object_shape)
 
@@ -119,11 +112,7 @@ def _soft_minimum(
     """-t log sum exp(-d/t) over all shifts and both orientations."""
     d = len(shape)
     axes = tuple(range(-d, 0))
-    if shift:
-        planes = _fft.correlation(estimate, obj, shape, flip)
-    else:
-        twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
-        planes = [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
+    planes = correlations(estimate, obj, shape, shift=shift, flip=flip)
     values = torch.cat([plane.flatten(-d) for plane in planes], dim=-1)
     correlation = values.abs() if phase else values.real
     norms = (_fft.power(estimate) + _fft.power(obj)).sum(axes)
@@ -176,15 +165,9 @@ class InvariantLoss(Module):
         reduction: Reduction = "mean",
     ) -> None:
         _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
-        super().__init__(
-            ndim=ndim,
-            fourier_shape=None if fourier_shape is None else tuple(fourier_shape),
-            shift=shift,
-            flip=flip,
-            phase=phase,
-            temperature=temperature,
-            reduction=reduction,
-        )
+        shape = None if fourier_shape is None else tuple(fourier_shape)
+        forgiven = {"shift": shift, "flip": flip, "phase": phase}
+        super().__init__(ndim=ndim, fourier_shape=shape, **forgiven, temperature=temperature, reduction=reduction)
 
     def forward(self, estimate: Tensor, obj: Tensor) -> Tensor:
         """The loss of (estimate, obj)."""

@@ -98,7 +98,7 @@ def passive_loss(
     _check_options(operator, domain, criterion, normalize, reduction)
     operator, mask = matched(estimate, intensity, operator, mask)
     if isinstance(operator, FourierIntensity):
-        operator._check_estimate(estimate)
+        operator._check(estimate, on_grid=True)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize)

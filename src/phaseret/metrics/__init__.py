@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from phaseret import _checks
 from phaseret.metrics._data import free_pixels, poisson_log_likelihood, r_factor, relative_magnitude_error
 from phaseret.metrics._object import mse, nmse, psnr, ssim, success_rate
-from phaseret.metrics._resolution import RingCurve, frc, fsc, prtf, resolution
+from phaseret.metrics._resolution import RingCurve, frc, prtf, resolution
 
 if TYPE_CHECKING:
     from phaseret.metrics._torchmetrics import (
@@ -44,7 +44,6 @@ __all__ = [
     "SuccessRate",
     "frc",
     "free_pixels",
-    "fsc",
     "mse",
     "nmse",
     "poisson_log_likelihood",

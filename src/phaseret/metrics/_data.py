@@ -120,19 +120,8 @@ def poisson_log_likelihood(
 
     On pixels that were held out of the reconstruction (``mask=free`` with :func:`free_pixels`) it tells an
     over-fitted reconstruction from a right one, which no residual on the fitted pixels can. The unit matters: for
-    data in units of s counts, s times the value is the log-likelihood.
-
-    Args:
-        estimate: Candidate object, real or complex floating.
-        intensity: Measured counts.
-        operator: The measurement A. Default: as in :func:`relative_magnitude_error`.
-        mask: True where a pixel counts, the measured or the free ones; broadcasts to the data. Default: everywhere.
-        reduction: "mean" or "sum" over the items, or "none": one value per item.
-
-    Shape:
-        - estimate: (*, n1..nd) with m >= 2n - 1, or (*, m1..md): an object laid out on the whole grid
-        - intensity: (*, m1..md)
-        - output: (), or (*) with reduction="none"
+    data in units of s counts, s times the value is the log-likelihood. Arguments, shapes and errors are those of
+    :func:`relative_magnitude_error`; the intensity holds counts, and the mask is True where a pixel counts.
 
     Returns:
         Real tensor of at most 0, nats per pixel; nan for an item without a pixel to judge by.

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft, symmetry
+from phaseret import _checks, _fft
 from phaseret._reduction import Reduction, check_reduction, reduce
-from phaseret.metrics._pair import pair
+from phaseret.metrics._pair import aligned, pair
 
 
 def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
@@ -60,7 +60,7 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
 
 def _squared_error(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
     if align:
-        return symmetry.align(estimate, obj, ndim=len(axes)).error
+        return aligned(estimate, obj, len(axes)).error
     return _fft.power(estimate - obj).mean(axes)
 
 
@@ -179,28 +179,15 @@ def ssim(
     with local means, variances and covariance under a Gaussian window of standard deviation 1.5 pixels,
     C1 = (0.01 data_range)^2 and C2 = (0.03 data_range)^2, averaged over the windows that lie inside the object. With
     `align` the estimate is first brought to the object by :func:`phaseret.symmetry.align` and cropped to its box. Only
-    real objects have a structural similarity; for complex ones align, then compare the moduli.
+    real objects have a structural similarity (complex ones are a `TypeError`); for complex ones align, then compare the
+    moduli. Arguments, shapes and errors are otherwise those of :func:`mse`, and:
 
     Args:
-        estimate: Candidate object, real floating.
-        obj: True object.
         data_range: Largest minus smallest value an object can take.
         win_size: Width of the window in pixels, odd and no larger than the object.
-        align: Remove shift and flip first.
-        ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
-        reduction: "mean" or "sum" over the items, or "none": one value per item.
-
-    Shape:
-        - estimate: (*, n1..nd)
-        - obj: the same
-        - output: (), or (*) with reduction="none"
 
     Returns:
         Real tensor of at most 1.
-
-    Raises:
-        TypeError: if an argument is not a real floating tensor.
-        ValueError: if shapes or devices differ, the window does not fit, or an option is unknown.
 
     Example:
         >>> obj = torch.rand(2, 28, 28)
@@ -223,7 +210,7 @@ def ssim(
         fix = f"Use win_size={smallest - 1 + smallest % 2}"
         _checks.fail(f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
     if align:
-        estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
+        estimate = aligned(estimate, obj, ndim).aligned
     # Variances do not see an offset, but their digits do: they are those of values around 0.
     offset = (obj / data_range).mean(axes, keepdim=True)
     x, y = estimate / data_range - offset, obj / data_range - offset

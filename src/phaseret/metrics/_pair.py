@@ -1,16 +1,25 @@
-"""A pair of objects, checked together: what all metrics of objects ask for."""
+"""A pair of objects, checked and aligned together: what all metrics of objects ask for."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.operators import fast_fourier_shape
+from phaseret.symmetry._align import Alignment, register
 
 
 def pair(estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Check two objects; give them in at least single precision, and their item axes."""
+    """Check two objects; give them in one dtype of at least single precision, and their item axes."""
     _checks.floating(estimate=estimate, obj=obj)
     _checks.item_axes(ndim, estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)
     _checks.same_shape(estimate=estimate, obj=obj)
-    return _fft.promote(estimate), _fft.promote(obj), tuple(range(-ndim, 0))
+    dtype = torch.promote_types(_fft.promote(estimate).dtype, _fft.promote(obj).dtype)
+    return estimate.to(dtype), obj.to(dtype), tuple(range(-ndim, 0))
+
+
+def aligned(estimate: Tensor, obj: Tensor, ndim: int) -> Alignment:
+    """:func:`phaseret.symmetry.align` of two objects from `pair`, which are not checked again."""
+    return register(estimate, obj, fast_fourier_shape(obj.shape[-ndim:], 1), phase=obj.is_complex())

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, symmetry
-from phaseret.metrics._pair import pair
+from phaseret.metrics._pair import aligned, pair
 from phaseret.operators import FourierIntensity
 from phaseret.operators._data import check_data, operator_of
 
 
 @dataclass(frozen=True, eq=False)
 class RingCurve:
-    """A curve over rings of equal spatial frequency, as :func:`frc`, :func:`fsc` and :func:`prtf` give it.
+    """A curve over rings of equal spatial frequency, as :func:`frc` and :func:`prtf` give it.
 
     Attributes:
         frequency: (r) frequency of each ring, cycles per pixel, from 0 to at most 0.5.
@@ -37,7 +37,8 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
         {\sqrt{\sum_{k \in r} |\hat F_k|^2 \sum_{k \in r} |F_k|^2}}
 
     with the Fourier transforms of the aligned estimate, cropped to the object's box, and of the object; 0 for a ring
-    where one of them vanishes. :func:`resolution` reads off where the curve falls below a threshold.
+    where one of them vanishes. With ``ndim=3`` the rings are shells, and it is the Fourier shell correlation (FSC).
+    :func:`resolution` reads off where the curve falls below a threshold.
 
     Args:
         estimate: One object: a candidate, or the reconstruction from one half of the data; real or complex floating.
@@ -66,25 +67,10 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
     Source:
         van Heel, Schatz (2005), Fourier shell correlation threshold criteria, doi:10.1016/j.jsb.2005.05.009.
     """
-    return _correlation(estimate, obj, align, ndim)
-
-
-def fsc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 3) -> RingCurve:
-    """Fourier shell correlation: :func:`frc` of three-dimensional objects.
-
-    Example:
-        >>> obj = torch.rand(12, 12, 12)
-        >>> fsc(obj, obj).value.shape
-        torch.Size([7])
-    """
-    return _correlation(estimate, obj, align, ndim)
-
-
-def _correlation(estimate: Tensor, obj: Tensor, align: bool, ndim: int) -> RingCurve:
     _checks.flag(align=align)
     estimate, obj, _ = pair(estimate, obj, ndim)
     if align:
-        estimate = symmetry.align(estimate, obj, ndim=ndim).aligned
+        estimate = aligned(estimate, obj, ndim).aligned
     shape = tuple(obj.shape[-ndim:])
     a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
     rings = _fft.Rings(shape, obj)
@@ -109,7 +95,7 @@ def resolution(curve: RingCurve, *, criterion: Literal["half-bit"] | float = "ha
     ============== ==========================================================================================
 
     Args:
-        curve: What :func:`frc`, :func:`fsc` or :func:`prtf` gave.
+        curve: What :func:`frc` or :func:`prtf` gave.
         criterion: "half-bit", or a constant between 0 and 1.
 
     Returns:
@@ -130,7 +116,7 @@ def resolution(curve: RingCurve, *, criterion: Literal["half-bit"] | float = "ha
     """
     if not isinstance(curve, RingCurve):
         got = type(curve).__name__
-        _checks.fail(f"curve must be a RingCurve, got {got}", "Use frc, fsc or prtf to get one", TypeError)
+        _checks.fail(f"curve must be a RingCurve, got {got}", "Use frc or prtf to get one", TypeError)
     if isinstance(criterion, str):
         _checks.choice("criterion", criterion, ("half-bit",))
         root = curve.count.to(curve.value.dtype).sqrt()
@@ -198,8 +184,8 @@ def prtf(
 
     Source:
         Chapman et al. (2006), High-resolution ab initio three-dimensional x-ray diffraction microscopy,
-        doi:10.1364/JOSAA.23.001179; there the ratio is averaged over the ring, here numerator and denominator are
-        summed, so that pixels without counts do no harm.
+        doi:10.1364/JOSAA.23.001179. In the source the ratio is averaged over the ring; here numerator and denominator
+        are summed, so that pixels without counts do no harm.
     """
     _checks.floating(ensemble=ensemble)
     _checks.real(intensity=intensity)
@@ -236,7 +222,8 @@ def prtf(
 def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity) -> Tensor:
     """Each reconstruction laid out on the grid where it is closest to the reference."""
     d = operator.object_ndim
-    operator._check_estimate(ensemble)
+    operator._check(ensemble, on_grid=True)
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape).symmetry
-    return element(_fft.promote(ensemble))
+    dtype = torch.promote_types(_fft.promote(ensemble).dtype, reference.dtype)
+    return element.cropped(ensemble.to(dtype), element.fourier_shape)

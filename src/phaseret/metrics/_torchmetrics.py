@@ -24,12 +24,12 @@ class _Average(Options, Metric):
     is_differentiable = False
     full_state_update = False
 
+    function: Callable[..., Tensor]
     reduction: Reduction
 
-    def __init__(self, function: Callable[..., Tensor], kwargs: dict[str, Any], **options: Any) -> None:
+    def __init__(self, kwargs: dict[str, Any], **options: Any) -> None:
         super().__init__(**kwargs)
         check_reduction(options["reduction"])
-        self.function = function
         self._keep(options)
         # A MetricCollection takes metrics with equal states for one: the options in the name keep them apart.
         self._state = f"{type(self).__name__}({self.extra_repr()}){_fingerprint(options)}".replace(".", "_")
@@ -73,13 +73,13 @@ def _fingerprint(options: dict[str, Any]) -> str:
 class _OfObject(_Average):
     """A metric of an estimate and the true object."""
 
-    def __init__(self, function: Callable[..., Tensor], kwargs: dict[str, Any], **options: Any) -> None:
+    def __init__(self, kwargs: dict[str, Any], **options: Any) -> None:
         _checks.item_axes(options["ndim"])
         _checks.flag(align=options["align"])
         for name in ("data_range", "threshold"):
             if name in options:
                 _checks.number(name, options[name], above=0)
-        super().__init__(function, kwargs, **options)
+        super().__init__(kwargs, **options)
 
     def update(self, estimate: Tensor, obj: Tensor) -> None:
         """Add a batch: (*, n1..nd) and the same."""
@@ -109,9 +109,10 @@ class MSE(_OfObject):
     """
 
     higher_is_better = False
+    function = staticmethod(_object.mse)
 
     def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
-        super().__init__(_object.mse, kwargs, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
 
 
 class NMSE(_OfObject):
@@ -125,9 +126,10 @@ class NMSE(_OfObject):
     """
 
     higher_is_better = False
+    function = staticmethod(_object.nmse)
 
     def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
-        super().__init__(_object.nmse, kwargs, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
 
 
 class PSNR(_OfObject):
@@ -150,6 +152,7 @@ class PSNR(_OfObject):
     """
 
     higher_is_better = True
+    function = staticmethod(_object.psnr)
 
     def __init__(
         self,
@@ -160,7 +163,7 @@ class PSNR(_OfObject):
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_object.psnr, kwargs, data_range=data_range, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, data_range=data_range, align=align, ndim=ndim, reduction=reduction)
 
 
 class SSIM(_OfObject):
@@ -176,6 +179,7 @@ class SSIM(_OfObject):
     """
 
     higher_is_better = True
+    function = staticmethod(_object.ssim)
 
     def __init__(
         self,
@@ -189,7 +193,7 @@ class SSIM(_OfObject):
     ) -> None:
         _object.window_width(win_size)
         options = {"data_range": data_range, "win_size": win_size, "align": align, "ndim": ndim}
-        super().__init__(_object.ssim, kwargs, **options, reduction=reduction)
+        super().__init__(kwargs, **options, reduction=reduction)
 
 
 class SuccessRate(_OfObject):
@@ -204,6 +208,7 @@ class SuccessRate(_OfObject):
     """
 
     higher_is_better = True
+    function = staticmethod(_object.success_rate)
 
     def __init__(
         self,
@@ -214,7 +219,7 @@ class SuccessRate(_OfObject):
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(_object.success_rate, kwargs, threshold=threshold, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, threshold=threshold, align=align, ndim=ndim, reduction=reduction)
 
 
 class _OfData(_Average):
@@ -223,12 +228,19 @@ class _OfData(_Average):
     operator: Operator | None
     mask: Tensor | None
 
-    def __init__(self, function: Callable[..., Tensor], kwargs: dict[str, Any], **options: Any) -> None:
-        if options["operator"] is not None:
-            Operator.check(options["operator"])
-        if options["mask"] is not None:
-            _checks.boolean(mask=options["mask"])
-        super().__init__(function, kwargs, **options)
+    def __init__(
+        self,
+        operator: Operator | None = None,
+        *,
+        mask: Tensor | None = None,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        if operator is not None:
+            Operator.check(operator)
+        if mask is not None:
+            _checks.boolean(mask=mask)
+        super().__init__(kwargs, operator=operator, mask=mask, reduction=reduction)
 
     def update(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> None:
         """Add a batch: (*, n1..nd), (*, m1..md) and its mask, which goes together with the metric's own."""
@@ -258,17 +270,7 @@ class RelativeMagnitudeError(_OfData):
     """
 
     higher_is_better = False
-
-    def __init__(
-        self,
-        operator: Operator | None = None,
-        *,
-        mask: Tensor | None = None,
-        reduction: Reduction = "mean",
-        **kwargs: Any,
-    ) -> None:
-        options = {"operator": operator, "mask": mask, "reduction": reduction}
-        super().__init__(_data.relative_magnitude_error, kwargs, **options)
+    function = staticmethod(_data.relative_magnitude_error)
 
 
 class RFactor(_OfData):
@@ -282,16 +284,7 @@ class RFactor(_OfData):
     """
 
     higher_is_better = False
-
-    def __init__(
-        self,
-        operator: Operator | None = None,
-        *,
-        mask: Tensor | None = None,
-        reduction: Reduction = "mean",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(_data.r_factor, kwargs, operator=operator, mask=mask, reduction=reduction)
+    function = staticmethod(_data.r_factor)
 
 
 class PoissonLogLikelihood(_OfData):
@@ -305,13 +298,4 @@ class PoissonLogLikelihood(_OfData):
     """
 
     higher_is_better = True
-
-    def __init__(
-        self,
-        operator: Operator | None = None,
-        *,
-        mask: Tensor | None = None,
-        reduction: Reduction = "mean",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(_data.poisson_log_likelihood, kwargs, operator=operator, mask=mask, reduction=reduction)
+    function = staticmethod(_data.poisson_log_likelihood)

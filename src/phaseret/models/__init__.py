@@ -3,7 +3,8 @@
 **Which one should I use?**
 
 - To start: :class:`UNet`, with :class:`phaseret.losses.PassiveLoss`. It takes any object and data sizes, one to three
-  axes, real and complex objects. Train it with any loop; ``examples/end_to_end.py`` is one on Lightning.
+  axes, real and complex objects. Train it with any loop: ``examples/train.py`` is one,
+  ``examples/train_lightning.py`` another.
 - Data that do not determine the object (m < 2n - 1), or that are vectors: :class:`MLP`, whose ``data_shape`` may be
   anything (the others' ``fourier_shape`` is the padded grid, at least 2n - 1), trained on ground truth; then
   :class:`PRCGANGenerator` with :func:`latent_optimize`, or :class:`Cascade`.

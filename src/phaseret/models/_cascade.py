@@ -50,10 +50,10 @@ class Cascade(Model):
 
     Source:
         Uelwer, Hoffmann, Harmeling (2021), Non-iterative phase retrieval with cascaded neural networks,
-        arXiv:2106.10195. There the widths grow from 1100 to 1800, targets shrink and feedback grows by the nearest
-        neighbour; magnitudes are plain sums, for which the initial weights stand here as in `MLP`; "magnitude" is the
-        feedback of the same authors' variant without phase. Each stage is trained by an optimiser of its own there,
-        which is the same for Adam. On MNIST with m = n (protocol mnist28 of the leaderboard) the raw SSIM, by the
+        arXiv:2106.10195. In the source the widths grow from 1100 to 1800, targets shrink and feedback grows by nearest
+        neighbours, magnitudes are plain sums (here the initial weights make up for them, as in `MLP`), and each stage
+        has an optimiser of its own, which is the same for Adam. "magnitude" is the feedback of the same authors'
+        variant without phase. On MNIST with m = n (protocol mnist28 of the leaderboard) the raw SSIM, by the
         definition of the source, is 0.836 after 60 epochs of distorted digits; the source reports 0.875.
     """
 

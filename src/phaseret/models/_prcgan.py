@@ -112,8 +112,9 @@ class PRCGANDiscriminator(Model):
         torch.Size([4])
 
     Source:
-        Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981: three layers, batch normalisation, leaky ReLU. There the
-        sigmoid is part of the network; without it `torch.nn.functional.binary_cross_entropy_with_logits` is exact.
+        Uelwer, Oberstraß, Harmeling (2019), arXiv:1912.04981: three layers, batch normalisation, leaky ReLU. In
+        the source the sigmoid is part of the network; without it
+        `torch.nn.functional.binary_cross_entropy_with_logits` is exact.
     """
 
     def __init__(self, object_shape: Sequence[int], data_shape: Sequence[int], *, width: int = 2048) -> None:

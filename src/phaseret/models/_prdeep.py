@@ -49,7 +49,7 @@ def prdeep(
         lam: Weight of the denoiser: the :math:`\lambda \sigma_w^2` of the source, with the standard deviation
             :math:`\sigma_w` of the noise of the magnitudes of an object with values from 0 to 255, whatever the
             range of this one. 0 is the descent on the data alone.
-        step_size: The step t, at most 1 over the largest eigenvalue of :math:`A^H A`.
+        step_size: The step size t, at most 1 over the largest eigenvalue of :math:`A^H A`.
         operator: The measurement, of real objects. Default: the Fourier transform of the padded object.
         mask: True where measured. Default: everywhere.
         ndim: Number of axes of one object, if no operator says it.
@@ -75,8 +75,8 @@ def prdeep(
 
     Source:
         Metzler, Schniter, Veeraraghavan, Baraniuk (2018), prDeep: robust phase retrieval with a flexible deep network,
-        arXiv:1803.00212; RED: Romano, Elad, Milanfar (2017), doi:10.1137/16M1102884. There FASTA chooses the steps;
-        here t is fixed. The proximal map is one step of its fixed-point iteration, as in the authors' code.
+        arXiv:1803.00212; RED: Romano, Elad, Milanfar (2017), doi:10.1137/16M1102884. In the source FASTA chooses t;
+        here it is fixed. The proximal map is one round of its fixed-point iteration, as in the authors' code.
     """
     _checks.real(init=init)
     if not callable(denoiser):

@@ -170,8 +170,8 @@ class DoubleDIP(_Prior):
 
     Source:
         Zhuang, Yang, Hofmann, Barmherzig, Sun (2022), Practical phase retrieval using double deep image priors,
-        arXiv:2211.00799. There the phase has a value at each pixel, between -pi and pi; splines, bound and scale of the
-        modulus are ours. The networks are those of `DeepImagePrior`, without encoders.
+        arXiv:2211.00799. In the source the phase has a value at each pixel, from -pi to pi; splines, bound and scale
+        of the modulus are ours. The networks are those of `DeepImagePrior`, without encoders.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class IterativeRefinement(nn.Module):
         Işıl, Oktem, Koç (2019), Deep iterative reconstruction for phase retrieval, doi:10.1364/AO.58.005422: two
         U-Nets, the first one used several times with HIO between, the second one at the end; the first solver is the
         best of 50 short runs of HIO, continued for 1000 iterations. Solvers and networks are the caller's here; a
-        network may stand in the list more than once. ``examples/zoo/natural128.py`` does as the source does.
+        network may stand in the list more than once. ``experiments/zoo/natural128.py`` does as the source does.
     """
 
     def __init__(self, solvers: Solver | Sequence[Solver], networks: Sequence[nn.Module]) -> None:

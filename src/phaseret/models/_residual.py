@@ -65,8 +65,8 @@ class ResidualNet(Model):
 
     Source:
         Goy, Arthur, Li, Barbastathis (2018), Low photon count phase retrieval using deep learning,
-        doi:10.1103/PhysRevLett.121.243902. There the network sees the phase of the approximant; here its real and
-        imaginary part, which do not jump. Widths, depth and loss are the caller's.
+        doi:10.1103/PhysRevLett.121.243902. In the source the network sees the phase of the approximant; here it sees
+        real and imaginary part, which do not jump. Widths, depth and loss are the caller's.
         On the leaderboard (``near_field``) the approximant gained 1.0 dB over the intensity on digits and 0.3 dB on
         patches of photographs with one photon per pixel, and nothing on digits with ten (25.1 and 25.2 dB).
     """

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret._module import called_as
 from phaseret.models._layers import CONV, Model, as_items, normalised, times
-from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint, hio_update, raar_update
+from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint
+from phaseret.projections._object import hio_update, raar_update
 
 Algorithm = Literal["hio", "raar"]
 _UPDATES = {"hio": hio_update, "raar": raar_update}
@@ -140,7 +141,7 @@ class Unrolled(Model):
         return torch.stack(self._run(intensity, init, mask, apart=True))
 
     def _run(self, intensity: Tensor, init: Tensor | None, mask: Tensor | None, apart: bool) -> list[Tensor]:
-        """The estimates of the stages that need one: of all with `apart` or networks, else of the last."""
+        """The estimates of the stages that need one: all with `apart` or networks, else the last."""
         d = len(self.fourier_shape)
         items = as_items(intensity, self.fourier_shape, self.beta, mask)
         mask = None if mask is None else mask.expand_as(intensity).reshape(items.shape)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
-from phaseret.operators._fourier import check_options, data_shape
+from phaseret.operators._far_field import check_options, data_shape
 
 
 def autocorrelation(
@@ -59,8 +59,7 @@ def autocorrelation(
         The Wiener-Khinchin theorem; as a view of the data for learning: Metzler et al. (2020), Deep-inverse
         correlography, doi:10.1364/OPTICA.374026.
     """
-    module = Autocorrelation(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
-    return module(intensity)
+    return Autocorrelation(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)(intensity)
 
 
 class Autocorrelation(Module):
@@ -103,11 +102,8 @@ class Autocorrelation(Module):
         """The autocorrelation: (*, m1..md) or onesided -> (*, m1..md)."""
         shape = self.fourier_shape
         _checks.real(intensity=intensity)
-        expected = data_shape(shape, self.onesided)
-        if tuple(intensity.shape[-len(shape) :]) != expected:
-            sizes = ", ".join(map(str, expected))
-            fix = "For the other half of the data change onesided"
-            _checks.fail(f"intensity must have the shape (*, {sizes}), got {tuple(intensity.shape)}", fix)
+        fix = "For the other half of the data change onesided"
+        _checks.item_shape("intensity", intensity, data_shape(shape, self.onesided), fix)
         return _memory.in_chunks(self._view, intensity, len(shape), self.chunk)
 
     __call__ = called_as(forward)

@@ -32,6 +32,7 @@ class Operator(Module):
     Attributes:
         object_ndim: Number of axes of one object; all axes before them are a batch.
         data_ndim: Number of axes of one measurement.
+        object_shape: The one shape of the objects that it measures; None where it measures several.
         data_shape: Shape of one measurement; None where it depends on the object or is not told.
         of_intensities: Whether the measurement is the squared absolute value, as nearly always, or that itself.
 
@@ -44,6 +45,7 @@ class Operator(Module):
 
     object_ndim: int
     data_ndim: int
+    object_shape: tuple[int, ...] | None = None
     data_shape: tuple[int, ...] | None = None
     of_intensities: bool = True
     chunk: int | None
@@ -102,27 +104,23 @@ class Operator(Module):
         _checks.floating(obj=obj)
         _checks.rank(self.object_ndim, obj=obj)
         _checks.same_device(obj=obj, **dict(self.named_buffers()), **dict(self.named_parameters()))
-
-    def _check_object_shape(self, obj: Tensor, expected: Sequence[int]) -> None:
-        """Raise unless the objects have the one shape that this operator measures."""
-        if tuple(obj.shape[-self.object_ndim :]) != tuple(expected):
-            sizes = ", ".join(map(str, expected))
+        if self.object_shape is not None:
             fix = "Pad or crop it, or make an operator of its shape"
-            _checks.fail(f"obj must have the shape (*, {sizes}), got {tuple(obj.shape)}", fix)
+            _checks.item_shape("obj", obj, self.object_shape, fix)
 
-    def _check_adjoint_shape(self, given: Sequence[int] | None, expected: Sequence[int]) -> None:
-        """Raise unless the `object_shape` given to `adjoint` is absent or the only one there is."""
-        if given is not None and tuple(given) != tuple(expected):
-            _checks.fail(f"object_shape must be {tuple(expected)}, got {tuple(given)}", "Leave it out")
+    def _adjoint_shape(self, given: Sequence[int] | None, only: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """The `object_shape` of `adjoint`: where there is only one it may be left out, else it has to be given."""
+        if given is not None and only is not None and tuple(given) != only:
+            _checks.fail(f"object_shape must be {only}, got {tuple(given)}", "Leave it out")
+        if given is None and only is None:
+            _checks.fail("object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
+        return only or _checks.shape("object_shape", given)
 
     def _as_field(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The argument of `adjoint`, checked and complex."""
         _checks.floating(field=field)
         _checks.same_device(field=field, **dict(self.named_buffers()), **dict(self.named_parameters()))
-        if field.ndim < len(shape) or tuple(field.shape[field.ndim - len(shape) :]) != tuple(shape):
-            sizes = ", ".join(map(str, shape))
-            fix = "It is the shape of what linear gives"
-            _checks.fail(f"field must have the shape (*, {sizes}), got {tuple(field.shape)}", fix)
+        _checks.item_shape("field", field, shape, "It is the shape of what linear gives")
         field = _fft.promote(field)
         return field if field.is_complex() else field + 0j
 

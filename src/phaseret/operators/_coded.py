@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators._base import check_grid, held
-from phaseret.operators._far_field import FarField
+from phaseret.operators._far_field import FarField, check_options
 
 Kind = Literal["uniform", "octanary", "ternary", "binary"]
 
@@ -128,7 +128,8 @@ def coded_diffraction(
 
     Source:
         Candès, Li, Soltanolkotabi (2015), Phase retrieval from coded diffraction patterns,
-        doi:10.1016/j.acha.2014.09.004. There the conjugate of the mask multiplies; here the mask itself.
+        doi:10.1016/j.acha.2014.09.004. In the source the conjugate of the mask multiplies; here it
+        is the mask itself.
     """
     return CodedDiffraction(masks, fourier_shape, norm=norm, centered=centered, chunk=chunk)(obj)
 
@@ -167,8 +168,9 @@ class CodedDiffraction(FarField):
         object_shape = tuple(masks.shape[1:])
         grid = object_shape if fourier_shape is None else _checks.shape("fourier_shape", fourier_shape)
         check_grid(grid, object_shape)
-        options = {"masks": held(masks), "fourier_shape": grid}
-        super().__init__(grid, norm=norm, centered=centered, chunk=chunk, **options)
+        check_options(grid, norm, centered)
+        options = {"masks": held(masks), "fourier_shape": grid, "norm": norm, "centered": centered}
+        super().__init__(grid, **options, chunk=chunk)
         self.object_shape = object_shape
 
     @property
@@ -176,15 +178,11 @@ class CodedDiffraction(FarField):
         """Shape of one measurement: the number of masks, then `fourier_shape`."""
         return (len(self.masks), *self.fourier_shape)
 
-    def _check(self, obj: Tensor) -> None:
-        super()._check(obj)
-        self._check_object_shape(obj, self.object_shape)
-
     def _exit_waves(self, obj: Tensor) -> Tensor:
         return self.masks * obj.unsqueeze(-self.object_ndim - 1)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """The adjoint of `linear`: (*, L, m1..md) -> (*, n1..nd), complex; `object_shape` may be left out."""
-        self._check_adjoint_shape(object_shape, self.object_shape)
-        waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), self.object_shape)
+        shape = self._adjoint_shape(object_shape, self.object_shape)
+        waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), shape)
         return (self.masks.conj() * waves).sum(-self.object_ndim - 1)

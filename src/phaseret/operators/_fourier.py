@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.operators._base import Operator
+from phaseret.operators._far_field import FarField, check_options, data_shape
 
 
 def min_fourier_shape(object_shape: Sequence[int]) -> tuple[int, ...]:
@@ -70,13 +69,8 @@ def _next_smooth(size: int) -> int:
         size += 1
 
 
-class _Fourier(Operator):
+class _Fourier(FarField):
     """The oversampled Fourier transform; the two public Modules differ in the modulus they take."""
-
-    fourier_shape: tuple[int, ...]
-    norm: _fft.Norm
-    centered: bool
-    onesided: bool
 
     def __init__(
         self,
@@ -88,89 +82,57 @@ class _Fourier(Operator):
         chunk: int | None = None,
     ) -> None:
         shape = check_options(fourier_shape, norm, centered, onesided)
-        super().__init__(fourier_shape=shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
-        self.object_ndim = self.data_ndim = len(shape)
+        super().__init__(shape, fourier_shape=shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
+        self.data_ndim = len(shape)
 
     @property
     def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of one measurement: `fourier_shape`, its last size halved (m//2 + 1) if onesided."""
         return data_shape(self.fourier_shape, self.onesided)
 
-    @property
-    def centered_axes(self) -> range:
-        """The axes of the data whose zero frequency lies in the middle."""
-        return _fft.centered_axes(self.data_ndim, self.onesided, self.centered)
-
     def weights(self, like: Tensor) -> Tensor:
         """How many pixels of the full plane each pixel of the data stands for: 1 and 2 in one-sided data."""
         return _fft.pair_weights(self.fourier_shape[-1], like) if self.onesided else super().weights(like)
 
-    def _check(self, obj: Tensor) -> None:
-        self._check_kind(obj)
-        _checks.fourier_shape(self.fourier_shape, obj.shape[-self.object_ndim :])
-
-    def _check_kind(self, obj: Tensor) -> None:
-        """`_check` without the rule of the object's size."""
+    def _check(self, obj: Tensor, *, on_grid: bool = False) -> None:
+        """Raise unless `obj` is a batch of objects, of which one `on_grid` may be laid out on the whole grid."""
         super()._check(obj)
         if self.onesided and obj.is_complex():
             fix = "A complex object has no half spectrum: use onesided=False"
             _checks.fail(f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
-
-    def _check_estimate(self, estimate: Tensor) -> None:
-        """`_check`, which lets pass what is laid out on the whole grid."""
-        if tuple(estimate.shape[-self.object_ndim :]) != self.fourier_shape:
-            self._check(estimate)
-        else:
-            self._check_kind(estimate)
+        shape = tuple(obj.shape[-self.object_ndim :])
+        if not on_grid or shape != self.fourier_shape:
+            _checks.fourier_shape(self.fourier_shape, shape)
 
     def _predicted(self, estimate: Tensor) -> Tensor:
-        self._check_estimate(estimate)
-        return self._plane(estimate)
+        self._check(estimate, on_grid=True)
+        return self._field(estimate)
 
-    def _plane(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """The spectrum, or a pointwise function `take` of it, as the caller asked for it."""
-        if self.onesided:
-            half = _fft.spectrum(obj, self.fourier_shape, self.norm)
-            plane = (take(half) if take else half).contiguous()
-        else:
-            plane = _fft.full_plane(obj, self.fourier_shape, self.norm, take)
-        return _fft.center(plane, self.centered_axes)
+    def _exit_waves(self, obj: Tensor) -> Tensor:
+        return obj
 
-    def _field(self, obj: Tensor) -> Tensor:
-        return self._plane(obj)
+    def _field(self, obj: Tensor, take: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        if not self.onesided:
+            return super()._field(obj, take)
+        half = _fft.spectrum(obj, self.fourier_shape, self.norm)
+        return _fft.center((take(half) if take else half).contiguous(), self.centered_axes)
 
     def linear(self, obj: Tensor) -> Tensor:
         """The spectrum of the zero-padded object: (*, n1..nd) -> (*, m1..md), complex."""
-        self._check(obj)
-        return self._plane(obj)
+        return super().linear(obj)
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """The adjoint of `linear`: (*, m1..md) -> (*, n1..nd).
 
         Complex for a full field; real for a onesided one, since only real objects have one.
         """
-        if object_shape is None:
-            _checks.fail("object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
-        shape = _checks.shape("object_shape", object_shape)
+        shape = self._adjoint_shape(object_shape)
         _checks.fourier_shape(self.fourier_shape, shape)
-        field = _fft.uncenter(self._as_field(field, self.data_shape), self.centered_axes)
+        field = self._as_field(field, self.data_shape)
         if not self.onesided:
-            return _fft.adjoint(field, self.fourier_shape, shape, self.norm).contiguous()
-        once = field / _fft.pair_weights(self.fourier_shape[-1], field)
+            return self._exit_waves_adjoint(field, shape).contiguous()
+        once = _fft.uncenter(field, self.centered_axes) / _fft.pair_weights(self.fourier_shape[-1], field)
         return _fft.adjoint_half(once, self.fourier_shape, shape, self.norm).contiguous()
-
-
-def check_options(fourier_shape: Any, norm: Any, centered: Any, onesided: Any) -> tuple[int, ...]:
-    """The options of a Fourier plane are what they should be; returns the shape as a tuple."""
-    _checks.choice("norm", norm, _fft.NORMS)
-    _checks.flag(centered=centered, onesided=onesided)
-    return _checks.shape("fourier_shape", fourier_shape)
-
-
-def data_shape(fourier_shape: tuple[int, ...], onesided: bool) -> tuple[int, ...]:
-    """Shape of the data on a grid: of one-sided data the last axis holds the non-negative frequencies only."""
-    *rest, last = fourier_shape
-    return (*rest, _fft.half_size(last) if onesided else last)
 
 
 def fourier_intensity(
@@ -218,8 +180,7 @@ def fourier_intensity(
     Source:
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, section 1.
     """
-    operator = FourierIntensity(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
-    return operator(obj)
+    return FourierIntensity(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)(obj)
 
 
 class FourierIntensity(_Fourier):
@@ -238,9 +199,6 @@ class FourierIntensity(_Fourier):
         >>> op.adjoint(spectrum, (28, 28)).shape
         torch.Size([28, 28])
     """
-
-    def _measure(self, obj: Tensor) -> Tensor:
-        return self._plane(obj, _fft.power)
 
 
 def fourier_magnitude(
@@ -264,8 +222,7 @@ def fourier_magnitude(
         >>> fourier_magnitude(torch.ones(2), (4,), norm="backward")
         tensor([2.0000, 1.4142, 0.0000, 1.4142])
     """
-    operator = FourierMagnitude(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
-    return operator(obj)
+    return FourierMagnitude(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)(obj)
 
 
 class FourierMagnitude(_Fourier):
@@ -282,4 +239,4 @@ class FourierMagnitude(_Fourier):
     of_intensities = False
 
     def _measure(self, obj: Tensor) -> Tensor:
-        return self._plane(obj, lambda field: _fft.magnitude(field, self.object_ndim))
+        return self._field(obj, lambda field: _fft.magnitude(field, self.object_ndim))

@@ -160,7 +160,7 @@ class Fresnel(Operator):
         _checks.floating(field=field)
         _checks.rank(self.data_ndim, field=field)
         shape = tuple(field.shape[-self.object_ndim :])
-        self._check_adjoint_shape(object_shape, shape)
+        self._adjoint_shape(object_shape, shape)
         check_grid(self.fourier_shape, shape)
         field = self._as_field(field, (len(self.kernel), *shape) if self.several else shape)
         spectrum = _fft.spectrum(field, self.fourier_shape)

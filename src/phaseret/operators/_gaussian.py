@@ -121,16 +121,12 @@ class Gaussian(Operator):
             _checks.fail(f"{rule}, got {tuple(matrix.shape)}", "Give a single row an axis with matrix[None]")
         super().__init__(matrix=held(matrix), chunk=chunk)
         self.object_shape = tuple(matrix.shape[1:])
-        self.object_ndim = len(self.object_shape)
+        self.object_ndim = matrix.ndim - 1
 
     @property
     def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of one measurement: the number of rows of the matrix."""
         return (len(self.matrix),)
-
-    def _check(self, obj: Tensor) -> None:
-        super()._check(obj)
-        self._check_object_shape(obj, self.object_shape)
 
     def linear(self, obj: Tensor) -> Tensor:
         """The products with the rows: (*, n1..nd) -> (*, M), complex unless object and matrix are real."""
@@ -142,9 +138,9 @@ class Gaussian(Operator):
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """The adjoint of `linear`: (*, M) -> (*, n1..nd), complex; `object_shape` may be left out."""
-        self._check_adjoint_shape(object_shape, self.object_shape)
+        shape = self._adjoint_shape(object_shape, self.object_shape)
         flat = _product(self._as_field(field, self.data_shape), self.matrix.flatten(1).conj())
-        return flat.unflatten(-1, self.object_shape)
+        return flat.unflatten(-1, shape)
 
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators._base import held
-from phaseret.operators._far_field import FarField
+from phaseret.operators._far_field import FarField, check_options
 
 
 def ptychography(
@@ -108,8 +108,9 @@ class Ptychography(FarField):
         if positions.ndim != 2 or positions.shape[1] != probe.ndim:
             rule = f"positions must have the shape (J, {probe.ndim}) for a probe of shape {tuple(probe.shape)}"
             _checks.fail(f"{rule}, got {tuple(positions.shape)}", "One row for each position")
-        options = {"probe": held(probe), "positions": held(positions)}
-        super().__init__(window, norm=norm, centered=centered, chunk=chunk, **options)
+        check_options(window, norm, centered)
+        options = {"probe": held(probe), "positions": held(positions), "norm": norm, "centered": centered}
+        super().__init__(window, **options, chunk=chunk)
         host = positions.detach().cpu().double()
         lowest, highest = host.amin(0).tolist(), host.amax(0).tolist()
         if not host.isfinite().all():
@@ -154,9 +155,7 @@ class Ptychography(FarField):
 
     def adjoint(self, field: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
         """The adjoint of `linear`: (*, J, p1..pd) -> (*, n1..nd), complex."""
-        if object_shape is None:
-            _checks.fail("object_shape must be given, got None", "Pass the sizes (n1, ..., nd)", TypeError)
-        shape = _checks.shape("object_shape", object_shape)
+        shape = self._adjoint_shape(object_shape)
         self._check_room("object_shape", shape)
         waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), self.fourier_shape)
         probes, index = self._windows(shape)

@@ -37,10 +37,10 @@ from phaseret.solvers._gradient import (
 )
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
+from phaseret.solvers._recipe import class_meant as _class_meant
 from phaseret.solvers._result import Reconstruction
 from phaseret.solvers._sparse import SparseRRR
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
-from phaseret.solvers._text import class_meant as _class_meant
 
 __all__ = [
     "ADMM",

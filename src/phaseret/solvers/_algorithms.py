@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.projections import ObjectConstraint, hio_update, raar_update
+from phaseret.projections import ObjectConstraint
+from phaseret.projections._object import hio_update, raar_update
 from phaseret.solvers._loop import Algorithm, Projection, Run, Step
 from phaseret.solvers._sparse import SparseRRR
 
@@ -21,7 +22,23 @@ def _relaxation(beta: float | Tensor, at_most: float = 2.0) -> float | Tensor:
     return _checks.number("beta", beta, above=0, at_most=at_most)
 
 
-class ErrorReduction(Algorithm):
+class _Plain(Algorithm):
+    """An algorithm without numbers of its own."""
+
+    def __init__(self, n_iter: int = 1000) -> None:
+        super().__init__(n_iter)
+
+
+class _Relaxed(Algorithm):
+    """An algorithm whose one number is beta, in (0, 2]."""
+
+    beta: float | Tensor
+
+    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
+        super().__init__(n_iter, beta=_relaxation(beta))
+
+
+class ErrorReduction(_Plain):
     """Alternating projections.
 
     .. math:: x_{n+1} = P_S P_M x_n
@@ -33,8 +50,7 @@ class ErrorReduction(Algorithm):
         n_iter: Number of iterations.
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> ErrorReduction(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> ErrorReduction(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -44,14 +60,11 @@ class ErrorReduction(Algorithm):
 
     on_the_box = True
 
-    def __init__(self, n_iter: int = 1000) -> None:
-        super().__init__(n_iter)
-
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project(p)
 
 
-class HIO(Algorithm):
+class HIO(_Relaxed):
     r"""Fienup's hybrid input-output algorithm.
 
     .. math:: x_{n+1} = \begin{cases} P_M x_n & \text{where } P_M x_n \text{ agrees with what is known} \\
@@ -62,8 +75,7 @@ class HIO(Algorithm):
         beta: Feedback, in (0, 2].
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> HIO(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> HIO(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -71,10 +83,6 @@ class HIO(Algorithm):
     """
 
     on_the_box = True
-    beta: float | Tensor
-
-    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return hio_update(x, p, known, self.beta)
@@ -94,8 +102,7 @@ class RAAR(Algorithm):
         beta: Relaxation in (0, 1], or (b0, b1) for the schedule.
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> RAAR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> RAAR(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -127,7 +134,7 @@ class RAAR(Algorithm):
         return raar_update(x, p, known, self.beta_at(n))
 
 
-class DifferenceMap(Algorithm):
+class DifferenceMap(_Relaxed):
     r"""Elser's difference map.
 
     .. math:: x_{n+1} = x_n + \beta \big(P_S f_M(x_n) - P_M f_S(x_n)\big), \quad
@@ -141,19 +148,13 @@ class DifferenceMap(Algorithm):
         beta: Step, in (0, 2].
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> DifferenceMap(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> DifferenceMap(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Elser (2003), Phase retrieval by iterated projections, doi:10.1364/JOSAA.20.000040, with the
         choice gamma_S = -1/beta, gamma_M = 1/beta.
     """
-
-    beta: float | Tensor
-
-    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
 
     def _points(self, x: Tensor, magnitude: Projection, known: ObjectConstraint) -> tuple[Tensor, Tensor]:
         f_m = (1 + 1 / self.beta) * magnitude(x) - x / self.beta
@@ -170,7 +171,7 @@ class DifferenceMap(Algorithm):
         return x + self.beta * (known.project(f_m) - magnitude(f_s)), f_m
 
 
-class RRR(Algorithm):
+class RRR(_Relaxed):
     r"""Elser's relaxed-reflect-reflect.
 
     .. math:: x_{n+1} = x_n + \beta \big(P_M(2 P_S x_n - x_n) - P_S x_n\big)
@@ -180,8 +181,7 @@ class RRR(Algorithm):
         beta: Step, in (0, 2).
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> RRR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> RRR(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -190,10 +190,9 @@ class RRR(Algorithm):
     """
 
     on_the_box = True
-    beta: float | Tensor
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.5) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
+        super().__init__(n_iter, beta=beta)
 
     def query(self, x: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return 2 * known.project(x) - x
@@ -216,8 +215,7 @@ class CHIO(Algorithm):
         alpha: Where the two branches inside the support meet, in (0, 1].
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> CHIO(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> CHIO(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -244,7 +242,7 @@ class CHIO(Algorithm):
         return known.choose(p, inside, x - self.beta * p)
 
 
-class ASR(Algorithm):
+class ASR(_Plain):
     r"""Averaged successive reflections: RAAR with beta = 1.
 
     .. math:: x_{n+1} = \tfrac12 (R_S R_M + I) x_n = P_S(2 P_M x_n - x_n) + x_n - P_M x_n
@@ -253,8 +251,7 @@ class ASR(Algorithm):
         n_iter: Number of iterations.
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> ASR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> ASR(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -264,14 +261,11 @@ class ASR(Algorithm):
 
     on_the_box = True
 
-    def __init__(self, n_iter: int = 1000) -> None:
-        super().__init__(n_iter)
-
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project(2 * p - x) + x - p
 
 
-class HPR(Algorithm):
+class HPR(_Relaxed):
     r"""Hybrid projection reflection; with a support alone it is HIO.
 
     .. math:: x_{n+1} = \tfrac12 \big(R_S (R_M + (\beta - 1) P_M) + I + (1 - \beta) P_M\big) x_n
@@ -282,8 +276,7 @@ class HPR(Algorithm):
         beta: Relaxation, in (0, 2].
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> HPR(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> HPR(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -292,10 +285,6 @@ class HPR(Algorithm):
     """
 
     on_the_box = True
-    beta: float | Tensor
-
-    def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.9) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project((1 + self.beta) * p - x) + x - self.beta * p
@@ -307,8 +296,8 @@ class OSS(Algorithm):
     .. math:: x_{n+1} = \begin{cases} x' & \text{inside the support} \\
               F^{-1}[W F x'] & \text{outside} \end{cases} \qquad W_k = \exp\big(-\tfrac12 |k|^2 / \alpha^2\big)
 
-    with x' the HIO update. The width alpha falls in equal steps from the grid's size m to 1/m, one step per stage. An
-    iteration costs two transform pairs. Without a support it is HIO.
+    with x' the HIO update. The width alpha falls evenly from the grid's size m to 1/m, once per stage. An iteration
+    costs two transform pairs. Without a support it is HIO.
 
     Args:
         n_iter: Number of iterations.
@@ -316,13 +305,12 @@ class OSS(Algorithm):
         stages: Number of filter widths.
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> OSS(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> OSS(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
         Rodriguez, Xu, Chen, Zou, Miao (2013), Oversampling smoothness: an effective algorithm for phase retrieval of
-        noisy diffraction intensities, doi:10.1107/S0021889813002471. In the paper each stage starts from the
+        noisy diffraction intensities, doi:10.1107/S0021889813002471. In the source each stage starts from the
         best iterate of the last; here it goes on from the last iterate.
     """
 
@@ -343,16 +331,13 @@ class OSS(Algorithm):
         x = hio_update(x, p, known, self.beta)
         if known.support is None:
             return x, p
-        shape = x.shape[-known.ndim :]
         # relative to the size, so that the filter is isotropic on a grid of unequal sides
-        size = max(shape)
-        exponent = _fft.squared_frequencies(shape, x) * (size / self.width(n, size)) ** 2 / 2
-        window = torch.exp(-exponent) / math.prod(shape)
-        smooth = _fft.inverse_sum(_fft.transform(x, known.ndim) * window, shape, not x.is_complex())
+        size = max(x.shape[-known.ndim :])
+        smooth = _fft.blur(x, known.ndim, (size / self.width(n, size)) ** 2 / 2)
         return smooth + (x - smooth) * known.support, p
 
 
-class SolventFlip(Algorithm):
+class SolventFlip(_Plain):
     """Solvent flipping: what does not agree with what is known changes its sign.
 
     .. math:: x_{n+1} = R_S P_M x_n = 2 P_S P_M x_n - P_M x_n
@@ -361,8 +346,7 @@ class SolventFlip(Algorithm):
         n_iter: Number of iterations.
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> SolventFlip(50)(intensity, support=torch.ones(12, 12) > 0, constraint="real").obj.shape
+        >>> SolventFlip(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="real").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -371,9 +355,6 @@ class SolventFlip(Algorithm):
     """
 
     on_the_box = True
-
-    def __init__(self, n_iter: int = 1000) -> None:
-        super().__init__(n_iter)
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return 2 * known.project(p) - p
@@ -399,7 +380,7 @@ class ChargeFlip(Algorithm):
 
     Source:
         Oszlanyi, Suto (2004), Ab initio structure solution by charge flipping, doi:10.1107/S0108767303027569.
-        In the paper the level is a constant; here it is in units of the density's standard deviation.
+        In the source the level is a constant; here it is in units of the density's standard deviation.
     """
 
     delta: float
@@ -418,7 +399,7 @@ class ChargeFlip(Algorithm):
         return torch.where(p > level, p, -p), p
 
 
-class ADMM(Algorithm):
+class ADMM(_Relaxed):
     r"""Alternating direction method of multipliers on the two constraints.
 
     .. math:: x_{n+1} = P_S(z_n - u_n), \quad z_{n+1} = P_M(x_{n+1} + u_n), \quad
@@ -431,8 +412,7 @@ class ADMM(Algorithm):
         beta: Step of the multiplier, in (0, 2]; below the golden ratio, 1.618, in the convex theory.
 
     Example:
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(12, 12), (24, 24))
-        >>> ADMM(50)(intensity, support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
+        >>> ADMM(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
         torch.Size([12, 12])
 
     Source:
@@ -441,10 +421,8 @@ class ADMM(Algorithm):
         doi:10.1561/2200000016, section 9.1.
     """
 
-    beta: float | Tensor
-
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 1.0) -> None:
-        super().__init__(n_iter, beta=_relaxation(beta))
+        super().__init__(n_iter, beta=beta)
 
     def enter(self, x: Tensor) -> Tensor:
         return torch.stack((x, torch.zeros_like(x)), dim=2)

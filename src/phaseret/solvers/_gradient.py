@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -20,8 +19,8 @@ from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._result import Reconstruction
 
 
-class _Measured:
-    """Intensities and their operator, with sums and scales per item."""
+class _Problem:
+    """Intensities and their operator, with sums and scales per item; and the loop of all gradient methods."""
 
     def __init__(
         self,
@@ -30,11 +29,16 @@ class _Measured:
         object_shape: Sequence[int] | None,
         mask: Tensor | None,
         constraint: Constraint,
+        n_iter: int,
+        check_every: int = 1,
     ) -> None:
+        self.began = time.perf_counter()
         Operator.check(operator)
         _checks.real(intensity=intensity)
         _checks.rank(operator.data_ndim, intensity=intensity)
         _checks.choice("constraint", constraint, CONSTRAINTS)
+        self.n_iter = _checks.integer("n_iter", n_iter)
+        self.check_every = _checks.integer("check_every", check_every)
         intensity = _fft.promote(intensity)
         self.operator, self.object_shape, self.constraint = operator, object_shape, constraint
         self.real = constraint != "complex"
@@ -46,10 +50,7 @@ class _Measured:
             self.weight = mask.to(intensity.dtype)
             intensity = torch.where(mask, intensity, 0.0)
         self.intensity = intensity
-        count = math.prod(intensity.shape[-operator.data_ndim :])
-        counts = torch.full_like(intensity.sum(self.data_axes), count)
-        if self.weight is not None:
-            counts = self.weight.sum(self.data_axes)
+        counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
 
     def weighted(self, field: Tensor) -> Tensor:
@@ -99,8 +100,44 @@ class _Measured:
 
     def error(self, field: Tensor) -> Tensor:
         """Relative magnitude error of each item."""
-        error = (_fft.power(field).sqrt() - self.intensity.sqrt()).square()
-        return (self.weighted(error).sum(self.data_axes) / self.intensity.sum(self.data_axes)).sqrt()
+        axes = len(self.data_axes)
+        return _fft.relative_error(_fft.power(field).sqrt(), self.intensity.sqrt(), axes, weight=self.weight)
+
+    def run(
+        self,
+        x: Tensor,
+        step: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]],
+        recipe: str,
+        *,
+        seed: int = 0,
+        support: Tensor | None = None,
+    ) -> Reconstruction:
+        """Iterate: `step` gives the next object and its field from those of iteration k."""
+        errors, checked = [], []
+        field = self.operator.linear(x)
+        for k in range(self.n_iter):
+            x, field = step(x, field, k)
+            if (k + 1) % self.check_every == 0 or k + 1 == self.n_iter:
+                errors.append(self.error(field))
+                checked.append(k + 1)
+        error = errors[-1]
+        one = error.unsqueeze(-1)  # start per pattern
+        return Reconstruction(
+            obj=x,
+            error=error,
+            support=torch.ones_like(x, dtype=torch.bool) if support is None else support,
+            objs=x.unsqueeze(-1 - len(self.object_axes)),
+            errors=one,
+            scores=one,
+            ranking=torch.zeros_like(one, dtype=torch.long),
+            agreement=torch.ones_like(one),
+            prtf=torch.ones_like(one),
+            history=torch.stack(errors, -1).unsqueeze(-2),
+            checked=checked,
+            seeds=[seed],
+            recipe=recipe,
+            seconds=time.perf_counter() - self.began,
+        )
 
 
 def spectral_initialization(
@@ -130,7 +167,7 @@ def spectral_initialization(
         object_shape: Sizes of the object, for operators that do not know them.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
-        seed: Of the random vector that the power iteration starts from; the same for all items.
+        seed: Seed of the random vector that the power iteration starts from; the same for all items.
 
     Shape:
         - intensity: (*, data)
@@ -155,8 +192,7 @@ def spectral_initialization(
         1; the truncation: Chen, Candes (2017), Solving random quadratic systems of equations is nearly as easy as
         solving linear systems, doi:10.1002/cpa.21638.
     """
-    problem = _Measured(intensity, operator, object_shape, mask, constraint)
-    n_iter = _checks.integer("n_iter", n_iter)
+    problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter)
     weight = problem.intensity
     if truncation is not None:
         truncation = _checks.number("truncation", truncation, above=0)
@@ -200,12 +236,12 @@ def wirtinger_flow(
         intensity: Measured intensity.
         operator: The measurement.
         n_iter: Number of iterations.
-        mu: Largest step.
+        mu: Largest step size.
         object_shape: Sizes of the object, for operators that do not know them.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
-        seed: Of the spectral start.
+        seed: Seed of the spectral start.
         check_every: Iterations from one residual to the next.
 
     Returns:
@@ -221,15 +257,14 @@ def wirtinger_flow(
         Candes, Li, Soltanolkotabi (2015), Phase retrieval via Wirtinger flow, doi:10.1109/TIT.2015.2399924, eq. 2.3
         and section II-B.
     """
-    problem = _Measured(intensity, operator, object_shape, mask, constraint)
+    problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
     mu = _checks.number("mu", mu, above=0)
 
     def gradient(field: Tensor, k: int) -> Tensor:
         step = min(1 - math.exp(-(k + 1) / 330), mu)
         return (step / problem.over_data(problem.mean)) * (_fft.power(field) - problem.intensity) * field
 
-    loop = _Loop(problem, n_iter, check_every, f"wirtinger_flow(n_iter={n_iter}, mu={mu})")
-    return _flow(loop, gradient, init, seed)
+    return _flow(problem, gradient, init, seed, f"wirtinger_flow(n_iter={n_iter}, mu={mu})")
 
 
 def truncated_amplitude_flow(
@@ -257,13 +292,13 @@ def truncated_amplitude_flow(
         intensity: Measured intensity.
         operator: The measurement.
         n_iter: Number of iterations.
-        mu: Step.
+        mu: Step size.
         gamma: Truncation; infinity for plain amplitude flow.
         object_shape: Sizes of the object, for operators that do not know them.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
-        seed: Of the spectral start.
+        seed: Seed of the spectral start.
         check_every: Iterations from one residual to the next.
 
     Returns:
@@ -277,10 +312,10 @@ def truncated_amplitude_flow(
 
     Source:
         Wang, Giannakis, Eldar (2018), Solving systems of random quadratic equations via truncated amplitude flow,
-        doi:10.1109/TIT.2017.2756858. In the paper the start is the orthogonality-promoting one;
-        here it is the spectral one.
+        doi:10.1109/TIT.2017.2756858. In the source the start is the orthogonality-promoting one; here it is the
+        spectral one.
     """
-    problem = _Measured(intensity, operator, object_shape, mask, constraint)
+    problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
     mu = _checks.number("mu", mu, above=0)
     gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
     measured = problem.intensity.sqrt()
@@ -290,8 +325,8 @@ def truncated_amplitude_flow(
         kept = (power.sqrt() >= measured / (1 + gamma)) & (power > 0)
         return field * torch.where(kept, mu * (1 - measured * _fft.divisor(power).rsqrt()), 0.0)
 
-    loop = _Loop(problem, n_iter, check_every, f"truncated_amplitude_flow(n_iter={n_iter}, mu={mu}, gamma={gamma})")
-    return _flow(loop, gradient, init, seed)
+    recipe = f"truncated_amplitude_flow(n_iter={n_iter}, mu={mu}, gamma={gamma})"
+    return _flow(problem, gradient, init, seed, recipe)
 
 
 def maximum_likelihood(
@@ -351,7 +386,7 @@ def maximum_likelihood(
         Thibault, Guizar-Sicairos (2012), Maximum-likelihood refinement for coherent diffractive imaging,
         doi:10.1088/1367-2630/14/6/063004.
     """
-    problem = _Measured(intensity, operator, None, mask, constraint)
+    problem = _Problem(intensity, operator, None, mask, constraint, n_iter, check_every)
     x = problem.given("estimate", estimate)
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
@@ -378,11 +413,10 @@ def maximum_likelihood(
             return x, operator.linear(x)
         return x, field + problem.over_data(length) * along
 
-    loop = _Loop(problem, n_iter, check_every, f"maximum_likelihood(n_iter={n_iter}, background={b})")
-    return loop.run(x, step, seed=0, support=support)
+    return problem.run(x, step, f"maximum_likelihood(n_iter={n_iter}, background={b})", support=support)
 
 
-def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: float) -> Tensor:
+def _line_search(problem: _Problem, field: Tensor, along: Tensor, b: float) -> Tensor:
     """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
 
     Scoring steps (the expected curvature is positive), each halved until the likelihood falls.
@@ -418,64 +452,10 @@ def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: float) -> 
     return t
 
 
-@dataclass
-class _Loop:
-    """The loop of all gradient methods, from one check to the next."""
-
-    problem: _Measured
-    n_iter: int
-    check_every: int
-    recipe: str
-
-    def __post_init__(self) -> None:
-        self.began = time.perf_counter()
-        _checks.integer("n_iter", self.n_iter)
-        _checks.integer("check_every", self.check_every)
-
-    def run(
-        self,
-        x: Tensor,
-        step: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]],
-        *,
-        seed: int,
-        support: Tensor | None = None,
-    ) -> Reconstruction:
-        """Iterate: `step` gives the next object and its field from those of iteration k."""
-        history, checked = [], []
-        field = self.problem.operator.linear(x)
-        for k in range(self.n_iter):
-            x, field = step(x, field, k)
-            if (k + 1) % self.check_every == 0 or k + 1 == self.n_iter:
-                history.append(self.problem.error(field))
-                checked.append(k + 1)
-        return self._result(x, torch.stack(history, -1), checked, seed, support)
-
-    def _result(
-        self, obj: Tensor, history: Tensor, checked: list[int], seed: int, support: Tensor | None
-    ) -> Reconstruction:
-        """A reconstruction with one start per pattern."""
-        error = history[..., -1]
-        return Reconstruction(
-            obj=obj,
-            error=error,
-            support=torch.ones_like(obj, dtype=torch.bool) if support is None else support,
-            objs=obj.unsqueeze(-1 - len(self.problem.object_axes)),
-            errors=error.unsqueeze(-1),
-            scores=error.unsqueeze(-1),
-            ranking=torch.zeros_like(error, dtype=torch.long).unsqueeze(-1),
-            agreement=torch.ones_like(error).unsqueeze(-1),
-            prtf=torch.ones_like(error).unsqueeze(-1),
-            history=history.unsqueeze(-2),
-            checked=checked,
-            seeds=[seed],
-            recipe=self.recipe,
-            seconds=time.perf_counter() - self.began,
-        )
-
-
-def _flow(loop: _Loop, gradient: Callable[[Tensor, int], Tensor], init: Tensor | None, seed: int) -> Reconstruction:
+def _flow(
+    problem: _Problem, gradient: Callable[[Tensor, int], Tensor], init: Tensor | None, seed: int, recipe: str
+) -> Reconstruction:
     """Descent from the spectral start with one gradient, taken at the detector, per iteration."""
-    problem = loop.problem
     if init is None:
         init = spectral_initialization(
             problem.intensity,
@@ -493,4 +473,4 @@ def _flow(loop: _Loop, gradient: Callable[[Tensor, int], Tensor], init: Tensor |
         z = z.clamp(min=0) if problem.constraint == "nonnegative" else z
         return z, problem.operator.linear(z)
 
-    return loop.run(z, step, seed=seed)
+    return problem.run(z, step, recipe, seed=seed)

@@ -201,6 +201,15 @@ class Run:
             support = self.half if support is None else support & self.half
         return self.problem.constraint(support, whole)
 
+    def note(self, count: int, error: Tensor) -> None:
+        """Note that `count` iterations were done, and their errors; callbacks look and may end the run."""
+        self.error = error
+        self.done += count
+        self.iteration += count
+        self.history.append(error)
+        self.checked.append(self.iteration)
+        self.stopped = any([bool(action(self)) for action in self.after_check])  # noqa: C419  (all of them act)
+
     def iterate_with(self, algorithm: Algorithm) -> None:
         """Run the iterations of an algorithm that are still to be done."""
         own = itertools.chain(algorithm.parameters(), algorithm.buffers(), vars(algorithm).values())
@@ -226,13 +235,8 @@ class Run:
                         self.estimate[items] = estimate
                         del p
                         error[items] = worker.magnitude.residual(estimate)
-                self.error = error
-                self.done += count
-                self.iteration += count
-                self.history.append(error)
-                self.checked.append(self.iteration)
                 self.iterate = algorithm.leave(self.state)
-                self.stopped = any([bool(action(self)) for action in self.after_check])  # noqa: C419  (all of them act)
+                self.note(count, error)
             self.iterate = self.iterate.contiguous()
             self.state, self.done = None, 0
 
@@ -258,7 +262,7 @@ class _Worker:
 
     @cached_property
     def known_whole(self) -> ObjectConstraint:
-        """What is known, on the whole grid: made when it is needed, for it is as large as an iterate."""
+        """What is known, on the whole grid: made when it is needed, because it is as large as an iterate."""
         return self.known if self.problem.whole else self._known_whole()
 
     def block(self, x: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
@@ -352,23 +356,20 @@ def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Ru
 
 def _checkpoints(save: Callable[[dict[str, Any]], None], every: int) -> Callable[[Run], None]:
     """An action that saves the run at the first check after each `every` iterations."""
-    last = 0
 
     def action(run: Run) -> None:
-        nonlocal last
-        if run.iteration // every > last // every:
+        before = run.checked[-2] if len(run.checked) > 1 else 0
+        if run.iteration // every > before // every:
             save(run.state_dict())
-        last = run.iteration
 
     return action
 
 
 def _seeds(starts: int, seed: int, generator: torch.Generator | None) -> list[int]:
     """One seed per start."""
-    if generator is not None:
-        drawn = torch.randint(2**62, (starts,), generator=generator, device=generator.device)
-        return [int(s) for s in drawn]
-    return [seed + s for s in range(starts)]
+    if generator is None:
+        return [seed + s for s in range(starts)]
+    return torch.randint(2**62, (starts,), generator=generator, device=generator.device).tolist()
 
 
 def _starts(problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:
@@ -377,15 +378,10 @@ def _starts(problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:
     Start s is white noise from its seed, the same for every pattern, with the measured magnitude; `init` replaces the
     first start, or all of them if it has an axis of starts.
     """
-    noise = []
-    for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        if problem.real:
-            noise.append(torch.rand(problem.shape, generator=generator, dtype=torch.float32))
-        else:
-            noise.append(torch.randn(problem.shape, generator=generator, dtype=torch.complex64))
+    draw, kind = (torch.rand, torch.float32) if problem.real else (torch.randn, torch.complex64)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
-    x = torch.stack(noise).to(problem.device, dtype)
+    x = torch.stack([draw(problem.shape, generator=g, dtype=kind) for g in generators]).to(problem.device, dtype)
     if init is None:
         return problem.magnitude.project_fast(x.expand(problem.patterns, *x.shape))
     given = _init(problem, init, len(seeds))

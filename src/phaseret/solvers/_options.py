@@ -90,15 +90,12 @@ def complete(options: Mapping[str, Any]) -> Options:
 
 def _refuse(name: str) -> None:
     """Answer an option that does not exist with the one that was meant."""
-    known = (*Options.__annotations__, *_OF_ALGORITHMS)
-    meant = next(iter(difflib.get_close_matches(name, known, 1)), None) or name
-    meant = _OTHER_WORDS.get(name.lower(), meant)
+    near = difflib.get_close_matches(name, (*Options.__annotations__, *_OF_ALGORITHMS), 1)
+    meant = _OTHER_WORDS.get(name.lower(), near[0] if near else "")
     if meant in _OF_ALGORITHMS:
         fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
-    elif meant != name:
-        fix = f"Did you mean {meant!r}?"
     else:
-        fix = f"The options are {', '.join(Options.__annotations__)}"
+        fix = f"Did you mean {meant!r}?" if meant else f"The options are {', '.join(Options.__annotations__)}"
     _checks.fail(f"the options of a call must be known ones, got {name!r}", fix, TypeError)
 
 

@@ -11,39 +11,26 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.operators import validate
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.solvers._options import Options
 
 
 @dataclass
 class Problem:
-    """A prepared problem; patterns and starts are the two leading axes of all tensors.
+    """A prepared problem; patterns and starts are the two leading axes of all tensors."""
 
-    Attributes:
-        batch: Batch shape of the intensity as given; its items are the patterns.
-        shape: Data grid (m1..md).
-        object_shape: Shape of the reconstructed object: that of the support as given.
-        box: Slices of the support's bounding box on the grid; the whole grid without a support.
-        magnitude: What was measured, for (patterns, 1, *grid).
-        support: (patterns or 1, 1, *box), boolean; None if all of the box is allowed.
-        known: What else is known of the object.
-        real: Whether the object is real.
-        dtype: Real dtype of the computation.
-        device: Device of the computation.
-        requires_grad: Whether the intensity asks for a gradient.
-    """
-
-    batch: tuple[int, ...]
-    shape: tuple[int, ...]
-    object_shape: tuple[int, ...]
-    box: tuple[slice, ...]
-    magnitude: MagnitudeConstraint
-    support: Tensor | None
-    known: ObjectConstraint
-    real: bool
-    dtype: torch.dtype
+    batch: tuple[int, ...]  # shape of the intensity's batch as given; its items are the patterns
+    shape: tuple[int, ...]  # data grid (m1..md)
+    object_shape: tuple[int, ...]  # of the reconstructed object: that of the support as given
+    box: tuple[slice, ...]  # the support's bounding box on the grid; the whole grid without a support
+    magnitude: MagnitudeConstraint  # what was measured, for (patterns, 1, *grid)
+    support: Tensor | None  # (patterns or 1, 1, *box), boolean; None if all of the box is allowed
+    known: ObjectConstraint  # what else is known of the object
+    real: bool  # whether the object is real
+    dtype: torch.dtype  # real dtype of the computation
     device: torch.device
-    requires_grad: bool
+    requires_grad: bool  # whether the intensity asks for a gradient
 
     @property
     def ndim(self) -> int:
@@ -92,8 +79,8 @@ class Problem:
 
 def prepare(intensity: Tensor, asked: Options) -> Problem:
     """Check what is asked and lay it out; looks at values, once."""
-    _checks.real(intensity=intensity)
-    ndim = _checks.item_axes(asked["ndim"], intensity=intensity)
+    mask, ndim = asked["mask"], asked["ndim"]
+    validate(intensity, mask=mask, ndim=ndim)
     _checks.choice("norm", asked["norm"], _fft.NORMS)
     intensity = _fft.promote(intensity)
     shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
@@ -105,15 +92,11 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         ndim=ndim,
         dtype=intensity.dtype,
     )
-    mask = asked["mask"]
+    axes = _fft.centered_axes(ndim, onesided=False, centered=asked["centered"])
+    values = _fft.uncenter(intensity.reshape(-1, 1, *shape), axes)
     if mask is not None:
-        _checks.mask(mask, intensity)
-        mask = _per_pattern(mask, batch, shape)
-    values = _check_values(intensity.reshape(-1, 1, *shape), mask)
-    if asked["centered"]:
-        axes = range(-ndim, 0)
-        values = _fft.uncenter(values, axes)
-        mask = None if mask is None else _fft.uncenter(mask, axes)
+        mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
+        values = torch.where(mask, values, 0.0)
     object_shape, box, support = _place_support(asked["support"], intensity, ndim)
     _check_restricted(known, asked["support"], shape)
     real = known.constraint != "complex"
@@ -149,27 +132,6 @@ def _check_restricted(known: ObjectConstraint, support: Tensor | None, shape: tu
         _checks.fail(f"the object must be restricted for constraint={known.constraint!r}, got nothing", fix)
 
 
-def _check_values(values: Tensor, mask: Tensor | None) -> Tensor:
-    """The measured intensities with 0 at unmeasured pixels; an error where they cannot be intensities."""
-    if mask is not None:
-        if not bool(mask.flatten(1).any(-1).all()):
-            _checks.fail("mask must leave at least one measured pixel of each pattern, got none", "True = measured")
-        values = torch.where(mask, values, 0.0)
-    if not bool(values.isfinite().all()):
-        count = int((~values.isfinite()).sum())
-        _checks.fail(f"intensity must be finite, got {count} NaN or infinite values", "Mask those pixels")
-    least = float(values.detach().amin())
-    if least < 0:
-        fix = "Mask those pixels, or use intensity.clamp(min=0)"
-        _checks.fail(f"intensity must be non-negative, got {least:.4g}", fix)
-    if not bool((values.detach().flatten(1).amax(-1) > 0).all()):
-        _checks.fail(
-            "intensity must have a positive measured pixel in each pattern, got only zeros",
-            "Leave out such patterns, or look at the mask",
-        )
-    return values
-
-
 def _place_support(
     support: Tensor | None, intensity: Tensor, ndim: int
 ) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None]:
@@ -192,11 +154,8 @@ def _place_support(
     support = _per_pattern(support, batch, object_shape)
     if not bool(support.flatten(1).any(-1).all()):
         _checks.fail("support must hold at least one pixel, got an empty one", "True = the object may be non-zero")
-    anywhere = support.flatten(0, 1).any(0)
-    box = []
-    for axis in range(ndim):
-        used = anywhere.movedim(axis, 0).reshape(object_shape[axis], -1).any(-1).nonzero()
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    places = support.flatten(0, 1).any(0).nonzero()
+    box = [slice(int(a), int(b) + 1) for a, b in zip(places.amin(0), places.amax(0), strict=True)]
     index: tuple[Any, ...] = (..., *box)
     inner = support[index].contiguous()
     return object_shape, tuple(box), None if bool(inner.all()) else inner

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
+import inspect
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
-from phaseret.solvers import _text
+from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._loop import Step, solve
 from phaseret.solvers._options import Options, spelled
+from phaseret.solvers._support import Breed, Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from phaseret.solvers._result import Reconstruction
+
+_WORDS: dict[str, type[Step]] = {**ALGORITHMS, "detwin": Detwin, "shrinkwrap": Shrinkwrap, "breed": Breed}
+_WITHOUT_ITERATIONS = ("shrinkwrap", "breed")
+# The words of other programs (PyNX, cohere, Hawk) and the names of the classes, without underscores.
+_FOREIGN = {
+    **dict.fromkeys(("sup", "sw", "supportupdate", "threshold"), "shrinkwrap"),
+    **dict.fromkeys(("gps", "gpsr"), "breed"),
+    **dict.fromkeys(("detwinhio", "detwinraar", "twin"), "detwin"),
+    **dict.fromkeys(("io", "hybrid", "fienup"), "hio"),
+    **dict.fromkeys(("gs", "ap"), "er"),
+    **dict.fromkeys(("diffmap", "dr"), "dm"),
+    "flip": "sf",
+    **{kind.__name__.lower(): word for word, kind in _WORDS.items()},
+    **{word: word for word in _WORDS},
+}
+_SEPARATED = "Steps are separated by commas, and the first runs first"
+_DEPTH = 50
 
 
 class Recipe(Step):
@@ -50,7 +72,9 @@ class Recipe(Step):
             if not isinstance(step, Step | str):
                 fix = 'Use an algorithm such as HIO(50), or "hio:50"'
                 _checks.fail(f"steps must be steps or texts, got {type(step).__name__}", fix, TypeError)
-        self.steps = nn.ModuleList(part for step in steps for part in _parts(step))
+        self.steps = nn.ModuleList(
+            part for step in steps for part in ([step] if isinstance(step, Step) else _Parser(step).schedule())
+        )
         self.n_iter = self.times * sum(step.n_iter for step in self._once())
 
     def _once(self) -> list[Step]:
@@ -72,22 +96,153 @@ class Recipe(Step):
         return f"Recipe({', '.join(map(repr, self.steps))}{times})"
 
 
-def _parts(step: Step | str) -> list[Step]:
-    """The steps that a text stands for, or the step itself."""
-    return _made(_text.Parser(step).schedule()) if isinstance(step, str) else [step]
+class _Parser:
+    """Reads a schedule: ``item, item``, an item being ``[N *] (word [(option=value, ...)] [: N] | ( schedule ))``."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at, self.depth = text, len(text) - len(text.lstrip()), 0
+
+    def schedule(self) -> list[Step]:
+        """All of the text."""
+        steps = self._items()
+        if self.at < len(self.text):
+            self._fail("a comma or an end", _SEPARATED)
+        return steps
+
+    def _fail(self, expected: str, fix: str = "", at: int | None = None) -> NoReturn:
+        rest = self.text[self.at if at is None else at :]
+        fix = fix or f"The words are {', '.join(_WORDS)}"
+        _checks.fail(f"schedule {self.text!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
+
+    def _take(self, pattern: str) -> str:
+        """What stands next, if the pattern fits it, and is then behind us; "" if it does not."""
+        found = re.compile(rf"({pattern})\s*").match(self.text, self.at)
+        if found is None:
+            return ""
+        self.at = found.end()
+        return found[1]
+
+    def _count(self, expected: str) -> int:
+        place, digits = self.at, self._take(r"[\w.]+")
+        if not re.fullmatch("[0-9]{1,15}", digits) or int(digits) < 1:
+            self._fail(expected, "Write an integer from 1 on, of at most 15 digits", at=place)
+        return int(digits)
+
+    def _items(self) -> list[Step]:
+        steps = self._item()
+        while self._take(","):
+            steps += self._item()
+        return steps
+
+    def _item(self) -> list[Step]:
+        if self.text[self.at : self.at + 1].isdecimal():
+            times = self._count("a positive number of repeats")
+            if not self._take(r"\*"):
+                self._fail("a * after the number of repeats")
+            return [Recipe(*self._item(), times=times)]
+        if self._take(r"\("):
+            self.depth += 1
+            if self.depth > _DEPTH:
+                self._fail(f"at most {_DEPTH} brackets in one another", "Use fewer")
+            inner = self._items()
+            self.depth -= 1
+            if not self._take(r"\)"):
+                self._fail("a )", _SEPARATED)
+            return inner
+        place, word = self.at, self._take(r"[^\W\d]\w*").lower()
+        if word not in _WORDS:
+            self._fail("a step", _meant(word), at=place)
+        return [self._step(word, place)]
+
+    def _step(self, word: str, place: int) -> Step:
+        options, counts = self._options(word), []
+        if word not in _WITHOUT_ITERATIONS:
+            if not self._take(":"):
+                self._fail(f"a : and the number of iterations after {word}", self._colon(word, place))
+            counts = [self._count("a positive number of iterations")]
+        try:
+            return _WORDS[word](*counts, **options)
+        except (TypeError, ValueError) as error:
+            rule, _, fix = str(error).partition(": ")[2].rstrip(".").partition(". ")
+            self._fail(f"options that {word} takes ({rule})", fix, at=place)
+
+    def _colon(self, word: str, place: int) -> str:
+        """How to write an algorithm for which another program says HIO**50 or 50*HIO."""
+        behind = re.match(r"[\s*=]*([0-9]+)", self.text[self.at :])
+        number = behind or re.search(r"([0-9]+)\s*\*\s*$", self.text[:place])
+        return f"Write {word}:{number[1] if number else 50}. {_SEPARATED}"
+
+    def _options(self, word: str) -> dict[str, Any]:
+        """``(name=value, ...)``, or nothing."""
+        known = _own_options(_WORDS[word])
+        options: dict[str, Any] = {}
+        while self._take("," if options else r"\("):
+            place, name = self.at, self._take(r"\w*").lower()
+            if name not in known or name in options:
+                near = difflib.get_close_matches(name, known, 1)
+                fix = f"Did you mean {near[0]!r}?" if near else f"Its options are {', '.join(known) or 'none'}"
+                self._fail(f"an option of {word}, each once,", fix, at=place)
+            if not self._take("="):
+                self._fail(f"a = and the value after {name}", f"Write {name}=1, for example")
+            options[name] = self._value()
+        if options and not self._take(r"\)"):
+            self._fail("a comma or a ) after the value", "Write hio(beta=0.8):50, for example")
+        return options
+
+    def _value(self) -> Any:
+        """A number, a word (with or without quotes), or a pair of numbers in brackets."""
+        place, text = self.at, self._take(r"\([^()]*\)|[-+]?[\w.]+(?:[-+]\d+)?|'\w*'|\"\w*\"")
+        word = text.strip("'\"").lower()
+        if word.isidentifier():
+            return {"none": None, "true": True, "false": False}.get(word, word)
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            self._fail("a value", "Write a number, a word or a pair of numbers", at=place)
 
 
-def _made(parts: list[_text.Part]) -> list[Step]:
-    """Repeats become recipes."""
-    return [part if isinstance(part, Step) else Recipe(*_made(part[1]), times=part[0]) for part in parts]
+def _meant(token: str) -> str:
+    """What to write for a word of another program, or for one that is nearly a word; "" if it is neither."""
+    name = token.rstrip("0123456789")
+    digits, word = token[len(name) :], _FOREIGN.get(name.replace("_", ""))
+    if word is None:
+        near = difflib.get_close_matches(token, _WORDS, 1)
+        return f"Did you mean {near[0]!r}? The words are {', '.join(_WORDS)}" if near else ""
+    return f"Write {word}" if word in _WITHOUT_ITERATIONS else f"Write {word}:{digits or 50}. {_SEPARATED}"
+
+
+def class_meant(name: str) -> str | None:
+    """What to use for a class or function of another program or version; None if it is unknown."""
+    word = _FOREIGN.get(name.lower().replace("_", ""))
+    if word is None:
+        return None
+    kind = _WORDS[word].__name__
+    return f"Use {kind}(n_iter)(intensity, ...)" if word in ALGORITHMS else f"Use {kind} as a step of a Recipe"
+
+
+def _own_options(kind: type[Step]) -> dict[str, Any]:
+    """The options that stand in brackets behind the word of a step, with their defaults."""
+    found = inspect.signature(kind).parameters.values()
+    return {p.name: p.default for p in found if p.name not in ("n_iter", "algorithm")}
 
 
 def _written(step: Step) -> list[str]:
     """The texts of a step, to be joined by commas."""
     if not isinstance(step, Recipe):
-        return [_text.word_of(step)]
+        return [_word_of(step)]
     texts = [text for part in step._once() for text in _written(part)]
     return texts if step.times == 1 else [f"{step.times}*({','.join(texts)})"]
+
+
+def _word_of(step: Step) -> str:
+    word = next((word for word, kind in _WORDS.items() if type(step) is kind), None)
+    own = {} if word is None else {name: (step.options[name], d) for name, d in _own_options(type(step)).items()}
+    if word is not None and not any(isinstance(value, Tensor) for value, _ in own.values()):
+        shown = ",".join(f"{name}={value}" for name, (value, default) in own.items() if value != default)
+        text = word + (f"({shown})" if shown else "") + (f":{step.n_iter}" if step.n_iter else "")
+        if repr(_Parser(text).schedule()) == repr([step]):
+            return text.replace(" ", "")
+    _checks.fail(f"a step must be one that text can say, got {step!r}", "Pass the recipe itself")
 
 
 @spelled

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
+from phaseret.projections._object import keep_largest
 from phaseret.solvers._loop import Items, Run, Step
 
 # Residuals below this one count as this one: an exact fit is no better for being exact to more digits.
@@ -107,14 +109,13 @@ class SparseRRR(Step):
         while run.done < self.n_iter and not run.stopped:
             count = min(_EVERY, self.n_iter - run.done)
             alone.block(count, self.beta, tune=True)
-            best = (
-                ("estimate", problem.crop(alone.problem.embed(alone.estimate))),
-                ("error", problem.magnitude.residual(alone.estimate)),
-                ("price", size_price(alone.best_size, alone.data, alone.numbers)),
-            )
-            for name, value in best:
-                setattr(run, name, getattr(run, name).index_put((rows, start), value[:, 0]))
-            self._done(run, count, alone.saved() | {"start": start})
+            estimate = problem.crop(alone.problem.embed(alone.estimate))
+            price = size_price(alone.best_size, alone.data, alone.numbers)
+            error = problem.magnitude.residual(alone.estimate)
+            run.estimate = run.estimate.index_put((rows, start), estimate[:, 0])
+            run.price = cast(Tensor, run.price).index_put((rows, start), price[:, 0])
+            run.state = alone.saved() | {"start": start}
+            run.note(count, run.error.index_put((rows, start), error[:, 0]))
         run.iterate, run.support = problem.embed(run.estimate), run.estimate != 0
         run.state, run.done = None, 0
 
@@ -134,18 +135,9 @@ class SparseRRR(Step):
             if run.done < first_round <= run.done + count:
                 stage.share_size()
             run.estimate = problem.crop(full.problem.embed(full.lift(stage)[0]))
-            run.error = stage.error.clone()
-            self._done(run, count, stage.saved())
+            run.state = stage.saved()
+            run.note(count, stage.error.clone())
         return stage
-
-    def _done(self, run: Run, count: int, state: dict[str, Tensor]) -> None:
-        """Note what a block of iterations has done."""
-        run.state = state
-        run.done += count
-        run.iteration += count
-        run.history.append(run.error)
-        run.checked.append(run.iteration)
-        run.stopped = any([bool(action(run)) for action in run.after_check])  # noqa: C419  (all of them act)
 
 
 class _Stage(Run):
@@ -249,7 +241,7 @@ class _Stage(Run):
         return score, error, size.clone(), y
 
     def _better(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Of two trials of each start the one with the lower score."""
+        """The better of two trials of each start: the one with the lower score."""
         lower = new[0] < old[0]
         wide = lower[(...,) + (None,) * self.problem.ndim]
         return tuple(torch.where(lower if a.ndim == 2 else wide, a, b) for a, b in zip(new, old, strict=True))
@@ -272,19 +264,6 @@ class _Stage(Run):
                 self.known(items, whole=False).project(own.crop(fine)), size[items], own.ndim
             )
         return estimate, size
-
-
-def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
-    """The `size` (*) largest pixels of each item (*, n1..nd) by modulus, all that tie with the last; 0 elsewhere."""
-    modulus = _fft.power(x) if x.is_complex() else x.abs()
-    flat = modulus.flatten(-ndim)
-    last = size.round().long().clamp(1, flat.shape[-1]) - 1
-    if x.device.type == "cpu":  # where sorting is the dearest part of an iteration, and numbers are at hand
-        rows = zip(flat.flatten(0, -2), last.flatten().tolist(), strict=True)
-        least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows])
-    else:
-        least = flat.sort(-1, descending=True).values.gather(-1, last[..., None])
-    return torch.where(modulus >= least.reshape(*last.shape, *[1] * ndim), x, 0.0)
 
 
 def size_price(size: Tensor, data: Tensor, numbers: int) -> Tensor:

@@ -126,10 +126,8 @@ def shrinkwrap_support(
     _checks.item_axes(ndim, obj=obj)
     _check_shrinkwrap(threshold, sigma, method, least, most)
     obj = _fft.promote(obj.detach())
-    axes, shape = tuple(range(-ndim, 0)), obj.shape[-ndim:]
-    modulus = _fft.power(obj).sqrt()
-    kernel = torch.exp(-2 * (math.pi * sigma) ** 2 * _fft.squared_frequencies(shape, modulus)) / math.prod(shape)
-    blurred = _fft.inverse_sum(_fft.transform(modulus, ndim) * kernel, shape, real=True)
+    axes, modulus = tuple(range(-ndim, 0)), _fft.power(obj).sqrt()
+    blurred = _fft.blur(modulus, ndim, 2 * (math.pi * sigma) ** 2)
     if method == "max":
         level = blurred.amax(axes, keepdim=True)
     else:
@@ -214,9 +212,8 @@ class Shrinkwrap(Step):
         if problem.support is not None:
             found = found & problem.support
         # an estimate that has nothing inside keeps the support it has
-        empty = ~found.flatten(2).any(-1)[(...,) + (None,) * problem.ndim]
-        before = run.support if run.support is not None else torch.ones_like(found)
-        run.support = torch.where(empty, before, found)
+        some = found.any(tuple(range(2, found.ndim)), keepdim=True)
+        run.support = torch.where(some, found, True if run.support is None else run.support)
         run.updates += 1
 
 
@@ -268,12 +265,13 @@ class Detwin(Step):
         support = run.support
         if support is None:
             support = torch.ones((1, 1, *box), dtype=torch.bool, device=run.problem.device)
-        others = [2 + a for a in range(len(box)) if a != axis]
-        weight = support.to(run.problem.dtype).sum(others) if others else support.to(run.problem.dtype)
+        weight = support.to(run.problem.dtype)
+        if others := [2 + a for a in range(len(box)) if a != axis]:
+            weight = weight.sum(others, keepdim=True)
         position = torch.arange(box[axis], dtype=weight.dtype, device=weight.device)
-        middle = (weight * position).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
-        side = position <= middle
-        run.half = side.reshape(*side.shape[:2], *[n if a == axis else 1 for a, n in enumerate(box)]).expand_as(support)
+        position = position.reshape([-1 if a == axis else 1 for a in range(len(box))])
+        middle = (weight * position).sum(2 + axis, keepdim=True) / weight.sum(2 + axis, keepdim=True)
+        run.half = (position <= middle).expand_as(support)
         try:
             self.algorithm.advance(run)
         finally:
@@ -295,8 +293,8 @@ class Breed(Step):
 
     Source:
         Chen, Miao, Wang, Lee (2007), Application of optimization technique to noncrystalline x-ray diffraction
-        microscopy: Guided hybrid input-output method, doi:10.1103/PhysRevB.76.064113. There the object is real and
-        its phase is that of both parents; the complex mean is ours.
+        microscopy: Guided hybrid input-output method, doi:10.1103/PhysRevB.76.064113. In the source the object
+        is real, with the phase of both parents; the complex mean is ours.
     """
 
     def __init__(self) -> None:

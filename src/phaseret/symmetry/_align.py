@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ def align(
     .. math:: \min_{s,\,f,\,\theta} \; \| e^{i \theta} \, T_s \, C^f \, \hat x - x \|^2
 
     over the whole group on the padded grid. All shifts are tried at once by cross-correlation, all items in one batch
-    on their device, in double precision. Values within its rounding count as equal, and of equals the first is taken:
+    on their device, in double precision. Values within its rounding count as equal, and the first of equals is taken:
     unflipped before flipped, then the smallest shift index, 0 first, the last axis fastest. So an estimate that is
     already right, or zero, is left as it is.
 
@@ -127,7 +127,7 @@ def register(
         placed = symmetry.cropped(estimate, shape)
     else:
         symmetry, shifts, angle = _refined(estimate, obj, shape, upsample, flip=flip, phase=phase)
-        still = Symmetry(torch.zeros_like(symmetry.shifts), symmetry.flipped, angle, object_shape, shape)
+        still = replace(symmetry, shifts=torch.zeros_like(symmetry.shifts), phase=angle)
         placed = _fft.fourier_shift(still.cropped(estimate, shape), shifts, shape)
     factor = torch.ones_like(angle)
     if scale:
@@ -159,13 +159,13 @@ def _refined(
     score = flat.abs() if phase else flat.real
     winner = score.argmax(-1, keepdim=True)
     peak, best = flat.gather(-1, winner)[..., 0], score.gather(-1, winner)[..., 0]
-    steps = torch.stack(torch.unravel_index(winner[..., 0], values.shape[-d:]), dim=-1)
-    shifts = points.gather(-1, steps[..., None])[..., 0]
+    place = torch.stack(torch.unravel_index(winner[..., 0], values.shape[-d:]), dim=-1)
+    shifts = points.gather(-1, place[..., None])[..., 0]
     angle = peak.angle() if phase else torch.zeros_like(peak.real)
     flipped = best[-1] > best[0] * (1 + 8 * torch.finfo(best.dtype).eps)
 
     def chosen(pair: Tensor) -> Tensor:
         return torch.where(flipped.reshape([*flipped.shape, *[1] * (pair.ndim - 1 - flipped.ndim)]), pair[-1], pair[0])
 
-    exact = Symmetry(chosen(rough.shifts), flipped, chosen(rough.phase), rough.object_shape, rough.fourier_shape)
+    exact = replace(rough, shifts=chosen(rough.shifts), flipped=flipped, phase=chosen(rough.phase))
     return exact, chosen(shifts).to(obj.real.dtype), chosen(angle).to(obj.real.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import torch
@@ -67,22 +67,7 @@ def per_item(name: str, value: Tensor, batch: Sequence[int], rest: int = 0) -> T
     return value.expand((*batch, *value.shape[value.ndim - rest :]))
 
 
-def sources(
-    shifts: Tensor, flipped: Tensor, object_shape: Sequence[int], fourier_shape: Sequence[int], shape: Sequence[int]
-) -> list[Tensor]:
-    """For each axis, (*, size): the index that comes to lie on each of the first pixels of the padded grid.
-
-    A flip turns the box of `object_shape` around its centre: index k to n - 1 - k.
-    """
-    result = []
-    for i, size in enumerate(shape):
-        index = torch.arange(size, device=shifts.device) - shifts[..., i, None]
-        index = torch.where(flipped[..., None], object_shape[i] - 1 - index, index)
-        result.append(index % fourier_shape[i])
-    return result
-
-
-def moved(
+def _moved(
     obj: Tensor,
     shifts: Tensor,
     flipped: Tensor,
@@ -92,15 +77,18 @@ def moved(
 ) -> Tensor:
     """The corner of size `shape` of the shifted, if `flipped` first conjugate-flipped, object on the padded grid.
 
-    `shifts` (*, d) and `flipped` (*) have one entry per item. Whole rows are fetched, axis by axis.
+    `shifts` (*, d) and `flipped` (*) have one entry per item. Whole rows are fetched, axis by axis. A flip turns the
+    box of `object_shape` around its centre: index k to n - 1 - k.
     """
     d = len(object_shape)
     batch = obj.shape[: obj.ndim - d]
     if obj.is_complex():
         obj = torch.where(flipped.reshape(*batch, *[1] * d), obj.conj(), obj)
-    for i, index in enumerate(sources(shifts, flipped, object_shape, fourier_shape, shape)):
+    for i in range(d):
         size, sizes = obj.shape[i - d], list(obj.shape)
         sizes[i - d] = shape[i]
+        index = torch.arange(shape[i], device=obj.device) - shifts[..., i, None]
+        index = torch.where(flipped[..., None], object_shape[i] - 1 - index, index) % fourier_shape[i]
         index = index.reshape(*batch, *[1] * i, shape[i], *[1] * (d - 1 - i))
         obj = obj.gather(i - d, index.clamp(max=size - 1).expand(sizes))
         if size < fourier_shape[i]:
@@ -154,7 +142,7 @@ def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequenc
     batch = obj.shape[:-d]
     shifts = per_item("shifts", shifts, batch, 1)
     flipped = torch.zeros(batch, dtype=torch.bool, device=obj.device)
-    return moved(obj, shifts, flipped, object_shape, shape, shape)
+    return _moved(obj, shifts, flipped, object_shape, shape, shape)
 
 
 class Shift(Module):
@@ -386,7 +374,7 @@ class Symmetry:
         shifts = per_item("shifts", self.shifts, batch, 1)
         flipped = per_item("flipped", self.flipped, batch)
         phase = per_item("phase", self.phase, batch)
-        found = moved(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
+        found = _moved(obj, shifts, flipped, self.object_shape, self.fourier_shape, shape)
         if obj.dtype == torch.bool:
             return found
         if obj.is_complex():
@@ -396,13 +384,8 @@ class Symmetry:
     def inverse(self) -> Symmetry:
         """The element that undoes this one."""
         sign = torch.where(self.flipped, 1, -1)
-        return Symmetry(
-            self._wrap(sign[..., None] * self.shifts),
-            self.flipped,
-            sign * self.phase,
-            self.object_shape,
-            self.fourier_shape,
-        )
+        shifts = wrap(sign[..., None] * self.shifts, self.fourier_shape)
+        return replace(self, shifts=shifts, phase=sign * self.phase)
 
     def __matmul__(self, first: Symmetry) -> Symmetry:
         """The element that acts as `first`, then as this one."""
@@ -413,16 +396,9 @@ class Symmetry:
                 "Make both on one padded grid",
             )
         sign = torch.where(self.flipped, -1, 1)
-        return Symmetry(
-            self._wrap(self.shifts + sign[..., None] * first.shifts),
-            self.flipped ^ first.flipped,
-            self.phase + sign * first.phase,
-            self.object_shape,
-            self.fourier_shape,
-        )
-
-    def _wrap(self, shifts: Tensor) -> Tensor:
-        return wrap(shifts, self.fourier_shape)
+        shifts = wrap(self.shifts + sign[..., None] * first.shifts, self.fourier_shape)
+        phase = self.phase + sign * first.phase
+        return replace(self, shifts=shifts, flipped=self.flipped ^ first.flipped, phase=phase)
 
 
 def wrap(shifts: Tensor, shape: Sequence[int]) -> Tensor:

@@ -46,8 +46,8 @@ def search(
 ) -> Symmetry:
     """The element of the group on the padded grid that brings the estimate closest to the object, for each item.
 
-    The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and of
-    equals the first wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
+    The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and
+    the first of equals wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
     In single precision distances that differ by less than some 1e-6 of the squared norms are equal in this sense;
     `double` computes in double precision.
     """
@@ -70,11 +70,7 @@ def _search(
     axes, object_shape = tuple(range(-d, 0)), obj.shape[1:]
     # With the largest value of each scaled to one, no product over- or underflows.
     estimate, obj = (x / _fft.divisor(x.abs().amax(axes, keepdim=True)) for x in (estimate, obj))
-    if shift:
-        planes = _fft.correlation(estimate, obj, shape, flip)
-    else:
-        twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
-        planes = [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
+    planes = correlations(estimate, obj, shape, shift=shift, flip=flip)
     sizes = planes[0].shape[1:]
     rounding = math.log2(2 * math.prod(shape)) * torch.finfo(obj.dtype).eps
     norms = (_fft.power(estimate).sum(axes) * _fft.power(obj).sum(axes)).sqrt()
@@ -102,6 +98,15 @@ def _search(
     # The phase that makes the correlation positive.
     angle = peak.angle() if phase else torch.zeros_like(peak.real)
     return torch.stack(index, dim=-1), flipped, angle
+
+
+def correlations(estimate: Tensor, obj: Tensor, shape: Sequence[int], *, shift: bool, flip: bool) -> list[Tensor]:
+    """The correlation with the object after each shift, or the inner product, of the estimate and then of its twin."""
+    if shift:
+        return _fft.correlation(estimate, obj, shape, flip)
+    axes = tuple(range(-len(shape), 0))
+    twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
+    return [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
 
 
 def _score(values: Tensor, phase: bool) -> Tensor:

@@ -217,9 +217,8 @@ def masks(draw: DrawFn, shape: Sequence[int], *, batch: Sequence[int] = ()) -> T
 
     Example:
         >>> from hypothesis import find
-        >>> find(masks((2, 2)), lambda mask: not mask.all())
-        tensor([[ True,  True],
-                [ True, False]])
+        >>> find(masks((2, 2), batch=(3,)), lambda mask: True).shape
+        torch.Size([3, 2, 2])
     """
     items, count = math.prod(batch), math.prod(shape)
     few = draw(st.lists(st.booleans(), max_size=_LISTED_VALUES))[: items * count]
@@ -322,7 +321,7 @@ def operators(
     Example:
         >>> from hypothesis import find
         >>> find(operators((2, 3), kinds=["fourier"]), lambda operator: True)
-        FourierIntensity((3, 5), norm='ortho', centered=False, onesided=False, chunk=None)
+        FourierIntensity(fourier_shape=(3, 5), norm='ortho', centered=False, onesided=False)
     """
     if not kinds or not set(kinds) <= set(_KINDS):
         raise refuse(
@@ -416,10 +415,10 @@ def pairs(
         object_shape: Sizes (n1, ..., nd) of estimate and object. Default: drawn.
         fourier_shape: Sizes (m1, ..., md) of the intensity. Default: drawn, from 2n - 1 on.
         ndim: As in `objects`, as is each option below.
-        batch: Of estimate and target.
-        constraint: Of both objects.
-        dtype: Of both objects.
-        margin: Of the estimate.
+        batch: Sizes of the axes before those of estimate and target.
+        constraint: That of both objects.
+        dtype: That of both objects.
+        margin: That of the estimate.
         generic: For both objects.
         dark: For the estimate.
 
@@ -496,9 +495,9 @@ def problems(
         ndim: As in `objects`, as are batch, constraint, dtype, margin and generic.
         batch: Sizes of the axes before those of the object.
         kinds: As in `operators`.
-        constraint: Of the object.
-        dtype: Of the object and of the operator.
-        margin: Of the object.
+        constraint: That of the object.
+        dtype: That of the object and of the operator.
+        margin: That of the object.
         generic: For the object.
         noise: Make the data `noisy`.
         masked: Let pixels be unmeasured.
