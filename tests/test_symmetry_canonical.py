@@ -289,12 +289,12 @@ X = torch.ones(2, 3, 4)
         (
             lambda: Canonicalize(flip="no"),
             TypeError,
-            "Canonicalize: flip must be True, False or None, got 'no'. Use bool(flip).",
+            "Canonicalize: flip must be True or False, got 'no'. Use bool(flip).",
         ),
         (
             lambda: canonicalize(torch.ones(3, 4), shift=1),
             TypeError,
-            "canonicalize: shift must be True, False or None, got 1. Use bool(shift).",
+            "canonicalize: shift must be True or False, got 1. Use bool(shift).",
         ),
     ],
 )
