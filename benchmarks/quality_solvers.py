@@ -184,7 +184,7 @@ def run_noise(count: int) -> Iterator[Row]:
 
 
 def run_default(count: int) -> Iterator[Row]:
-    """What `reconstruct` does if nothing else is asked for: twelve starts, each far dearer than one of HIO."""
+    """What `reconstruct` does if nothing else is asked for: twelve starts, each far more costly than one of HIO."""
     real, default = digits(count), "default of reconstruct"
     few: dict[str, solvers.Step] = {name: solvers.Recipe(name) for name in ("hio:300", *ENDED[:2])}
     recipe: dict[str, solvers.Step] = {default: solvers.Recipe("sparse:1400,er:30")}

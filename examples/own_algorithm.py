@@ -23,6 +23,8 @@ import phaseret as pr
 class DRAP(pr.solvers.Algorithm):
     """Iterate x; p is P_M of what `query` gives (x itself, unless you write one); known.project is P_S."""
 
+    lam: float
+
     def __init__(self, n_iter: int = 1000, *, lam: float = 0.95) -> None:
         super().__init__(n_iter, lam=lam)  # kept as self.lam, and shown by repr
 

@@ -25,6 +25,8 @@ class TwoDiffusers(pr.operators.Operator):
     """The far field of the object behind a diffuser, behind a second diffuser, in the far field again."""
 
     masks: Tensor
+    object_shape: tuple[int, ...]
+    data_shape: tuple[int, ...]
     object_ndim = 2  # axes of one object, and of one measurement; all axes before them are a batch
     data_ndim = 2
 

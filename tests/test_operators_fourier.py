@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import phaseret as pr
 import slow_operators as slow
 from phaseret import testing
 from phaseret.operators import (
@@ -590,3 +591,23 @@ def test_options_that_mean_nothing_are_refused_when_they_are_given(module: Any, 
     (name,) = options
     with pytest.raises((TypeError, ValueError), match=rf"^{module.__name__}: {name} must be .+, got "):
         module((8, 8), **options)
+
+
+# --- operators of users that start from one of these -----------------------------------------------------------------
+
+
+class Gained(FourierIntensity):
+    """A detector behind an amplifier."""
+
+    def linear(self, obj: Tensor) -> Tensor:
+        return 3 * super().linear(obj)
+
+
+def test_a_subclass_measures_what_its_own_linear_says() -> None:
+    obj, intensity = torch.rand(2, 4, 5), torch.rand(2, 8, 9)
+    operator, plain = Gained((8, 9)), FourierIntensity((8, 9))
+    torch.testing.assert_close(operator(obj), 9 * plain(obj))
+    for function in (pr.losses.passive_loss, pr.metrics.r_factor, pr.metrics.relative_magnitude_error):
+        torch.testing.assert_close(function(obj, intensity, operator), function(3 * obj, intensity, plain))
+    with pytest.raises(TypeError, match=r"^prtf: operator must be a FourierIntensity, got Gained"):
+        pr.metrics.prtf(torch.rand(3, 2, 4, 5), intensity, operator)

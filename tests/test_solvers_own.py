@@ -138,3 +138,72 @@ def test_the_numbers_of_an_algorithm_are_its_attributes():
     (gradient,) = torch.autograd.grad(r.error, share)
     assert math.isfinite(gradient)
     assert gradient != 0
+
+
+# --- what users do besides -------------------------------------------------------------------------------------------
+
+
+class Momentum(Algorithm):
+    """Remembers its last step on itself, for all items together."""
+
+    def step(self, x, magnitude, known, n):
+        if n == 0:
+            self.velocity = torch.zeros_like(x)
+        p = magnitude(x)
+        self.velocity = 0.5 * self.velocity + known.project(p) - x
+        return x + self.velocity, p
+
+
+class InPlace(Algorithm):
+    """Averaged successive reflections, with p overwritten on the way."""
+
+    def iterate(self, x, p, known, n):
+        q = p.clone()
+        p.mul_(2).sub_(x)
+        return known.project(p) + x - q
+
+
+@pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
+def test_what_an_algorithm_remembers_belongs_to_all_items():
+    intensity = pr.operators.fourier_intensity(torch.rand(3, 40, 40).double(), (80, 80))
+    options = {"support": torch.ones(40, 40) > 0, "constraint": "nonnegative", "starts": 12}
+    whole = Momentum(25)(intensity, **options, chunk=36)
+    torch.testing.assert_close(Momentum(25)(intensity, **options).objs, whole.objs)
+
+
+def test_a_formula_in_place_leaves_the_estimate_alone():
+    intensity = pr.operators.fourier_intensity(torch.rand(8, 8).double(), (16, 16))
+    options = {"support": torch.ones(8, 8) > 0, "constraint": "nonnegative"}
+    torch.testing.assert_close(InPlace(15)(intensity, **options).obj, solvers.ASR(15)(intensity, **options).obj)
+
+
+@pytest.mark.parametrize("name", ["iterate", "step"])
+def test_a_method_that_is_replaced_on_one_algorithm_runs(name):
+    intensity = pr.operators.fourier_intensity(torch.rand(8, 8).double(), (16, 16))
+    options = {"support": torch.ones(8, 8) > 0, "constraint": "nonnegative"}
+    patched = solvers.HIO(10)
+    setattr(patched, name, getattr(Clamped(10), name))
+    torch.testing.assert_close(patched(intensity, **options).obj, Clamped(10)(intensity, **options).obj)
+
+
+@pytest.mark.parametrize(
+    ("methods", "error", "message"),
+    [
+        ({}, NotImplementedError, r"Mine must have iterate\(self, x, p, known, n\)"),
+        ({"iterate": lambda self, x, p, known, n: None}, TypeError, r"Mine: step of Mine must return two tensors"),
+        ({"step": lambda self, x, magnitude, known, n: x}, TypeError, r"Mine: step of Mine must return .*got Tensor"),
+        ({"iterate": lambda self, x, p, known, n: p[..., :1]}, ValueError, r"Mine: the next iterate of Mine must be"),
+        ({"iterate": lambda self, x, p, known, n: p + 0j}, ValueError, r"got torch.complex64"),
+        ({"enter": lambda self, x: {"x": x}}, TypeError, r"Mine: enter of Mine must return a tensor .*, got dict"),
+    ],
+)
+def test_methods_that_give_something_else_are_named(methods, error, message):
+    mine = type("Mine", (Algorithm,), methods)
+    with pytest.raises(error, match=message):
+        mine(3)(torch.rand(16, 16), support=torch.ones(8, 8) > 0, constraint="nonnegative")
+
+
+@pytest.mark.parametrize("name", ["step", "half", "leave"])
+def test_a_number_is_not_called_like_a_method(name):
+    with pytest.raises(ValueError, match=rf"^Clamped: an option must not have the name of a method .*, got '{name}'"):
+        Clamped(5, **{name: 0.5})

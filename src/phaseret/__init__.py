@@ -2,12 +2,13 @@
 
 The floor plan: a module imports only from the lines below its own::
 
-    5  cli  testing
-    4  plotting  interop
-    3  losses  metrics  solvers  models  datasets  io
-    2  symmetry  projections  noise
-    1  operators  _output  _reduction
-    0  _fft  _memory  _module  _checks
+    6  cli  testing
+    5  plotting  interop
+    4  losses  metrics  solvers  models  datasets  io
+    3  symmetry  projections  noise
+    2  operators
+    1  _fft  _memory  _module  _output  _reduction
+    0  _checks
 """
 
 from phaseret import (

@@ -8,10 +8,12 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from phaseret import _checks
+
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
-class Options(nn.Module):
+class KeepsOptions(nn.Module):
     """Options that are kept once: what `Module` and the classes of other packages share."""
 
     _names: tuple[str, ...]
@@ -20,6 +22,9 @@ class Options(nn.Module):
         """Make each option an attribute of its name: a tensor a buffer, unless it is a Parameter."""
         self._names = tuple(options)
         for name, value in options.items():
+            if callable(getattr(type(self), name, None)):
+                rule = f"an option must not have the name of a method of {type(self).__name__}, got {name!r}"
+                _checks.fail(rule, f"Call it {name}_option, or what it means")
             if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
                 self.register_buffer(name, value)
             else:
@@ -35,11 +40,12 @@ class Options(nn.Module):
         return as_text(self.options)
 
 
-class Module(Options):
+class Module(KeepsOptions):
     """A Module that keeps the options of the function it stands for.
 
-    Each option is an attribute of its name: a tensor a buffer (a Parameter stays one), a Module a submodule. They can
-    be changed there, follow ``.to(...)``, and are what `options` gives to the function and `repr` shows.
+    Each option is an attribute of its name: a tensor a buffer (a Parameter stays one), a Module a submodule. They
+    follow ``.to(...)``, and are what `options` gives to the function and `repr` shows. A Module with other options is a
+    new one.
 
     Args:
         **options: The options, checked, by name.

@@ -1,6 +1,6 @@
 """``phaseret reconstruct``: one pattern at once, a stack in blocks that are kept as they are finished.
 
-Under ``torchrun`` each process takes every so-many-th block. A finished block is a file of its own, so a lost process,
+Under ``torchrun`` each of k processes takes every k-th block. A finished block is a file of its own, so a lost process,
 a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
 """
 
@@ -24,6 +24,7 @@ from phaseret.cli._files import Output, Pattern, Source, read, split
 from phaseret.cli._options import limits, option, switch
 from phaseret.cli._stack import Stack, check_same_run, in_blocks
 from phaseret.cli._team import team
+from phaseret.solvers._options import STARTS
 
 SUMMARY = "reconstruct the object of a pattern"
 EXAMPLES = """
@@ -60,10 +61,10 @@ class Search:
     support_size: int | None = option("only the K largest pixels are kept; place unknown", type=int, metavar="K")
     constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
     bounds: tuple[float, float] | None = option(
-        "of the object's values; of its modulus if complex", type=limits, metavar="LOW,HIGH"
+        "range of the object's values; of the modulus if complex", type=limits, metavar="LOW,HIGH"
     )
     phase_range: tuple[float, float] | None = option(
-        "of a complex object's phase, in radians", type=limits, metavar="LOW,HIGH"
+        "range of a complex object's phase, in radians", type=limits, metavar="LOW,HIGH"
     )
     schedule: str | None = option(
         'for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
@@ -71,13 +72,13 @@ class Search:
         metavar="RECIPE",
         heading="how to find it",
     )
-    starts: int | None = option("random starts per pattern (default: 12, with --schedule 1)", type=int)
+    starts: int | None = option("random starts per pattern (default: 12)", type=int)
     seed: int = option("same seed, same answer (default: 0)", type=int, default=0)
     init: str | None = option("begin with this object instead of random phases", metavar="FILE")
     device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     double: bool = switch("compute in double precision")
     checkpoint_every: int | None = option(
-        "of one pattern, keep the state every N iterations in OUTPUT.checkpoint; the same command again goes on",
+        "keep the state of one pattern every N iterations in OUTPUT.checkpoint; the same command again goes on",
         type=int,
         metavar="N",
     )
@@ -173,8 +174,7 @@ class Command(Output, Search, Pattern):
                     rule = f"checkpoint_every must be left out for a stack, got {self.checkpoint_every}"
                     _checks.fail(rule, fix)
                 with team(self.timeout) as together:
-                    starts = self.starts or (12 if self.schedule is None else 1)
-                    blocks = in_blocks(source.pattern.shape, self.index, starts, self.block)
+                    blocks = in_blocks(source.pattern.shape, self.index, self.starts or STARTS, self.block)
                     first = slice(blocks[0].start, blocks[0].start + 1)
                     Stack(blocks, Path(f"{self.output}.parts"), together).run(
                         lambda block: self.solve(source, block, source.read(block)),

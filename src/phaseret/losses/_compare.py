@@ -11,7 +11,7 @@ from torch import Tensor
 from phaseret import _fft
 from phaseret.losses._criterion import Criterion, pixelwise, poisson_floor, poisson_pixels
 from phaseret.operators import FourierIntensity, Operator
-from phaseret.operators._data import check_data
+from phaseret.operators._data import check_data, is_fourier
 
 Domain = Literal["magnitude", "intensity", "poisson", "autocorrelation"]
 
@@ -38,7 +38,8 @@ class Comparison:
     def of(cls, operator: Operator, domain: Domain, criterion: Criterion, normalize: bool) -> Comparison:
         """The comparison in the data of an operator as it is given."""
         centered = range(0)
-        if isinstance(operator, FourierIntensity):
+        if is_fourier(operator):
+            operator = cast(FourierIntensity, operator)
             centered = operator.centered_axes
             operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
         return cls(operator, centered, domain, criterion, normalize)

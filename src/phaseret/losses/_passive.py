@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from phaseret.losses._compare import Comparison, Domain
 from phaseret.losses._criterion import Criterion, check_criterion
 from phaseret.losses._one_pass import OnePass
 from phaseret.operators import FourierIntensity, Operator
-from phaseret.operators._data import matched
+from phaseret.operators._data import is_fourier, matched
 
 
 def passive_loss(
@@ -97,8 +97,8 @@ def passive_loss(
     """
     _check_options(operator, domain, criterion, normalize, reduction)
     operator, mask = matched(estimate, intensity, operator, mask)
-    if isinstance(operator, FourierIntensity):
-        operator._check(estimate, on_grid=True)
+    if is_fourier(operator):
+        cast(FourierIntensity, operator)._check(estimate, on_grid=True)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize)
@@ -134,7 +134,7 @@ def _values(
 
 def _one_pass_applies(comparison: Comparison, estimate: Tensor, intensity: Tensor) -> bool:
     return (
-        isinstance(comparison.operator, FourierIntensity)
+        is_fourier(comparison.operator)
         and isinstance(comparison.criterion, str)
         and (comparison.domain != "autocorrelation" or comparison.criterion == "mse")
         and unpack_dual(estimate).tangent is None
@@ -156,7 +156,7 @@ def _check_options(operator: Any, domain: Any, criterion: Any, normalize: Any, r
     if domain == "poisson" and criterion != "mse":
         fix = "Leave criterion at its default"
         _checks.fail(f"criterion must not be given with domain='poisson', got {criterion!r}", fix)
-    if domain == "autocorrelation" and operator is not None and not isinstance(operator, FourierIntensity):
+    if domain == "autocorrelation" and operator is not None and not is_fourier(operator):
         fix = "Use domain='intensity', which has the same value for far-field data"
         _checks.fail(f"operator must be far-field Fourier for {domain=}, got {type(operator).__name__}", fix)
 

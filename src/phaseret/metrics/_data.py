@@ -197,7 +197,7 @@ def free_pixels(
         (torch.Size([64, 64]), True)
 
     Source:
-        Favre-Nicolin, Leake, Chushkin (2020), doi:10.1038/s41598-020-57561-2; there without the mirror images and
+        Favre-Nicolin, Leake, Chushkin (2020), doi:10.1038/s41598-020-57561-2; in the source without the mirror images and
         with islands that keep inside the frame.
     """
     shape = _checks.shape("fourier_shape", fourier_shape)
@@ -213,7 +213,7 @@ def free_pixels(
         _checks.fail(f"exclude must leave pixels of the shape {shape}, got {exclude}", "Choose a smaller one")
     offsets = torch.cartesian_prod(*[torch.arange(-radius, radius + 1)] * d).reshape(-1, d)
     offsets = offsets[offsets.square().sum(-1) <= radius**2]
-    # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, for each has a mirror image.
+    # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, since each has a mirror image.
     number = max(1, round(-math.log1p(-fraction) * math.prod(shape) / len(offsets) / 2))
     device = None if generator is None else generator.device
     chosen = torch.randint(len(candidates), (number,), generator=generator, device=device).cpu()

@@ -12,13 +12,13 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from phaseret import _checks
-from phaseret._module import Options
+from phaseret._module import KeepsOptions
 from phaseret._reduction import Reduction, check_reduction
 from phaseret.metrics import _data, _object
 from phaseret.operators import Operator
 
 
-class _Average(Options, Metric):
+class _Average(KeepsOptions, Metric):
     """Collects one value per item: their mean or sum, or with reduction="none" all of them."""
 
     is_differentiable = False
@@ -63,7 +63,10 @@ def _fingerprint(options: dict[str, Any]) -> str:
         tensors += [*module.parameters(), *module.buffers()]
     if not modules and not tensors:
         return ""
-    seen = hashlib.sha256(repr(modules).encode())
+    # Numbers that a user's operator keeps as plain attributes are in no repr and no state.
+    plain = [[vars(part) for part in module.modules()] for module in modules]
+    told = [{k: v for k, v in part.items() if not k.startswith("_")} for parts in plain for part in parts]
+    seen = hashlib.sha256(repr((modules, told)).encode())
     for tensor in tensors:
         values = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
         seen.update(values.cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())

@@ -70,9 +70,7 @@ def as_items(
     """
     _checks.real(intensity=intensity)
     _checks.same_device(intensity=intensity, network=weight)
-    if tuple(intensity.shape[-len(expected) :]) != tuple(expected):
-        rule = f"intensity must have the shape (*, {', '.join(map(str, expected))})"
-        _checks.fail(f"{rule}, got {tuple(intensity.shape)}", fix)
+    _checks.item_shape("intensity", intensity, expected, fix)
     if mask is not None:
         intensity = intensity.where(_checks.mask(mask, intensity), 0)
     return _fft.promote(intensity).reshape(-1, *expected)

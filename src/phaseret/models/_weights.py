@@ -28,7 +28,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
     The file is written under another name and renamed when it is complete.
 
     Args:
-        model: A network of `phaseret.models`; of a compiled one the network inside is written.
+        model: A network of `phaseret.models`; the network inside a compiled one is written.
         path: The file; its name usually ends in .safetensors.
         card: What a user of the weights must know, at least "data" (what it was trained on), "command" (that trains it
             again), "metrics" (what was measured) and "licence" (of the weights). Texts, numbers, lists and mappings.

@@ -42,3 +42,8 @@ def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
     if got != tuple(data_shape):
         rule = f"intensity must have the operator's data shape {tuple(data_shape)}"
         _checks.fail(f"{rule}, got {got}", "Give the operator that measured this intensity")
+
+
+def is_fourier(operator: Operator) -> bool:
+    """Whether the operator is the library's Fourier intensity: a subclass with a `linear` of its own is another one."""
+    return isinstance(operator, FourierIntensity) and operator._as_the_library_has_it

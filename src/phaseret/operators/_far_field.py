@@ -19,7 +19,7 @@ def check_options(fourier_shape: Any, norm: Any, centered: Any, onesided: Any = 
 
 
 def data_shape(fourier_shape: tuple[int, ...], onesided: bool) -> tuple[int, ...]:
-    """Shape of the data on a grid: of one-sided data the last axis holds the non-negative frequencies only."""
+    """Shape of the data on a grid: the last axis of one-sided data holds the non-negative frequencies only."""
     *rest, last = fourier_shape
     return (*rest, _fft.half_size(last) if onesided else last)
 

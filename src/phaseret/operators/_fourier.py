@@ -105,6 +105,8 @@ class _Fourier(FarField):
             _checks.fourier_shape(self.fourier_shape, shape)
 
     def _predicted(self, estimate: Tensor) -> Tensor:
+        if not self._as_the_library_has_it:
+            return self.linear(estimate)
         self._check(estimate, on_grid=True)
         return self._field(estimate)
 

@@ -121,7 +121,11 @@ class RAAR(Algorithm):
             super().__init__(n_iter, beta=(first, last))
         else:
             super().__init__(n_iter, beta=_relaxation(beta, at_most=1.0))
-        self.varies = isinstance(self.beta, tuple)
+
+    @property
+    def varies(self) -> bool:  # type: ignore[override]
+        """Whether beta is a schedule."""
+        return isinstance(self.beta, tuple)
 
     def beta_at(self, n: int) -> float | Tensor:
         """The relaxation of iteration n."""
@@ -178,7 +182,7 @@ class RRR(_Relaxed):
 
     Args:
         n_iter: Number of iterations.
-        beta: Step, in (0, 2).
+        beta: Step, in (0, 2].
 
     Example:
         >>> RRR(50)(torch.rand(24, 24), support=torch.ones(12, 12) > 0, constraint="nonnegative").obj.shape
@@ -437,7 +441,7 @@ class ADMM(_Relaxed):
         return torch.stack((z, u + self.beta * (x - z)), dim=2), z
 
 
-# What a schedule calls them. A new algorithm is a class above and a row here.
+# What a schedule calls them. A new algorithm is a class above, a row here, and a name in the list of `solvers`.
 ALGORITHMS: dict[str, type[Step]] = {
     "er": ErrorReduction,
     "hio": HIO,

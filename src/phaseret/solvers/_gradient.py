@@ -19,7 +19,7 @@ from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._result import Reconstruction
 
 
-class _Problem:
+class _Measured:
     """Intensities and their operator, with sums and scales per item; and the loop of all gradient methods."""
 
     def __init__(
@@ -192,7 +192,7 @@ def spectral_initialization(
         1; the truncation: Chen, Candes (2017), Solving random quadratic systems of equations is nearly as easy as
         solving linear systems, doi:10.1002/cpa.21638.
     """
-    problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter)
     weight = problem.intensity
     if truncation is not None:
         truncation = _checks.number("truncation", truncation, above=0)
@@ -257,7 +257,7 @@ def wirtinger_flow(
         Candes, Li, Soltanolkotabi (2015), Phase retrieval via Wirtinger flow, doi:10.1109/TIT.2015.2399924, eq. 2.3
         and section II-B.
     """
-    problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
     mu = _checks.number("mu", mu, above=0)
 
     def gradient(field: Tensor, k: int) -> Tensor:
@@ -315,7 +315,7 @@ def truncated_amplitude_flow(
         doi:10.1109/TIT.2017.2756858. In the source the start is the orthogonality-promoting one; here it is the
         spectral one.
     """
-    problem = _Problem(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
     mu = _checks.number("mu", mu, above=0)
     gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
     measured = problem.intensity.sqrt()
@@ -386,7 +386,7 @@ def maximum_likelihood(
         Thibault, Guizar-Sicairos (2012), Maximum-likelihood refinement for coherent diffractive imaging,
         doi:10.1088/1367-2630/14/6/063004.
     """
-    problem = _Problem(intensity, operator, None, mask, constraint, n_iter, check_every)
+    problem = _Measured(intensity, operator, None, mask, constraint, n_iter, check_every)
     x = problem.given("estimate", estimate)
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
@@ -416,7 +416,7 @@ def maximum_likelihood(
     return problem.run(x, step, f"maximum_likelihood(n_iter={n_iter}, background={b})", support=support)
 
 
-def _line_search(problem: _Problem, field: Tensor, along: Tensor, b: float) -> Tensor:
+def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: float) -> Tensor:
     """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
 
     Scoring steps (the expected curvature is positive), each halved until the likelihood falls.
@@ -453,7 +453,7 @@ def _line_search(problem: _Problem, field: Tensor, along: Tensor, b: float) -> T
 
 
 def _flow(
-    problem: _Problem, gradient: Callable[[Tensor, int], Tensor], init: Tensor | None, seed: int, recipe: str
+    problem: _Measured, gradient: Callable[[Tensor, int], Tensor], init: Tensor | None, seed: int, recipe: str
 ) -> Reconstruction:
     """Descent from the spectral start with one gradient, taken at the detector, per iteration."""
     if init is None:

@@ -63,7 +63,9 @@ class Algorithm(Step):
     """The base class of all projection algorithms.
 
     A subclass writes `iterate`, and `query` where the magnitude of another point than the iterate is replaced; or,
-    where these two do not say it, `step`. They run as written, on the whole grid.
+    where these two do not say it, `step`. They run as written, on the whole grid, and on all patterns and starts at
+    once unless the call says `chunk`. What an algorithm remembers from one iteration to the next (a momentum) belongs
+    into its state: `enter` stacks it behind the iterate along a third axis, and `leave` takes the iterate out.
 
     Args:
         n_iter: Number of iterations.
@@ -85,7 +87,7 @@ class Algorithm(Step):
     """
 
     on_the_box = False
-    varies = False
+    varies: bool = False
 
     def __init__(self, n_iter: int = 1000, **options: Any) -> None:
         super().__init__(n_iter=_checks.integer("n_iter", n_iter), **options)
@@ -96,12 +98,13 @@ class Algorithm(Step):
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         """The next iterate, from the iterate x and p = P_M(y), in iteration n (counted from 0)."""
-        raise NotImplementedError
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} must have iterate(self, x, p, known, n), which gives the next iterate")
 
     def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
         """One iteration: the next iterate, and the point whose projection on what is known is the estimate."""
         p = magnitude(self.query(x, known, n))
-        return self.iterate(x, p, known, n), p
+        return self.iterate(x, p.clone(), known, n), p  # a formula in place leaves the estimate alone
 
     def enter(self, x: Tensor) -> Tensor:
         """The algorithm's own state, from an iterate (patterns, starts, *grid)."""
@@ -156,8 +159,11 @@ class Run:
         self.given = False
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
-        self.leaf, self.done, self.state = 0, 0, cast("Any", None)  # a tensor, or a dict of tensors
-        self.chunk = _memory.items_at_a_time(iterate, problem.ndim) if chunk is None else chunk
+        self.leaf, self.done, self.state = 0, 0, cast("Any", None)
+        self.chunk_given, self.chunk = (
+            chunk is not None,
+            _memory.items_at_a_time(iterate, problem.ndim) if chunk is None else chunk,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
@@ -218,8 +224,10 @@ class Run:
         differentiable = learned and torch.is_grad_enabled()
         with torch.set_grad_enabled(differentiable):
             if self.state is None:
-                self.state = algorithm.enter(self.iterate)
-            chunks = [(slice(None), slice(None))] if differentiable else self.chunks()
+                self.state = _entered(algorithm, self.iterate)
+            # An algorithm of a user may remember or draw something for all items: it sees them at once.
+            apart = self.chunk_given or on_the_box(algorithm) or type(algorithm).__module__.startswith("phaseret.")
+            chunks = self.chunks() if apart and not differentiable else [(slice(None), slice(None))]
             workers = [_Worker(self, algorithm, items, differentiable) for items in chunks]
             while self.done < algorithm.n_iter and not self.stopped:
                 count = min(self.check_every, algorithm.n_iter - self.done)
@@ -245,6 +253,36 @@ _LISTS = ("history", "checked")
 _SAVED = ("iterate", "estimate", "error", "support", "updates", "price", "iteration", "leaf", "done", "state", *_LISTS)
 
 
+def on_the_box(algorithm: Algorithm) -> bool:
+    """Whether the algorithm runs on the support's box alone: its own class says so, and nothing was replaced since."""
+    kind = type(algorithm)
+    replaced = vars(algorithm).keys() & {"query", "iterate", "step"}
+    return vars(kind).get("on_the_box", False) and kind.step is Algorithm.step and not replaced
+
+
+def _entered(algorithm: Algorithm, iterate: Tensor) -> Tensor:
+    """The state that the algorithm makes of the iterates, checked."""
+    state = algorithm.enter(iterate)
+    if not isinstance(state, Tensor) or state.shape[:2] != iterate.shape[:2]:
+        got = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+        rule = f"enter of {type(algorithm).__name__} must return a tensor (patterns, starts, ...), got {got}"
+        _checks.fail(rule, "Stack what belongs to each iterate along a third axis", TypeError)
+    return state
+
+
+def _stepped(algorithm: Algorithm, x: Tensor, found: Any) -> tuple[Tensor, Tensor]:
+    """What a step of the algorithm gave for the state x, checked."""
+    name = type(algorithm).__name__
+    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(part, Tensor) for part in found):
+        kinds = [type(part).__name__ for part in found] if isinstance(found, tuple) else type(found).__name__
+        rule = f"step of {name} must return two tensors, the next iterate and the point to estimate from, got {kinds}"
+        _checks.fail(rule, "Return what iterate gives, and p", TypeError)
+    if found[0].shape != x.shape or found[0].dtype != x.dtype:
+        rule = f"the next iterate of {name} must be {x.dtype} of shape {tuple(x.shape)}"
+        _checks.fail(f"{rule}, got {found[0].dtype} of shape {tuple(found[0].shape)}", "Look at iterate and step")
+    return found
+
+
 class _Worker:
     """Some items, and what their iterations need."""
 
@@ -256,7 +294,7 @@ class _Worker:
         kind = type(algorithm)
         self.queries = kind.query is not Algorithm.query
         self.box: tuple[Any, ...] = (..., *run.problem.box)
-        self.fast = vars(kind).get("on_the_box", False) and kind.step is Algorithm.step and not differentiable
+        self.fast = on_the_box(algorithm) and not differentiable
         # Only a given start can have exact zeros in its spectrum.
         self.fresh = run.iteration == 0 and run.given
 
@@ -275,7 +313,8 @@ class _Worker:
                     outside = self._outside(n)
                 x, p = self._fast_step(x, n, *outside)
             else:
-                x, p = self.algorithm.step(x, self._project, self.known_whole, n)
+                found = self.algorithm.step(x, self._project, self.known_whole, n)
+                x, p = _stepped(self.algorithm, x, found)
             self.fresh = False
         assert p is not None
         return x, p

@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
     resume: dict[str, Any] | None
 
 
+# How many starts `reconstruct` tries unless it is told; an algorithm that is called runs from one.
+STARTS = 12
 # An option that is not named here is None unless it is given.
 _DEFAULTS: Options = {
     "constraint": "complex",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from phaseret import _checks
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._loop import Step, solve
-from phaseret.solvers._options import Options, spelled
+from phaseret.solvers._options import STARTS, Options, spelled
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ class Recipe(Step):
         self.steps = nn.ModuleList(
             part for step in steps for part in ([step] if isinstance(step, Step) else _Parser(step).schedule())
         )
-        self.n_iter = self.times * sum(step.n_iter for step in self._once())
+
+    @property
+    def n_iter(self) -> int:  # type: ignore[override]
+        """Iterations of all steps."""
+        return self.times * sum(step.n_iter for step in self._once())
 
     def _once(self) -> list[Step]:
         return cast("list[Step]", list(self.steps))
@@ -273,8 +277,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         ndim: Number of axes of one pattern (1, 2 or 3); the axes before them are a batch.
         norm: Normalisation of the transform: "ortho", "backward" or "forward".
         centered: Whether the zero frequency lies in the middle of the intensity (and mask).
-        starts: Number of starts of each pattern. Default: 12 with the default schedule, and 1 with an algorithm or a
-            schedule that is named, here as in ``HIO(50)(...)`` and ``Recipe(...)(...)``.
+        starts: Number of starts of each pattern. Default: 12, whatever the schedule; an algorithm or a recipe that is
+            called itself, ``HIO(50)(intensity, ...)``, runs from one.
         init: Object-shaped or data-shaped start, for example a network's output: it replaces the first start. With an
             axis of starts before the object's axes it replaces all of them.
         seed: Start s is drawn from seed + s, whatever the batch, the chunks and the device.
@@ -315,9 +319,9 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         differentiable = torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in given)
         sparse = options.get("support_size") is None and not differentiable
         schedule = "sparse:1400,er:30" if sparse else "raar:400,er:100"
-        if options.get("starts") is None:
-            options["starts"] = 12
     if not isinstance(schedule, str | Step):
         rule = f"schedule must be a text, a Recipe or an algorithm, got {type(schedule).__name__}"
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
+    if options.get("starts") is None:
+        options["starts"] = STARTS
     return solve(Recipe(schedule), intensity, options)

@@ -250,7 +250,11 @@ class Detwin(Step):
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
             _checks.fail(f"axis must be an integer or None, got {axis!r}", "Use 0 or 1", TypeError)
         super().__init__(algorithm=algorithm, axis=axis)
-        self.n_iter = algorithm.n_iter
+
+    @property
+    def n_iter(self) -> int:  # type: ignore[override]
+        """Iterations of the algorithm."""
+        return self.algorithm.n_iter
 
     def check(self, run: Run) -> None:
         if self.axis is not None and not -run.problem.ndim <= self.axis < run.problem.ndim:

@@ -101,7 +101,7 @@ def canonicalize(
     circle = fast_fourier_shape(object_shape, 1) if fourier_shape is None else shape
     with torch.no_grad():
         # With the largest value scaled to one, no moment over- or underflows.
-        scaled = obj / _fft.divisor(obj.abs().amax(tuple(range(-d, 0)), keepdim=True))
+        scaled = obj / _fft.largest(obj, d)
         centres, odd = _centre_and_side(scaled, circle)
         flipped = (odd < 0) & bool(flip)
         shifts = torch.zeros(*flipped.shape, d, dtype=torch.long, device=obj.device)

@@ -362,9 +362,6 @@ class Symmetry:
         if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
             rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
             _checks.fail(f"{rule}, got {tuple(obj.shape)}", "An element acts on the shapes it was made for")
-        if not obj.is_complex() and obj.dtype != torch.bool and (self.phase.sin().abs() > _REAL).any():
-            rule = "the phase must be 0 or pi for a real object, got others"
-            _checks.fail(rule, "Use obj + 0j: the result is complex")
         return self.cropped(obj, self.fourier_shape)
 
     def cropped(self, obj: Tensor, shape: Sequence[int]) -> Tensor:
@@ -379,7 +376,10 @@ class Symmetry:
             return found
         if obj.is_complex():
             return _turned(_fft.promote(found), phase)
-        return found * phase.cos().round().to(found.dtype).reshape(*batch, *[1] * d)
+        sign = phase.cos().round()
+        if obj.is_floating_point():  # looking whether a phase turns a real object would make a GPU wait
+            sign = sign.where(phase.sin().abs() < _REAL, torch.nan)
+        return found * sign.to(found.dtype).reshape(*batch, *[1] * d)
 
     def inverse(self) -> Symmetry:
         """The element that undoes this one."""

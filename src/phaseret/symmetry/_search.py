@@ -69,7 +69,7 @@ def _search(
     d, count = len(shape), len(obj)
     axes, object_shape = tuple(range(-d, 0)), obj.shape[1:]
     # With the largest value of each scaled to one, no product over- or underflows.
-    estimate, obj = (x / _fft.divisor(x.abs().amax(axes, keepdim=True)) for x in (estimate, obj))
+    estimate, obj = (x / _fft.largest(x, len(axes)) for x in (estimate, obj))
     planes = correlations(estimate, obj, shape, shift=shift, flip=flip)
     sizes = planes[0].shape[1:]
     rounding = math.log2(2 * math.prod(shape)) * torch.finfo(obj.dtype).eps

@@ -3,7 +3,7 @@
 **Which one should I use?**
 
 - A loss or a metric of (estimate, intensity): ``assert_invariant(loss)``, ``assert_batch_is_items(loss,
-  reduction="mean")`` and ``assert_gradients(loss)``, each a test in one line. Of (estimate, obj): the same with
+  reduction="mean")`` and ``assert_gradients(loss)``, each a test in one line. For (estimate, obj) the same with
   ``pairs("object")`` behind the loss.
 - An operator: `assert_adjoint`, and the same three.
 - A network: ``assert_batch_is_items(network.eval(), torch.rand(3, 16, 16))``.

@@ -286,7 +286,7 @@ def symmetries(
 
 
 def _room(item: Tensor) -> list[tuple[int, int]]:
-    """Rows of zeros before and after the content along each axis; of an item without content none."""
+    """Rows of zeros before and after the content along each axis; none for an item without content."""
     places = item.nonzero()
     if not len(places):
         return [(0, 0)] * item.ndim
