@@ -197,8 +197,8 @@ def free_pixels(
         (torch.Size([64, 64]), True)
 
     Source:
-        Favre-Nicolin, Leake, Chushkin (2020), doi:10.1038/s41598-020-57561-2; in the source without the mirror images and
-        with islands that keep inside the frame.
+        Favre-Nicolin, Leake, Chushkin (2020), doi:10.1038/s41598-020-57561-2. In the source the islands keep inside
+        the frame and have no mirror images.
     """
     shape = _checks.shape("fourier_shape", fourier_shape)
     fraction = _checks.number("fraction", fraction, above=0, at_most=0.5)
