@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 import phaseret as pr
 from phaseret import solvers
 from phaseret.solvers import Recipe
+from phaseret.solvers._algorithms import ALGORITHMS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
 
@@ -389,3 +391,8 @@ def test_progress_shows_a_bar(capsys):
     _, intensity = patterns()
     solvers.reconstruct(intensity, schedule="hio:20", support=S, progress=True)
     assert "20/20" in capsys.readouterr().err
+
+
+def test_help_names_every_word_of_a_schedule():
+    words = set(re.findall(r"[a-z]+", Recipe.__doc__))
+    assert {*ALGORITHMS, "shrinkwrap", "breed", "detwin"} <= words
