@@ -615,3 +615,11 @@ def test_module_and_function_agree() -> None:
         ptychography(obj, PROBE, WHOLE, **options),  # type: ignore[arg-type]
     )
     assert math.prod(CodedDiffraction(masks).data_shape) == 50
+
+
+def test_masks_that_torch_conjugates_lazily_move_to_other_precisions() -> None:
+    masks, obj = torch.randn(3, 4, 4, dtype=torch.complex64).conj(), torch.rand(4, 4)
+    expected = CodedDiffraction(masks.resolve_conj())(obj)
+    operator = CodedDiffraction(masks)
+    torch.testing.assert_close(operator(obj), expected)
+    torch.testing.assert_close(operator.double()(obj.double()).float(), expected)

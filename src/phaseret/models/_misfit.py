@@ -71,7 +71,7 @@ class Misfit:
         return _fft.relative_error(magnitude, self.magnitude, self.ndim, mask=self.mask, dark=1.0).square()
 
     def gradient(self, estimate: Tensor) -> Tensor:
-        r"""The gradient of :math:`\frac12 \sum_k (|A x|_k - \sqrt{Y_k})^2`: on the reals for real estimates."""
+        r"""The gradient of :math:`\frac{1}{2} \sum_k (|A x|_k - \sqrt{Y_k})^2`: on the reals for real estimates."""
         field = self.linear(estimate)
         magnitude = _fft.magnitude(field, self.ndim)
         unit = field / _fft.divisor(magnitude)

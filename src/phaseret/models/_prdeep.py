@@ -30,7 +30,7 @@ def prdeep(
 ) -> Tensor:
     r"""Refine an estimate of a real object with a denoiser: regularisation by denoising (RED).
 
-    .. math:: \min_x \tfrac12 \big\| |A x| - \sqrt Y \big\|^2 + \tfrac{\lambda}{2} x^T \big(x - D_\sigma(x)\big)
+    .. math:: \min_x \tfrac{1}{2} \big\| |A x| - \sqrt Y \big\|^2 + \tfrac{\lambda}{2} x^T \big(x - D_\sigma(x)\big)
 
     by proximal gradient steps, for one noise level after the other:
 

@@ -149,4 +149,4 @@ class Operator(Module):
 
 def held(tensor: Tensor) -> Tensor:
     """A tensor option as an operator holds it: a Parameter stays one, to be learned; any other in full precision."""
-    return tensor if isinstance(tensor, nn.Parameter) else _fft.promote(tensor)
+    return tensor if isinstance(tensor, nn.Parameter) else _fft.promote(tensor).resolve_conj()

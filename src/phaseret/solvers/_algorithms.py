@@ -142,7 +142,8 @@ class DifferenceMap(_Relaxed):
     r"""Elser's difference map.
 
     .. math:: x_{n+1} = x_n + \beta \big(P_S f_M(x_n) - P_M f_S(x_n)\big), \quad
-              f_M = (1 + \tfrac1\beta) P_M - \tfrac1\beta, \quad f_S = (1 - \tfrac1\beta) P_S + \tfrac1\beta
+              f_M = (1 + \tfrac{1}{\beta}) P_M - \tfrac{1}{\beta}, \quad
+              f_S = (1 - \tfrac{1}{\beta}) P_S + \tfrac{1}{\beta}
 
     Its two estimates, one on either constraint, are :math:`P_S f_M(x)` and :math:`P_M f_S(x)`; at a fixed point they
     are one. The first is the reconstruction; :meth:`estimates` gives both. An iteration costs two transform pairs.
@@ -249,7 +250,7 @@ class CHIO(Algorithm):
 class ASR(_Plain):
     r"""Averaged successive reflections: RAAR with beta = 1.
 
-    .. math:: x_{n+1} = \tfrac12 (R_S R_M + I) x_n = P_S(2 P_M x_n - x_n) + x_n - P_M x_n
+    .. math:: x_{n+1} = \tfrac{1}{2} (R_S R_M + I) x_n = P_S(2 P_M x_n - x_n) + x_n - P_M x_n
 
     Args:
         n_iter: Number of iterations.
@@ -272,7 +273,7 @@ class ASR(_Plain):
 class HPR(_Relaxed):
     r"""Hybrid projection reflection; with a support alone it is HIO.
 
-    .. math:: x_{n+1} = \tfrac12 \big(R_S (R_M + (\beta - 1) P_M) + I + (1 - \beta) P_M\big) x_n
+    .. math:: x_{n+1} = \tfrac{1}{2} \big(R_S (R_M + (\beta - 1) P_M) + I + (1 - \beta) P_M\big) x_n
               = P_S\big((1 + \beta) P_M x_n - x_n\big) + x_n - \beta P_M x_n
 
     Args:
@@ -298,7 +299,7 @@ class OSS(Algorithm):
     r"""Oversampling smoothness: HIO whose density outside the support is smoothed, for noisy data.
 
     .. math:: x_{n+1} = \begin{cases} x' & \text{inside the support} \\
-              F^{-1}[W F x'] & \text{outside} \end{cases} \qquad W_k = \exp\big(-\tfrac12 |k|^2 / \alpha^2\big)
+              F^{-1}[W F x'] & \text{outside} \end{cases} \qquad W_k = \exp\big(-\tfrac{1}{2} |k|^2 / \alpha^2\big)
 
     with x' the HIO update. The width alpha falls evenly from the grid's size m to 1/m, once per stage. An iteration
     costs two transform pairs. Without a support it is HIO.

@@ -44,7 +44,7 @@ def canonicalize(
                  + \sum_i 2^{1-i} \sum_k \Big[ \sin \alpha_i + \tfrac{1}{16} \sin \varphi \Big]_{k + e_i / 2}
                  \mathrm{Im}\, \overline{x_k} x_{k + e_i}
 
-       with :math:`\varphi = \sum_i 2 e^{(1 - i) / 2} (\sin \alpha_i + \tfrac14 \sin 2 \alpha_i)`.
+       with :math:`\varphi = \sum_i 2 e^{(1 - i) / 2} (\sin \alpha_i + \tfrac{1}{4} \sin 2 \alpha_i)`.
     3. Shift: by whole pixels, so that c comes closest to the middle of the box, and no further than the non-zero
        pixels stay inside the box. With `fourier_shape`, to the middle of the padded grid without that limit.
     4. Phase: the sum of the pixels becomes real and not negative; for real objects, a sign.
