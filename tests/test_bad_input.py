@@ -164,7 +164,7 @@ CALLS: dict[str, GoodCall] = {
     "projections.ObjectConstraint": ({"support": MASK}, 0, {}),
     "solvers.autocorrelation_support": PATTERNS,
     "solvers.maximum_likelihood": (MEASURED[0], 2, {"operator": FOURIER, "n_iter": 2}),
-    "solvers.reconstruct": (PATTERNS[0], 2, {"schedule": "hio:2", "support": SUPPORT}),
+    "solvers.reconstruct": (PATTERNS[0], 2, {"schedule": "hio:2", "support": SUPPORT, "starts": 1}),
     "solvers.shrinkwrap_support": ({"obj": OBJ}, 2, {}),
     "solvers.spectral_initialization": (PATTERNS[0], 2, {"operator": FOURIER, **PROBLEM}),
     "solvers.truncated_amplitude_flow": (PATTERNS[0], 2, {"operator": FOURIER, **PROBLEM}),
