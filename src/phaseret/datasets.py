@@ -198,7 +198,7 @@ class SymmetryVariant(Dataset[Tensor]):
         self.object_shape = _checks.shape("canvas", canvas) if shift else size
         if len(self.object_shape) != len(size) or any(c < n for c, n in zip(self.object_shape, size, strict=True)):
             _checks.fail(f"canvas must be at least the images' {size}, got {self.object_shape}", f"Use {size} or more")
-        self.flip, self.seed = bool(flip), _checks.integer("seed", seed, at_least=0)
+        self.flip, self.seed = flip, _checks.integer("seed", seed, at_least=0)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:

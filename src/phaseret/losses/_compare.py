@@ -39,7 +39,6 @@ class Comparison:
         """The comparison in the data of an operator as it is given."""
         centered = range(0)
         if is_fourier(operator):
-            operator = cast(FourierIntensity, operator)
             centered = operator.centered_axes
             operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
         return cls(operator, centered, domain, criterion, normalize)

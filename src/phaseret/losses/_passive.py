@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.losses._compare import Comparison, Domain
 from phaseret.losses._criterion import Criterion, check_criterion
 from phaseret.losses._one_pass import OnePass
-from phaseret.operators import FourierIntensity, Operator
+from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier, matched
 
 
@@ -98,7 +98,7 @@ def passive_loss(
     _check_options(operator, domain, criterion, normalize, reduction)
     operator, mask = matched(estimate, intensity, operator, mask)
     if is_fourier(operator):
-        cast(FourierIntensity, operator)._check(estimate, on_grid=True)
+        operator._check(estimate, on_grid=True)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize)

@@ -193,7 +193,7 @@ def prtf(
         _checks.floating(reference=reference)
     _checks.same_device(ensemble=ensemble, intensity=intensity, reference=reference)
     far_field = operator_of(intensity, operator)
-    if not isinstance(far_field, FourierIntensity) or not is_fourier(far_field):
+    if not is_fourier(far_field):
         fix = "The rings are those of far-field data"
         _checks.fail(f"operator must be a FourierIntensity, got {type(far_field).__name__}", fix, TypeError)
     shape, d = far_field.fourier_shape, far_field.data_ndim

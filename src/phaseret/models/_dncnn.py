@@ -51,7 +51,7 @@ class DnCNN(Model):
             _checks.integer("depth", depth, at_least=2),
             _checks.integer("channels", channels),
         )
-        self.ndim, self.noise_map = ndim, bool(noise_map)
+        self.ndim, self.noise_map = ndim, noise_map
         conv, norm = CONV[ndim], NORM[ndim]
         layers: list[nn.Module] = [conv(1 + self.noise_map, channels, 3, padding=1), nn.ReLU()]
         for _ in range(depth - 2):

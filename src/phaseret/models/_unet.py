@@ -94,7 +94,7 @@ class UNet(Model):
         if onesided and OUTPUTS[output] > 1:
             fix = "The data of a complex object have no half spectrum: use onesided=False"
             _checks.fail(f"onesided=True must have a real output, got {output!r}", fix)
-        self.representation, self.output, self.onesided = representation, output, bool(onesided)
+        self.representation, self.output, self.onesided = representation, output, onesided
         d = len(self.object_shape)
         self.block = tuple(max(2, m // n) for m, n in zip(self.fourier_shape, self.object_shape, strict=True))
         self.down = nn.ModuleList()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
@@ -44,6 +44,6 @@ def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
         _checks.fail(f"{rule}, got {got}", "Give the operator that measured this intensity")
 
 
-def is_fourier(operator: Operator) -> bool:
+def is_fourier(operator: Operator) -> TypeGuard[FourierIntensity]:
     """Whether the operator is the library's Fourier intensity: a subclass with a `linear` of its own is another one."""
     return isinstance(operator, FourierIntensity) and operator._as_the_library_has_it

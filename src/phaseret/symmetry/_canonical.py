@@ -103,7 +103,7 @@ def canonicalize(
         # With the largest value scaled to one, no moment over- or underflows.
         scaled = obj / _fft.largest(obj, d)
         centres, odd = _centre_and_side(scaled, circle)
-        flipped = (odd < 0) & bool(flip)
+        flipped = (odd < 0) & flip
         shifts = torch.zeros(*flipped.shape, d, dtype=torch.long, device=obj.device)
         if shift:
             shifts = _to_the_middle(centres, flipped, object_shape, shape)
