@@ -17,7 +17,7 @@ import torch
 from phaseret import _checks
 from phaseret.cli import _compare, _info, _reconstruct, _simulate
 from phaseret.cli._messages import in_flags
-from phaseret.cli._options import add_options, chosen, flags
+from phaseret.cli._options import add_options, chosen, flags, joined, valued
 
 COMMANDS = {"info": _info, "reconstruct": _reconstruct, "simulate": _simulate, "compare": _compare}
 # Errors whose message says all; any other is a fault of the program.
@@ -49,13 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 if all went well, 1 after an error, 130 if interrupted. Wrong options end with `SystemExit` and 2.
     """
-    options = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    options = _parser().parse_args(
+        joined(words, {flag for command in COMMANDS.values() for flag in valued(command.Command)})
+    )
     name, typed = f"phaseret {options.command}", flags(options.run)
     # Files hold masks and supports too.
     held = frozenset(option for option in ("mask", "support") if getattr(options, option, None) is None)
 
+    said: set[str] = set()
+
     def say(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"{name}: warning: {in_flags(message, typed, held)}", file=sys.stderr)
+        text = in_flags(message, typed, held)
+        if text not in said:  # the blocks of a stack say the same
+            print(f"{name}: warning: {text}", file=sys.stderr)
+        said.add(text)
 
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
     logging.getLogger().addHandler(quiet)

@@ -48,9 +48,9 @@ def in_flags(message: object, flags: Mapping[str, str], held: frozenset[str] = f
     for name, flag in flags.items():
         # name='value', name=(1, 2), name=value: as they are typed
         text = re.sub(rf"\b{name}='(\w+)'", rf"{flag} \1", text)
-        for tuple_ in re.findall(rf"\b{name}=\(([\d., ]+)\)", text):
-            text = text.replace(f"{name}=({tuple_})", f"{flag} {tuple_.replace(' ', '')}")
-        text = re.sub(rf"\b{name}=(?=\w)", f"{flag} ", text)
+        for whole, inside in re.findall(rf"\b({name}=[(\[]([\d., -]+)[)\]])", text):
+            text = text.replace(whole, f"{flag} {inside.replace(' ', '')}")
+        text = re.sub(rf"\b{name}=(?=[\w-])", f"{flag} ", text)
         text = re.sub(rf"\b{name}=", flag, text)
         if name not in held:
             text = re.sub(rf"(^|: ){name} (?=must\b|')", rf"\1{flag} ", text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 
@@ -31,6 +32,13 @@ def _declared(command: type[Any]) -> Iterator[tuple[str, tuple[str, ...], dict[s
 def flags(command: type[Any]) -> dict[str, str]:
     """The flag of each option."""
     return {name: names[-1] for name, names, _ in _declared(command) if names[-1].startswith("-")}
+
+
+def valued(command: type[Any]) -> Iterator[str]:
+    """The flags that take a value."""
+    for _, names, settings in _declared(command):
+        if settings.get("action") is None:
+            yield from (name for name in names if name.startswith("-"))
 
 
 def add_options(parser: argparse.ArgumentParser, command: type[Any]) -> None:
@@ -69,14 +77,32 @@ def place(text: str) -> str | tuple[int, ...]:
     return text if text in ("middle", "corner") else sizes(text)
 
 
-def part(text: str) -> int | slice:
-    """3 or 0:10"""
+def part(text: str) -> int | slice | list[int]:
+    """3, 0:10 or 0,1,3"""
     try:
-        parts = [int(part) if part else None for part in text.split(":")]
+        if ":" in text:
+            first, last = (int(word) if word else None for word in text.split(":"))
+            return slice(first, last)
+        numbers = [int(word) for word in text.split(",")]
     except ValueError:
-        parts = []
-    if len(parts) == 1 and parts[0] is not None:
-        return parts[0]
-    if len(parts) == 2:
-        return slice(*parts)
-    raise argparse.ArgumentTypeError(f"must be a number or a range such as 0:10, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number, a range 0:10 or a list 0,1,3, got {text!r}") from None
+    return numbers if "," in text else numbers[0]
+
+
+def region(text: str) -> tuple[tuple[int | None, int | None], ...]:
+    """Y0:Y1,X0:X1"""
+    parts = [part(word) for word in text.split(",") if ":" in word]
+    if len(parts) != len(text.split(",")):
+        raise argparse.ArgumentTypeError(f"must be ranges such as 100:612,0:512, got {text!r}")
+    return tuple((one.start, one.stop) for one in parts if isinstance(one, slice))
+
+
+def joined(words: Sequence[str], takes_value: Collection[str]) -> list[str]:
+    """The words typed, a negative number joined to the option before it, for which it would be taken: --bounds=-1,1."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in takes_value and re.match(r"-\.?\d", word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found

@@ -24,6 +24,9 @@ from phaseret.cli._files import Output, Pattern, Source, read, split
 from phaseret.cli._options import limits, option, switch
 from phaseret.cli._stack import Stack, check_same_run, in_blocks
 from phaseret.cli._team import team
+from phaseret.io._contents import Index
+from phaseret.io._measurement import say_notes
+from phaseret.io._series import files_of
 from phaseret.solvers._options import STARTS
 
 SUMMARY = "reconstruct the object of a pattern"
@@ -89,7 +92,7 @@ class Search:
     def solve(
         self,
         source: Source,
-        index: int | slice | None,
+        index: Index | None,
         measurement: io.Measurement,
         *,
         progress: bool = False,
@@ -123,7 +126,7 @@ class Search:
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
 
-    def _support(self, source: Source, index: int | slice | None, measurement: io.Measurement) -> Tensor | None:
+    def _support(self, source: Source, index: Index | None, measurement: io.Measurement) -> Tensor | None:
         """That of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""
         if self.support is None:
             return measurement.support
@@ -139,6 +142,12 @@ class Search:
                 _checks.fail(rule, "Use N,M for pictures, or say --ndim")
             return torch.ones(shape, dtype=torch.bool)
         return source.part(read(io.load_support, self.support, "--support"), index)
+
+
+def _said(measurement: io.Measurement) -> io.Measurement:
+    """The same, after its notes were said."""
+    say_notes(measurement)
+    return measurement
 
 
 def _device(name: str | None) -> str:
@@ -175,25 +184,27 @@ class Command(Output, Search, Pattern):
                     _checks.fail(rule, fix)
                 with team(self.timeout) as together:
                     blocks = in_blocks(source.pattern.shape, self.index, self.starts or STARTS, self.block)
-                    first = slice(blocks[0].start, blocks[0].start + 1)
+                    first = [blocks[0].start if isinstance(blocks[0], slice) else blocks[0][0]]
                     Stack(blocks, Path(f"{self.output}.parts"), together).run(
-                        lambda block: self.solve(source, block, source.read(block)),
+                        lambda block: self.solve(source, block, _said(source.read(block))),
                         lambda result: self._write(source.read(first), result),
                         description,
                         shows_progress,
                     )
                 return
             measurement = source.read(self.index)
+        say_notes(measurement)
         with _checkpoints(Path(f"{self.output}.checkpoint"), self.checkpoint_every, description) as settings:
             result = self.solve(source, self.index, measurement, progress=shows_progress, **settings)
             self._write(measurement, result)
 
     def _description(self) -> dict[str, str]:
         """What a result depends on, to tell whether kept parts belong to this run."""
-        file = Path(split(self.file)[0]).resolve()
+        files = [Path(str(file)).resolve() for name in self.file for file in files_of(split(name)[0])]
         beside = ("output", "figure", "overwrite", "device", "timeout", "quiet")
         run = {name: str(value) for name, value in vars(self).items() if name not in beside}
-        return run | {"file": str(file), "changed": str(file.stat().st_mtime_ns)}
+        changed = [str(file.stat().st_mtime_ns) for file in files]
+        return run | {"file": ", ".join(map(str, files)), "changed": ", ".join(changed)}
 
     def _write(self, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
         self.save(io.save_reconstruction, result, measurement=measurement)

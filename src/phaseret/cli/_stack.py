@@ -19,9 +19,16 @@ from phaseret import _checks, _memory, io, solvers
 from phaseret._output import written
 from phaseret.cli._team import LostProcess, Team
 
+Block = slice | list[int]
 
-def in_blocks(shape: Sequence[int], index: slice | None, starts: int, block: int | None) -> list[slice]:
+
+def in_blocks(
+    shape: Sequence[int], index: slice | Sequence[int] | None, starts: int, block: int | None
+) -> Sequence[Block]:
     """The patterns of the stack, or of that part of it, so many at a time."""
+    if index is not None and not isinstance(index, slice):
+        size = len(index) if block is None else _checks.integer("block", block)
+        return [list(index[start : start + size]) for start in range(0, len(index), size)]
     patterns = range(shape[0])[index or slice(None)]
     if not patterns:
         _checks.fail(f"index must lie in a stack of {shape[0]}, got {index}", f"Count from 0 to {shape[0] - 1}")
@@ -37,7 +44,7 @@ def in_blocks(shape: Sequence[int], index: slice | None, starts: int, block: int
 class Stack:
     """The blocks, the folder that keeps what was made of them, and the processes that share them."""
 
-    blocks: list[slice]
+    blocks: Sequence[Block]
     folder: Path
     team: Team
 
@@ -47,13 +54,13 @@ class Stack:
 
     def run(
         self,
-        solve: Callable[[slice], solvers.Reconstruction],
+        solve: Callable[[Block], solvers.Reconstruction],
         finish: Callable[[solvers.Reconstruction], None],
         description: dict[str, str],
         shows_progress: bool,
     ) -> None:
         """Solve this process's blocks; the first process finishes with the whole."""
-        self._prepare(description | {"block": str(self.blocks[0].stop - self.blocks[0].start)})
+        self._prepare(description | {"block": str(self.blocks[0])})
         mine: Iterable[int] = range(self.team.rank, len(self.blocks), self.team.size)
         numbers = list(mine)
         if shows_progress and not self.team.rank:
@@ -94,12 +101,13 @@ class Stack:
         with written(note, overwrite=True) as temporary:
             temporary.write_text(json.dumps(run, indent=1))
 
-    def _solve(self, number: int, solve: Callable[[slice], solvers.Reconstruction]) -> None:
+    def _solve(self, number: int, solve: Callable[[Block], solvers.Reconstruction]) -> None:
         block = self.blocks[number]
         try:
             result = solve(block)
         except ValueError as error:
-            raise ValueError(f"patterns {block.start} to {block.stop - 1}: {error}") from error
+            numbers = f"{block.start} to {block.stop - 1}" if isinstance(block, slice) else ", ".join(map(str, block))
+            raise ValueError(f"patterns {numbers}: {error}") from error
         io.save_reconstruction(self.file(number), result)
 
     def _leave(self) -> None:

@@ -7,6 +7,8 @@ Source:
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import datetime, timezone
 from importlib.metadata import version
 from io import BytesIO
@@ -15,18 +17,19 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._layout import Told, mask_in
-from phaseret.io._readers import Contents
+from phaseret.io import _nexus
+from phaseret.io._contents import Contents
+from phaseret.io._layout import Told, beside, folder_of, mask_in
+from phaseret.io._measurement import Place
 
 _INSTRUMENT, _IMAGE, _DATA = "entry_1/instrument_1", "entry_1/image_1", "entry_1/data_1"
 _DETECTOR, _RESULTS = f"{_INSTRUMENT}/detector_1", f"{_IMAGE}/process_1/results/"
 PATTERN, MASK = f"{_DETECTOR}/data", f"{_DETECTOR}/mask"
 OBJECT, SUPPORT, LINK = f"{_IMAGE}/data", f"{_IMAGE}/support", f"{_DATA}/data"
-_PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # Bits of a mask that say something good of a pixel: it has signal, it lies in the support.
 _HAS_SIGNAL, _INSIDE_SUPPORT = 0x1000, 0x10000
-# NeXus's words for the number of axes of one item; "scaler" is what is found in the field for three.
-_INTERPRETATIONS = {"spectrum": 1, "image": 2, "scaler": 3, "scalar": 3}
+# entry_1/data_1 and the like: a group that CXI numbers.
+_PLACE = re.compile(r"(?P<entry>entry_\d+)/(?:instrument_\d+/)?(?P<kind>detector|image|data)_\d+")
 
 
 # --- read ------------------------------------------------------------------------------------------------------------
@@ -47,28 +50,53 @@ def intensity(contents: Contents) -> str | None:
 
 def told(contents: Contents, name: str) -> Told:
     """What the places of CXI say of the array called `name`; nothing in files of other layouts."""
-    folder, image = name.rpartition("/")[0], name.startswith(f"{_IMAGE}/")
-    masks = _DETECTOR if folder == _DATA else folder
-    said = contents.text(f"{_IMAGE}/data_type") if image else ""
-    interpretation = contents.attribute(folder, "interpretation") or contents.attribute(_DATA, "interpretation")
-    sizes = [contents.number(f"{_DETECTOR}/{axis}_pixel_size") for axis in "yx"]
+    place = contents.where(name)
+    found = _PLACE.match(place)
+    if found is None or contents.format != "HDF5":
+        return Told()
+    entry, folder, image = found["entry"], found[0], found["kind"] == "image"
+    detector = folder if found["kind"] == "detector" else f"{entry}/instrument_1/detector_1"
+    folders = (folder, detector) if found["kind"] == "data" else (folder,)
+    masks = [mask_in(contents, each, "bad") for each in folders]
+    said = contents.text(f"{folder}/data_type") if image else ""
+    groups = (folder, folder_of(name), f"{entry}/data_1")
+    words = [
+        contents.attribute(place, "interpretation"),
+        *(contents.attribute(each, "interpretation") for each in groups),
+    ]
+    sizes = [contents.number(f"{detector}/{axis}_pixel_size") for axis in "yx"]
     given = [size for size in sizes if size]
     return Told(
-        ndim=_INTERPRETATIONS.get(interpretation),
+        ndim=_nexus.INTERPRETATIONS.get(next(filter(None, words), "")),
         magnitude=said if said == "unphased amplitude" else None,
-        center="corner" if image and contents.number(f"{_IMAGE}/is_fft_shifted") == 1 else None,
-        mask=mask_in(contents, masks, "bad") if marks_bad(contents, f"{masks}/") else None,
-        support=contents.first(SUPPORT),
-        obj=None if image else contents.first(OBJECT),
-        wavelength=_wavelength(contents),
-        distance=contents.number(f"{_DETECTOR}/distance") or None,
+        center=_center(contents, folder) if image else None,
+        mask=next(filter(None, masks), None),
+        support=contents.first(f"{entry}/image_1/support"),
+        obj=None if image else contents.first(f"{entry}/image_1/data"),
+        saturation=contents.number(f"{detector}/saturation_value") or None,
+        wavelength=_nexus.wavelength(contents, entry),
+        distance=contents.number(f"{detector}/distance") or None,
         pixel_size=(sizes[0] or given[0], sizes[1] or given[0]) if given else None,
+        beside=beside(contents, *dict.fromkeys((*folders, detector))),
     )
+
+
+def _center(contents: Contents, image: str) -> Place | tuple[float, ...] | None:
+    """Where an image has its zero frequency: it was shifted to the corner, or its pixel, written x first."""
+    if contents.number(f"{image}/is_fft_shifted") == 1:
+        return "corner"
+    center = contents.lookup(f"{image}/image_center")
+    if center is None or center.dtype.kind not in "iuf" or center.shape not in ((2,), (3,)):
+        return None
+    x, y, *_ = (float(value) for value in contents.read(f"{image}/image_center"))
+    return (y, x) if x and y and math.isfinite(x + y) else None
 
 
 def marks_bad(contents: Contents, mask: str) -> bool:
     """Whether the mask lies where CXI puts those whose non-zero pixels are bad."""
-    return contents.format == "HDF5" and ("/image_" in mask or "/detector_" in mask)
+    place = contents.where(mask)
+    bits = place.rpartition("/")[2] in ("mask", "pixel_mask")
+    return contents.format == "HDF5" and bits and (bool(_PLACE.match(place)) or place.endswith("pixel_mask"))
 
 
 def is_good(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -82,14 +110,6 @@ def result_names(contents: Contents) -> dict[str, str]:
     """The array of each field of a reconstruction."""
     names = {name.removeprefix(_RESULTS): name for name in contents.entries if name.startswith(_RESULTS)}
     return names | {"obj": OBJECT, "support": SUPPORT}
-
-
-def _wavelength(contents: Contents) -> float | None:
-    names = (f"{_INSTRUMENT}/source_1/wavelength", f"{_INSTRUMENT}/beam_1/incident_wavelength")
-    if (wavelength := contents.number(*names)) is not None:
-        return wavelength or None
-    energy = contents.number(f"{_INSTRUMENT}/source_1/energy", f"{_INSTRUMENT}/beam_1/incident_energy")
-    return _PLANCK_LIGHT / energy if energy else None
 
 
 # --- written ---------------------------------------------------------------------------------------------------------
@@ -130,7 +150,7 @@ def _write_geometry(instrument: Any, detector: Any, arrays: dict[str, Any]) -> N
     facts = [(detector, "distance", distance, "m"), (detector, "y_pixel_size", height, "m")]
     facts += [(detector, "x_pixel_size", width, "m")]
     if wavelength is not None:
-        energy = _PLANCK_LIGHT / wavelength
+        energy = _nexus.PLANCK_LIGHT / wavelength
         source, beam = _group(instrument, "source_1", "NXsource"), _group(instrument, "beam_1", "NXbeam")
         facts += [(source, "energy", energy, "J"), (source, "wavelength", wavelength, "m")]
         facts += [(beam, "incident_energy", energy, "J"), (beam, "incident_wavelength", wavelength, "m")]

@@ -144,7 +144,7 @@ def inspect(measurement: Measurement) -> Inspection:
         warnings=(),
     )
     fills = any(width >= m for width, m in zip(extent, shape, strict=True))
-    return dataclasses.replace(found, warnings=tuple(_warnings(found, center_known, fills)))
+    return dataclasses.replace(found, warnings=(*measurement.notes, *_warnings(found, center_known, fills)))
 
 
 def _friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tuple[tuple[float, ...], float]:
@@ -206,7 +206,11 @@ def _warnings(found: Inspection, center_known: bool, fills: bool) -> list[str]:
     unmeasured = found.missing + found.negative + found.saturated
     if unmeasured > 0.5:
         said.append(f"{unmeasured:.0%} of the pixels cannot be used")
-    for share, what in ((found.negative, "negative"), (found.saturated, "saturated")):
-        if share > 0:
-            said.append(f"{share:.2%} of the pixels are {what} and were left out")
+    if found.negative > 0:
+        said.append(f"{found.negative:.2%} of the pixels are negative and were left out")
+    if found.saturated > 0:
+        said.append(
+            f"{found.saturated:.2%} of the pixels are saturated and were left out: if they are right, load it with "
+            "saturation= above them"
+        )
     return said

@@ -10,13 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from phaseret.io._contents import Contents
 from phaseret.io._measurement import Place
-from phaseret.io._readers import Contents
 
 MaskIs = Literal["measured", "bad", "ignored"]
 # What arrays are called, the first choice first, where no layout gives them a place.
-MASKS, SUPPORT, OBJECTS = ("measured", "valid", "mask"), "support", ("obj", "object")
+INTENSITIES, MASKS = ("intensity", "iobs", "data"), ("measured", "valid", "mask")
+SUPPORT, OBJECTS = "support", ("obj", "object")
 FACTS = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
+# Arrays that belong to a pattern and change what it means, the darks first.
+DARKS = ("data_dark", "background", "dark", "bg")
+BESIDE = (*DARKS, "data_white", "flatfield", "flat", "data_error", "errors", "weights", "weight")
 
 
 @dataclass(frozen=True)
@@ -26,24 +30,28 @@ class Told:
     Attributes:
         ndim: Number of axes of one pattern.
         magnitude: The words by which it says that it holds the square root of the intensity.
-        center: Where the zero frequency lies.
+        center: Where the zero frequency lies: a place, or the last coordinates of its pixel, not rounded.
         mask: The array that is the mask, and what its non-zero pixels are if that is certain.
         support: The array that is the support.
         obj: The array that is the object.
+        saturation: The largest value that is right.
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
+        beside: Arrays that belong to the pattern and are not used.
     """
 
     ndim: int | None = None
     magnitude: str | None = None
-    center: Place | None = None
+    center: Place | tuple[float, ...] | None = None
     mask: tuple[str, MaskIs | None] | None = None
     support: str | None = None
     obj: str | None = None
+    saturation: float | None = None
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
+    beside: tuple[str, ...] | None = None
 
     def completed(self, other: Told) -> Told:
         """The same, and where it says nothing what the other says."""
@@ -54,28 +62,52 @@ class Told:
 def intensity(contents: Contents) -> str | None:
     """The array of numbers that is called as a pattern, or the only one."""
     numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
-    called = [name for name in ("intensity", "iobs", "data") if name in numbers]
-    return called[0] if called else numbers[0] if len(numbers) == 1 else None
+    for word in INTENSITIES:
+        called = [name for name in numbers if name.rpartition("/")[2] == word]
+        if word in called or len(called) == 1:
+            return word if word in called else called[0]
+    return numbers[0] if len(numbers) == 1 else None
 
 
 def told(contents: Contents, name: str) -> Told:
     """What the plain names say."""
     size = contents.lookup("pixel_size")
-    pair = contents.read("pixel_size").reshape(-1) if size is not None and size.shape in ((), (2,)) else None
+    plain = size is not None and size.shape in ((), (2,)) and size.dtype.kind in "iuf"
+    pair = contents.read("pixel_size").reshape(-1) if plain else None
+    folder = folder_of(contents.where(name))
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
-        mask=mask_in(contents, name.rpartition("/")[0], None),
-        support=contents.first(SUPPORT),
-        obj=contents.first(OBJECTS[0]),
+        mask=mask_in(contents, folder, None),
+        support=contents.first(inside(folder, SUPPORT), SUPPORT),
+        obj=contents.first(inside(folder, OBJECTS[0]), OBJECTS[0]),
         wavelength=contents.number("wavelength") or None,
         distance=contents.number("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
+        beside=beside(contents, folder),
     )
 
 
-def mask_in(contents: Contents, folder: str, mask_is: MaskIs | None) -> tuple[str, MaskIs | None] | None:
+def folder_of(name: str) -> str:
+    """The group that holds the array."""
+    return name.rpartition("/")[0]
+
+
+def inside(folder: str, name: str) -> str:
+    """The name of an array in a folder; "" is the file itself."""
+    return f"{folder}/{name}" if folder else name
+
+
+def mask_in(
+    contents: Contents, folder: str, mask_is: MaskIs | None, unclear: tuple[str, ...] = MASKS[2:]
+) -> tuple[str, MaskIs | None] | None:
     """The mask in a folder, whose name says that its non-zero pixels were measured, or says nothing: then `mask_is`."""
-    clear, unclear = [f"{folder}/{name}".lstrip("/") for name in MASKS[:2]], f"{folder}/{MASKS[2]}".lstrip("/")
-    if (name := contents.first(*clear)) is not None:
+    if (name := contents.first(*(inside(folder, word) for word in MASKS[:2]))) is not None:
         return name, "measured"
-    return None if contents.first(unclear) is None else (unclear, mask_is)
+    name = contents.first(*(inside(folder, word) for word in unclear))
+    return None if name is None else (name, mask_is)
+
+
+def beside(contents: Contents, *folders: str) -> tuple[str, ...] | None:
+    """The arrays in these folders that would change the pattern."""
+    names = [inside(folder, word) for folder in folders for word in BESIDE]
+    return tuple(name for name in names if contents.first(name)) or None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,46 +15,67 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io import _cxi, _layout
+from phaseret.io import _cxi, _layout, _nexus
+from phaseret.io._contents import Contents, Index
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._measurement import Kind, Measurement, Place, as_measurement, to_corner
-from phaseret.io._readers import Contents, Index, opened
+from phaseret.io._masks import as_inside, as_measured, fitted, marked
+from phaseret.io._measurement import Kind, Measurement, Place, ready, say_notes, to_corner
+from phaseret.io._pictures import grey
+from phaseret.io._readers import opened
+from phaseret.io._series import OpenSeries, files_of
 
 # The layouts of files, the first that says something is believed.
-LAYOUTS = (_cxi, _layout)
+LAYOUTS = (_cxi, _nexus, _layout)
+Roi = Sequence[tuple[int | None, int | None]]
 
 
 def load_intensity(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     key: str | None = None,
     index: Index | None = None,
     ndim: int | None = None,
-    kind: Kind = "intensity",
+    stack_axis: int | None = None,
+    kind: Kind | None = None,
     center: Place | Sequence[int] | None = None,
     mask_is: MaskIs | None = None,
     saturation: float | None = None,
+    roi: Roi | None = None,
+    crop: Sequence[int] | None = None,
+    bin: int = 1,
     dtype: torch.dtype = torch.float32,
 ) -> Measurement:
-    """Read a measured pattern, or a stack of them, from a file, ready for the solvers.
+    """Read a measured pattern, or a stack of them, from one file or several, ready for the solvers.
 
-    The kind of file is recognised by its content: CXI/HDF5 (also MATLAB 7.3), npy, npz, mat, tif, png, jpeg, edf and
-    cbf. The zero frequency moves from the middle of the frame to index 0. Pixels that the file's mask leaves out, that
-    are not finite, negative or saturated are False in the mask and 0 in the intensity.
+    The kind of file is recognised by its content: CXI, NeXus and other HDF5 (also MATLAB 7.3), npy, npz, mat, tif,
+    png, jpeg, bmp, edf and cbf, tables of numbers, and any of them packed by gzip. The zero frequency moves to index
+    0. Pixels that the file's mask leaves out, that are not finite, negative or saturated are False in the mask and 0
+    in the intensity. What was assumed, and what lies beside the pattern and was not used, is warned of and kept in
+    `Measurement.notes`.
 
     Args:
-        path: The file.
-        key: Name of the array. Default: the place CXI gives it, else an array called intensity, iobs or data, else the
-            only array there is.
-        index: Part of the first axis of a stack, an integer or a slice; no other part of an HDF5 or npy file is read.
+        path: The file; or several, or a pattern such as "frame_*.tif" or "frame_%05d.tif", whose patterns become one
+            stack in the order given, or of their names.
+        key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
+            shows by default, else an array called intensity, iobs or data, else the only array there is.
+        index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
+            allows it.
         ndim: Number of axes of one pattern. Default: what the file says, else all axes of an array of one or two;
             three axes may be a stack (2) or a volume (3), which has to be said.
-        kind: "intensity", or "magnitude" if the file holds its square root.
+        stack_axis: The axis that counts the patterns. Default: the first; in MATLAB's files the last, unless only the
+            others agree in size.
+        kind: "intensity", or "magnitude" if the file holds its square root. Default: what the file says, else the
+            intensity.
         center: Where the file has the zero frequency: "middle" (index m // 2), "corner" (index 0) or its pixel, one
-            index per axis. Default: the middle, unless a CXI image says that it is shifted.
+            index per axis, counted in the whole frame. Default: what the file says, else the middle.
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
-            Needed where the format and the name do not say (CXI: bad; arrays called measured or valid: measured).
-        saturation: Values from here on are not trusted. Integers that reach the largest value of their type never are.
+            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured or valid:
+            measured). NaN is never measured.
+        saturation: Values from here on are not trusted. Default: those above what the file says, and integers that
+            reach the largest value of their type.
+        roi: The part of the frame that is read, (start, stop) along each of its axes; for one of several detectors.
+        crop: Sizes of the part about the zero frequency that is kept, after all else.
+        bin: Blocks of so many pixels along each axis are added up, after `crop`.
         dtype: Type of the intensity, torch.float32 or torch.float64.
 
     Returns:
@@ -74,10 +97,14 @@ def load_intensity(
         (64, 64)
 
     Source:
-        Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6.
+        Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6; NeXus
+        2024.02, the classes NXdata and NXdetector.
     """
-    with opened_pattern(path, Wanted(key, ndim, kind, center, mask_is, saturation, dtype)) as pattern:
-        return pattern.read(index)
+    wanted = Wanted(key, ndim, kind, center, mask_is, saturation, dtype, stack_axis, roi, crop, bin)
+    with opened_pattern(path, wanted) as pattern:
+        measurement = pattern.read(index)
+    say_notes(measurement)
+    return measurement
 
 
 @dataclass(frozen=True)
@@ -86,16 +113,32 @@ class Wanted:
 
     key: str | None = None
     ndim: int | None = None
-    kind: Kind = "intensity"
+    kind: Kind | None = None
     center: Place | Sequence[int] | None = None
     mask_is: MaskIs | None = None
     saturation: float | None = None
     dtype: torch.dtype = torch.float32
+    stack_axis: int | None = None
+    roi: Roi | None = None
+    crop: Sequence[int] | None = None
+    bin: int = 1
+
+    def __post_init__(self) -> None:
+        _checks.choice("dtype", self.dtype, (torch.float32, torch.float64))
+        for name, kind in (("kind", Kind), ("mask_is", MaskIs)):
+            if getattr(self, name) is not None:
+                _checks.choice(name, getattr(self, name), get_args(kind))
 
 
 @dataclass(frozen=True)
 class OpenPattern:
-    """The pattern or the stack of them in an open file: its shape is known, and any part of it can be read."""
+    """The pattern or the stack of them in an open file: its shape is known, and any part of it can be read.
+
+    Attributes:
+        shape: That of the pattern, or of the stack with the patterns' number first.
+        stack_axis: The axis of the array in the file that counts the patterns.
+        notes: What was assumed before anything was read.
+    """
 
     contents: Contents
     name: str
@@ -103,24 +146,34 @@ class OpenPattern:
     ndim: int
     told: Told
     wanted: Wanted
+    stack_axis: int = 0
+    notes: tuple[str, ...] = ()
 
-    def read(self, index: Index | None = None) -> Measurement:
-        """The whole, or that part of the stack."""
+    @property
+    def is_stack(self) -> bool:
+        """Whether there are several patterns."""
+        return len(self.shape) > self.ndim
+
+    def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
+        """The whole, or that part of the stack; `masks`, arranged as in the file, are called by what the user typed."""
         wanted, told, contents = self.wanted, self.told, self.contents
-        if index is not None and len(self.shape) <= self.ndim:
+        if index is not None and not self.is_stack:
             fix = "Only a stack has one"
             _checks.fail(f"index must be None for a single pattern of shape {self.shape}, got {index!r}", fix)
-        if told.magnitude is not None and wanted.kind != "magnitude":
-            rule = f"kind must be 'magnitude' as {contents.path} says ({told.magnitude}), got {wanted.kind!r}"
-            _checks.fail(rule, "Pass kind='magnitude'")
-        center = told.center or "middle" if wanted.center is None else wanted.center
-        return as_measurement(
-            _tensor(contents.read(self.name, index), wanted.dtype),
-            mask=self._mask(index),
-            support=None if told.support is None else torch.from_numpy(self._beside(told.support, index) != 0),
+        center, about_center = self._center()
+        values, mask = _tensor(self._frames(index), wanted.dtype), self._mask(index)
+        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
+        for label, other in (masks or {}).items():
+            other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
+            other = fitted(label, other, values.shape)
+            counted = other if counted is None else counted & other
+        made = ready(
+            values,
+            mask=counted,
+            support=None if told.support is None else as_inside(self._beside(told.support, index)),
             obj=None if told.obj is None else _object_tensor(self._beside(told.obj, index)),
             ndim=self.ndim,
-            kind=wanted.kind,
+            kind=wanted.kind or ("intensity" if told.magnitude is None else "magnitude"),
             center=center,
             saturation=self._saturation(),
             pixel_size=told.pixel_size,
@@ -128,6 +181,11 @@ class OpenPattern:
             distance=told.distance,
             source=str(contents.path),
         )
+        notes = (*self.notes, *about_center, *self._about_mask(mask), *made.notes, *self._about_beside())
+        made = replace(made, notes=tuple(dict.fromkeys(notes)))
+        if wanted.crop is not None:
+            made = made.cropped(wanted.crop)
+        return made if wanted.bin == 1 else made.binned(wanted.bin)
 
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
         """The part of an array beside the stack, one for each pattern or one for all, that goes with its part."""
@@ -136,6 +194,30 @@ class OpenPattern:
         if shape[0] == self.shape[0]:
             return index
         return 0 if shape[0] == 1 and isinstance(index, int) else None
+
+    def _frames(self, index: Index | None) -> np.ndarray[Any, Any]:
+        """The values, the axis of the stack first."""
+        if self.stack_axis == 0:
+            value = self.contents.read(self.name, index)
+        else:
+            value = np.moveaxis(self.contents.read(self.name), self.stack_axis, 0)
+            value = value if index is None else value[index if isinstance(index, int | slice) else list(index)]
+        if self.contents.entry(self.name).color:
+            plain = grey(value)
+            if plain is None:
+                fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
+                what = f"{self.name!r} of {self.contents.path} must hold one real number per pixel"
+                _checks.fail(f"{what}, got a colour picture", fix)
+            value = plain
+        return self._inside(value)
+
+    def _inside(self, value: Any) -> Any:
+        """The region of interest of an array that has the last axes of the frame."""
+        if self.wanted.roi is None:
+            return value
+        axes = min(self.ndim, value.ndim)
+        region: tuple[Any, ...] = (..., *_slices(self.wanted.roi[-axes:], value.shape, axes))
+        return value[region]
 
     def _beside(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
         return self.contents.read(name, self.part(self.contents.entry(name).shape, index))
@@ -149,38 +231,141 @@ class OpenPattern:
         if meaning is None:
             fix = "Pass mask_is='measured', 'bad' or 'ignored'"
             _checks.fail(f"mask_is must say what the non-zero pixels of {name!r} of {self.contents.path} are", fix)
-        return _measured(self._beside(name, index), meaning)
+        return self._inside(as_measured(self._beside(name, index), meaning))
+
+    def _about_mask(self, mask: Tensor | None) -> Iterator[str]:
+        """A question, if the mask leaves out most of the pixels and nobody said what it means."""
+        if mask is None or self.wanted.mask_is is not None or self.told.mask is None:
+            return
+        share = 1 - float(mask.double().mean())
+        if share > 0.5:
+            other = "measured" if self.told.mask[1] == "bad" else "bad"
+            yield (
+                f"the mask {self.told.mask[0]!r} leaves out {share:.1%} of the pixels: if it means the opposite, use "
+                f"mask_is={other!r}"
+            )
+
+    def _about_beside(self) -> Iterator[str]:
+        if self.told.beside is not None:
+            names = ", ".join(map(repr, self.told.beside))
+            dark = [name for name in self.told.beside if _nexus.dark(name)]
+            fix = (
+                f"if the pattern still holds what {dark[0]!r} does, give it to the solver as background="
+                if dark
+                else ("apply it to the pattern before you read it, if that was not done")
+            )
+            yield f"{names} of the file lies beside the pattern and was not used: {fix}"
+
+    def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
+        """The zero frequency: as asked for, as the file says, or the middle; counted in the region of interest."""
+        asked, frame = self.wanted.center, self.shape[-self.ndim :]
+        if isinstance(asked, str):
+            return asked, []
+        if asked is not None:
+            return self._in_region(tuple(asked)), []
+        said = self.told.center
+        if said is None or isinstance(said, str):
+            return said or "middle", []
+        pixel = (*(m // 2 for m in frame), *(round(c) for c in said))[-self.ndim :]
+        if len(said) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
+            return "middle", [f"the file's centre {said} lies outside the frame and was not used: use center=(y, x)"]
+        note = f"the file's beam centre {pixel} was taken for the zero frequency: if it is not, use center="
+        away = pixel != tuple(m // 2 for m in frame)
+        return self._in_region(pixel), [f"{note}'middle' or its pixel"] * away
+
+    def _in_region(self, pixel: tuple[int, ...]) -> tuple[int, ...]:
+        """The pixel of the whole frame, counted in the region of interest."""
+        if self.wanted.roi is None:
+            return pixel
+        starts = [part.indices(10**9)[0] for part in _slices(self.wanted.roi, self.shape, self.ndim)]
+        return tuple(c - start for c, start in zip(pixel, starts, strict=True))
 
     def _saturation(self) -> float | None:
-        """The least value that is not trusted: integers at the largest of their type never are."""
-        given, dtype = self.wanted.saturation, self.contents.entry(self.name).dtype
-        if dtype.kind not in "iu":
-            return given
-        largest = float(np.iinfo(dtype).max)
-        return largest if given is None else min(largest, given)
+        """The least value that is not trusted; integers at the largest of their type are not."""
+        if self.wanted.saturation is not None:
+            return self.wanted.saturation
+        dtype, said = self.contents.entry(self.name).dtype, self.told.saturation
+        most = math.inf if said is None else float(np.nextafter(np.float32(said), np.float32(np.inf)))
+        largest = float(np.iinfo(dtype).max) if dtype.kind in "iu" else math.inf
+        return min(most, largest) if min(most, largest) < math.inf else None
 
 
 @contextlib.contextmanager
-def opened_pattern(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPattern]:
-    """The pattern in a file, of which no value is read yet."""
-    _checks.choice("dtype", wanted.dtype, (torch.float32, torch.float64))
-    if wanted.mask_is is not None:
-        _checks.choice("mask_is", wanted.mask_is, get_args(MaskIs))
+def opened_pattern(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], wanted: Wanted
+) -> Iterator[OpenPattern | OpenSeries]:
+    """The pattern in a file, or the stack of those in several, of which no value is read yet."""
+    files = files_of(path)
+    if len(files) > 1:
+        yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))
+        return
+    with _opened_one(files[0], wanted) as pattern:
+        yield pattern
+
+
+@contextlib.contextmanager
+def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPattern]:
     with opened(path) as contents:
         names = (layout.intensity(contents) for layout in LAYOUTS) if wanted.key is None else (wanted.key,)
         name = next(filter(None, names), None) or contents.only()
         entry = contents.entry(name)
-        if entry.color or entry.dtype.kind not in "iufb":
-            what, fix = str(entry.dtype), "Name another array with key="
-            if entry.color:
-                what = "a colour picture"
-                fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
-            _checks.fail(f"{name!r} of {path} must hold one real number per pixel, got {what}", fix)
+        shape = entry.shape[:-1] if entry.color else entry.shape
+        if entry.dtype.kind not in "iufb":
+            fix = "Name another array with key="
+            _checks.fail(f"{name!r} of {path} must hold one real number per pixel, got {entry.dtype}", fix)
+        if not all(shape):
+            fix = "It may be damaged or still being written"
+            _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
         told = Told()
         for layout in LAYOUTS:
             told = told.completed(layout.told(contents, name))
-        ndim = _item_axes(f"{name!r} of {path} with the shape {entry.shape}", entry.shape, wanted.ndim, told.ndim)
-        yield OpenPattern(contents, name, entry.shape, ndim, told, wanted)
+        ndim = _item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
+        axis, notes = _stack_axis(contents.format, shape, ndim, wanted.stack_axis)
+        shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape
+        if wanted.roi is not None:
+            _slices(wanted.roi, shape, ndim)
+            told = replace(told, support=None, obj=None)  # they belong to the whole frame
+        yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
+
+
+def _stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:
+    """The axis that counts the patterns, and what was assumed."""
+    if asked is not None:
+        if len(shape) != ndim + 1:
+            _checks.fail(f"stack_axis must be None for the shape {shape} and ndim={ndim}, got {asked}", "Leave it out")
+        if isinstance(asked, bool) or not isinstance(asked, int) or not -len(shape) <= asked < len(shape):
+            _checks.fail(f"stack_axis must be an axis of the shape {shape}, got {asked!r}", "Use 0 or -1")
+        return asked % len(shape), ()
+    if len(shape) != ndim + 1 or ndim == 1:
+        return 0, ()
+    first, last = shape[1:], shape[:-1]
+    if format.startswith("MATLAB"):
+        if len(set(first)) == 1 and len(set(last)) > 1:
+            note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
+            return 0, (note,)
+        note = f"the last axis of {shape} was taken for that of the stack, as MATLAB has it: if it is the first, use "
+        return ndim, (f"{note}stack_axis=0",)
+    if len(set(last)) == 1 and 4 * shape[-1] < shape[0]:
+        return 0, (f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1",)
+    return 0, ()
+
+
+def _slices(roi: Roi, shape: Sequence[int], ndim: int) -> list[slice]:
+    """The region of interest along the axes of a frame."""
+    _checks.sequence("roi", roi, "pairs", "Use (start, stop) along each axis")
+    fix = "Use (start, stop) along each axis, counted from 0"
+    pairs = [tuple(pair) if isinstance(pair, Sequence) else pair for pair in roi]
+    frame = tuple(shape[-ndim:])
+    if len(pairs) != len(frame) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        _checks.fail(f"roi must be one pair for each axis of the frame {frame}, got {roi!r}", fix)
+    parts = [slice(*pair) for pair in pairs]
+    try:
+        empty = not all(range(m)[part] for m, part in zip(frame, parts, strict=True))
+    except TypeError:
+        empty = True
+    if empty:
+        _checks.fail(f"roi must hold pixels of the frame {frame}, got {roi!r}", fix)
+    return parts
 
 
 def _item_axes(what: str, shape: tuple[int, ...], asked: int | None, said: int | None) -> int:
@@ -223,14 +408,19 @@ def load_mask(
     Raises:
         ValueError: as `load_intensity`.
     """
-    _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
-    with opened(path) as contents:
-        name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
-        mask = _measured(contents.read(name), "bad" if _cxi.marks_bad(contents, name) else mask_is)
+    mask = frame_mask(path, key, mask_is)
     axes = min(_checks.item_axes(ndim), mask.ndim)
     if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
         center = center[-axes:]
     return to_corner(mask, axes, center)
+
+
+def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> Tensor:
+    """The mask as it lies in the frame, True = measured."""
+    _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
+    with opened(path) as contents:
+        name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
+        return as_measured(marked(contents, name), "bad" if _cxi.marks_bad(contents, name) else mask_is)
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
@@ -250,10 +440,10 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     """
     with opened(path) as contents:
         name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
-        value = contents.read(name)
-    if not value.any():
+        inside = as_inside(marked(contents, name))
+    if not bool(inside.any()):
         _checks.fail(f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key=")
-    return torch.from_numpy(np.ascontiguousarray(value != 0))
+    return inside
 
 
 def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
@@ -299,7 +489,3 @@ def _object_tensor(value: np.ndarray[Any, Any]) -> Tensor:
     if value.dtype.kind == "c":
         return _tensor(value, torch.complex128 if value.dtype.itemsize > 8 else torch.complex64)
     return _tensor(value, torch.float64 if value.dtype == np.float64 else torch.float32)
-
-
-def _measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(mask != 0 if mask_is == "measured" else _cxi.is_good(mask)))

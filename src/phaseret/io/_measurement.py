@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
 
@@ -33,6 +34,7 @@ class Measurement:
         negative: Share of the pixels that were measured as negative; the mask leaves them out.
         saturated: Share of the pixels at or above saturation; the mask leaves them out.
         source: Where it came from.
+        notes: What was assumed or left out and may be wrong, a sentence each.
     """
 
     intensity: Tensor
@@ -47,6 +49,7 @@ class Measurement:
     negative: float = 0.0
     saturated: float = 0.0
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def fourier_shape(self) -> tuple[int, ...]:
@@ -70,6 +73,55 @@ class Measurement:
         found = as_measurement(values, mask=mask, ndim=self.ndim)
         missing = self.missing + found.missing - before
         return dataclasses.replace(self, intensity=found.intensity, mask=found.mask, missing=missing)
+
+    def cropped(self, shape: Sequence[int]) -> Measurement:
+        """The `shape` pixels about the zero frequency: the object gets coarser, its size in pixels smaller.
+
+        A support or an object that came with the pattern no longer fits, and is left out.
+        """
+        sizes = _checks.shape("crop", shape)
+        frame = self.fourier_shape
+        if len(sizes) != self.ndim or any(n > m for n, m in zip(sizes, frame, strict=True)):
+            rule = f"crop must be one size per axis, at most the frame {frame}, got {sizes}"
+            _checks.fail(rule, "Choose fewer pixels")
+        axes = range(-self.ndim, 0)
+
+        def part(x: Tensor) -> Tensor:
+            x = _fft.center(x, axes)
+            for axis, n in zip(axes, sizes, strict=True):
+                x = x.narrow(axis, x.shape[axis] // 2 - n // 2, n)
+            return _fft.uncenter(x, axes)
+
+        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), 1)
+
+    def binned(self, count: int) -> Measurement:
+        """The sums over blocks of `count` pixels along each axis; a block with an unmeasured pixel is unmeasured.
+
+        The zero frequency stays in its block, in the middle of it if `count` is odd; else it lies half a pixel beside
+        the middle, which gives a real object a slight linear phase. Pixels of the border that fill no block are left
+        out. The object must fit the smaller field of view.
+        """
+        count = _checks.integer("bin", count)
+        axes = range(-self.ndim, 0)
+        if count > min(self.fourier_shape):
+            rule = f"bin must be at most the frame {self.fourier_shape}, got {count}"
+            _checks.fail(rule, "Choose smaller blocks")
+
+        intensity, mask = self.intensity, self.mask
+        for axis in axes:
+            intensity = _joined(intensity, axis, count, torch.sum)
+            mask = None if mask is None else _joined(mask, axis, count, torch.all)
+        return self._resized(intensity, mask, count)
+
+    def _resized(self, intensity: Tensor, mask: Tensor | None, count: int) -> Measurement:
+        pixel = None if self.pixel_size is None else (count * self.pixel_size[0], count * self.pixel_size[1])
+        missing = self.missing
+        if mask is not None:
+            intensity = intensity.where(mask, 0.0)
+            missing = max(0.0, _share(~mask) - self.negative - self.saturated)
+        return dataclasses.replace(
+            self, intensity=intensity, mask=mask, support=None, obj=None, pixel_size=pixel, missing=missing
+        )
 
     def to(self, *args: Any, **kwargs: Any) -> Measurement:
         """The same with its tensors moved, as by `torch.Tensor.to` (masks and supports stay boolean)."""
@@ -139,6 +191,47 @@ def as_measurement(
         >>> m.intensity[0], int(m.mask.sum())
         (tensor([9., 2., 2.]), 7)
     """
+    made = ready(
+        intensity,
+        mask=mask,
+        support=support,
+        obj=obj,
+        ndim=ndim,
+        kind=kind,
+        center=center,
+        saturation=saturation,
+        pixel_size=pixel_size,
+        wavelength=wavelength,
+        distance=distance,
+        source=source,
+    )
+    say_notes(made)
+    return made
+
+
+def say_notes(measurement: Measurement) -> None:
+    """Each note as a warning."""
+    for note in measurement.notes:
+        what, _, fix = note.rpartition(": ")
+        _checks.warn(what, fix[0].upper() + fix[1:])
+
+
+def ready(
+    intensity: Tensor,
+    *,
+    mask: Tensor | None,
+    support: Tensor | None,
+    obj: Tensor | None,
+    ndim: int,
+    kind: Kind,
+    center: Place | Sequence[int],
+    saturation: float | None,
+    pixel_size: float | Sequence[float] | None,
+    wavelength: float | None,
+    distance: float | None,
+    source: str,
+) -> Measurement:
+    """`as_measurement` without its warnings."""
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
@@ -160,6 +253,7 @@ def as_measurement(
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
+    clipped = _flat_top(values, given & ~saturated)
     values = torch.where(measured, to_corner(values, ndim, center), 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
     _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
@@ -176,7 +270,83 @@ def as_measurement(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
+        notes=tuple(filter(None, (clipped, _misplaced(values, measured, ndim, center)))),
     )
+
+
+def _flat_top(values: Tensor, counted: Tensor) -> str:
+    """A question, if many pixels share the largest value and few come near it: patterns have no plateau at the top."""
+    top = values.where(counted, 0).amax()
+    at_top = int(((values == top) & counted).sum())
+    near = int(((values >= 0.9 * top) & (values < top) & counted).sum())
+    if top < 16 or at_top < 5 or at_top <= near:
+        return ""
+    return f"{at_top} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
+
+
+def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int]) -> str:
+    """A question, if the light gathers half a frame away from the zero frequency."""
+    if not isinstance(center, str):
+        return ""
+    shape = values.shape[-ndim:]
+    mean = values.reshape(-1, *shape).mean(0)
+    known = measured.reshape(-1, *shape).any(0)
+    axes = tuple(range(ndim))
+    sums = []
+    for place in (mean, known.to(mean)):
+        here, there = (x.roll([m // 16 for m in shape], axes) for x in (place, _fft.center(place, axes)))
+        windows = [_fft.crop(x, [2 * (m // 16) + 1 for m in shape]).sum() for x in (here, there)]
+        sums.append([float(window) for window in windows])
+    (light_here, light_there), (pixels_here, pixels_there) = sums
+    clear = light_there > 0.1 * float(mean.sum()) and light_there * pixels_here > 10 * light_here * pixels_there
+    if not clear or min(shape) < 8 or pixels_here < pixels_there / 2:
+        return ""
+    other = {"corner": "middle", "middle": "corner"}[center]
+    return (
+        f"the light gathers at the {other} of the frame, and its {center} was taken for the zero frequency: if it is "
+        f"not, use center={other!r}"
+    )
+
+
+def stacked(measurements: Sequence[Measurement]) -> Measurement:
+    """Measurements of one shape as one, with an axis more in front; what has no mask was measured everywhere.
+
+    A `DataLoader` makes its batches with this.
+    """
+    first = measurements[0]
+    for number, one in enumerate(measurements):
+        if one.intensity.shape != first.intensity.shape or one.ndim != first.ndim:
+            got = f"{tuple(one.intensity.shape)} of number {number} ({one.source or 'no source'})"
+            rule = f"measurements of one stack must have one shape, {tuple(first.intensity.shape)}"
+            _checks.fail(f"{rule}, got {got}", "Use crop or bin when they are read, or read them apart")
+    arrays: dict[str, Any] = {"intensity": torch.stack([one.intensity for one in measurements]), "mask": None}
+    if any(one.mask is not None for one in measurements):
+        masks = (torch.ones_like(x.intensity, dtype=torch.bool) if x.mask is None else x.mask for x in measurements)
+        arrays["mask"] = torch.stack([mask.expand(first.intensity.shape) for mask in masks])
+    for name in ("support", "obj"):
+        parts = [getattr(one, name) for one in measurements]
+        shapes = {None if part is None else part.shape for part in parts}
+        arrays[name] = torch.stack(parts) if len(shapes) == 1 and None not in shapes else None
+    for name in ("missing", "negative", "saturated"):
+        arrays[name] = sum(getattr(one, name) for one in measurements) / len(measurements)
+    for name in ("pixel_size", "wavelength", "distance"):
+        values = {getattr(one, name) for one in measurements}
+        arrays[name] = values.pop() if len(values) == 1 else None
+    notes = tuple(dict.fromkeys(note for one in measurements for note in one.notes))
+    more = f" and {len(measurements) - 1} more" if len(measurements) > 1 else ""
+    return dataclasses.replace(first, **arrays, notes=notes, source=first.source + more if first.source else "")
+
+
+default_collate_fn_map[Measurement] = lambda batch, **_: stacked(batch)
+
+
+def _joined(x: Tensor, axis: int, count: int, join: Callable[..., Tensor]) -> Tensor:
+    """Blocks of one axis joined, the zero frequency at index 0 of the axis before and after."""
+    middle = x.shape[axis] // 2 - (count // 2 if count % 2 else 0)
+    before, after = middle // count, (x.shape[axis] - middle) // count
+    total = min(2 * before + 1, 2 * after)
+    part = _fft.center(x, (axis,)).narrow(axis, middle - count * (total // 2), total * count)
+    return _fft.uncenter(join(part.unflatten(axis, (total, count)), axis), (axis,))
 
 
 def _share(pixels: Tensor) -> float:
@@ -187,7 +357,11 @@ def _refuse(bad: Tensor, rule: str) -> None:
     if bool(bad.any()):
         numbers = torch.nonzero(bad.reshape(-1)).reshape(-1).tolist()
         which = f"none in {numbers[:5]}{' and more' * (len(numbers) > 5)} of {bad.numel()}" if bad.ndim else "none"
-        fix = "Leave these patterns out, or look at the mask" if bad.ndim else "Look at the mask, the key and the file"
+        fix = "Look at the mask, the key and the file"
+        if bad.ndim:
+            good = torch.nonzero(~bad.reshape(-1)).reshape(-1).tolist()
+            only = f" with index={good}" if 0 < len(good) <= 64 and bad.ndim == 1 else ""
+            fix = f"Leave these patterns out{only}, or look at the mask"
         _checks.fail(f"intensity must hold {rule} in every pattern, got {which}", fix)
 
 

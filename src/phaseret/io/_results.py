@@ -12,8 +12,9 @@ from torch import Tensor
 
 from phaseret import _checks
 from phaseret.io import _cxi, _layout
+from phaseret.io._contents import as_text
 from phaseret.io._measurement import Measurement
-from phaseret.io._readers import as_text, opened
+from phaseret.io._readers import opened
 from phaseret.io._save import as_array, facts, writer
 
 # Fields as they were called in files of earlier versions, and what they are called now.

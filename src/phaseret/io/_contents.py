@@ -1,0 +1,209 @@
+"""What an open file holds: its arrays, numbers and texts by name, and how one of them is read safely."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phaseret import _checks, _memory
+
+Index = int | slice | Sequence[int]
+# Units a number may be given in, in SI units; "" is a number without one.
+_UNITS = {"": 1.0, "m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "A": 1e-10, "J": 1.0}
+_UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16}
+_UNITS |= dict.fromkeys(("pixel", "pixels", "px"), 1.0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array of a file: its shape and type, and how to read it, or part of its first axis.
+
+    The last axis of a colour picture is its colours.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[int | slice | None], Any]
+    color: bool = False
+
+    @property
+    def numbers(self) -> bool:
+        """Whether it is an array of numbers, and not a single one."""
+        return self.dtype.kind in "biufc" and any(size != 1 for size in self.shape)
+
+
+def _nothing(*_: str) -> Any:
+    return ""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The arrays of an open file, and what else it can say of them, by name.
+
+    Attributes:
+        path: The file.
+        format: What kind of file it is.
+        lookup: The array of a name, as the file spells it or as a user may; None if there is none.
+        listed: All arrays by the file's own names; a search of the whole file, done when it is needed.
+        attribute: The text of an attribute of an array or a group; "" if there is none.
+        children: The names in a group, and () of all else.
+        where: The place of what a name leads to: links are followed within the file.
+        missing: What a name leads to that cannot be opened, in words; "" if nothing is wrong.
+    """
+
+    path: Path
+    format: str
+    lookup: Callable[[str], Entry | None]
+    listed: Callable[[], dict[str, Entry]]
+    attribute: Callable[[str, str], str] = _nothing
+    children: Callable[[str], tuple[str, ...]] = lambda name: ()
+    where: Callable[[str], str] = lambda name: name
+    missing: Callable[[str], str] = _nothing
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """All arrays of the file."""
+        return self.listed()
+
+    @cached_property
+    def arrays(self) -> dict[str, Entry]:
+        """The entries that are arrays of numbers."""
+        return {name: entry for name, entry in self.entries.items() if entry.numbers}
+
+    def read(self, name: str, index: Index | None = None) -> np.ndarray[Any, Any]:
+        """The array called `name`, or part of its first axis, after the check that it fits into memory."""
+        entry = self.entry(name)
+        parts, sizes = _parts(index, entry.shape)
+        check_memory(self.path, name, sizes, entry.dtype)
+        with reading(self.path, self.format):
+            values = [np.asarray(entry.read(part)) for part in parts]
+            value = values[0] if index is None or isinstance(index, int | slice) else np.stack(values)
+            if value.shape != sizes:
+                raise ValueError(f"{name!r} was announced as {sizes} and has the shape {value.shape}")
+            if value.dtype.names == ("real", "imag"):
+                value = value["real"] + 1j * value["imag"]
+        return value
+
+    def number(self, *names: str) -> float | None:
+        """The first of the named single numbers that the file holds, in SI units."""
+        for name in names:
+            entry = self.lookup(name)
+            if entry is not None and entry.dtype.kind in "iuf" and int(np.prod(entry.shape)) == 1:
+                value = float(self.read(name).reshape(())) * _UNITS.get(self.attribute(name, "units"), np.nan)
+                return value if np.isfinite(value) else None
+        return None
+
+    def text(self, name: str) -> str:
+        """The named text, empty if the file does not hold it."""
+        entry = self.lookup(name)
+        if entry is None or entry.dtype.kind not in "OSU" or entry.shape:
+            return ""
+        return as_text(self.read(name))
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name, which the file must have."""
+        entry = self.lookup(name)
+        if entry is None:
+            if said := self.missing(name):
+                _checks.fail(f"{name!r} of {self.path} must be there, got {said}", "Copy the files that go with it")
+            if inside := list(self.children(name)):
+                paths = [f"{name.strip('/')}/{part}" for part in inside[:12]]
+                fix = f"It holds {', '.join(map(repr, paths))}" + " and more" * (len(inside) > 12)
+                _checks.fail(f"key must name an array of {self.path}, got the group {name!r}", fix)
+            _checks.fail(f"key must name an array of {self.path}, got {name!r}", self._listing())
+        return entry
+
+    def first(self, *names: str) -> str | None:
+        """The first of the names that the file has an array of."""
+        for name in names:
+            entry = self.lookup(name)
+            if entry is not None and entry.shape:
+                return name
+        return None
+
+    def only(self) -> str:
+        """The name of the only array of numbers."""
+        names = list(self.arrays)
+        if len(names) != 1:
+            _checks.fail(f"key must say which array of {self.path} to read, got None", self._listing())
+        return names[0]
+
+    def _listing(self) -> str:
+        """The arrays a user may choose among, as a sentence."""
+        arrays = [f"{name!r} {entry.shape} {entry.dtype}" for name, entry in self.arrays.items()]
+        arrays += [f"{name!r}, {said}" for name in self.entries if (said := self.missing(name))]
+        shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
+        return f"It holds {shown}" if arrays else "It holds no array"
+
+
+def _parts(index: Index | None, shape: tuple[int, ...]) -> tuple[list[int | slice | None], tuple[int, ...]]:
+    """What is read one after the other, and the sizes of the whole."""
+    if index is None:
+        return [None], shape
+    if not shape:
+        _checks.fail(f"index must be None for a single number, got {index!r}", "Only a stack has one")
+    stack, rest = range(shape[0]), shape[1:]
+    numbers = [index] if isinstance(index, int | slice) else list(index)
+    for number in numbers:
+        inside = bool(stack[number]) if isinstance(number, slice) else -len(stack) <= number < len(stack)
+        if not inside:
+            fix = f"Count from 0 to {len(stack) - 1}"
+            _checks.fail(f"index must lie in a stack of {len(stack)}, got {number!r}", fix)
+    if isinstance(index, int):
+        return [index], rest
+    if isinstance(index, slice):
+        return [index], (len(stack[index]), *rest)
+    if not numbers:
+        _checks.fail("index must name a pattern of the stack, got an empty list", f"Count from 0 to {len(stack) - 1}")
+    return list(numbers), (len(numbers), *rest)
+
+
+class Refusal(Exception):
+    """A reader says what is wrong with a whole file, and how to mend it."""
+
+
+def part(array: Any, index: int | slice | None) -> Any:
+    """Part of the first axis of an array that was read as a whole."""
+    return array if index is None else array[index]
+
+
+def as_text(value: np.ndarray[Any, Any]) -> str:
+    """The text that an array of one text holds; none where it is empty."""
+    texts = np.asarray(value).reshape(-1)
+    content = texts[0] if texts.size else ""
+    return content.decode(errors="replace") if isinstance(content, bytes) else str(content)
+
+
+@contextlib.contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Whatever a reader of files raises becomes one clear error."""
+    try:
+        yield
+    except MemoryError:
+        _checks.fail(f"{path} must fit into memory", "Read part of it with index=", MemoryError)
+    except ImportError:
+        raise
+    except Refusal as refusal:
+        _checks.fail(*refusal.args)
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        fix = "It may be truncated, damaged or still being written"
+        _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
+
+
+def check_memory(path: Path, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """The array as stored, its copy in single precision and a mask fit into the memory that this process may use."""
+    needed, present = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5), _memory.physical_memory()
+    if present is not None and needed > present:
+        _checks.fail(
+            f"{name!r} {sizes} of {path} must fit into memory, got {needed / 2**30:.1f} GiB needed and "
+            f"{present / 2**30:.1f} GiB present",
+            "Read part of the stack with index=slice(start, stop)",
+            MemoryError,
+        )

@@ -1,0 +1,249 @@
+"""HDF5 files, MATLAB's of 7.3 among them: links, groups that stand for an array, data that lie in other files."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phaseret import _checks
+from phaseret.io._contents import Contents, Entry, Refusal, as_text, part, reading
+
+# A file is searched for its arrays so far: what has more objects must be asked by name.
+_MOST_OBJECTS = 20_000
+_NUMBERED = re.compile(r"data_\d+")
+
+
+def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    """The contents of an HDF5 file."""
+    h5py = _checks.extra("h5py", "h5py", "io")
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401  # registers the compression filters that detectors write
+    with reading(path, name):
+        file = stack.enter_context(h5py.File(path, "r"))
+    tree = _Tree(file, h5py, path, name)
+    return Contents(
+        path, name, tree.lookup, tree.listed, tree.attribute, tree.children, tree.where, missing=tree.missing
+    )
+
+
+def plain(name: str) -> str:
+    """A name as HDF5 reads it: further slashes say nothing."""
+    return "/".join(filter(None, name.split("/")))
+
+
+class _Tree:
+    """An open file."""
+
+    def __init__(self, file: Any, h5py: Any, path: Path, name: str) -> None:
+        self.file, self.h5py, self.path, self.name = file, h5py, path, name
+        # MATLAB 7.3 stores its arrays with the axes in reverse.
+        self.reverse = name.startswith("MATLAB")
+
+    def _object(self, name: str) -> Any:
+        """What the name leads to, None if nothing."""
+        with reading(self.path, self.name):
+            try:
+                return self.file[plain(name) or "/"]
+            except (KeyError, OSError):
+                return None
+
+    def lookup(self, name: str) -> Entry | None:
+        """The array of that name; of a group the array that it stands for."""
+        found = self._object(name)
+        if isinstance(found, self.h5py.Group):
+            with reading(self.path, self.name):
+                return self._of_group(found)
+        return None if found is None else self._entry(found)
+
+    def where(self, name: str) -> str:
+        """The place in the file that the name leads to, past soft links and groups that stand for an array."""
+        place = plain(name)
+        for _ in range(16):  # links may lead in circles
+            parts = place.split("/")
+            for count in range(1, len(parts) + 1):
+                link = self.file.get("/".join(parts[:count]), getlink=True)
+                if isinstance(link, self.h5py.SoftLink):
+                    start = "" if link.path.startswith("/") else "/".join(parts[: count - 1])
+                    place = plain("/".join((start, link.path, *parts[count:])))
+                    break
+            else:
+                group = self._object(place)
+                named = self._named_by(group) if isinstance(group, self.h5py.Group) else None
+                if named is None:
+                    return place
+                place = f"{place}/{named}"
+        return plain(name)
+
+    def missing(self, name: str) -> str:
+        """What a link leads to that cannot be opened; "" if all is well."""
+        parts = plain(name).split("/")
+        for count in range(1, len(parts) + 1):
+            place = "/".join(parts[:count])
+            link = self.file.get(place, getlink=True)
+            if link is None or self._object(place) is not None:
+                continue
+            if isinstance(link, self.h5py.ExternalLink):
+                return f"a link to {link.path!r} in {link.filename!r}, which cannot be opened"
+            if isinstance(link, self.h5py.SoftLink):
+                return f"a link to {link.path!r}, which the file does not hold"
+        return ""
+
+    def attribute(self, name: str, attribute: str) -> str:
+        """A text beside an array or a group."""
+        found = self._object(name)
+        try:
+            return "" if found is None else as_text(np.asarray(found.attrs.get(attribute, "")))
+        except (OSError, ValueError, TypeError):  # of a type that nobody writes texts in, or damaged
+            return ""
+
+    def children(self, name: str) -> tuple[str, ...]:
+        """The names in a group."""
+        found = self._object(name)
+        return tuple(key for key in found if isinstance(key, str)) if isinstance(found, self.h5py.Group) else ()
+
+    def listed(self) -> dict[str, Entry]:
+        """All arrays, and links that lead nowhere; what several names lead to has the first of them, no link before."""
+        entries: dict[str, Entry] = {}
+        seen: set[tuple[int, int]] = set()
+        later: list[tuple[str, Any, str]] = []
+        now = [("", self.file)]
+        with reading(self.path, self.name):
+            while (now or later) and len(seen) < _MOST_OBJECTS:
+                if not now:
+                    prefix, group, key = later.pop(0)
+                    found = group.get(key)
+                    if found is None:
+                        entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
+                        continue
+                    now = [(prefix + key, found)]
+                place, found = now.pop()
+                info = self.h5py.h5o.get_info(found.id)
+                if (info.fileno, info.addr) in seen:
+                    continue
+                seen.add((info.fileno, info.addr))
+                if isinstance(found, self.h5py.Group):
+                    prefix = f"{place}/" if place else ""
+                    names = [key for key in found if isinstance(key, str) and not key.startswith("#")]
+                    hard = [key for key in names if isinstance(found.get(key, getlink=True), self.h5py.HardLink)]
+                    now += [(prefix + key, found[key]) for key in reversed(hard)]
+                    later += [(prefix, found, key) for key in names if key not in set(hard)]
+                elif (entry := self._entry(found)) is not None:
+                    entries[place] = entry
+        return entries
+
+    # --- arrays ------------------------------------------------------------------------------------------------------
+
+    def _entry(self, dataset: Any) -> Entry | None:
+        if not isinstance(dataset, self.h5py.Dataset) or dataset.shape is None:
+            return None
+        if as_text(np.asarray(dataset.attrs.get("MATLAB_class", ""))) == "char":
+            return Entry((), np.dtype("U1"), lambda _: "".join(map(chr, dataset[()].T.reshape(-1).tolist())))
+        shape = dataset.shape[::-1] if self.reverse else dataset.shape
+        return Entry(tuple(shape), dataset.dtype, partial(self._read, dataset))
+
+    def _read(self, dataset: Any, index: int | slice | None) -> Any:
+        if dataset.external:
+            what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
+            raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
+        self._check_sources(dataset, self.path.parent)
+        if self.reverse:
+            return part(dataset[()].T, index)
+        return dataset[() if index is None else index]
+
+    def _check_sources(self, dataset: Any, folder: Path) -> None:
+        """HDF5 fills up what a virtual array cannot find: here that is an error."""
+        if not dataset.is_virtual:
+            return
+        for source in dataset.virtual_sources():
+            place = Path(dataset.file.filename).parent / source.file_name
+            if source.file_name == "." or "%" in source.file_name:
+                continue
+            beside = place if place.exists() else folder / source.file_name
+            lost = None if beside.exists() else f"{source.file_name!r}, which is not there"
+            if lost is None:
+                with self.h5py.File(beside, "r") as other:
+                    inner = other.get(source.dset_name)
+                    if inner is None:
+                        lost = f"{source.dset_name!r} in {source.file_name!r}, which does not hold it"
+                    else:
+                        self._check_sources(inner, beside.parent)
+            if lost is not None:
+                what = f"{dataset.name!r} of {self.path} must find all its parts, got one in {lost}"
+                raise Refusal(what, "Copy the files that go with it")
+
+    # --- groups that stand for an array ------------------------------------------------------------------------------
+
+    def _named_by(self, group: Any) -> str | None:
+        """The array in a group that it says is its signal, or its only one with two axes or more."""
+        signal = as_text(np.asarray(group.attrs.get("signal", "")))
+        if signal and group.get(signal) is not None:
+            return signal
+        inside = {key: group.get(key) for key in group if isinstance(key, str)}
+        arrays = {key: entry for key, value in inside.items() if value is not None and (entry := self._entry(value))}
+        marked = [key for key in arrays if as_text(np.asarray(inside[key].attrs.get("signal", ""))) == "1"]
+        large = [key for key, entry in arrays.items() if entry.dtype.kind in "biufc" and len(entry.shape) > 1]
+        found = marked or large
+        return found[0] if len(found) == 1 else None
+
+    def _of_group(self, group: Any) -> Entry | None:
+        numbered = sorted(key for key in group if isinstance(key, str) and _NUMBERED.fullmatch(key))
+        if numbered and "signal" not in group.attrs:
+            return self._joined(group, numbered)
+        named = self._named_by(group)
+        found = None if named is None else group[named]
+        return self._of_group(found) if isinstance(found, self.h5py.Group) else found and self._entry(found)
+
+    def _joined(self, group: Any, numbered: Sequence[str]) -> Entry | None:
+        """The frames of a detector that writes data_000001, data_000002, ..., one after the other."""
+        lost = [f"{group.name.strip('/')}/{key}" for key in numbered if group.get(key) is None]
+        if lost:
+            what = f"{lost[0]!r} of {self.path} must be there, got {self.missing(lost[0])}"
+            raise Refusal(what, "Copy the files that go with it")
+        parts = [self._entry(group[key]) for key in numbered]
+        pieces = [entry for entry in parts if entry is not None and entry.shape]
+        if len(pieces) != len(numbered) or len({(entry.shape[1:], entry.dtype) for entry in pieces}) != 1:
+            return None
+        return _Pieces(pieces).entry
+
+
+class _Pieces:
+    """Arrays joined along their first axis; only those that hold what is asked for are read."""
+
+    def __init__(self, pieces: list[Entry]) -> None:
+        self.pieces = pieces
+        self.entry = Entry((self._stops[-1], *pieces[0].shape[1:]), pieces[0].dtype, self._read)
+
+    @cached_property
+    def _stops(self) -> list[int]:
+        return [sum(entry.shape[0] for entry in self.pieces[: i + 1]) for i in range(len(self.pieces))]
+
+    def _read(self, index: int | slice | None) -> Any:
+        if isinstance(index, int):
+            index = index % self._stops[-1]
+            which = next(i for i, stop in enumerate(self._stops) if index < stop)
+            return self.pieces[which].read(index - (self._stops[which] - self.pieces[which].shape[0]))
+        wanted = range(self._stops[-1])[index or slice(None)]
+        found = [self._read(number) for number in wanted] if wanted.step != 1 else self._run(wanted)
+        return np.stack(found) if wanted.step != 1 else np.concatenate(found)
+
+    def _run(self, wanted: range) -> list[Any]:
+        found, start = [], 0
+        for entry, stop in zip(self.pieces, self._stops, strict=True):
+            low, high = max(wanted.start, start), min(wanted.stop, stop)
+            if low < high:
+                found.append(entry.read(slice(low - start, high - start)))
+            start = stop
+        return found
+
+
+def sizes_agree(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether one frame of a stack has the sizes of the other array, or of its frames."""
+    axes = min(len(shape), len(other))
+    return math.prod(shape) > 1 and tuple(shape[-axes:]) == tuple(other[-axes:])

@@ -1,0 +1,72 @@
+"""Masks and supports as people make them: whole numbers, bits, NaN, pictures painted in black and white."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phaseret import _checks
+from phaseret.io import _cxi
+from phaseret.io._contents import Contents
+from phaseret.io._layout import MaskIs
+from phaseret.io._pictures import grey
+
+_PICTURES = ("png", "jpeg", "bmp", "tif")
+
+
+def marked(contents: Contents, name: str) -> np.ndarray[Any, Any]:
+    """The values of a mask or a support, one number per pixel; of a picture black or white, from its half on white."""
+    value = contents.read(name)
+    if contents.entry(name).color:
+        plain = grey(value)
+        if plain is None:
+            fix = "Save it in black and white, without transparent pixels"
+            _checks.fail(f"{name!r} of {contents.path} must be grey, got a picture in colours", fix)
+        value = plain
+    if value.dtype.kind not in "biuf":
+        _checks.fail(
+            f"{name!r} of {contents.path} must hold one real number per pixel, got {value.dtype}",
+            "Name another array with key=",
+        )
+    if contents.format in _PICTURES and value.dtype.kind in "iu":
+        half = value > value.max(initial=0) / 2
+        between = int(((value > 0) & (value < value.max(initial=0))).sum())
+        if between:
+            _checks.warn(
+                f"{between} pixels of {contents.path} are neither black nor white, and from the half on were taken as "
+                "white",
+                "Save it without soft edges, in a format without losses",
+            )
+        return np.asarray(half)
+    return value
+
+
+def as_measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
+    """True where measured: a pixel without a number never is."""
+    good = mask != 0 if mask_is == "measured" else _cxi.is_good(mask)
+    return torch.from_numpy(np.ascontiguousarray(good & ~_not_numbers(mask)))
+
+
+def as_inside(support: np.ndarray[Any, Any]) -> Tensor:
+    """True inside: non-zero, and a number."""
+    return torch.from_numpy(np.ascontiguousarray((support != 0) & ~_not_numbers(support)))
+
+
+def _not_numbers(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.isnan(value) if value.dtype.kind == "f" else np.zeros((), dtype=bool)
+
+
+def fitted(name: str, mask: Tensor, shape: Sequence[int]) -> Tensor:
+    """The mask, which must be one for all patterns of `shape` or one for each; axes of one may be too many."""
+    for candidate in (mask, mask.squeeze()):
+        try:
+            if torch.broadcast_shapes(candidate.shape, tuple(shape)) == tuple(shape):
+                return candidate
+        except RuntimeError:
+            continue
+    fix = "Use one mask for all patterns, of the shape of one, or one for each"
+    _checks.fail(f"{name} must broadcast to the intensity {tuple(shape)}, got {tuple(mask.shape)}", fix)

@@ -1,0 +1,144 @@
+"""NeXus files, those of Eiger detectors and of BLISS among them: the signal by default, and what its detector says.
+
+Source:
+    NeXus 2024.02: the rules for `@default` and `@signal`, the classes NXdetector (`pixel_mask`, `saturation_value`,
+    `beam_center_x`), NXbeam and NXdata. DECTRIS, the HDF5 file format of Eiger: frames in `entry/data/data_000001`,
+    masks in `detectorSpecific`, the beam centre in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+from phaseret.io._contents import Contents
+from phaseret.io._layout import DARKS, Told, beside, folder_of, inside, mask_in
+
+PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
+# The words for the number of axes of one item.
+INTERPRETATIONS = {"spectrum": 1, "image": 2, "scaler": 3, "scalar": 3}
+
+
+def intensity(contents: Contents) -> str | None:
+    """The array that the file shows by default, or that of its only detector."""
+    for entry in _entries(contents):
+        name = _by_default(contents, entry) or inside(entry, "data")
+        found = contents.lookup(name)
+        if found is not None and found.numbers and found.dtype.kind in "iuf" and len(found.shape) > 1:
+            return name
+        images = [_image(contents, detector) for detector in detectors(contents, entry)]
+        if len(found_images := list(filter(None, images))) == 1:
+            return found_images[0]
+    return None
+
+
+def told(contents: Contents, name: str) -> Told:
+    """What the detector says whose array it is; nothing in files of other layouts."""
+    place = contents.where(name)
+    entry = place.partition("/")[0]
+    group = place if contents.children(place) else folder_of(place)
+    word = contents.attribute(place, "interpretation") or contents.attribute(group, "interpretation")
+    detector = _detector_of(contents, place)
+    if detector is None:
+        return Told(ndim=INTERPRETATIONS.get(word), beside=beside(contents, group))
+    folders = (detector, *(f"{detector}/{key}" for key in contents.children(detector) if key == "detectorSpecific"))
+    masks = [mask_in(contents, folder, "bad", ("pixel_mask",)) for folder in folders]
+    levels = [
+        f"{folder}/{key}" for folder in folders for key in ("saturation_value", "countrate_correction_count_cutoff")
+    ]
+    sizes = [contents.number(f"{detector}/{axis}_pixel_size") for axis in "yx"]
+    given = [size for size in sizes if size]
+    return Told(
+        ndim=INTERPRETATIONS.get(word),
+        center=_beam(contents, detector, sizes),
+        mask=next(filter(None, masks), None),
+        saturation=contents.number(*levels) or None,
+        wavelength=wavelength(contents, entry),
+        distance=contents.number(f"{detector}/distance", f"{detector}/detector_distance") or None,
+        pixel_size=(sizes[0] or given[0], sizes[1] or given[0]) if given else None,
+        beside=beside(contents, group, *(folder for folder in folders if folder != group)),
+    )
+
+
+def dark(name: str) -> bool:
+    """Whether an array is called as one that was measured without the object."""
+    return name.rpartition("/")[2] in DARKS
+
+
+def groups(contents: Contents, parent: str, kind: str) -> list[str]:
+    """The groups of that class; where classes are not written, those whose name begins as the class does."""
+    found = []
+    for key in contents.children(parent):
+        name = inside(parent, key)
+        said = contents.attribute(name, "NX_class")
+        if said == f"NX{kind}" or (not said and key.startswith(kind) and contents.children(name)):
+            found.append(name)
+    return found
+
+
+def detectors(contents: Contents, entry: str) -> list[str]:
+    """The detectors of an entry."""
+    instruments = groups(contents, entry, "instrument")
+    return [name for instrument in instruments for name in groups(contents, instrument, "detector")]
+
+
+def wavelength(contents: Contents, entry: str) -> float | None:
+    """That of the beam, from its energy where it is not written."""
+    for parent in (*groups(contents, entry, "instrument"), *groups(contents, entry, "sample")):
+        for kind in ("beam", "source", "monochromator"):
+            for group in groups(contents, parent, kind):
+                found = contents.number(f"{group}/incident_wavelength", f"{group}/wavelength")
+                if found is not None:
+                    return found or None
+                energy = contents.number(f"{group}/incident_energy", f"{group}/energy")
+                if energy:
+                    return PLANCK_LIGHT / energy
+    return None
+
+
+def _entries(contents: Contents) -> list[str]:
+    """The entry that the file shows by default, or its only one."""
+    found = groups(contents, "", "entry")
+    default = contents.attribute("", "default")
+    return [default] if default in found else found if len(found) == 1 else []
+
+
+def _by_default(contents: Contents, group: str) -> str | None:
+    """The group of the signal that `default` leads to."""
+    for _ in range(8):
+        if contents.attribute(group, "signal"):
+            return group
+        key = contents.attribute(group, "default")
+        if not key:
+            break
+        group = key.strip("/") if key.startswith("/") else inside(group, key)
+    return None
+
+
+def _image(contents: Contents, detector: str) -> str | None:
+    found = contents.lookup(f"{detector}/data")
+    return f"{detector}/data" if found is not None and found.numbers and len(found.shape) > 1 else None
+
+
+def _detector_of(contents: Contents, place: str) -> str | None:
+    """The detector whose array lies there, or the only one of the entry that has images or says nothing of them."""
+    found = detectors(contents, place.partition("/")[0])
+    within = [name for name in found if place.startswith(f"{name}/")]
+    if within:
+        return within[0]
+    able = [name for name in found if _image(contents, name) or contents.lookup(f"{name}/data") is None]
+    return able[0] if len(able) == 1 else None
+
+
+def _beam(contents: Contents, detector: str, sizes: list[float | None]) -> tuple[float, float] | None:
+    """The pixel of the direct beam, (y, x); lengths are taken for pixels of their size. Zeros say nothing."""
+    found = []
+    for axis, size in zip("yx", sizes, strict=True):
+        name = f"{detector}/beam_center_{axis}"
+        value, unit = contents.number(name), contents.attribute(name, "units")
+        if not value:
+            return None
+        is_length = unit not in ("", "pixel", "pixels", "px")
+        if is_length and not size:
+            return None
+        found.append(value / size if is_length and size else value)
+    return (found[0], found[1]) if all(map(math.isfinite, found)) else None

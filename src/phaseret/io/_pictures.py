@@ -1,0 +1,84 @@
+"""Pictures: tif, of one page or many, png, jpeg and bmp."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phaseret import _checks
+from phaseret.io._contents import Contents, Entry, part, reading
+
+
+def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    """The series of a tif file; frames that were written one by one are one stack."""
+    tifffile = _checks.extra("tifffile", "tifffile", "io")
+    with reading(path, name):
+        series = list(stack.enter_context(tifffile.TiffFile(path)).series)
+        entries = [_series(one) for one in series]
+    alike = {(entry.shape, entry.dtype, entry.color) for entry in entries}
+    if len(entries) > 1 and len(alike) == 1:
+        first = entries[0]
+        entries = [Entry((len(entries), *first.shape), first.dtype, partial(_pages, entries), first.color)]
+    if len(entries) == 1:
+        return named(path, name, {"data": entries[0]})
+    return named(path, name, {f"series_{number}": entry for number, entry in enumerate(entries)})
+
+
+def _series(series: Any) -> Entry:
+    """One series: its colours, if it has any, become its last axis."""
+    shape, pages, axes = tuple(series.shape), series.pages, series.axes
+    samples = axes.find("S")
+
+    def read(index: int | slice | None) -> Any:
+        if isinstance(index, int) and samples < 0 and len(pages) == shape[0] and len(shape) == 3:
+            return pages[index].asarray()
+        values = series.asarray()
+        return part(values if samples < 0 else np.moveaxis(values, samples, -1), index)
+
+    if samples >= 0:
+        shape = (*shape[:samples], *shape[samples + 1 :], shape[samples])
+    return Entry(shape, np.dtype(series.dtype), read, samples >= 0)
+
+
+def _pages(entries: list[Entry], index: int | slice | None) -> Any:
+    if isinstance(index, int):
+        return entries[index].read(None)
+    return np.stack([entry.read(None) for entry in entries[index or slice(None)]])
+
+
+def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    """A png, jpeg or bmp picture: grey, or red, green, blue and where it is transparent alpha."""
+    image_module = _checks.extra("PIL.Image", "pillow", "io")
+    with reading(path, name):
+        if name == "png":
+            with image_module.open(path) as first:
+                first.verify()  # the checksums of its parts, which are else not looked at
+        picture = stack.enter_context(image_module.open(path))
+        mode = picture.mode
+        color = mode not in ("1", "L", "F", "I") and not mode.startswith("I;")
+        as_mode = "RGBA" if mode in ("RGBA", "LA", "PA", "La") or "transparency" in picture.info else "RGB"
+        shape = (picture.height, picture.width, *((len(as_mode),) if color else ()))
+        kind = {"1": "bool", "F": "float32", "I": "int32"}.get(mode, "uint16" if "16" in mode else "uint8")
+
+    def read(index: int | slice | None) -> Any:
+        return part(np.asarray(picture.convert(as_mode) if color else picture), index)
+
+    return named(path, name, {"data": Entry(shape, np.dtype(kind), read, color)})
+
+
+def named(path: Path, name: str, entries: dict[str, Entry]) -> Contents:
+    """The contents of a file whose arrays are all known when it is opened."""
+    return Contents(path, name, entries.get, lambda: entries)
+
+
+def grey(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The one number of each pixel of a colour picture, None where its colours differ or some of it is transparent."""
+    colors, alpha = value[..., :3], value[..., 3:]
+    if value.shape[-1] == 2:
+        colors, alpha = value[..., :1], value[..., 1:]
+    same = bool((colors == colors[..., :1]).all()) and bool((alpha == alpha.max(initial=0)).all())
+    return colors[..., 0] if same else None

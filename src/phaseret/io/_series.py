@@ -1,0 +1,125 @@
+"""Several files as one stack of patterns: by their names, or by a pattern of names."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from phaseret import _checks
+from phaseret.io._contents import Index
+from phaseret.io._measurement import Measurement, stacked
+
+
+class Pattern(Protocol):
+    """An open file of one pattern or of a stack of them."""
+
+    shape: tuple[int, ...]
+    ndim: int
+
+    def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
+        """The whole, or part of the stack."""
+
+
+Opener = Callable[[Any], AbstractContextManager[Any]]
+
+
+def files_of(path: Any) -> list[Any]:
+    """The files that are meant, in their order; a single one is not looked for."""
+    if isinstance(path, str | os.PathLike):
+        return _matching(str(path)) or [path]
+    _checks.sequence("path", path, "files", "Name a file, or several")
+    files = [file for one in path for file in (_matching(str(_checks.path(one))) or [one])]
+    if not files:
+        _checks.fail("path must name a file, got an empty list", "Name one or more")
+    return files
+
+
+def _matching(name: str) -> list[str]:
+    """The files that a pattern such as frame_*.tif or frame_%05d.tif means; none if a file has that very name."""
+    if os.path.lexists(name):
+        return []
+    counted = re.search(r"%0?(\d*)d", name)
+    if counted is None and not glob.has_magic(name):
+        return []
+    found = (
+        glob.glob(glob.escape(name[: counted.start()]) + "*" + glob.escape(name[counted.end() :])) if counted else []
+    )
+    if counted is not None:
+        number = re.compile(re.escape(name[: counted.start()]) + r"\d+" + re.escape(name[counted.end() :]))
+        found = [file for file in found if number.fullmatch(file)]
+    else:
+        found = glob.glob(name)
+    if not found:
+        fix = "Look for a misprint, or name its folder too"
+        _checks.fail(f"path must match files, got {name!r}, which matches none", fix, FileNotFoundError)
+    return sorted(found, key=_by_number)
+
+
+def _by_number(name: str) -> list[Any]:
+    """frame_2 before frame_10."""
+    return [(0, int(word)) if word.isdigit() else (1, word) for word in re.split(r"(\d+)", name) if word]
+
+
+@dataclass(frozen=True)
+class OpenSeries:
+    """The patterns of several files; each file is opened when its pattern is read."""
+
+    files: tuple[Any, ...]
+    counts: tuple[int | None, ...]
+    shape: tuple[int, ...]
+    ndim: int
+    opener: Opener
+    is_stack: bool = True
+
+    @classmethod
+    def of(cls, files: Sequence[Any], opener: Opener) -> OpenSeries:
+        """Those of the files, whose patterns must have one shape."""
+        counts: list[int | None] = []
+        frame: tuple[int, ...] | None = None
+        for file in files:
+            with opener(file) as pattern:
+                shape, stack = pattern.shape[-pattern.ndim :], pattern.shape[: -pattern.ndim]
+            if len(stack) > 1 or (frame is not None and shape != frame):
+                rule = f"the files of one stack must hold patterns of one shape, {frame}, got {stack + shape} in {file}"
+                _checks.fail(rule, "Leave it out, or read it by itself")
+            frame = shape
+            counts.append(stack[0] if stack else None)
+        assert frame is not None
+        total = sum(1 if count is None else count for count in counts)
+        return cls(tuple(files), tuple(counts), (total, *frame), len(frame), opener)
+
+    def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
+        """All patterns, or some of them; only their files are read."""
+        places = [(i, k) for i, count in enumerate(self.counts) for k in range(1 if count is None else count)]
+        numbers = range(len(places))
+        if isinstance(index, slice):
+            chosen = list(numbers[index])
+        else:
+            chosen = list(numbers) if index is None else [index] if isinstance(index, int) else list(index)
+        if not chosen or not all(-len(places) <= number < len(places) for number in chosen):
+            fix = f"Count from 0 to {len(places) - 1}"
+            _checks.fail(f"index must lie in a stack of {len(places)}, got {index!r}", fix)
+        parts = []
+        for number in chosen:
+            which, inner = places[number]
+            with self.opener(self.files[which]) as pattern:
+                own = {
+                    name: mask[number] if mask.ndim == len(self.shape) and len(mask) == len(places) else mask
+                    for name, mask in (masks or {}).items()
+                }
+                parts.append(pattern.read(None if self.counts[which] is None else inner, own))
+        if isinstance(index, int):
+            return parts[0]
+        return replace(stacked(parts), source=f"{self.files[chosen[0]]} to {Path(self.files[chosen[-1]]).name}")
+
+    def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
+        """The part of an array beside the stack, one for each pattern or one for all, that goes with its part."""
+        return index if index is not None and len(shape) == len(self.shape) and shape[0] == self.shape[0] else None
