@@ -103,8 +103,8 @@ class Measurement:
         """
         count = _checks.integer("bin", count)
         axes = range(-self.ndim, 0)
-        if count > min(self.fourier_shape):
-            rule = f"bin must be at most the frame {self.fourier_shape}, got {count}"
+        if count > (min(self.fourier_shape) + 1) // 2:
+            rule = f"bin must be at most half of the frame {self.fourier_shape}, got {count}"
             _checks.fail(rule, "Choose smaller blocks")
 
         intensity, mask = self.intensity, self.mask
@@ -299,7 +299,7 @@ def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequ
         sums.append([float(window) for window in windows])
     (light_here, light_there), (pixels_here, pixels_there) = sums
     clear = light_there > 0.1 * float(mean.sum()) and light_there * pixels_here > 10 * light_here * pixels_there
-    if not clear or min(shape) < 8 or pixels_here < pixels_there / 2:
+    if not clear or min(shape) < 16 or pixels_here < pixels_there / 2:
         return ""
     other = {"corner": "middle", "middle": "corner"}[center]
     return (

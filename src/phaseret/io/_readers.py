@@ -167,7 +167,11 @@ def _open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             with reading(path, name):
                 fields = loadmat(path, variable_names=[key], simplify_cells=True)[key]
             entries |= _fields(key, fields)
-    return Contents(path, name, lambda key: entries.get(key) or entries.get(key.replace(".", "/")), lambda: entries)
+
+    def where(key: str) -> str:
+        return key if key in entries else key.replace(".", "/")
+
+    return Contents(path, name, lambda key: entries.get(where(key)), lambda: entries, where=where)
 
 
 def _fields(key: str, value: Any) -> dict[str, Entry]:

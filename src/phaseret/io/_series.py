@@ -118,7 +118,10 @@ class OpenSeries:
                 parts.append(pattern.read(None if self.counts[which] is None else inner, own))
         if isinstance(index, int):
             return parts[0]
-        return replace(stacked(parts), source=f"{self.files[chosen[0]]} to {Path(self.files[chosen[-1]]).name}")
+        return replace(
+            stacked(parts),
+            source=f"{self.files[places[chosen[0]][0]]} to {Path(self.files[places[chosen[-1]][0]]).name}",
+        )
 
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
         """The part of an array beside the stack, one for each pattern or one for all, that goes with its part."""

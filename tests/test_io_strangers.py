@@ -1,0 +1,548 @@
+"""Files as other programs write them: layouts, links, stacks, masks, and what a file says of itself."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import phaseret as pr
+
+h5py = pytest.importorskip("h5py")
+tifffile = pytest.importorskip("tifffile")
+
+DETECTOR = "entry/instrument/detector"
+
+
+def counts(shape: tuple[int, ...] = (20, 22), seed: int = 0) -> np.ndarray[Any, Any]:
+    """A frame, or a stack of them, whose largest value is none of a saturated detector."""
+    return np.random.default_rng(seed).integers(1, 1000, shape).astype(np.int32)
+
+
+def frame(measurement: pr.io.Measurement) -> np.ndarray[Any, Any]:
+    """The intensity as the detector has it."""
+    axes = range(-measurement.ndim, 0)
+    return np.fft.fftshift(measurement.intensity.numpy(), axes)
+
+
+def unmeasured(measurement: pr.io.Measurement) -> int:
+    return 0 if measurement.mask is None else int((~measurement.mask).sum())
+
+
+def write(path: Path, arrays: dict[str, Any], attributes: dict[str, str] | None = None) -> Path:
+    """An HDF5 file with these arrays and links, and attributes called GROUP@NAME."""
+    with h5py.File(path, "w") as file:
+        for name, value in arrays.items():
+            file[name] = value
+        for name, text in (attributes or {}).items():
+            group, _, attribute = name.partition("@")
+            file.require_group(group or "/").attrs[attribute] = text
+    return path
+
+
+NEXUS = {"entry@NX_class": "NXentry", "entry/instrument@NX_class": "NXinstrument", f"{DETECTOR}@NX_class": "NXdetector"}
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"@default": "entry", "entry@default": "plot", "entry/plot@signal": "image"},
+        {"entry@default": "plot", "entry/plot@signal": "image"},
+        {"@default": "entry", "entry@default": "/entry/plot", "entry/plot@signal": "image"},
+    ],
+)
+def test_nexus_shows_its_signal_by_default(attributes: dict[str, str], tmp_path: Path) -> None:
+    arrays = {"entry/plot/image": counts(), "entry/plot/x": np.arange(22.0), "entry/other/image": counts(seed=1)}
+    path = write(tmp_path / "x.nxs", arrays, attributes)
+    assert np.array_equal(frame(pr.io.load_intensity(path)), counts())
+
+
+@pytest.mark.parametrize("key", ["entry/data", "/entry/data", "entry//data/", "/entry/data/image", None])
+def test_a_group_stands_for_its_signal_however_it_is_spelt(key: str | None, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.nxs", {"entry/data/image": counts(), "entry/data/errors": np.ones((20, 22))})
+    with h5py.File(path, "a") as file:
+        file["entry/data"].attrs["signal"] = "image"
+    with pytest.warns(UserWarning, match=r"'entry/data/errors' of the file lies beside"):
+        found = pr.io.load_intensity(path, key=key)
+    assert np.array_equal(frame(found), counts())
+
+
+def test_a_group_of_several_arrays_lists_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"scan/a": counts(), "scan/b": counts()})
+    with pytest.raises(ValueError, match=r"got the group 'scan'\. It holds 'scan/a', 'scan/b'"):
+        pr.io.load_intensity(path, key="scan")
+
+
+@pytest.mark.parametrize("key", [None, "entry/data", "entry/data/data_000002"])
+def test_frames_of_an_eiger_are_joined_in_their_order(key: str | None, tmp_path: Path) -> None:
+    frames = counts((5, 20, 22))
+    for number, part in enumerate((slice(0, 3), slice(3, 5)), start=1):
+        write(tmp_path / f"run_data_00000{number}.h5", {"entry/data/data": frames[part]})
+    links = {
+        f"entry/data/data_00000{number}": h5py.ExternalLink(f"run_data_00000{number}.h5", "entry/data/data")
+        for number in (1, 2)
+    }
+    mask = np.zeros((20, 22), np.uint32)
+    mask[2, 3], mask[4, 5] = 1, 1 << 8
+    path = write(tmp_path / "run_master.h5", {f"{DETECTOR}/detectorSpecific/pixel_mask": mask, **links}, NEXUS)
+    found = pr.io.load_intensity(path, key=key, ndim=2)
+    expected = np.where(mask == 0, frames if key != "entry/data/data_000002" else frames[3:], 0)
+    assert np.array_equal(frame(found), expected)
+    assert unmeasured(found) == 2 * len(expected)
+    if key is None:
+        for index in (4, slice(1, 4), [0, 3], slice(4, 0, -2)):
+            assert np.array_equal(frame(pr.io.load_intensity(path, ndim=2, index=index)), expected[index])
+        (tmp_path / "run_data_000002.h5").unlink()
+        with pytest.raises(ValueError, match=r"'entry/data/data_000002' .* link to .* in 'run_data_000002\.h5'"):
+            pr.io.load_intensity(path, ndim=2)
+
+
+@pytest.mark.parametrize(
+    ("array", "mask", "missing"),
+    [
+        ("entry_1/instrument_1/detector_1/data", "entry_1/instrument_1/detector_1/mask", 1),
+        ("entry_2/instrument_1/detector_1/data", "entry_2/instrument_1/detector_1/mask", 1),
+        ("entry_1/data_1/data", "entry_1/data_1/mask", 1),
+        ("entry_1/image_1/data", "entry_1/image_1/mask", 1),
+        (f"{DETECTOR}/data", f"{DETECTOR}/pixel_mask", 1),
+        ("1.1/instrument/eiger/data", "1.1/instrument/eiger/pixel_mask", 1),
+    ],
+)
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_mask_counts_wherever_the_layout_has_it(
+    array: str, mask: str, missing: int, slash: str, tmp_path: Path
+) -> None:
+    bad = np.zeros((20, 22), np.uint32)
+    bad[3, 4] = 1
+    path = write(tmp_path / "x.h5", {array: counts(), mask: bad})
+    if "eiger" in array:
+        with h5py.File(path, "a") as file:
+            for group, kind in (
+                ("1.1", "NXentry"),
+                ("1.1/instrument", "NXinstrument"),
+                ("1.1/instrument/eiger", "NXdetector"),
+            ):
+                file[group].attrs["NX_class"] = kind
+    assert unmeasured(pr.io.load_intensity(path, key=slash + array)) == missing
+    assert unmeasured(pr.io.load_intensity(path, key=slash + array, mask_is="ignored")) == 0
+
+
+def test_a_link_has_the_mask_of_what_it_leads_to(tmp_path: Path) -> None:
+    bad = np.zeros((20, 22), np.uint32)
+    bad[3, 4] = 1
+    link = h5py.SoftLink(f"/{DETECTOR}/data")
+    arrays = {f"{DETECTOR}/data": counts(), f"{DETECTOR}/pixel_mask": bad, "entry/measurement/eiger": link}
+    path = write(tmp_path / "x.h5", arrays, NEXUS)
+    assert unmeasured(pr.io.load_intensity(path, key="entry/measurement/eiger")) == 1
+
+
+def test_arrays_beside_the_pattern_are_named(tmp_path: Path) -> None:
+    folder = "entry_1/instrument_1/detector_1"
+    path = write(tmp_path / "x.cxi", {f"{folder}/data": counts(), f"{folder}/data_dark": counts(seed=1)})
+    with pytest.warns(UserWarning, match=r"'.*/data_dark' of the file lies beside .* not used\. If .* background="):
+        found = pr.io.load_intensity(path)
+    assert "data_dark" in found.notes[0]
+    assert any("data_dark" in text for text in pr.io.inspect(found).warnings)
+
+
+@pytest.mark.parametrize("units", ["", "pixel", "m", "mm"])
+def test_the_beam_centre_of_a_file_is_used_and_said(units: str, tmp_path: Path) -> None:
+    size = {"m": 75e-6, "mm": 0.075}.get(units, 1.0)
+    path = write(tmp_path / "x.h5", {f"{DETECTOR}/data": counts()}, NEXUS)
+    with h5py.File(path, "a") as file:
+        for axis, pixel in (("x", 7), ("y", 12)):
+            file[f"{DETECTOR}/beam_center_{axis}"] = pixel * size
+            file[f"{DETECTOR}/beam_center_{axis}"].attrs["units"] = units
+            file[f"{DETECTOR}/{axis}_pixel_size"] = 75e-6
+    with pytest.warns(UserWarning, match=r"beam centre \(12, 7\) was taken for the zero frequency"):
+        found = pr.io.load_intensity(path)
+    given = pr.io.load_intensity(path, center=(12, 7))
+    assert torch.equal(found.intensity, given.intensity)
+    assert torch.equal(found.mask, given.mask)
+    assert pr.io.load_intensity(path, center="middle").mask is None
+
+
+def test_a_beam_centre_outside_the_frame_is_not_used(tmp_path: Path) -> None:
+    arrays = {f"{DETECTOR}/data": counts(), f"{DETECTOR}/beam_center_x": 700.0, f"{DETECTOR}/beam_center_y": 3.0}
+    path = write(tmp_path / "x.h5", arrays, NEXUS)
+    with pytest.warns(UserWarning, match=r"centre \(3\.0, 700\.0\) lies outside the frame and was not used"):
+        assert pr.io.load_intensity(path).mask is None
+
+
+@pytest.mark.parametrize("name", ["saturation_value", "detectorSpecific/countrate_correction_count_cutoff"])
+def test_values_above_what_the_file_says_are_saturated(name: str, tmp_path: Path) -> None:
+    values = counts()
+    level = int(np.sort(values.reshape(-1))[-4])
+    path = write(tmp_path / "x.h5", {f"{DETECTOR}/data": values, f"{DETECTOR}/{name}": level}, NEXUS)
+    assert unmeasured(pr.io.load_intensity(path)) == (values > level).sum() > 0
+    assert pr.io.load_intensity(path, saturation=1e9).mask is None
+
+
+def test_a_virtual_array_without_one_of_its_files_is_refused(tmp_path: Path) -> None:
+    layout = h5py.VirtualLayout((20, 22), np.int32)
+    for name, rows in (("upper.h5", slice(0, 10)), ("lower.h5", slice(10, 20))):
+        write(tmp_path / name, {"data": counts()[rows]})
+        layout[rows] = h5py.VirtualSource(name, "data", (10, 22))
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "master.h5")), counts())
+    write(tmp_path / "lower.h5", {"other": counts()})
+    with pytest.raises(ValueError, match=r"one in 'data' in 'lower\.h5', which does not hold it"):
+        pr.io.load_intensity(tmp_path / "master.h5")
+    (tmp_path / "lower.h5").unlink()
+    with pytest.raises(ValueError, match=r"must find all its parts, got one in 'lower\.h5', which is not there"):
+        pr.io.load_intensity(tmp_path / "master.h5")
+
+
+def test_values_in_a_foreign_file_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "private.txt").write_bytes(bytes(range(1, 101)))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("data", (10, 10), "u1", external=[(str(tmp_path / "private.txt"), 0, 100)])
+    with pytest.raises(ValueError, match=r"must lie in .* itself, got an external file, '.*private\.txt'"):
+        pr.io.load_intensity(tmp_path / "x.h5")
+
+
+def test_links_in_a_circle_and_into_nothing_are_survived(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"a/b": h5py.SoftLink("/a"), "c": h5py.SoftLink("/nowhere"), "d": counts()})
+    assert np.array_equal(frame(pr.io.load_intensity(path)), counts())
+    with pytest.raises(ValueError, match=r"'c' of .* got a link to '/nowhere', which the file does not hold"):
+        pr.io.load_intensity(path, key="c")
+
+
+def test_odd_entries_of_an_hdf5_file_raise_nothing_raw(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["entry_1/data_1/data"] = counts()
+        file["entry_1/data_1"].attrs.create("interpretation", np.array([], "S3"))
+        file.create_dataset(b"\xff\xfe", data=counts())
+        file["pixel_size"] = "55 um"
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.h5")), counts())
+
+
+# --- MATLAB ----------------------------------------------------------------------------------------------------------
+
+
+def save_mat(path: Path, variables: dict[str, Any]) -> Path:
+    from scipy.io import savemat
+
+    savemat(path, variables)
+    return path
+
+
+@pytest.mark.parametrize("key", [None, "scan.intensity", "scan/intensity"])
+def test_fields_of_a_struct_are_arrays(key: str | None, tmp_path: Path) -> None:
+    mask = np.ones((20, 22), np.uint8)
+    mask[3, 4] = 0
+    fields = {"intensity": counts().astype(float), "mask": mask, "energy": 8.0, "note": "pinhole", "in": {"x": 1.0}}
+    path = save_mat(tmp_path / "x.mat", {"scan": fields})
+    with pytest.raises(ValueError, match=r"mask_is must say what the non-zero pixels of 'scan/mask'"):
+        pr.io.load_intensity(path, key=key)
+    found = pr.io.load_intensity(path, key=key, mask_is="measured")
+    assert np.array_equal(frame(found), np.where(mask, counts(), 0))
+
+
+def test_numbers_and_texts_of_a_mat_file_are_no_patterns(tmp_path: Path) -> None:
+    path = save_mat(tmp_path / "x.mat", {"I": counts().astype(float), "dx": 13e-6, "note": "pinhole"})
+    assert np.array_equal(frame(pr.io.load_intensity(path)), counts())
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "said"),
+    [((20, 22, 4), -1, "last"), ((20, 20, 4), -1, "last"), ((4, 20, 20), 0, "first"), ((4, 4, 4), -1, "last")],
+)
+def test_the_stack_axis_of_matlab_is_the_last_unless_only_the_others_agree(
+    shape: tuple[int, ...], axis: int, said: str, tmp_path: Path
+) -> None:
+    values = counts(shape).astype(float)
+    path = save_mat(tmp_path / "x.mat", {"intensity": values})
+    with pytest.warns(UserWarning, match=rf"the {said} axis of .* stack"):
+        found = pr.io.load_intensity(path, ndim=2)
+    assert np.array_equal(frame(found), np.moveaxis(values, axis, 0))
+    for asked in (0, 1, 2, -1):
+        given = pr.io.load_intensity(path, ndim=2, stack_axis=asked)
+        assert np.array_equal(frame(given), np.moveaxis(values, asked, 0))
+    with pytest.raises(ValueError, match="stack_axis must be an axis of the shape"):
+        pr.io.load_intensity(path, ndim=2, stack_axis=3)
+
+
+def test_a_last_axis_that_looks_like_that_of_a_stack_is_asked_about(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", counts((20, 20, 3)))
+    with pytest.warns(UserWarning, match="If it is the last, use stack_axis=-1"):
+        assert len(pr.io.load_intensity(tmp_path / "x.npy", ndim=2).intensity) == 20
+
+
+# --- stacks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_frames_written_one_by_one_to_a_tif_are_a_stack(big: bool, tmp_path: Path) -> None:
+    frames = counts((4, 20, 22)).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "x.tif", bigtiff=big) as writer:
+        for one in frames:
+            writer.write(one, photometric="minisblack")
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.tif", ndim=2)), frames)
+    for index in (1, slice(1, 3), [0, 3]):
+        assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.tif", ndim=2, index=index)), frames[index])
+
+
+def test_pages_of_other_sizes_are_chosen_by_name(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        writer.write(counts().astype(np.uint16), photometric="minisblack")
+        writer.write(counts((5, 6)).astype(np.uint16), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"It holds 'series_0' \(20, 22\) uint16, 'series_1' \(5, 6\) uint16"):
+        pr.io.load_intensity(tmp_path / "x.tif")
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.tif", key="series_0")), counts())
+
+
+def series(folder: Path) -> tuple[list[Path], np.ndarray[Any, Any]]:
+    """Twelve files of one frame each, of which the third lacks a pixel."""
+    frames = counts((12, 20, 22)).astype(np.float32)
+    frames[2, 3, 4] = np.nan
+    names = [folder / f"frame_{number}.npy" for number in range(12)]
+    for name, one in zip(names, frames, strict=True):
+        np.save(name, one)
+    return names, frames
+
+
+@pytest.mark.parametrize("how", ["names", "glob", "counted"])
+def test_several_files_are_one_stack(how: str, tmp_path: Path) -> None:
+    names, frames = series(tmp_path)
+    (tmp_path / "frame_x.txt").write_text("no frame")
+    path = {"names": names, "glob": str(tmp_path / "frame_*.npy"), "counted": str(tmp_path / "frame_%d.npy")}[how]
+    found = pr.io.load_intensity(path)  # frame_10 comes after frame_9
+    assert np.array_equal(frame(found), np.nan_to_num(frames))
+    assert unmeasured(found) == 1
+    assert not found.mask[2].all()
+    for index in (-1, slice(1, 3), [2, 0]):
+        assert np.array_equal(frame(pr.io.load_intensity(path, index=index)), np.nan_to_num(frames[index]))
+    with pytest.raises(ValueError, match=r"index must lie in a stack of 12, got 12"):
+        pr.io.load_intensity(path, index=12)
+
+
+def test_files_that_hold_stacks_are_joined(tmp_path: Path) -> None:
+    frames = counts((5, 20, 22))
+    np.save(tmp_path / "a.npy", frames[:2])
+    np.save(tmp_path / "b.npy", frames[2:])
+    found = pr.io.load_intensity([tmp_path / "a.npy", tmp_path / "b.npy"], ndim=2, index=slice(1, 4))
+    assert np.array_equal(frame(found), frames[1:4])
+
+
+def test_a_file_of_another_shape_is_named_and_a_pattern_without_files_is_refused(tmp_path: Path) -> None:
+    names, frames = series(tmp_path)
+    np.save(names[4], frames[4, :-1])
+    with pytest.raises(ValueError, match=r"one shape, \(20, 22\), got \(19, 22\) in .*frame_4\.npy"):
+        pr.io.load_intensity(names)
+    with pytest.raises(FileNotFoundError, match=r"path must match files, got '.*none_\*\.npy', which matches none"):
+        pr.io.load_intensity(str(tmp_path / "none_*.npy"))
+    with pytest.raises(ValueError, match="got an empty list"):
+        pr.io.load_intensity([])
+
+
+def test_dark_frames_are_named_with_the_way_round_them(tmp_path: Path) -> None:
+    frames = counts((4, 20, 22))
+    frames[2] = 0
+    np.save(tmp_path / "x.npy", frames)
+    with pytest.raises(ValueError, match=r"none in \[2\] of 4\. Leave these patterns out with index=\[0, 1, 3\]"):
+        pr.io.load_intensity(tmp_path / "x.npy", ndim=2)
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.npy", ndim=2, index=[0, 1, 3])), frames[[0, 1, 3]])
+
+
+def test_measurements_make_batches(tmp_path: Path) -> None:
+    names, frames = series(tmp_path)
+    items = [pr.io.load_intensity(name) for name in names]
+    first, *_, last = DataLoader(items, batch_size=4)  # type: ignore[arg-type, var-annotated]
+    assert np.array_equal(frame(first), np.nan_to_num(frames[:4]))
+    assert unmeasured(first) == 1
+    assert last.mask is None
+    items[1] = pr.io.as_measurement(torch.rand(5, 5))
+    with pytest.raises(ValueError, match=r"must have one shape, \(20, 22\), got \(5, 5\) of number 1"):
+        next(iter(DataLoader(items, batch_size=4)))  # type: ignore[arg-type]
+
+
+# --- packed, pictures, tables ----------------------------------------------------------------------------------------
+
+
+def test_packed_files_and_tables_are_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", counts())
+    packed = gzip.compress((tmp_path / "x.npy").read_bytes())
+    (tmp_path / "x.npy.gz").write_bytes(packed)
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.npy.gz")), counts())
+    (tmp_path / "cut.npy.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ValueError, match=r"cut\.npy\.gz must be a whole gzip file"):
+        pr.io.load_intensity(tmp_path / "cut.npy.gz")
+    (tmp_path / "twice.gz").write_bytes(gzip.compress(packed))
+    with pytest.raises(ValueError, match="must name a file that was packed once"):
+        pr.io.load_intensity(tmp_path / "twice.gz")
+
+
+@pytest.mark.parametrize("delimiter", [" ", "\t", ",", ";", ", "])
+def test_tables_of_numbers_are_read(delimiter: str, tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "x.txt", counts(), fmt="%d", delimiter=delimiter, header="counts of a run")
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.txt")), counts())
+    (tmp_path / "note.txt").write_text("no numbers here")
+    with pytest.raises(ValueError, match=r"must name a file of a known kind, got '.*note\.txt'"):
+        pr.io.load_intensity(tmp_path / "note.txt")
+
+
+def painted(path: Path, grey: np.ndarray[Any, Any], mode: str) -> Path:
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.fromarray(grey).convert(mode).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("m.png", "L"),
+        ("m.png", "RGB"),
+        ("m.png", "RGBA"),
+        ("m.png", "P"),
+        ("m.png", "1"),
+        ("m.bmp", "RGB"),
+        ("m.bmp", "L"),
+    ],
+)
+def test_painted_masks_are_read(name: str, mode: str, tmp_path: Path) -> None:
+    grey = np.full((20, 22), 255, np.uint8)
+    grey[3:5, 4:8] = 0
+    path = painted(tmp_path / name, grey, mode)
+    assert np.array_equal(np.fft.fftshift(pr.io.load_mask(path).numpy()), grey > 0)
+    assert np.array_equal(pr.io.load_support(path).numpy(), grey > 0)
+
+
+def test_soft_edges_are_cut_at_the_half_and_said_and_colours_are_refused(tmp_path: Path) -> None:
+    grey = np.full((20, 22), 255, np.uint8)
+    grey[3:5, 4:8], grey[5, 4:8], grey[2, 4:8] = 0, 100, 200
+    with pytest.warns(UserWarning, match=r"load_mask: 8 pixels of .* are neither black nor white"):
+        mask = pr.io.load_mask(painted(tmp_path / "m.png", grey, "L"))
+    assert int((~mask).sum()) == 12
+    colors = np.zeros((4, 5, 3), np.uint8)
+    colors[0, 0, 1] = 255
+    pytest.importorskip("PIL.Image").fromarray(colors).save(tmp_path / "c.png")
+    with pytest.raises(ValueError, match="must be grey, got a picture in colours"):
+        pr.io.load_mask(tmp_path / "c.png")
+
+
+def test_a_flipped_bit_of_a_png_is_found(tmp_path: Path) -> None:
+    whole = bytearray(painted(tmp_path / "x.png", counts().astype(np.uint8), "L").read_bytes())
+    whole[whole.index(b"IDAT") + 20] ^= 16
+    (tmp_path / "x.png").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"x\.png must be a whole png file"):
+        pr.io.load_intensity(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("load", [pr.io.load_mask, pr.io.load_support])
+def test_no_number_is_neither_measured_nor_inside(load: Callable[..., torch.Tensor], tmp_path: Path) -> None:
+    values = np.ones((20, 22))
+    values[3:5, 4:8] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    assert int((~load(tmp_path / "x.npy")).sum()) == 8
+
+
+# --- what is questioned ----------------------------------------------------------------------------------------------
+
+
+def peaked(seed: int = 0) -> torch.Tensor:
+    obj = torch.rand(14, 14, generator=torch.Generator().manual_seed(seed))
+    return pr.operators.fourier_intensity(obj, (32, 34))
+
+
+def test_a_zero_frequency_in_the_corner_is_seen(tmp_path: Path) -> None:
+    np.save(tmp_path / "corner.npy", peaked().numpy())
+    np.save(tmp_path / "middle.npy", np.fft.fftshift(peaked().numpy()))
+    assert pr.io.load_intensity(tmp_path / "middle.npy").notes == ()
+    with pytest.warns(UserWarning, match=r"gathers at the corner .* use center='corner'"):
+        pr.io.load_intensity(tmp_path / "corner.npy")
+    assert pr.io.load_intensity(tmp_path / "corner.npy", center="corner").notes == ()
+    with pytest.warns(UserWarning, match=r"as_measurement: the light gathers at the middle .* use center='middle'"):
+        pr.io.as_measurement(torch.fft.fftshift(peaked()))
+
+
+def test_a_flat_top_is_questioned(tmp_path: Path) -> None:
+    values = np.fft.fftshift(peaked().numpy())
+    scaled = (4095 * values / np.sort(values.reshape(-1))[-20]).clip(max=4095).astype(np.uint16)
+    np.save(tmp_path / "x.npy", scaled)
+    with pytest.warns(UserWarning, match=r"2\d pixels share the largest value\. If .* use saturation=4095"):
+        pr.io.load_intensity(tmp_path / "x.npy")
+    assert pr.io.load_intensity(tmp_path / "x.npy", saturation=4095).notes == ()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 30.0))
+def test_counts_of_few_photons_have_no_flat_top(seed: int, mean: float) -> None:
+    rate = peaked(1)
+    photons = np.random.default_rng(seed).poisson((rate * mean / rate.mean()).numpy())
+    if photons.any():
+        assert pr.io.as_measurement(torch.from_numpy(photons).float()).notes == ()
+
+
+def test_a_mask_that_leaves_out_nearly_all_is_questioned(tmp_path: Path) -> None:
+    good = np.ones((20, 22), np.int32)
+    good[8:11, 8:11] = 0
+    path = write(tmp_path / "x.cxi", {"entry_1/image_1/data": counts(), "entry_1/image_1/mask": good})
+    with pytest.warns(UserWarning, match=r"leaves out 98\.0% of the pixels\. If .* use mask_is='measured'"):
+        pr.io.load_intensity(path)
+    assert unmeasured(pr.io.load_intensity(path, mask_is="measured")) == 9
+
+
+# --- parts of the frame ----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(9, 24), st.integers(9, 24), st.integers(1, 5), st.booleans())
+def test_binning_keeps_the_zero_frequency_and_the_photons(m: int, n: int, count: int, masked: bool) -> None:
+    values = torch.from_numpy(counts((m, n)).astype(np.float32))
+    mask = torch.ones(m, n, dtype=torch.bool)
+    mask[m // 2, n // 2] = not masked
+    found = pr.io.as_measurement(values, mask=mask, center="middle").binned(count)
+    rows, columns = found.fourier_shape
+    # the block that holds the zero frequency, of pixels in the middle of the frame
+    top, left = (size // 2 - (count // 2 if count % 2 else 0) for size in (m, n))
+    block = values[top : top + count, left : left + count].sum()
+    whole = values[top - count * (rows // 2) :][: rows * count, left - count * (columns // 2) :][:, : columns * count]
+    assert whole.shape == (rows * count, columns * count)
+    if masked:
+        assert unmeasured(found) == 1
+        assert not bool(found.mask[0, 0])
+        torch.testing.assert_close(found.intensity.sum(), whole.sum() - block)
+    else:
+        torch.testing.assert_close(found.intensity[0, 0], block)
+        torch.testing.assert_close(found.intensity.sum(), whole.sum())
+    assert m - rows * count < 2 * count
+    assert n - columns * count < 2 * count
+
+
+@given(st.integers(1, 20), st.integers(1, 22))
+def test_a_crop_keeps_the_lowest_frequencies(n1: int, n2: int) -> None:
+    found = pr.io.as_measurement(torch.from_numpy(counts().astype(np.float32)), center="middle").cropped((n1, n2))
+    start = (10 - n1 // 2, 11 - n2 // 2)
+    assert np.array_equal(frame(found), counts()[start[0] : start[0] + n1, start[1] : start[1] + n2])
+
+
+def test_parts_of_the_frame_are_read_with_their_masks(tmp_path: Path) -> None:
+    bad = np.zeros((20, 22), np.uint8)
+    bad[13, 9] = 1
+    path = write(tmp_path / "x.h5", {f"{DETECTOR}/data": counts(), f"{DETECTOR}/pixel_mask": bad}, NEXUS)
+    found = pr.io.load_intensity(path, roi=((8, 18), (None, 12)))
+    assert np.array_equal(frame(found), np.where(bad, 0, counts())[8:18, :12])
+    assert unmeasured(found) == 1
+    centred = pr.io.load_intensity(path, roi=((8, 18), (None, 12)), center=(13, 6))  # counted in the whole frame
+    assert torch.equal(centred.intensity, found.intensity)
+    assert pr.io.load_intensity(path, crop=(12, 12), bin=2).fourier_shape == (6, 6)
+    for roi, message in ((((3, 3), (0, 5)), "roi must hold pixels"), (((0, 5),), "roi must be one pair for each axis")):
+        with pytest.raises(ValueError, match=message):
+            pr.io.load_intensity(path, roi=roi)
+    with pytest.raises(
+        ValueError, match=r"crop must be one size per axis, at most the frame \(20, 22\), got \(21, 4\)"
+    ):
+        pr.io.load_intensity(path, crop=(21, 4))
+    with pytest.raises(ValueError, match="bin must be at most half of the frame"):
+        pr.io.load_intensity(path, bin=21)
