@@ -684,7 +684,7 @@ def test_whatever_is_wrong_is_one_line(
 
 def test_a_colour_picture_is_no_pattern(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = pytest.importorskip("PIL.Image")
-    image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("colour.png")
+    image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save("colour.png")
     said = fails("reconstruct colour.png -o r.h5", capsys)
     assert "got a colour picture. A diffraction pattern is needed; of a picture of the object, make one with " in said
     assert said.endswith("make one with phaseret simulate.\n")

@@ -190,7 +190,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except ImportError:
         raise
     except Refusal as refusal:
-        _checks.fail(*refusal.args)
+        what, fix = refusal.args
+        _checks.fail(what, fix)
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         fix = "It may be truncated, damaged or still being written"

@@ -166,6 +166,9 @@ class OpenPattern:
         for label, other in (masks or {}).items():
             other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
             other = fitted(label, other, values.shape)
+            if not bool(other.any()):
+                fix = "Look at the file, and at what its non-zero pixels are"
+                _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
             counted = other if counted is None else counted & other
         made = ready(
             values,
@@ -262,6 +265,7 @@ class OpenPattern:
         if isinstance(asked, str):
             return asked, []
         if asked is not None:
+            _checks.sequence("center", asked, "indices", "Use 'corner', 'middle' or one index per axis")
             return self._in_region(tuple(asked)), []
         said = self.told.center
         if said is None or isinstance(said, str):
@@ -278,7 +282,7 @@ class OpenPattern:
         if self.wanted.roi is None:
             return pixel
         starts = [part.indices(10**9)[0] for part in _slices(self.wanted.roi, self.shape, self.ndim)]
-        return tuple(c - start for c, start in zip(pixel, starts, strict=True))
+        return tuple(c - start for c, start in zip(pixel, starts, strict=False))
 
     def _saturation(self) -> float | None:
         """The least value that is not trusted; integers at the largest of their type are not."""
