@@ -11,8 +11,9 @@ Which one should I use?
 
 Files are recognised by their content. In files the zero frequency lies in the middle of the frame; in tensors at
 index 0. `center` names its place in a frame; the flag `centered` of operators says that it is the middle. Whether
-values are intensities or magnitudes, a mask marks good or bad pixels, three axes are a stack or a volume is never
-guessed: where the file does not say it, the error names the option that does.
+values are intensities or magnitudes, a mask marks good or bad pixels, three axes are a stack or a volume is what the
+file says, or has to be said. What is assumed all the same is warned of, with the option that says otherwise, and kept
+in `Measurement.notes`.
 """
 
 from phaseret.io._inspect import Inspection, inspect
