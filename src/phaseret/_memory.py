@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 _CACHE = 2**17
 # Pixels whose temporaries are a small share of any memory.
 _SHARE = 2**25
+# The share of a card's free memory to plan with: transforms take some for themselves, and some lies in gaps.
+_PLANNED = 0.8
 # glibc gives the top of the heap back to the system, and takes it anew, in every iteration, unless a block of nearly
 # its largest threshold has been freed once; the block itself is never touched.
 _HEAP_BYTES = 31 * 2**20
@@ -36,7 +38,7 @@ def items_at_a_time(device: torch.device, pixels: int, pixel_bytes: float) -> in
     free, _ = torch.cuda.mem_get_info(device)
     # What PyTorch keeps for itself after earlier runs is free too.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, int(free / (pixels * pixel_bytes)))
+    return max(1, int(_PLANNED * free / (pixels * pixel_bytes)))
 
 
 def fits(work: Callable[[], object]) -> bool:

@@ -78,9 +78,9 @@ class Algorithm(Step):
             are linear where nothing is allowed. Then they are evaluated on the support's box alone, and outside by
             two factors, which is faster. A class says so for itself: its subclasses do not inherit it.
         varies: Whether these factors change from iteration to iteration.
-        arrays: Arrays of an item's grid that an iteration needs beside the state, counted with the first block: a
-            graphics card works on as many items at a time as its free memory holds so many arrays of. Subclasses do
-            not inherit it either.
+        arrays: How many arrays of the grid's size each item needs while it is worked on, beside what the run keeps: a
+            graphics card works on as many items at a time as fit into its free memory so. Subclasses do not inherit
+            it either.
 
     Example:
         >>> class Averaged(pr.solvers.Algorithm):
@@ -166,7 +166,9 @@ class Run:
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)
-        self.chunk, self._told = chunk, False
+        # How many items to work on at a time, if that was given or memory ended once; the grid that is counted with.
+        self.chunk, self._chunk_given, self.pixels = chunk, chunk is not None, math.prod(problem.shape)
+        self._told = False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
@@ -197,8 +199,7 @@ class Run:
         """How many items to work on at a time, each of which needs so many arrays of the grid's size meanwhile."""
         if self.chunk is not None:
             return self.chunk
-        pixels = math.prod(self.problem.shape)
-        return _memory.items_at_a_time(self.problem.device, pixels, arrays * self.estimate.element_size())
+        return _memory.items_at_a_time(self.problem.device, self.pixels, arrays * self.estimate.element_size())
 
     def pieces(self, arrays: float, of: Tensor | None = None) -> list[Items]:
         """Slices of the patterns and starts, or of those of another tensor, of at most so many items."""
@@ -221,7 +222,7 @@ class Run:
             if len(halves) == 1:
                 work(todo[0])  # an error of memory says what was asked for
             elif not _memory.fits(partial(work, todo[0])):
-                self._tell_of_memory(_count(todo[0]))
+                self.halve(_count(todo[0]))
                 todo = [half for items in todo for half in _halves(items)]
                 continue
             done.append(todo.pop(0))
@@ -237,8 +238,8 @@ class Run:
         self.in_pieces(measure, self.pieces(_ARRAYS_OF_A_START, estimate))
         return error
 
-    def _tell_of_memory(self, count: int) -> None:
-        """From now on half as many items are worked on at a time."""
+    def halve(self, count: int) -> None:
+        """From now on work on half of so many items at a time, and say so once."""
         self.chunk = max(1, count // 2)
         if not self._told:
             _checks.warn(
@@ -277,7 +278,7 @@ class Run:
                 self.state = _entered(algorithm, self.iterate)
                 self.iterate = algorithm.leave(self.state)
             # An algorithm of a user may remember or draw something for all items: it sees them at once.
-            apart = self.chunk is not None or on_the_box(algorithm) or _is_ours(algorithm)
+            apart = self._chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
             pieces = [_ALL] if differentiable or not apart else self.pieces(arrays_of(algorithm))
             while self.done < algorithm.n_iter and not self.stopped:
                 count = min(self.check_every, algorithm.n_iter - self.done)

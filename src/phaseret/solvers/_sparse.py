@@ -70,7 +70,7 @@ class SparseRRR(Step):
         doi:10.1214/aos/1176344136. That the size is tuned by it is ours.
     """
 
-    arrays = 14.0
+    arrays = 18.0
     beta: float
     smallest: float
     coarse: int | None
@@ -170,8 +170,8 @@ class _Stage(Run):
         if support is not None and shape != run.problem.shape:
             support = problem.crop(support)
         items = run.iterate.shape[:2] if start is None else (len(run.iterate), 1)
-        chunk = run.at_a_time(SparseRRR.arrays)
-        super().__init__(problem, run.iterate.new_empty((*items, 0)), run.check_every, chunk)
+        super().__init__(problem, run.iterate.new_empty((*items, 0)), run.check_every, run.chunk)
+        self.run, self.pixels = run, run.pixels
         self.support, self.numbers = support, 1 if problem.real else 2
         if support is None:
             support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
@@ -196,6 +196,11 @@ class _Stage(Run):
         for name, value in (saved or {}).items():
             if name in _STATE:
                 setattr(self, name, value.to(size.device).clone())
+
+    def halve(self, count: int) -> None:
+        """Later stages work on fewer items, too."""
+        self.run.halve(count)
+        self.chunk = self.run.chunk
 
     def saved(self) -> dict[str, Tensor]:
         """The state that `begin` goes on from."""

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._loop import Algorithm, Items, Run, Step
 from phaseret.symmetry import align
 
 Method = Literal["max", "rms"]
+# What mixing a start with the best one needs, in arrays.
+_ARRAYS = 20.0
 
 
 def autocorrelation_support(
@@ -308,12 +310,18 @@ class Breed(Step):
         problem, estimate = run.problem, run.estimate
         rows = torch.arange(problem.patterns, device=problem.device)
         best = run.error.argmin(-1)
-        reference = estimate[rows, best].unsqueeze(1).expand_as(estimate)
-        aligned = align(estimate, reference, ndim=problem.ndim, phase=problem.free_phase).aligned
-        modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
-        total = aligned + reference
-        length = _fft.power(total).sqrt()
-        child = torch.where(length > 0, total / _fft.divisor(length), 0.0) * modulus
+        child = torch.empty_like(estimate)
+
+        def mix(items: Items) -> None:
+            some = estimate[items]
+            reference = estimate[rows, best][items[0], None].expand_as(some)
+            aligned = align(some, reference, ndim=problem.ndim, phase=problem.free_phase).aligned
+            modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
+            total = aligned + reference
+            length = _fft.power(total).sqrt()
+            child[items] = torch.where(length > 0, total / _fft.divisor(length), 0.0) * modulus
+
+        run.in_pieces(mix, run.pieces(_ARRAYS))
         iterate = problem.embed(child)
         iterate[rows, best] = run.iterate[rows, best]
         run.iterate = iterate
