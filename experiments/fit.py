@@ -211,11 +211,22 @@ def load_weights(net: nn.Module, checkpoint: Path) -> None:
     net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
 
 
+def trained_on() -> torch.device:
+    """Where `fit` trains: a GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def estimate(net: nn.Module, intensities: Tensor, bfloat16: bool = False, batch_size: int = 250) -> Tensor:
-    """What the network makes of the intensities, as it will be used: no gradients, running statistics."""
-    net.eval()
-    with torch.no_grad(), torch.autocast(intensities.device.type, torch.bfloat16, enabled=bfloat16):
-        return torch.cat([net(part) for part in intensities.split(batch_size)])
+    """What the network makes of the intensities, as it will be used: no gradients, running statistics.
+
+    It is computed where the network was trained; then network and estimates lie where the intensities do.
+    """
+    there, here = trained_on(), intensities.device
+    net.eval().to(there)
+    with torch.no_grad(), torch.autocast(there.type, torch.bfloat16, enabled=bfloat16):
+        found = torch.cat([net(part.to(there)).to(here) for part in intensities.split(batch_size)])
+    net.to(here)
+    return found
 
 
 def timed_estimate(net: nn.Module, intensities: Tensor, bfloat16: bool) -> tuple[Tensor, float]:

@@ -1,14 +1,13 @@
 """``phaseret reconstruct``: one pattern at once, a stack in blocks that are kept as they are finished.
 
-Under ``torchrun`` each of k processes takes every k-th block. A finished block is a file of its own, so a lost process,
-a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
+Under ``torchrun`` each process takes the next block when it is free. A finished block is a file of its own, so a lost
+process, a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from phaseret._output import written
 from phaseret.cli._files import Output, Pattern, Source, read, split
 from phaseret.cli._options import limits, option, switch
 from phaseret.cli._stack import Stack, check_same_run, in_blocks
-from phaseret.cli._team import team
+from phaseret.cli._team import local_rank, team
 from phaseret.solvers._options import STARTS
 
 SUMMARY = "reconstruct the object of a pattern"
@@ -75,7 +74,7 @@ class Search:
     starts: int | None = option("random starts per pattern (default: 12)", type=int)
     seed: int = option("same seed, same answer (default: 0)", type=int, default=0)
     init: str | None = option("begin with this object instead of random phases", metavar="FILE")
-    device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one. cuda: each process its own")
     double: bool = switch("compute in double precision")
     checkpoint_every: int | None = option(
         "keep the state of one pattern every N iterations in OUTPUT.checkpoint; the same command again goes on",
@@ -142,15 +141,14 @@ class Search:
 
 
 def _device(name: str | None) -> str:
-    if name is None:
-        rank = int(os.environ.get("LOCAL_RANK", "0"))
-        return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    """The device by its name; of several graphics cards the processes of a machine take one each."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         said = str(error).partition("\n")[0].rstrip(".")
         _checks.fail(f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
-    return name
+    return f"cuda:{local_rank() % torch.cuda.device_count()}" if name == "cuda" else name
 
 
 @dataclasses.dataclass(frozen=True)

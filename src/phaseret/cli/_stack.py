@@ -6,7 +6,7 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,22 +52,14 @@ class Stack:
         description: dict[str, str],
         shows_progress: bool,
     ) -> None:
-        """Solve this process's blocks; the first process finishes with the whole."""
+        """Solve blocks as long as there are any; the first process finishes with the whole."""
         self._prepare(description | {"block": str(self.blocks[0].stop - self.blocks[0].start)})
-        mine: Iterable[int] = range(self.team.rank, len(self.blocks), self.team.size)
-        numbers = list(mine)
-        if shows_progress and not self.team.rank:
-            mine = importlib.import_module("tqdm.auto").tqdm(numbers, unit="block")
         try:
             with self.team.at_work(self.folder):
                 self.team.wait()
-                for number in mine:
-                    if not self.file(number).exists():
-                        self._solve(number, solve)
-                parts = self.team.gather({number: io.load_reconstruction(self.file(number)) for number in numbers})
-                if parts:
-                    found = {number: fields for part in parts for number, fields in part.items()}
-                    finish(_joined([found[number] for number in range(len(self.blocks))]))
+                mine = self._solve_some(solve, shows_progress)
+                self.team.wait()
+                self._gather(mine, finish)
                 self.team.wait()
         except (LostProcess, KeyboardInterrupt) as error:
             self._report(error)
@@ -75,9 +67,42 @@ class Stack:
             if self.team.size == 1 and not any(self.folder.glob("*.npz")):
                 self._leave()  # nothing was done that could be kept
             raise
-        for number in numbers:
+        for number in mine:
             self.file(number).unlink()
         self._leave()
+
+    def _solve_some(self, solve: Callable[[slice], solvers.Reconstruction], shows_progress: bool) -> list[int]:
+        """Solve what is left together with the other processes; the numbers of the blocks that this one answers for."""
+        kept = self.team.share([number for number in range(len(self.blocks)) if self.file(number).exists()])
+        owners = {number: rank for rank in reversed(range(self.team.size)) for number in kept[rank]}
+        left = [number for number in range(len(self.blocks)) if number not in owners]
+        mine = [number for number, rank in owners.items() if rank == self.team.rank]
+        bar = None
+        if shows_progress and not self.team.rank:
+            bar = importlib.import_module("tqdm.auto").tqdm(total=len(self.blocks), initial=len(owners), unit="block")
+        for turn in self.team.turns(len(left)):
+            if bar is not None:
+                bar.update(len(owners) + turn - bar.n)
+            self._solve(left[turn], solve)
+            mine.append(left[turn])
+        if bar is not None:
+            bar.update(len(self.blocks) - bar.n)
+            bar.close()
+        return mine
+
+    def _gather(self, mine: list[int], finish: Callable[[solvers.Reconstruction], None]) -> None:
+        """Bring the results to the first process, one block of each process at a time."""
+        rounds = max(map(len, self.team.share(mine)))
+        whole = _Whole(self.blocks)
+        for turn in range(rounds):
+            number = mine[turn] if turn < len(mine) else None
+            for part in self.team.gather(
+                None if number is None else (number, io.load_reconstruction(self.file(number)))
+            ):
+                if part is not None:
+                    whole.put(*part)
+        if not self.team.rank:
+            finish(whole.reconstruction())
 
     def _prepare(self, run: dict[str, str]) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
@@ -112,11 +137,9 @@ class Stack:
     def _report(self, error: BaseException) -> NoReturn:
         """Say who did not finish, how far the run came, and that it can be taken up again."""
         undone = [number for number in range(len(self.blocks)) if not self.file(number).exists()]
-        behind = sorted({number % self.team.size for number in undone})
         lost, who = self.team.lost(self.folder), ""
-        if self.team.size > 1:
-            which = ", ".join(map(str, lost or behind))
-            who = f"; {'lost' if lost else 'not finished'}: process {which} of {self.team.size}"
+        if lost:
+            who = f"; lost: process {', '.join(map(str, lost))} of {self.team.size}"
         # The first sentence of what the network library says, without the place in its source.
         said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
         _checks.fail(
@@ -135,11 +158,24 @@ def check_same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> No
         _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
 
 
-def _joined(parts: Sequence[dict[str, Any]]) -> solvers.Reconstruction:
-    """One reconstruction of all patterns from those of the blocks."""
-    joined = dict(parts[0])
-    for name, value in joined.items():
-        if isinstance(value, Tensor):
-            joined[name] = torch.cat([part[name] for part in parts])
-    joined["seconds"] = sum(part["seconds"] for part in parts)
-    return solvers.Reconstruction(**joined)
+class _Whole:
+    """One reconstruction of all patterns, put together from those of the blocks as they come."""
+
+    def __init__(self, blocks: list[slice]) -> None:
+        self.blocks, self.fields, self.seconds = blocks, dict[str, Any](), 0.0
+
+    def put(self, number: int, part: dict[str, Any]) -> None:
+        """Put the block of this number in its place."""
+        first, block = self.blocks[0].start, self.blocks[number]
+        for name, value in part.items():
+            if isinstance(value, Tensor):
+                shape = (self.blocks[-1].stop - first, *value.shape[1:])
+                whole = self.fields.setdefault(name, value if shape == value.shape else value.new_empty(shape))
+                whole[block.start - first : block.stop - first] = value
+            else:
+                self.fields[name] = value
+        self.seconds += part["seconds"]
+
+    def reconstruction(self) -> solvers.Reconstruction:
+        """All of it."""
+        return solvers.Reconstruction(**self.fields | {"seconds": self.seconds})
