@@ -344,7 +344,8 @@ def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
     """Distance of each pixel from the zero frequency; unit 1 is cycles per pixel, unit m pixels of the plane."""
     # Whole numbers first, so that multiples of m / unit come out exact.
     axes = [(frequencies(m) * m).round() * unit / m for m, unit in zip(shape, units, strict=True)]
-    return torch.stack(torch.meshgrid(axes, indexing="ij")).square().sum(0).sqrt()
+    squares = [k.square().reshape([-1 if a == axis else 1 for a in range(len(axes))]) for axis, k in enumerate(axes)]
+    return sum(squares[1:], squares[0]).sqrt_()
 
 
 class Rings:
@@ -364,9 +365,8 @@ class Rings:
     def __init__(self, shape: Sequence[int], like: Tensor, *, onesided: bool = False, centered: bool = False) -> None:
         least = min(shape)
         number = least // 2 + 1
-        index = (frequency_radius(shape, [least] * len(shape)) + 0.5).floor().long()
         # All corners outside the largest ring form one more ring, which `sum` drops.
-        index = index.clamp(max=number)
+        index = frequency_radius(shape, [least] * len(shape)).add_(0.5).floor_().clamp_(max=number).int()
         self.count = index.flatten().bincount(minlength=number)[:number].to(like.device)
         self.frequency = torch.arange(number, dtype=like.real.dtype, device=like.device) / least
         self._index = arrange(index, len(shape), onesided, centered).to(like.device)
