@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import phaseret as pr
-from phaseret import testing
+from phaseret import _memory, testing
 from phaseret.losses import PassiveLoss, passive_loss
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
@@ -104,6 +104,30 @@ def test_one_pass_gradient_equals_plain_autograd(shape, n, is_complex, domain, c
         values = passive_loss(estimate, data, FourierIntensity(shape), **options, reduction="none")
         gradients.append(torch.autograd.grad((values * weight).sum(), estimate)[0])
     torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("shape", [(9,), (10,), (7, 9), (8, 10), (5, 6, 8)])
+@pytest.mark.parametrize(
+    ("dtype", "onesided"), [(torch.float64, False), (torch.float64, True), (torch.complex128, False)]
+)
+@pytest.mark.parametrize("pixels", [1, 30, 2**20])
+def test_the_parts_in_which_a_large_plane_is_worked_on_do_not_show(
+    shape: tuple[int, ...], dtype: torch.dtype, onesided: bool, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device, **_: pixels)
+    operator = FourierIntensity(shape, onesided=onesided)
+    n = [m // 2 for m in shape]
+    estimate = torch.randn(3, *n, dtype=dtype, requires_grad=True)
+    intensity = 2 * torch.rand(3, *operator.data_shape, dtype=torch.float64)
+    weight = torch.tensor([1.0, 2.0, -3.0], dtype=torch.float64)
+    for domain, mask in itertools.product(DOMAINS[:3], (None, torch.rand(operator.data_shape) > 0.3)):
+        values, gradients = [], []
+        # The measured intensity asks for a gradient: the loss is then composed of differentiable steps.
+        for data in (intensity, intensity.clone().requires_grad_()):
+            values.append(passive_loss(estimate, data, operator, domain=domain, mask=mask, reduction="none"))
+            gradients.append(torch.autograd.grad((values[-1] * weight).sum(), estimate)[0])
+        torch.testing.assert_close(*values)
+        torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize(("shape", "n"), SHAPES)
