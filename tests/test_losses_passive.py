@@ -183,6 +183,14 @@ def test_poisson_value_is_minus_the_log_likelihood():
     np.testing.assert_allclose(value, -poisson.logpmf(counts.numpy(), expected.numpy()).mean(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("count", [1.0, 2.0, 10.0, 63.0, 64.0, 65.0, 80.0, 1e3])
+def test_poisson_value_of_a_perfect_estimate_is_that_of_the_counts_alone(count):
+    obj = torch.zeros(4, 4, dtype=torch.float64)
+    obj[0, 0] = (64 * count) ** 0.5  # its power is the same at each pixel
+    value = passive_loss(obj, torch.full((8, 8), count, dtype=torch.float64), domain="poisson")
+    np.testing.assert_allclose(value, gammaln(count + 1) - count * math.log(count) + count, rtol=0, atol=2e-12)
+
+
 @pytest.mark.parametrize("counts", [3.0, 1e3, 1e6, 4e7])
 def test_poisson_value_keeps_its_digits_at_bright_pixels(counts):
     obj = counts**0.5 * (1 + torch.rand(4, 4, dtype=torch.float64))
@@ -573,6 +581,12 @@ def test_cuda_graph_capture():
             {},
             ValueError,
             "all tensors must lie on one device, got estimate on meta, intensity on cpu",
+        ),
+        (
+            (torch.ones(4, 4), torch.ones(8), FourierIntensity((8, 8))),
+            {},
+            ValueError,
+            r"intensity must have at least 2 axes, got shape \(8,\)",
         ),
         ((torch.ones(4, 4), torch.ones(8, 8), "fourier"), {}, TypeError, "operator must be an Operator, got str"),
         (
