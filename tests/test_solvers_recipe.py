@@ -311,8 +311,7 @@ def test_shrinkwrap_narrows_its_blur_each_time_down_to_the_least():
     seen = seen[1::2]  # the estimate before each update; the support after it is that of the next
     for (estimate, _), (_, found), sigma in zip(seen, seen[1:], (2.0, 1.0, 0.8), strict=False):
         expected = solvers.shrinkwrap_support(estimate, threshold=0.6, sigma=sigma, least=0, most=1) & support
-        box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in torch.where(support))
-        assert torch.equal(found[..., : box[0].stop - box[0].start, : box[1].stop - box[1].start], expected[..., *box])
+        assert torch.equal(found[..., :7, :8], expected[..., 2:9, 3:11])
 
 
 @pytest.mark.parametrize("method", ["max", "rms"])

@@ -6,7 +6,7 @@
 
 The first call records which test runs which line of which file. Then every mutant runs in a process forked from one
 that has imported torch, the library and the tests: the changed function gets its new code there, and the tests that run
-its line follow, those of its own package first, quickest first, until one fails. Only what an import runs (defaults,
+its line follow, those of its own package and the quickest first, until one fails. Only what an import runs (defaults,
 constants) needs an import of its own. A mutant is killed when a test fails or takes much longer than it did.
 """
 
@@ -16,6 +16,7 @@ import argparse
 import gc
 import hashlib
 import importlib.machinery
+import inspect
 import json
 import math
 import multiprocessing
@@ -25,6 +26,7 @@ import resource
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.connection import wait
@@ -47,7 +49,7 @@ QUIET = ["-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:
 SURVIVED, KILLED, ELSEWHERE = 0, 1, 3  # exit codes of a mutant's process; a signal is too slow or a crash
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 MEMORY = 2**33
-LONGEST = 20.0  # seconds of tests that a mutant may take; those that come after them are not asked
+LONGEST = 30.0  # seconds of tests that a mutant may take; those that come after them are not asked
 
 
 class _Plugin:
@@ -102,19 +104,23 @@ def _leave(task: Callable[[], object]) -> None:
 # --- which test sees which line --------------------------------------------------------------------------------------
 
 
-def _record(path: Path) -> Callable[[pytest.Session], None]:
-    """Write the seconds of each test and the lines that it runs."""
+def _record(path: Path, known: dict[str, list[Any]]) -> Callable[[pytest.Session], None]:
+    """Write the text of each test, its seconds, the lines that it runs, and whether it passes."""
 
     def loop(session: pytest.Session) -> None:
         seen: dict[str, list[Any]] = {}
         for item in session.items:
+            text = inspect.getsource(item.function)  # type: ignore[attr-defined]
+            if item.nodeid in known and known[item.nodeid][0] == text:
+                seen[item.nodeid] = known[item.nodeid]
+                continue
             lines: dict[str, set[int]] = {}
-            start = time.perf_counter()
+            failed, start = session.testsfailed, time.perf_counter()
             sys.settrace(_tracer(lines))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             sys.settrace(None)
-            passed = session.testsfailed == len([0 for test in seen.values() if not test[2]])
-            seen[item.nodeid] = [time.perf_counter() - start, {f: sorted(v) for f, v in lines.items()}, passed]
+            seconds = time.perf_counter() - start
+            seen[item.nodeid] = [text, seconds, {f: sorted(v) for f, v in lines.items()}, failed == session.testsfailed]
         provenance.write_json(path, seen)
 
     return loop
@@ -139,19 +145,18 @@ def _tracer(lines: dict[str, set[int]]) -> Callable[..., Any]:
 
 
 def coverage() -> dict[str, tuple[float, dict[str, list[int]]]]:
-    """Seconds and lines of each test that passes, recorded anew for each file of tests that changed."""
+    """Seconds and lines of each test that passes, recorded anew where a test or the library changed."""
     library = b"".join(path.read_bytes() for name in PACKAGES for path in sorted((ROOT / name).glob("*.py")))
-    seen = {}
+    folder, seen = ROOT / "runs/mutants" / hashlib.sha256(library).hexdigest()[:12], {}
     for test in sorted(path for name in TESTS for path in (ROOT / "tests").glob(f"test_{name}*.py")):
-        key = hashlib.sha256(library + test.read_bytes()).hexdigest()[:16]
-        path = ROOT / "runs/mutants" / f"{test.stem}-{key}.json"
+        path = folder / f"{test.stem}-{hashlib.sha256(test.read_bytes()).hexdigest()[:12]}.json"
         if not path.exists():
             print(f"recording {test.name}", flush=True)
-            for old in path.parent.glob(f"{test.stem}-????????????????.json"):
-                old.unlink()
-            list(_forked([partial(_pytest, _record(path), [str(test)])], 1))
+            before = [json.loads(old.read_text()) for old in folder.glob(f"{test.stem}-????????????.json")]
+            known = {name: row for rows in before for name, row in rows.items()}
+            list(_forked([partial(_pytest, _record(path, known), [str(test)])], 1))
         seen.update(json.loads(path.read_text()))
-    return {test: (seconds, lines) for test, (seconds, lines, passed) in seen.items() if passed}
+    return {test: (seconds, lines) for test, (_, seconds, lines, passed) in seen.items() if passed}
 
 
 # --- the mutants -----------------------------------------------------------------------------------------------------
@@ -169,13 +174,17 @@ class _Judge:
                     self.seen.setdefault((file, line), set()).add(test)
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that can see a mutant, those of its own package first, then the quickest first."""
+        """The tests that can see a mutant: of its own package first, one of each function first, the quickest first."""
         first, last = mutant.lines if mutant.function else mutant.scope
         found = set[str]().union(*(self.seen.get((mutant.file, n), ()) for n in range(first, last + 1)))
-        own = f"tests/test_{Path(mutant.file).parent.name}"
+        own, ranks, order = f"tests/test_{Path(mutant.file).parent.name}", Counter[str](), list[tuple[Any, ...]]()
+        for seconds, test in sorted((self.seconds[test], test) for test in found):
+            function = test.partition("[")[0]
+            order.append((not test.startswith(own), ranks[function], seconds, test))
+            ranks[function] += 1
         chosen, left = [], LONGEST
-        for test in sorted(found, key=lambda test: (not test.startswith(own), self.seconds[test])):
-            left -= self.seconds[test]
+        for *_, seconds, test in sorted(order):
+            left -= seconds
             if left < 0 and chosen:
                 break
             chosen.append(test)
