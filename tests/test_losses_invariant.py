@@ -353,6 +353,12 @@ def test_errors(call, error: type[Exception], message: str) -> None:  # type: ig
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("option", ["shift", "flip"])
+def test_a_flag_that_is_no_boolean_is_refused_when_the_module_is_made(option: str) -> None:
+    with pytest.raises(TypeError, match=f"InvariantLoss: {option} must be True or False, got 1"):
+        InvariantLoss(**{option: 1})
+
+
 # --- modules ---------------------------------------------------------------------------------------------------------
 
 

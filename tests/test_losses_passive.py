@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import phaseret as pr
-from phaseret import testing
+from phaseret import _memory, testing
 from phaseret.losses import PassiveLoss, passive_loss
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
@@ -106,6 +106,30 @@ def test_one_pass_gradient_equals_plain_autograd(shape, n, is_complex, domain, c
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+@pytest.mark.parametrize("shape", [(9,), (10,), (7, 9), (8, 10), (5, 6, 8)])
+@pytest.mark.parametrize(
+    ("dtype", "onesided"), [(torch.float64, False), (torch.float64, True), (torch.complex128, False)]
+)
+@pytest.mark.parametrize("pixels", [1, 30, 2**20])
+def test_the_parts_in_which_a_large_plane_is_worked_on_do_not_show(
+    shape: tuple[int, ...], dtype: torch.dtype, onesided: bool, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device, **_: pixels)
+    operator = FourierIntensity(shape, onesided=onesided)
+    n = [m // 2 for m in shape]
+    estimate = torch.randn(3, *n, dtype=dtype, requires_grad=True)
+    intensity = 2 * torch.rand(3, *operator.data_shape, dtype=torch.float64)
+    weight = torch.tensor([1.0, 2.0, -3.0], dtype=torch.float64)
+    for domain, mask in itertools.product(DOMAINS[:3], (None, torch.rand(operator.data_shape) > 0.3)):
+        values, gradients = [], []
+        # The measured intensity asks for a gradient: the loss is then composed of differentiable steps.
+        for data in (intensity, intensity.clone().requires_grad_()):
+            values.append(passive_loss(estimate, data, operator, domain=domain, mask=mask, reduction="none"))
+            gradients.append(torch.autograd.grad((values[-1] * weight).sum(), estimate)[0])
+        torch.testing.assert_close(*values)
+        torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize(("shape", "n"), SHAPES)
 @pytest.mark.parametrize("domain", DOMAINS)
 @pytest.mark.parametrize("masked", [False, True])
@@ -157,6 +181,14 @@ def test_poisson_value_is_minus_the_log_likelihood():
     assert (counts == 0).any()
     value = passive_loss(obj, counts, domain="poisson")
     np.testing.assert_allclose(value, -poisson.logpmf(counts.numpy(), expected.numpy()).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1.0, 2.0, 10.0, 63.0, 64.0, 65.0, 80.0, 1e3])
+def test_poisson_value_of_a_perfect_estimate_is_that_of_the_counts_alone(count):
+    obj = torch.zeros(4, 4, dtype=torch.float64)
+    obj[0, 0] = (64 * count) ** 0.5  # its power is the same at each pixel
+    value = passive_loss(obj, torch.full((8, 8), count, dtype=torch.float64), domain="poisson")
+    np.testing.assert_allclose(value, gammaln(count + 1) - count * math.log(count) + count, rtol=0, atol=2e-12)
 
 
 @pytest.mark.parametrize("counts", [3.0, 1e3, 1e6, 4e7])
@@ -549,6 +581,12 @@ def test_cuda_graph_capture():
             {},
             ValueError,
             "all tensors must lie on one device, got estimate on meta, intensity on cpu",
+        ),
+        (
+            (torch.ones(4, 4), torch.ones(8), FourierIntensity((8, 8))),
+            {},
+            ValueError,
+            r"intensity must have at least 2 axes, got shape \(8,\)",
         ),
         ((torch.ones(4, 4), torch.ones(8, 8), "fourier"), {}, TypeError, "operator must be an Operator, got str"),
         (

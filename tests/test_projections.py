@@ -111,6 +111,16 @@ def test_object_projections_in_closed_form():
     torch.testing.assert_close(turned, torch.tensor([1.0 + 1j, 0j]))
 
 
+def test_complex_pixels_without_a_phase_get_phase_zero_and_those_within_the_bounds_stay_bit_for_bit():
+    z = torch.tensor([0j, 0.5j, -1, 3j, 0.4 - 0.6j, 0.1 + 0.2j])
+    lifted = project_object(z, bounds=(0.5, 1), ndim=1)
+    torch.testing.assert_close(lifted[[0, 3, 5]], torch.tensor([0.5, 1j, (0.1 + 0.2j) / math.hypot(0.2, 0.4)]))
+    assert torch.equal(lifted[[1, 2, 4]], z[[1, 2, 4]])
+    assert torch.equal(project_object(z[:1], bounds=(0, 1), ndim=1), z[:1])
+    known = ObjectConstraint(bounds=(0.5, 1), ndim=1)  # what agrees with them is chosen
+    assert known.choose(z, z.new_ones(6), z.new_zeros(6)).real.tolist() == [0, 1, 1, 0, 1, 0]
+
+
 @given(st.floats(-3, 3), st.floats(0, math.pi), st.floats(-math.pi, math.pi), st.floats(0.1, 3))
 def test_the_phase_projection_is_the_nearest_point_of_the_cone(low, width, angle, modulus):
     z = torch.polar(torch.tensor([modulus]).double(), torch.tensor([angle]).double())

@@ -320,6 +320,25 @@ def test_options_out_of_range_are_refused(make, message):
         make()
 
 
+def test_the_defaults_are_the_numbers_in_use():
+    expected = {
+        "ErrorReduction(n_iter=1000)",
+        "HIO(n_iter=1000, beta=0.9)",
+        "HPR(n_iter=1000, beta=0.9)",
+        "RAAR(n_iter=1000, beta=0.9)",
+        "DifferenceMap(n_iter=1000, beta=0.9)",
+        "RRR(n_iter=1000, beta=0.5)",
+        "CHIO(n_iter=1000, beta=0.9, alpha=0.4)",
+        "OSS(n_iter=1000, beta=0.9, stages=10)",
+        "ASR(n_iter=1000)",
+        "SolventFlip(n_iter=1000)",
+        "ChargeFlip(n_iter=1000, delta=1.2)",
+        "ADMM(n_iter=1000, beta=1.0)",
+        "SparseRRR(n_iter=1400, beta=0.7, smallest=0.0625)",
+    }
+    assert {repr(getattr(solvers, text.partition("(")[0])()) for text in expected} == expected
+
+
 def test_repr_shows_the_options():
     assert repr(solvers.HIO(50, beta=0.7)) == "HIO(n_iter=50, beta=0.7)"
     assert repr(solvers.RAAR(50, beta=(0.5, 0.9))) == "RAAR(n_iter=50, beta=(0.5, 0.9))"
