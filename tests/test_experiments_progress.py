@@ -27,10 +27,10 @@ def test_a_line_says_what_will_be_there_and_how_far_each_training_is(
 ) -> None:
     from experiments import progress
 
-    now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    times = iter([0.0, 1.0, 2.5, 4.0, 5.0])  # the first line after two seconds, the next one two later
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
     board = progress.Board(["a", "b"], 2, "picture")
-    for now in (1.0, 2.5, 4.0, 5.0):  # the first line after two seconds, the next one two later
+    for _ in range(4):
         board(progress.Progress("a", 0.5, 10.0, "epoch 1/2"))
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("[#####---------------] 25 %, picture at ")
