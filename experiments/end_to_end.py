@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "images": 4500,
         "epochs": 20,
-        "learning_rate": 4e-3,
+        "learning_rate": 2e-3,
         "one_cycle": True,
         "channels": [8, 16, 32, 64],
         "representation": "root_autocorrelation",
