@@ -20,6 +20,17 @@ def test_run_all_gives_results_in_order_and_the_first_error() -> None:
         run_all(pow, [(2, 3), (0, -1), (0, 0)], jobs=2)
 
 
+def test_what_calls_tell_is_heard_where_they_were_asked_for() -> None:
+    from experiments.store import run_all, tell
+
+    for jobs in (1, 2):
+        heard: list[int] = []
+        run_all(tell, [(3,), (4,)], jobs, heard.append)
+        assert sorted(heard) == [3, 4]
+    tell(5)  # to nobody
+    assert sorted(heard) == [3, 4]
+
+
 def test_several_trainings_at_once_and_several_processes_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     from experiments.store import run_all
 
