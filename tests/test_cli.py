@@ -490,6 +490,15 @@ def test_compare_removes_the_symmetries(folder: Path, capsys: pytest.CaptureFixt
     assert found["frc"]["value"] == pytest.approx([1] * 7, abs=1e-3)
 
 
+def test_compare_does_not_see_the_sign_of_real_objects(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obj = torch.randn(12, 12)
+    np.save("a.npy", obj)
+    np.save("b.npy", -obj)
+    found = json.loads(run("compare a.npy b.npy --json", capsys)[1])
+    assert found["relative_error"] == pytest.approx(0, abs=1e-3)
+    assert found["phase"] == pytest.approx(np.pi)
+
+
 def test_compare_says_that_it_took_the_object_of_a_pattern(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("simulate pattern.npy -o new.h5", capsys)[0] == 0
     out = run("compare new.h5 pattern.npy", capsys)[1]

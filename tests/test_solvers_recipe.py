@@ -338,6 +338,14 @@ def test_breeding_aligns_the_sign_of_a_real_object():
     torch.testing.assert_close(r.objs[:, 1], obj, atol=1e-3, rtol=0)
 
 
+def test_breeding_aligns_a_start_that_crosses_the_edge_of_the_grid():
+    obj, intensity = patterns()
+    obj = torch.nn.functional.pad(obj, (0, 6, 0, 6))
+    init = torch.stack([obj, obj.roll((9, 8), (-2, -1))], 1)
+    r = Recipe("er:1,breed,er:1")(intensity, constraint="nonnegative", starts=2, init=init)
+    torch.testing.assert_close(r.objs[:, 1], r.objs[:, 0], atol=1e-3, rtol=0)
+
+
 def test_breeding_mixes_the_starts_with_the_best():
     obj, intensity = patterns()
     kept = []

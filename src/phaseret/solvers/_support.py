@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -309,7 +309,8 @@ class Breed(Step):
         rows = torch.arange(problem.patterns, device=problem.device)
         best = run.error.argmin(-1)
         reference = estimate[rows, best].unsqueeze(1).expand_as(estimate)
-        aligned = align(estimate, reference, ndim=problem.ndim, phase=problem.free_phase).aligned
+        options: dict[str, Any] = {"ndim": problem.ndim, "fourier_shape": problem.shape, "phase": problem.free_phase}
+        aligned = align(estimate, reference, **options).aligned
         modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
         total = aligned + reference
         length = _fft.power(total).sqrt()
