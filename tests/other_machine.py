@@ -3,7 +3,8 @@
 ``python -m pytest -p tests.other_machine --seed-offset 1000`` adds 1000 to every seed given to torch's and NumPy's
 generators, by tests and by the library alike, and seeds what is drawn without one. ``--plain-cpu`` computes as a
 processor without vector instructions does: other sums, other last digits. Workers and processes that tests start
-do the same. A test that fails here depends on luck or on rounding, not on what it names.
+do the same. A test that fails here depends on luck or on rounding, not on what it names. Tests marked `once` cannot,
+and properties, which draw examples of their own at each run, are tried on few.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
             os.environ.update({OFFSET: str(options.seed_offset), "PYTHONPATH": os.pathsep.join(filter(None, paths))})
         shift_seeds()
         sys.path.append(os.environ["PYTHONPATH"].split(os.pathsep)[0])  # multiprocessing hands on this path
+
+
+def pytest_configure() -> None:
+    from hypothesis import settings
+
+    settings.register_profile("other machine", settings.get_profile("phaseret"), max_examples=5)
+    settings.load_profile("other machine")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -549,6 +549,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
     assert message in fails(line, capsys, status=2)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -743,6 +744,7 @@ def test_warnings_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str])
     assert err.count("\n") == 1
 
 
+@pytest.mark.once
 def test_what_cannot_be_printed_is_an_error(folder: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")

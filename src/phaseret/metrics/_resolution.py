@@ -150,9 +150,9 @@ def prtf(
         {\sum_{k \in r} \sqrt{Y_k}}
 
     over the measured pixels of each ring, T_j being the symmetry that brings reconstruction j closest to the
-    reference (on the padded grid, so it does not change the magnitude; the sign of real objects is free). It is 1 where all reconstructions have the
-    measured magnitude and one phase, about 1 / sqrt(K) where their phases are random, and nan for a ring without
-    measured light. All starts may agree on a wrong object: agreement is no proof.
+    reference (on the padded grid, so it does not change the magnitude; the sign of real objects is free). It is 1
+    where all reconstructions have the measured magnitude and one phase, about 1 / sqrt(K) where their phases are
+    random, and nan for a ring without measured light. All starts may agree on a wrong object: agreement is no proof.
 
     Args:
         ensemble: K reconstructions of each pattern, real or complex floating.
