@@ -169,7 +169,7 @@ def test_prtf_does_not_see_the_sign_of_real_objects() -> None:
 
 def test_prtf_of_random_phases_falls_as_the_root_of_their_number() -> None:
     """Objects without anything in common: the mean of K unit phasors has the modulus sqrt(pi / K) / 2 on average."""
-    number = 100
+    number = 25
     objects = torch.randn(number, 32, 32, dtype=torch.complex128)
     op = FourierIntensity((64, 64))
     curve = metrics.prtf(objects, op(objects).mean(0), op)
