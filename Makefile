@@ -8,10 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo promise test check docs bench clean
+.PHONY: help demo promise test test-machines check docs bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: promise $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; table and picture in runs/demo
 	$(RUN) -m experiments.end_to_end --preset demo --variant flip_shift --jobs 2 --out runs/demo
@@ -22,6 +22,11 @@ promise:
 
 test: check ## check, then all tests with doctests, README snippets and the docs build
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+
+test-machines: $(VENV)/.installed-test ## the tests under three other seeds and without vector instructions
+	@passed=true; for machine in "--seed-offset 1000" "--seed-offset 2000" "--seed-offset 3000" --plain-cpu; do \
+	  echo "$$machine"; OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) -p tests.other_machine $$machine \
+	  -m "not slow and not once" || passed=false; done; $$passed
 
 check: $(VENV)/.installed-test ## formatting, lint and types
 	$(RUN) -m ruff format --check .

@@ -18,6 +18,8 @@ from torch import Tensor
 
 import phaseret as pr
 
+pytestmark = pytest.mark.once
+
 MODULES = [getattr(pr, name) for name in pr.__all__ if isinstance(getattr(pr, name), ModuleType)]
 # What a call gives back is not an input.
 RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Measurement", "Inspection", "Reconstruction", "Run"}

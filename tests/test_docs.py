@@ -71,6 +71,7 @@ def test_readme_snippet(snippet: str, tmp_path: Path, monkeypatch: pytest.Monkey
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("snippet", readme_snippets("sh"), ids=lambda snippet: snippet[:17])
 def test_readme_commands(snippet: str, tmp_path: Path) -> None:
     plt.imsave(tmp_path / "picture.png", pr.datasets.mnist()[0].numpy(), cmap="gray", vmin=0, vmax=1)
@@ -83,16 +84,19 @@ def test_readme_commands(snippet: str, tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.once
 def test_readme_names_every_module() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in (*pr.__all__, "testing") if f"`{name}`" not in readme] == []
 
 
+@pytest.mark.once
 def test_readme_links_lead_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+@pytest.mark.once
 def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     for folder in ("docs", "examples", "experiments", "results"):
         if (ROOT / folder).exists():

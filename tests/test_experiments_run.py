@@ -13,7 +13,7 @@ from experiments import Result
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default")]
 
 from experiments import run  # noqa: E402
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("lightning")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default")]
 
 
 def test_run_all_gives_results_in_order_and_the_first_error() -> None:

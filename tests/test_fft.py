@@ -141,7 +141,7 @@ def test_pad_and_crop_keep_the_corner() -> None:
     obj = random(2, 3, 4)
     padded = _fft.pad(obj, (5, 6))
     assert padded.shape == (2, 5, 6)
-    assert padded.abs().sum() == obj.abs().sum()
+    assert (padded != 0).sum() == obj.numel()
     assert torch.equal(_fft.crop(padded, (3, 4)), obj)
     assert _fft.pad(obj, (3, 4)) is obj
     assert torch.equal(_fft.pad_axis(obj, -2, 5), padded[..., :4])

@@ -393,7 +393,7 @@ def test_gradient_is_finite_where_the_spectrum_vanishes(domain, criterion, dtype
             (gradient,) = torch.autograd.grad(value, estimate, create_graph=True)
             assert torch.isfinite(value)
             assert torch.isfinite(gradient).all()
-            assert torch.isfinite(torch.autograd.grad(gradient.abs().square().sum(), estimate)[0]).all()
+            assert torch.isfinite(torch.autograd.grad((gradient * gradient.conj()).real.sum(), estimate)[0]).all()
 
 
 def test_gradient_is_zero_at_zero():
@@ -471,6 +471,7 @@ def test_torch_func_transforms(dtype):
         torch.testing.assert_close(*over)
 
 
+@pytest.mark.once  # Inductor cannot write C++ for a processor without vector instructions.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_torch_compile(device):
     import shutil

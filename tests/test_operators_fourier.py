@@ -535,6 +535,7 @@ def test_autocast_leaves_the_transform_in_single_precision(device: torch.device)
         torch.testing.assert_close(torch.autograd.grad(result.sum(), obj)[0], expected)
 
 
+@pytest.mark.once  # Inductor cannot write C++ for a processor without vector instructions.
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler: torch.compile cannot build its kernels")
 @pytest.mark.parametrize("module", MODULES)
 def test_torch_compile(module: type[Operator]) -> None:

@@ -20,6 +20,8 @@ import torch
 import phaseret
 from phaseret import testing
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "phaseret"
 PUBLIC = [getattr(phaseret, name) for name in phaseret.__all__ if isinstance(getattr(phaseret, name), ModuleType)]

@@ -150,7 +150,7 @@ def test_a_batch_of_very_different_scales_gives_what_its_items_give(method):
 
 @pytest.mark.parametrize("method", [solvers.wirtinger_flow, solvers.truncated_amplitude_flow])
 def test_a_non_negative_object_is_found_as_one(method):
-    operator, _ = gaussian(12, 144)
+    operator, _ = gaussian(12, 960)  # the start's error is 0.18 +- 0.04
     obj = torch.rand(2, 12, dtype=torch.float64)
     start = solvers.spectral_initialization(operator(obj), operator, constraint="nonnegative")
     assert (start >= 0).all()

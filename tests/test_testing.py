@@ -640,6 +640,7 @@ def test_wrong_options_are_named(call: Callable[[], None], message: str) -> None
         call()
 
 
+@pytest.mark.once
 def test_without_hypothesis_the_import_says_what_to_install() -> None:
     code = "import sys; sys.modules['hypothesis'] = None; import phaseret, phaseret.testing"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -58,7 +58,7 @@ def _object(place: str, file: str) -> tuple[Tensor, str]:
 def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
     """How far the estimate is from the object after their alignment."""
     ndim = obj.ndim
-    found = symmetry.align(estimate, obj, ndim=ndim, scale=True)
+    found = symmetry.align(estimate, obj, ndim=ndim, phase=True, scale=True)
     aligned = found.aligned
     obj = obj.to(aligned.dtype)
     curve = metrics.frc(aligned, obj, align=False, ndim=ndim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -315,7 +315,8 @@ class Breed(Step):
         def mix(items: Items) -> None:
             some = estimate[items]
             reference = estimate[rows, best][items[0], None].expand_as(some)
-            aligned = align(some, reference, ndim=problem.ndim, phase=problem.free_phase).aligned
+            options: dict[str, Any] = {"ndim": problem.ndim, "fourier_shape": problem.shape, "phase": problem.free_phase}
+            aligned = align(some, reference, **options).aligned
             modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
             total = aligned + reference
             length = _fft.power(total).sqrt()
