@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,6 @@ def test_rows_of_crystals_and_digits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     from experiments.zoo import untrained
 
     data = os.environ.get("PHASERET_DATA_DIR")
-    monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))
     context = Context(CONFIG, None if data is None else Path(data), tmp_path)
     first = untrained.run(context)
     rows = {row["system"]: row for row in first.rows}
