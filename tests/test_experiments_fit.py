@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,13 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from phaseret.operators import FourierIntensity
+from processes import PROCESSES, places
 
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("default")
 
 from experiments.data import Patterns  # noqa: E402
 from experiments.fit import estimate, fit  # noqa: E402
-
-# Where there is a fork server, the imports are made once for all processes.
-PROCESSES = multiprocessing.get_context(
-    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-)
-PROCESSES.set_forkserver_preload(["lightning", "phaseret", "scipy.stats", "pytest"])
 
 
 class Net(nn.Module):
@@ -99,12 +92,7 @@ def test_a_training_killed_at_any_moment_ends_where_an_uninterrupted_one_ends(
 
 def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
     """As torchrun starts them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    places = [{**shared, "TORCHELASTIC_RUN_ID": "tiny", "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
-    both = [PROCESSES.Process(target=train, args=(tmp_path / "both", 0.0, place)) for place in places]
+    both = [PROCESSES.Process(target=train, args=(tmp_path / "both", 0.0, place)) for place in places(2)]
     for process in both:
         process.start()
     train(tmp_path / "one", 0)
