@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import phaseret as pr
 from experiments import Context
 
 pytest.importorskip("lightning")
@@ -135,10 +136,12 @@ def test_photons_more_of_them_help_every_solver(tmp_path: Path) -> None:
         assert found[24.4, method]["aligned_psnr"] > found[0.244, method]["aligned_psnr"] + 3
 
 
-def test_complex(tmp_path: Path) -> None:
-    config = CONFIGURATIONS["complex"]
-    config = {**config, "solver": {**config["solver"], "iterations": 20}}
-    module, result = run("complex", tmp_path, config)
+def test_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solve = pr.solvers.reconstruct
+    monkeypatch.setattr(
+        pr.solvers, "reconstruct", lambda data, **options: solve(data, **{**options, "schedule": "hio:20,er:5"})
+    )
+    module, result = run("complex", tmp_path)
     methods = {row["method"] for row in result.rows}
     assert {"rrr, box", "rrr, told the support"} <= methods
     assert {f"network {name}, then rrr in its support grown by 1" for name in module.NETWORKS} <= methods
