@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo promise test test-machines check docs bench clean
+.PHONY: help demo promise test test-all test-machines check docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ promise:
 	@echo "runs/demo/metrics.json and a table of how well they do. First the packages, then both trainings side by side."
 
 test: check ## check, then all tests with doctests, README snippets and the docs build
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
+
+test-all: check ## as test, with the tests marked slow
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -m ""
 
 test-machines: $(VENV)/.installed-test ## the tests under three other seeds and without vector instructions
 	@passed=true; for machine in "--seed-offset 1000" "--seed-offset 2000" "--seed-offset 3000" --plain-cpu; do \

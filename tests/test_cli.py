@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shlex
-import socket
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret.cli import _main, _reconstruct, main
+from processes import PROCESSES, places
 
 pytest.importorskip("h5py")
 
@@ -393,49 +396,81 @@ def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.Captur
     assert "all.h5.parts" not in listing(folder)
 
 
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def lose_at_the_second_block() -> None:
+    """The second process is killed at its second block."""
+    solve, calls = pr.solvers.reconstruct, []
+
+    def lose(*args: object, **options: object) -> pr.solvers.Reconstruction:
+        calls.append(1)
+        second = Path("second")
+        if os.environ["RANK"] == "1" and len(calls) == 2:
+            second.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        while os.environ["RANK"] == "0" and len(calls) == 2 and not second.exists():
+            time.sleep(0.05)
+        return solve(*args, **options)
+
+    pr.solvers.reconstruct = lose
 
 
-def processes(line: str, count: int, code: str = "") -> list[subprocess.Popen[str]]:
-    """The command in several processes that share the work, as torchrun starts them."""
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
-    program = f"import os, sys\n{code}\nfrom phaseret.cli import main\nsys.exit(main())"
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", program, *shlex.split(line)],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
+def wait_for_the_second() -> None:
+    """The first process waits in its first block until the second has done all the others."""
+    solve = pr.solvers.reconstruct
+
+    def slow(*args: object, **options: object) -> pr.solvers.Reconstruction:
+        while os.environ["RANK"] == "0" and len(list(Path("r.h5.parts").glob("*.npz"))) < 4:
+            time.sleep(0.05)
+        return solve(*args, **options)
+
+    pr.solvers.reconstruct = slow
+
+
+def lose_one_and_be_busy() -> None:
+    """The second process is killed, the first has blocks left to do."""
+
+    def lose(*args: object, **options: object) -> None:
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path("busy").touch()
+        time.sleep(60)
+
+    pr.solvers.reconstruct = lose
+
+
+def change_nothing() -> None:
+    """The command as it is."""
+
+
+def command(line: str, place: dict[str, str], change: Callable[[], None]) -> None:
+    """The command as one of several processes; what it prints goes into files that are named after its rank."""
+    os.environ.update(place)
+    for stream, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{place['RANK']}.{name}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
+    change()
+    sys.exit(main(shlex.split(line)))
+
+
+def processes(line: str, change: Callable[[], None] = change_nothing) -> list[BaseProcess]:
+    """The command in two processes that share the work, as torchrun starts them."""
+    both = [PROCESSES.Process(target=command, args=(line, place, change)) for place in places(2)]
+    for process in both:
+        process.start()
+    return both
+
+
+def ended(process: BaseProcess, rank: int, timeout: int = 120) -> tuple[int | None, str, str]:
+    """Exit status, output and errors of a process of `processes`."""
+    process.join(timeout)
+    return process.exitcode, Path(f"{rank}.out").read_text(), Path(f"{rank}.err").read_text()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second process is killed at its second block; the same command, by two processes, does the rest."""
     line = f"reconstruct stack.h5 {QUICK} --double --block 1 --timeout 60 -o r.h5"
-    killed = (
-        "import pathlib, signal, time, phaseret\n"
-        "solve, calls = phaseret.solvers.reconstruct, []\n"
-        "def lose(*args, **options):\n"
-        "    calls.append(1)\n"
-        "    if os.environ['RANK'] == '1' and len(calls) == 2:\n"
-        "        pathlib.Path('second').touch()\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    while os.environ['RANK'] == '0' and len(calls) == 2 and not pathlib.Path('second').exists():\n"
-        "        time.sleep(0.05)\n"
-        "    return solve(*args, **options)\n"
-        "phaseret.solvers.reconstruct = lose"
-    )
-    first, second = processes(line, 2, killed)
-    out, err = first.communicate(timeout=120)
-    second.communicate(timeout=120)
-    assert (first.returncode, second.returncode, out) == (1, -9, ""), err
+    first, second = processes(line, lose_at_the_second_block)
+    status, out, err = ended(first, 0)
+    assert (status, ended(second, 1)[0], out) == (1, -9, ""), err
     assert "Traceback" not in err
     said = err.splitlines()[-1]
     assert said.startswith("phaseret reconstruct: error: a process was lost or stopped ("), err
@@ -444,11 +479,10 @@ def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: py
     assert len(kept) == 6
     assert {"run.json", "process-1"} < kept
 
-    both = processes(line, 2)
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert "of 5 patterns" in said[0][0]
-    assert said[1][0] == ""
+    said = [ended(process, rank) for rank, process in enumerate(processes(line))]
+    assert [status for status, _, _ in said] == [0, 0], said
+    assert "of 5 patterns" in said[0][1]
+    assert said[1][1] == ""
     assert "r.h5.parts" not in listing(folder)
     assert run(f"reconstruct stack.h5 {QUICK} --double -o whole.h5", capsys)[0] == 0
     for name, value in pr.io.load_reconstruction("whole.h5").items():
@@ -477,40 +511,23 @@ def test_each_process_of_a_machine_has_its_own_card(name: str, monkeypatch: pyte
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 def test_processes_take_blocks_as_they_are_free(folder: Path) -> None:
     """The first process waits in its first block until the second has done all the others."""
-    code = (
-        "import pathlib, time, phaseret\n"
-        "solve = phaseret.solvers.reconstruct\n"
-        "def slow(*args, **options):\n"
-        "    parts = pathlib.Path('r.h5.parts')\n"
-        "    while os.environ['RANK'] == '0' and len(list(parts.glob('*.npz'))) < 4: time.sleep(0.05)\n"
-        "    return solve(*args, **options)\n"
-        "phaseret.solvers.reconstruct = slow"
-    )
-    both = processes(f"reconstruct stack.h5 {QUICK} --block 1 --timeout 60 -o r.h5", 2, code)
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert "of 5 patterns" in said[0][0]
+    both = processes(f"reconstruct stack.h5 {QUICK} --block 1 --timeout 60 -o r.h5", wait_for_the_second)
+    said = [ended(process, rank) for rank, process in enumerate(both)]
+    assert [status for status, _, _ in said] == [0, 0], said
+    assert "of 5 patterns" in said[0][1]
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 def test_a_process_that_is_asked_to_end_names_the_one_that_was_lost(folder: Path) -> None:
     """As under torchrun: the second process is killed, then the first, with blocks left to do, is told to end."""
-    code = (
-        "import pathlib, signal, time, phaseret\n"
-        "def lose(*args, **options):\n"
-        "    if os.environ['RANK'] == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    pathlib.Path('busy').touch()\n"
-        "    time.sleep(60)\n"
-        "phaseret.solvers.reconstruct = lose"
-    )
-    first, second = processes(f"reconstruct stack.h5 {QUICK} --block 1 -o r.h5", 2, code)
-    assert second.wait(timeout=120) == -9
-    while first.poll() is None and not (folder / "busy").exists():
+    first, second = processes(f"reconstruct stack.h5 {QUICK} --block 1 -o r.h5", lose_one_and_be_busy)
+    second.join(120)
+    assert second.exitcode == -9
+    while first.is_alive() and not (folder / "busy").exists():
         time.sleep(0.1)
     first.terminate()
-    out, err = first.communicate(timeout=60)
-    second.communicate()
-    assert (first.returncode, out) == (1, ""), err
+    status, out, err = ended(first, 0, 60)
+    assert (status, out) == (1, ""), err
     assert "a process was lost or stopped (asked to end); lost: process 1 of 2; 0 of 5 blocks are kept" in err
     assert err.count("\n") == 1
 

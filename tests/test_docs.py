@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import phaseret as pr
+from phaseret.cli import main
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -73,15 +74,13 @@ def test_readme_snippet(snippet: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.once
 @pytest.mark.parametrize("snippet", readme_snippets("sh"), ids=lambda snippet: snippet[:17])
-def test_readme_commands(snippet: str, tmp_path: Path) -> None:
+def test_readme_commands(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     plt.imsave(tmp_path / "picture.png", pr.datasets.mnist()[0].numpy(), cmap="gray", vmin=0, vmax=1)
     for line in snippet.splitlines():
         command, *words = shlex.split(line, comments=True)
         assert command == "phaseret"
-        result = subprocess.run(
-            [sys.executable, "-m", "phaseret.cli", *words], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert result.returncode == 0, result.stderr
+        assert main(words) == 0
 
 
 @pytest.mark.once

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from processes import PROCESSES
+
 pytest.importorskip("lightning")
 pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default")]
 
 
-def test_run_all_gives_results_in_order_and_the_first_error() -> None:
+def test_run_all_gives_results_in_order_and_the_first_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from experiments.store import run_all
 
+    monkeypatch.setattr("experiments.store.get_context", lambda _: PROCESSES)
     calls = [(2, 3), (3, 2), (10, 2)]
     assert run_all(pow, calls) == run_all(pow, calls, jobs=2) == [8, 9, 100]
     with pytest.raises(ZeroDivisionError):

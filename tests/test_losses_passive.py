@@ -334,8 +334,8 @@ def test_gradcheck_and_gradgradcheck(dtype, domain, masked):
     def loss(x):
         return passive_loss(x, intensity, domain=domain, mask=mask, reduction="none")
 
-    assert gradcheck(loss, estimate, check_forward_ad=True, check_batched_grad=True)
-    assert gradgradcheck(loss, estimate, check_fwd_over_rev=True)
+    assert gradcheck(loss, estimate, check_forward_ad=True, check_batched_grad=True, fast_mode=True)
+    assert gradgradcheck(loss, estimate, check_fwd_over_rev=True, fast_mode=True)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -374,7 +374,9 @@ def test_gradient_by_the_data():
     estimate = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     intensity = torch.rand(2, 6, 8, dtype=torch.float64, requires_grad=True)
     for domain in ("magnitude", "intensity", "autocorrelation"):
-        assert gradcheck(lambda x, y, d=domain: passive_loss(x, y, domain=d, reduction="none"), (estimate, intensity))
+        assert gradcheck(
+            lambda x, y, d=domain: passive_loss(x, y, domain=d, reduction="none"), (estimate, intensity), fast_mode=True
+        )
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -474,14 +476,10 @@ def test_torch_func_transforms(dtype):
 @pytest.mark.once  # Inductor cannot write C++ for a processor without vector instructions.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_torch_compile(device):
-    import shutil
-
-    if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
-        pytest.skip("torch.compile needs a C++ compiler")
     estimate = torch.rand(2, 8, 8, device=device, requires_grad=True)
     intensity = torch.rand(2, 16, 16, device=device)
     loss = PassiveLoss()
-    compiled = torch.compile(loss, fullgraph=True)
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
     value = compiled(estimate, intensity)
     torch.testing.assert_close(value, loss(estimate, intensity))
     torch.testing.assert_close(
@@ -716,4 +714,4 @@ def test_an_estimate_laid_out_on_the_whole_grid_is_measured_where_it_lies(option
     whole = pr.operators.pad(obj, (8, 9)).roll((5, 3), (-2, -1)).requires_grad_()
     value = passive_loss(whole, intensity, op, domain=domain)
     torch.testing.assert_close(value, passive_loss(obj, intensity, op, domain=domain))
-    assert gradcheck(lambda x: passive_loss(x, intensity, op, domain=domain), whole)
+    assert gradcheck(lambda x: passive_loss(x, intensity, op, domain=domain), whole, fast_mode=True)

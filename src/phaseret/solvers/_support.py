@@ -315,7 +315,11 @@ class Breed(Step):
         def mix(items: Items) -> None:
             some = estimate[items]
             reference = estimate[rows, best][items[0], None].expand_as(some)
-            options: dict[str, Any] = {"ndim": problem.ndim, "fourier_shape": problem.shape, "phase": problem.free_phase}
+            options: dict[str, Any] = {
+                "ndim": problem.ndim,
+                "fourier_shape": problem.shape,
+                "phase": problem.free_phase,
+            }
             aligned = align(some, reference, **options).aligned
             modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
             total = aligned + reference
