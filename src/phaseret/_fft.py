@@ -38,6 +38,11 @@ def promote(x: Tensor) -> Tensor:
     return x.to(torch.complex64) if x.dtype == torch.complex32 else x
 
 
+def double(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype in double precision, or as it is on a device that has none (MPS, Apple's GPUs)."""
+    return dtype if device.type == "mps" else torch.promote_types(dtype, torch.float64)
+
+
 def half_size(m: int) -> int:
     """Number of non-negative frequencies of a real signal of length m."""
     return m // 2 + 1
@@ -144,9 +149,9 @@ def adjoint_half(half: Tensor, shape: Sequence[int], object_shape: Sequence[int]
 def pair_weights(m: int, like: Tensor) -> Tensor:
     """How many pixels of the full last axis each pixel of the half axis stands for: 1, 2, 2, ..., (1 if m is even)."""
     weights = torch.full((half_size(m),), 2.0, dtype=like.real.dtype, device=like.device)
-    weights[0] = 1.0
+    weights[:1] = 1.0  # filled where it lies: weights[0] would bring the number from the CPU, and wait
     if m % 2 == 0:
-        weights[-1] = 1.0
+        weights[-1:] = 1.0
     return weights
 
 
@@ -407,10 +412,10 @@ def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], flip: bool)
 def correlation_at(estimate: Tensor, obj: Tensor, shape: Sequence[int], points: Tensor) -> Tensor:
     """The first of the correlations at any shifts: `points` (*, d, r) along each axis -> (*, r, ..., r).
 
-    Complex and in double precision, by one matrix product per axis.
+    Complex and in double precision, where the device has it, by one matrix product per axis.
     """
-    double, d = torch.complex128, len(shape)
-    values = spectrum(estimate.to(double), shape).conj() * spectrum(obj.to(double), shape)
+    dtype, d = double(obj.dtype.to_complex(), obj.device), len(shape)
+    values = spectrum(estimate.to(dtype), shape).conj() * spectrum(obj.to(dtype), shape)
     for i in reversed(range(d)):
         ramp = phase_ramp(points[..., i, :], shape[i]).conj().transpose(-1, -2)
         rest = values.shape[-d:-1]

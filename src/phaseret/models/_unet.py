@@ -176,12 +176,12 @@ def _convolutions(d: int, before: int, after: int) -> nn.Sequential:
 
 def _blocks(x: Tensor, block: Sequence[int]) -> Tensor:
     """Each block of pixels to one pixel of c channels: (b, m1..md) -> (b, c, k1..kd), k = m / block rounded up."""
-    d = len(block)
+    d, items = len(block), x.shape[0]  # len(x) would fix the number of items where the network is exported
     sizes = [-(-m // width) for m, width in zip(x.shape[1:], block, strict=True)]
     x = _fft.pad(x, [k * width for k, width in zip(sizes, block, strict=True)])
-    x = x.reshape(len(x), *[size for pair in zip(sizes, block, strict=True) for size in pair])
+    x = x.reshape(items, *[size for pair in zip(sizes, block, strict=True) for size in pair])
     x = x.permute(0, *range(2, 2 * d + 1, 2), *range(1, 2 * d, 2))
-    return x.reshape(len(x), math.prod(block), *sizes)
+    return x.reshape(items, math.prod(block), *sizes)
 
 
 def _middle(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -135,14 +135,12 @@ def shrinkwrap_support(
     else:
         power, count = blurred.square().sum(axes, keepdim=True), (modulus > 0).sum(axes, keepdim=True)
         level = (power / count.clamp(min=1)).sqrt()
-    sorted_values = blurred.flatten(-ndim).sort(-1, descending=True).values
-    size = sorted_values.shape[-1]
-
-    def level_of(share: float) -> Tensor:
-        count = min(size, max(1, round(share * size)))
-        return sorted_values[..., count - 1].reshape(level.shape)
-
-    level = torch.minimum(torch.maximum(threshold * level, level_of(most)), level_of(least))
+    pixels = blurred.flatten(-ndim)
+    counts = [min(pixels.shape[-1], max(1, round(share * pixels.shape[-1]))) for share in (most, least)]
+    # The smallest of the largest so many values, selected without sorting.
+    brightest = pixels.topk(counts[0], sorted=False).values
+    lowest, highest = (brightest.topk(count, sorted=False).values.amin(-1).reshape(level.shape) for count in counts)
+    level = torch.minimum(torch.maximum(threshold * level, lowest), highest)
     return blurred >= level
 
 
