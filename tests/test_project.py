@@ -151,7 +151,7 @@ def extra_modules() -> set[str]:
 
 def test_import_loads_no_extra() -> None:
     code = (
-        "import sys, torch, numpy, scipy; before = set(sys.modules); import phaseret; "
+        "import sys, torch, numpy, scipy; before = set(sys.modules); from phaseret import *; "
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -172,6 +172,15 @@ def test_import_loads_no_extra() -> None:
 
 
 # --- what is public --------------------------------------------------------------------------------------------------
+
+
+def test_a_module_is_loaded_when_it_is_first_named() -> None:
+    code = (
+        "import sys, phaseret; assert 'torch' not in sys.modules; assert {*phaseret.__all__} <= {*dir(phaseret)}; "
+        "print(phaseret.losses.PassiveLoss.__module__, hasattr(phaseret, 'lossses'))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "phaseret.losses._passive False\n"
 
 
 def public_objects(module: ModuleType) -> dict[str, object]:
