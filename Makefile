@@ -8,16 +8,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test test-install check docs bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; table and picture in runs/demo
 	$(RUN) -m experiments.end_to_end --preset demo --variant flip_shift --out runs/demo
 
 test: check ## check, then all tests with doctests, README snippets and the docs build
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+
+test-install: $(VENV)/.installed-release ## build wheel and sdist and try them in empty environments; WITH="--help"
+	$(RUN) -m tools.install_check $(WITH)
 
 check: $(VENV)/.installed-test ## formatting, lint and types
 	$(RUN) -m ruff format --check .
