@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 
-RUN := $(VENV)/bin/python
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN := $(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-install check docs bench clean
+.PHONY: help demo test test-install dist check docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ test: check ## check, then all tests with doctests, README snippets and the docs
 
 test-install: $(VENV)/.installed-release ## build wheel and sdist and try them in empty environments; WITH="--help"
 	$(RUN) -m tools.install_check $(WITH)
+
+dist: $(VENV)/.installed-release ## build wheel and sdist of a release into dist, and look at them
+	rm -rf dist
+	$(RUN) -m tools.install_check --keep dist core
 
 check: $(VENV)/.installed-test ## formatting, lint and types
 	$(RUN) -m ruff format --check .
@@ -40,9 +45,9 @@ clean: ## remove .venv, caches, builds and runs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra of pyproject.toml, so that a second call starts at once.
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)
 	$(RUN) -m pip install --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
-$(VENV)/bin/python:
+$(BIN):
 	$(PYTHON) -m venv $(VENV)

@@ -313,6 +313,8 @@ def test_versions_agree() -> None:
     assert re.findall(r'^version: "?([^"\n]+)"?$', citation, re.MULTILINE) == [version]
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.findall(r"^## \[?([\w.]+)\]?", changes, re.MULTILINE)[0] == version
+    recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
+    assert re.findall(r'^  version: "([^"\n]+)"$', recipe, re.MULTILINE) == [version]
 
 
 def test_python_versions_agree() -> None:
@@ -320,3 +322,23 @@ def test_python_versions_agree() -> None:
     least = re.findall(r'^requires-python = ">=([\d.]+)"', project, re.MULTILINE)
     assert least == re.findall(r'^python_version = "([\d.]+)"', project, re.MULTILINE)
     assert f"Python {least[0]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"Python :: (3\.\d+)", project)) >= set(least)
+
+
+def test_core_requirements_agree() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    core = re.findall(r'"([\w-]+)>=([\d.]+)"', re.findall(r"^dependencies = (.*)$", project, re.MULTILINE)[0])
+    recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
+    for name, least in core:
+        assert f"- {'pytorch' if name == 'torch' else name} >={least}\n" in recipe
+    assert f"PyTorch {dict(core)['torch']} or later" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_address_is_the_same_everywhere() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (address,) = re.findall(r'^Repository = "https://(.*)"$', project, re.MULTILINE)
+    files = [*ROOT.glob("*.*"), *(ROOT / "conda").iterdir(), *(ROOT / ".github").rglob("*.*")]
+    text = "".join(
+        file.read_text(encoding="utf-8") for file in files if file.suffix in (".md", ".cff", ".toml", ".yml")
+    )
+    assert set(re.findall(r"github\.com/[\w-]+/phaseret\b", text)) == {address}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,7 +79,7 @@ class Environment:
         self.folder, self.torch, self.wheel, self.source = folder, torch, wheel, source
         self.requirements = folder.with_name("requirements.txt")
         # uv looks for files where pip was told to look.
-        self.settings = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", ""), "VIRTUAL_ENV": str(folder)}
+        self.settings = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
         self.uv("venv", "--quiet", "--python", python, folder)
         self.python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument(
         "--torch", help='version, or "any" that the environment allows; default: that of constraints.txt'
     )
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="put wheel and sdist there, if all went well")
     parser.add_argument("--all-tests", action="store_true", help="not only some")
     options = parser.parse_args()
     if unknown := set(options.environments) - set(ENVIRONMENTS):
@@ -149,6 +151,10 @@ def main() -> None:
         for name in options.environments or ENVIRONMENTS:
             environment.install(name)
             print(f"{name}: {environment.try_out(name, options.all_tests)}", flush=True)
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            for file in (wheel, *wheel.parent.glob("*.tar.gz")):
+                shutil.copy2(file, options.keep)
 
 
 if __name__ == "__main__":
