@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 
-RUN := $(VENV)/bin/python
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN := $(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo promise test test-all test-machines check docs bench clean
+.PHONY: help demo promise test test-all test-machines test-install dist check docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,13 @@ test-machines: $(VENV)/.installed-test ## the tests under three other seeds and 
 	  echo "$$machine"; OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) -p tests.other_machine $$machine \
 	  -m "not slow and not once" || passed=false; done; $$passed
 
+test-install: $(VENV)/.installed-release ## build wheel and sdist and try them in empty environments; WITH="--help"
+	$(RUN) -m tools.install_check $(WITH)
+
+dist: $(VENV)/.installed-release ## build wheel and sdist of a release into dist, and look at them
+	rm -rf dist
+	$(RUN) -m tools.install_check --keep dist core
+
 check: $(VENV)/.installed-test ## formatting, lint and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
@@ -50,9 +58,9 @@ clean: ## remove .venv, caches, builds and runs
 
 # One stamp per extra of pyproject.toml, so that a second call starts at once. Python compiles what is imported anyway;
 # to compile all that is installed takes pip as long as the rest of its work.
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)
 	$(RUN) -m pip install --no-compile --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
-$(VENV)/bin/python:
+$(BIN):
 	$(PYTHON) -m venv $(VENV)

@@ -100,7 +100,31 @@ def test_every_example_of_the_help_is_understood() -> None:
     lines = [line for line in lines if "COMMAND" not in line]
     assert len(lines) >= 14
     for line in lines:
-        assert _main._parser().parse_args(shlex.split(line)).run
+        assert _main._parser().parse_args(shlex.split(line)).command in _main.COMMANDS
+
+
+@pytest.mark.parametrize("words", ["--version", "--help", *(f"{name} --help" for name in _main.COMMANDS)])
+def test_help_does_not_wait_for_pytorch(words: str) -> None:
+    code = "import sys; sys.modules['torch'] = None; sys.modules['numpy'] = None; from phaseret.cli import main; main()"
+    found = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith(("phaseret 0.", "usage: phaseret"))
+
+
+def test_the_package_is_the_command(folder: Path) -> None:
+    found = [
+        subprocess.run([sys.executable, "-m", module, "info", "pattern.h5"], capture_output=True, text=True)
+        for module in ("phaseret", "phaseret.cli")
+    ]
+    assert found[0].returncode == 0
+    assert (found[0].stdout, found[0].stderr) == (found[1].stdout, found[1].stderr)
+
+
+def test_a_letter_that_the_locale_does_not_know_is_shown_as_one(tmp_path: Path) -> None:
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "phaseret", "info", "n\u00e9ant.npz"]
+    found = subprocess.run(command, capture_output=True, cwd=tmp_path, env=plain, check=False)
+    assert found.stderr.startswith(rb"phaseret info: error: FILE must name a file, got 'n\xe9ant.npz', which")
 
 
 # --- info ------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ def frequencies(m: int) -> Tensor:
     return torch.fft.fftfreq(m, dtype=torch.float64)
 
 
+def _dense(x: Tensor) -> Tensor:
+    """With memory for each value: before PyTorch 2.10 the transforms of a CPU refuse what `expand` has made."""
+    return x.contiguous() if 0 in x.stride() else x
+
+
 def pad_axis(x: Tensor, dim: int, size: int) -> Tensor:
     """Zeros at the end of axis `dim` (negative) up to `size`."""
     missing = size - x.shape[dim]
@@ -88,7 +93,7 @@ def spectrum(
         buffers[axis][: len(x), ..., : x.shape[-1]].copy_(x)
         return buffers[axis][: len(x)]
 
-    x = padded(promote(obj), 1)
+    x = _dense(padded(promote(obj), 1))
     x = torch.fft.fft(x, dim=-1, norm=norm) if x.is_complex() else torch.fft.rfft(x, dim=-1, norm=norm)
     for axis in range(2, len(shape) + 1):
         # Padding through the transpose lays the axis out contiguously: its transform is 2 to 3 times faster.
@@ -103,7 +108,7 @@ def full_plane(
 
     `take` sees one half of the plane of a real object and must keep its symmetry.
     """
-    x, d = promote(obj), len(shape)
+    x, d = _dense(promote(obj)), len(shape)
     if x.shape[x.ndim - d :] == tuple(shape):
         dims, halved = tuple(range(-d, 0)), -1
         field = torch.fft.fftn(x, dim=dims, norm=norm) if x.is_complex() else torch.fft.rfftn(x, dim=dims, norm=norm)
@@ -118,6 +123,7 @@ def full_plane(
 
 def adjoint(field: Tensor, shape: Sequence[int], object_shape: Sequence[int], norm: str = "ortho") -> Tensor:
     """Adjoint of the full transform of a complex object: inverse transform, then crop to the object."""
+    field = _dense(field)
     if tuple(shape) == tuple(object_shape):
         return torch.fft.ifftn(field, dim=tuple(range(-len(shape), 0)), norm=ADJOINT_NORM[norm])
     field = torch.fft.ifft(field, dim=-1, norm=ADJOINT_NORM[norm]).narrow(-1, 0, object_shape[-1])
@@ -451,7 +457,7 @@ def fourier_shift(x: Tensor, shifts: Tensor, shape: Sequence[int]) -> Tensor:
 
 def transform(x: Tensor, ndim: int) -> Tensor:
     """Transform of a whole grid without normalisation: half spectrum if `x` is real, full spectrum if complex."""
-    dims = tuple(range(-ndim, 0))
+    x, dims = _dense(x), tuple(range(-ndim, 0))
     return torch.fft.fftn(x, dim=dims) if x.is_complex() else torch.fft.rfftn(x, dim=dims)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from phaseret import io, plotting
+from phaseret.cli._commands import Output, Pattern
 from phaseret.cli._messages import typed
-from phaseret.cli._options import option, part, place, switch
 from phaseret.io._load import OpenPattern, Wanted, opened_pattern
 
 
@@ -29,27 +29,8 @@ def read(load: Callable[..., Tensor], file: str, name: str, **options: Any) -> T
         return load(path, key=key, **options)
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """The pattern, or stack of them, that is asked for."""
-
-    file: str = option(
-        "the pattern: HDF5/CXI, npy, npz, mat, tif, edf, ...; FILE::KEY names an array", "file", metavar="FILE"
-    )
-    ndim: int | None = option(
-        "axes of one pattern; the axes before them are a stack", type=int, heading="reading the pattern"
-    )
-    index: int | slice | None = option("part of a stack: 3 or 0:10", type=part)
-    kind: Any = option('"intensity" (default) or "magnitude", its square root', default="intensity")
-    center: Any = option(
-        'pixel of the zero frequency, or "corner"; default: the middle of the frame (index m // 2)',
-        type=place,
-        metavar="Y,X",
-    )
-    saturation: float | None = option("pixels from this value on are not trusted", type=float, metavar="VALUE")
-    mask: str | None = option("mask: non-zero pixels were measured (in a CXI file: zero ones)", metavar="FILE")
-    bad_pixels: str | None = option("mask: non-zero pixels are bad", metavar="FILE")
-    mask_is: Any = option('what non-zero pixels of the mask in FILE itself are: "measured", "bad" or "ignored"')
+class Reads(Pattern):
+    """Opens the pattern, or stack of them, that is asked for."""
 
     @contextmanager
     def opened(self, dtype: torch.dtype = torch.float32) -> Iterator[Source]:
@@ -94,13 +75,8 @@ class Source:
         return x if index is None else x[index]
 
 
-@dataclass(frozen=True)
-class Output:
-    """The files to be written; none takes the place of another unless asked."""
-
-    output: str = ""
-    figure: str | None = None
-    overwrite: bool = switch("replace existing files")
+class Writes(Output):
+    """Writes the files that are asked for."""
 
     def check(self) -> None:
         """Whatever is wrong with them is found before anything is read or computed."""

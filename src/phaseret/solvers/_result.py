@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +17,16 @@ if TYPE_CHECKING:
 
     from phaseret.solvers._loop import Items, Run
 
-_above: dict[str, Callable[..., Any]] = {}
-
-
-def attach(*, save: Callable[..., Any], plot: Callable[..., Any]) -> None:
-    """Tell `Reconstruction.save` and `.plot` who does it: modules above this one, which must not import them."""
-    _above.update(save=save, plot=plot)
-
-
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
 _RIVAL, _AGREE = 1.25, 0.9
 # What comparing a start with the best one needs, in arrays.
 _ARRAYS = 12.0
+
+
+def _above(name: str) -> Any:
+    """A module that stands above this one, for the methods that only pass their object on to it."""
+    return importlib.import_module(f"phaseret.{name}")
 
 
 @dataclass(repr=False)
@@ -73,11 +70,11 @@ class Reconstruction:
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
-        _above["save"](path, self, measurement=measurement, overwrite=overwrite)
+        _above("io").save_reconstruction(path, self, measurement=measurement, overwrite=overwrite)
 
     def plot(self, *, measurement: Any = None, index: int = 0) -> Any:
         """A Matplotlib figure of it: :func:`phaseret.plotting.plot_reconstruction`."""
-        return _above["plot"](self, measurement=measurement, index=index)
+        return _above("plotting").plot_reconstruction(self, measurement=measurement, index=index)
 
     def __repr__(self) -> str:
         starts = len(self.seeds)
