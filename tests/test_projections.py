@@ -73,6 +73,24 @@ def test_the_fast_projection_equals_the_differentiable_one(shape, real, monkeypa
     torch.testing.assert_close(item.residual(x[1:]), constraint.residual(x)[1:])
 
 
+@pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_residual_is_the_relative_error_over_the_measured_pixels(shape, real, masked, norm):
+    """Also where the two sides of a frequency pair differ, which no real object explains."""
+    x = torch.randn(2, *shape, dtype=torch.float64 if real else torch.complex128, requires_grad=True)
+    magnitude = torch.rand(2, *shape, dtype=torch.float64)
+    mask = torch.rand(2, *shape) > 0.2 if masked else None
+    known = MagnitudeConstraint(magnitude, mask=mask, real=real, norm=norm, ndim=len(shape))
+    axes = tuple(range(1, 1 + len(shape)))
+    weight = torch.ones_like(magnitude) if mask is None else mask.double()
+    off = (torch.fft.fftn(x, dim=axes, norm=norm).abs() - magnitude).square() * weight
+    expected = (off.sum(axes) / (magnitude.square() * weight).sum(axes)).sqrt()
+    torch.testing.assert_close(known.residual(x), expected)
+    torch.testing.assert_close(known.residual(x.detach()), expected.detach())
+
+
 def test_zero_magnitude_gets_phase_zero():
     y = project_magnitude(torch.zeros(4, 4), torch.ones(4, 4))
     expected = torch.zeros(4, 4)
@@ -107,6 +125,8 @@ def test_object_projections_in_closed_form():
     z = torch.tensor([1.0 + 1j, -2.0 + 0.5j])
     torch.testing.assert_close(project_object(z, constraint="nonnegative", ndim=1), torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(project_object(z, bounds=(0, 1), ndim=1), z / z.abs())
+    half_plane = project_object(torch.tensor([1.0 + 1j, -2.0 - 0.5j, 3.0 - 1j]), phase_range=(0, math.pi), ndim=1)
+    torch.testing.assert_close(half_plane, torch.tensor([1.0 + 1j, -2.0 + 0j, 3.0 + 0j]))
     turned = project_object(z, phase_range=(0, math.pi / 4), ndim=1)
     torch.testing.assert_close(turned, torch.tensor([1.0 + 1j, 0j]))
 

@@ -225,6 +225,11 @@ X = torch.rand(12, dtype=torch.complex128)
         (lambda: solvers.wirtinger_flow(Y, OPERATOR, init=X, constraint="nonnegative"), TypeError, "init must be real"),
         (lambda: solvers.wirtinger_flow(Y, OPERATOR, constraint="positive"), ValueError, "constraint must be one of"),
         (
+            lambda: solvers.maximum_likelihood(X, Y, OPERATOR, support=torch.ones(12, device="meta") > 0),
+            ValueError,
+            "all tensors must lie on one device, got estimate on cpu, support on meta",
+        ),
+        (
             lambda: solvers.maximum_likelihood(X, Y, OPERATOR, support=Y > 0),
             ValueError,
             "support must broadcast to the estimate",

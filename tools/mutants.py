@@ -334,10 +334,10 @@ def main() -> None:
     everything = len(mutants)
     if asked.sample:
         mutants = random.Random(asked.seed).sample(mutants, min(asked.sample, everything))
-    judged, words = [], {SURVIVED: "survived", KILLED: "killed"}
+    judged, words = [], {None: "", SURVIVED: "survived", KILLED: "killed"}
     for mutant, code in ((mutant, None) for mutant in mutants) if asked.list else judge(mutants, asked.jobs):
         before, after = mutant.change(Path(mutant.file).read_bytes())
-        print(f"{mutant.file}:{mutant.lines[0]} {words.get(code, 'killed: too slow') if code is not None else ''}")
+        print(f"{mutant.file}:{mutant.lines[0]} {words.get(code, 'killed: too slow, or crashed')}")
         print(f"  - {before}\n  + {after}", flush=True)
         judged.append((mutant, code))
     if asked.list:
