@@ -18,7 +18,7 @@ demo: promise $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; t
 	$(RUN) -m experiments.end_to_end --preset demo --variant flip_shift --jobs 2 --out runs/demo
 
 promise:
-	@echo "In about four minutes, and what pip must download: runs/demo/figure5.png, digits that two networks reconstruct,"
+	@echo "In some minutes, when pip has its downloads: runs/demo/figure5.png, digits that two networks reconstruct,"
 	@echo "runs/demo/metrics.json and a table of how well they do. First the packages, then both trainings side by side."
 
 test: check ## check, then all tests with doctests, README snippets and the docs build
