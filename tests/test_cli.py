@@ -514,6 +514,19 @@ def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: py
             assert_same(pr.io.load_reconstruction("r.h5")[name], value)
 
 
+def test_compile_is_passed_on(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    solve = pr.solvers.reconstruct
+    monkeypatch.setattr(
+        pr.solvers, "reconstruct", lambda *args, compile, **options: seen.append(compile) or solve(*args, **options)
+    )
+    for flag in ("", "--compile"):
+        assert run(f"reconstruct pattern.h5 {QUICK} {flag} --overwrite -o r.h5", capsys)[0] == 0
+    assert seen == [False, True]
+
+
 @pytest.mark.parametrize("name", ["LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"])
 def test_each_process_of_a_machine_has_its_own_card(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However it was started; a card that is named is that card."""

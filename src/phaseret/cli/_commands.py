@@ -128,6 +128,7 @@ class Search:
     init: str | None = option("begin with this object instead of random phases", metavar="FILE")
     device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one. cuda: each process its own")
     double: bool = switch("compute in double precision")
+    compile: bool = switch("let torch compile the iterations: seconds of waiting, then faster on a GPU")
     checkpoint_every: int | None = option(
         "keep the state of one pattern every N iterations in OUTPUT.checkpoint; the same command again goes on",
         type=int,

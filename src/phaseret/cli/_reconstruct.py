@@ -52,6 +52,7 @@ class Solves(Search):
                 measurement.intensity.to(device),
                 constraint=self.constraint,
                 seed=self.seed,
+                compile=self.compile,
                 ndim=measurement.ndim,
                 progress=progress,
                 **given,

@@ -329,6 +329,7 @@ class OSS(Algorithm):
     """
 
     arrays = 10.0
+    varies = True
     beta: float | Tensor
     stages: int
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
 from phaseret.projections import ObjectConstraint
+from phaseret.solvers import _compiled
 from phaseret.solvers._options import Options, complete, spelled
 from phaseret.solvers._problem import Problem, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
@@ -77,7 +78,7 @@ class Algorithm(Step):
         on_the_box: Whether `query` and `iterate` are formulas of each pixel (and of the projections of `known`) that
             are linear where nothing is allowed. Then they are evaluated on the support's box alone, and outside by
             two factors, which is faster. A class says so for itself: its subclasses do not inherit it.
-        varies: Whether these factors change from iteration to iteration.
+        varies: Whether the formulas, or these factors, depend on the number n of the iteration.
         arrays: How many arrays of the grid's size each item needs while it is worked on, beside what the run keeps: a
             graphics card works on as many items at a time as fit into its free memory so. Subclasses do not inherit
             it either.
@@ -168,7 +169,7 @@ class Run:
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)
         # How many items to work on at a time, if that was given or memory ended once; the grid that is counted with.
         self.chunk, self._chunk_given, self.pixels = chunk, chunk is not None, math.prod(problem.shape)
-        self._told = False
+        self._told, self.compile = False, False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
@@ -280,13 +281,16 @@ class Run:
             # An algorithm of a user may remember or draw something for all items: it sees them at once.
             apart = self._chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
             pieces = [_ALL] if differentiable or not apart else self.pieces(arrays_of(algorithm))
+            shortcut = None
+            if self.compile and _is_ours(algorithm) and not algorithm.varies:
+                shortcut = _compiled.Shortcut(record=len(pieces) == 1)
             while self.done < algorithm.n_iter and not self.stopped:
                 count = min(self.check_every, algorithm.n_iter - self.done)
                 if differentiable:
                     error = self._block_of_all(algorithm, count)
                 else:
                     error = torch.empty_like(self.error)
-                    pieces = self.in_pieces(partial(self._block, algorithm, count, error), pieces)
+                    pieces = self.in_pieces(partial(self._block, algorithm, count, error, shortcut), pieces)
                 self.iterate = algorithm.leave(self.state)
                 self.note(count, error)
             self.iterate = self.iterate.contiguous()
@@ -299,11 +303,15 @@ class Run:
         self.estimate = worker.known.project(self.problem.crop(p))
         return worker.magnitude.residual(self.estimate)
 
-    def _block(self, algorithm: Algorithm, count: int, error: Tensor, items: Items) -> None:
+    def _block(
+        self, algorithm: Algorithm, count: int, error: Tensor, shortcut: _compiled.Shortcut | None, items: Items
+    ) -> None:
         """So many iterations of some items, in place; their errors are written to `error`."""
         worker, state = _Worker(self, algorithm, items, differentiable=False), self.state[items]
-        # where memory may end halfway the state stays until then
-        x, p = worker.block(state.clone() if state.is_cuda else state, self.done, count)
+        if shortcut is not None and not worker.fresh:
+            x, p = shortcut.block(*worker.pure(), state, count)
+        else:  # where memory may end halfway the state stays until then
+            x, p = worker.block(state.clone() if state.is_cuda else state, self.done, count)
         estimate = worker.known.project(self.problem.crop(p))
         del p
         error[items] = worker.magnitude.residual(estimate)
@@ -414,6 +422,13 @@ class _Worker:
         assert p is not None
         return x, p
 
+    def pure(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """An iteration of whatever number, and what it is given before the state."""
+        if self.fast:
+            given = (self.algorithm, self.known, self.magnitude, self.box, self._outside(0))
+            return _compiled.on_the_box, given
+        return _compiled.on_the_grid, (self.algorithm, self.known_whole, self.magnitude)
+
     def _project(self, x: Tensor) -> Tensor:
         if self.differentiable:
             return self.magnitude.project(x)
@@ -477,7 +492,7 @@ def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Ru
     shape = (problem.patterns, len(seeds), *problem.shape)
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
-    run.given = asked["init"] is not None
+    run.given, run.compile = asked["init"] is not None, asked["compile"]
     _fill(run, seeds, asked["init"])
     for part in step.modules():
         if isinstance(part, Step):
