@@ -240,7 +240,7 @@ def loss_rows(shape: tuple[int, ...], run: Run, dtype: torch.dtype) -> Iterator[
         yield row
 
 
-def solver_rows(shape: tuple[int, ...], run: Run, dtype: torch.dtype) -> Iterator[Row]:
+def solver_rows(shape: tuple[int, ...], run: Run, dtype: torch.dtype, compiled: bool = False) -> Iterator[Row]:
     """One iteration of each solver: the difference of two runs, and the whole of the longer one by its iterations."""
     batch, *grid = shape
     few, many = (2, 6) if run.scale is TINY else (20, 120) if len(grid) == 2 else (5, 25)
@@ -253,14 +253,12 @@ def solver_rows(shape: tuple[int, ...], run: Run, dtype: torch.dtype) -> Iterato
     options |= {"ndim": len(grid)}
     calls: Calls = {"pair": partial(pair, start), "plain torch hio": partial(plain_hio, magnitude, inside, start, few)}
     work: dict[str, float] = {"plain torch hio": few}
+    if compiled:
+        options["compile"] = True
     for name, algorithm in ALGORITHMS.items():
-        calls |= {f"{name} {n}": partial(algorithm(n), intensity, **options) for n in (few, many)}
-        for place in (algorithm, algorithm.forward):
-            if "compile" in inspect.signature(place).parameters:
-                made, given = ({"compile": True}, {}) if place is algorithm else ({}, {"compile": True})
-                ways = {n: partial(algorithm(n, **made), intensity, **options, **given) for n in (few, many)}
-                calls |= {f"{name} compiled {n}": way for n, way in ways.items()}
-    if not dtype.is_complex and len(grid) == 2:
+        own = f"{name} compiled" if compiled else name
+        calls |= {f"{own} {n}": partial(algorithm(n), intensity, **options) for n in (few, many)}
+    if not dtype.is_complex and len(grid) == 2 and not compiled:
         calls |= peers_of_hio(intensity, inside, many)
         work["solvephase"] = many / batch
     times = {name: (ms, pairs) for name, ms, pairs in measured(calls, 2 * run.scale.seconds, work)}
@@ -285,6 +283,14 @@ def speed(run: Run) -> Iterator[Row]:
         for dtype in (torch.float32, torch.complex64):
             for rows in (loss_rows, solver_rows):
                 yield from kept(rows, shape, run, dtype)
+    if run.scale is LARGE and can_compile():  # last, for compiling takes long
+        for shape in run.scale.speed:
+            yield from kept(solver_rows, shape, run, torch.float32, True)
+
+
+def can_compile() -> bool:
+    """Whether the solvers of this version have the option."""
+    return "compile" in inspect.signature(pr.solvers.reconstruct).parameters
 
 
 def kept(rows: Callable[..., Iterator[Row]], *args: Any) -> Iterator[Row]:

@@ -198,9 +198,10 @@ class _Python(TorchFunctionMode):
             return _to(*args, **kwargs)
         if func is torch.Tensor.data_ptr and isinstance(args[0], GPU):
             return args[0].inner.data_ptr()
-        if func is torch.Tensor.quantile and isinstance(args[0], GPU):  # C++ makes tensors by itself
+        if func in (torch.Tensor.quantile, torch.unravel_index) and isinstance(args[0], GPU):  # torch makes tensors
             with _disable_current_modes():
-                return GPU(args[0].inner.quantile(*args[1:], **kwargs))
+                made = func(args[0].inner, *args[1:], **kwargs)
+            return tree_map(GPU, made)
         if func is torch.Tensor.tolist and isinstance(args[0], GPU):
             return _to(args[0], CPU).tolist()
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
@@ -233,6 +234,7 @@ def fake_gpu(kind: str = "cuda") -> Iterator[FakeGPU]:
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "device_count": lambda: 1,
+        "is_current_stream_capturing": lambda: False,
         "mem_get_info": lambda device=None: (MEMORY, MEMORY),
         "memory_reserved": lambda device=None: 0,
         "memory_allocated": lambda device=None: 0,
