@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo promise test test-all test-machines test-install dist check docs bench clean
+.PHONY: help demo promise test test-all test-slow test-machines test-install dist check docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,10 @@ promise:
 test: check ## check, then all tests with doctests, README snippets and the docs build
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: check ## as test, with the tests marked slow
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -m ""
+test-all: test test-slow ## test and test-slow
+
+test-slow: $(VENV)/.installed-test ## the long trainings and pictures that test leaves out
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 test-machines: $(VENV)/.installed-test ## the tests under three other seeds and without vector instructions
 	@passed=true; for machine in "--seed-offset 1000" "--seed-offset 2000" "--seed-offset 3000" --plain-cpu; do \

@@ -16,7 +16,8 @@ from experiments import Context
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
+# Many small trainings whose rows are judged, hardly their quality: once is enough.
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default", "ignore:.*starts")]
 
 TINY: dict[str, Any] = {
     "images": 60,
