@@ -3,21 +3,43 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 
-RUN := $(VENV)/bin/python
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN := $(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo promise test test-all test-slow test-machines test-install dist check docs bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; table and picture in runs/demo
-	$(RUN) -m experiments.end_to_end --preset demo --variant flip_shift --out runs/demo
+demo: promise $(VENV)/.installed-demo ## train DNN-V and DNN-P on real digits; table and picture in runs/demo
+	$(RUN) -m experiments.end_to_end --preset demo --variant flip_shift --jobs 2 --out runs/demo
+
+promise:
+	@echo "In some minutes, when pip has its downloads: runs/demo/figure5.png, digits that two networks reconstruct,"
+	@echo "runs/demo/metrics.json and a table of how well they do. First the packages, then both trainings side by side."
 
 test: check ## check, then all tests with doctests, README snippets and the docs build
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
+
+test-all: test test-slow ## test and test-slow
+
+test-slow: $(VENV)/.installed-test ## the long trainings and pictures that test leaves out
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -m slow
+
+test-machines: $(VENV)/.installed-test ## the tests under three other seeds and without vector instructions
+	@passed=true; for machine in "--seed-offset 1000" "--seed-offset 2000" "--seed-offset 3000" --plain-cpu; do \
+	  echo "$$machine"; OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) -p tests.other_machine $$machine \
+	  -m "not slow and not once" || passed=false; done; $$passed
+
+test-install: $(VENV)/.installed-release ## build wheel and sdist and try them in empty environments; WITH="--help"
+	$(RUN) -m tools.install_check $(WITH)
+
+dist: $(VENV)/.installed-release ## build wheel and sdist of a release into dist, and look at them
+	rm -rf dist
+	$(RUN) -m tools.install_check --keep dist core
 
 check: $(VENV)/.installed-test ## formatting, lint and types
 	$(RUN) -m ruff format --check .
@@ -36,10 +58,11 @@ clean: ## remove .venv, caches, builds and runs
 	rm -rf $(VENV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp per extra of pyproject.toml, so that a second call starts at once.
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --constraint constraints.txt --editable '.[$*]'
+# One stamp per extra of pyproject.toml, so that a second call starts at once. Python compiles what is imported anyway;
+# to compile all that is installed takes pip as long as the rest of its work.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)
+	$(RUN) -m pip install --no-compile --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
-$(VENV)/bin/python:
+$(BIN):
 	$(PYTHON) -m venv $(VENV)

@@ -17,6 +17,7 @@ What each file is for::
     store           what was finished is not done again; several trainings at a time
     objectives      what networks minimise
     fit             one training, which survives any interruption
+    progress        how far trainings are, and when the result will be there
     data            digits, and batches of objects and intensities
 
 Every experiment is a module with ``run(Context) -> Result``; those of the paper have ``draw(rows, arrays) -> Figure``,

@@ -24,13 +24,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from experiments.data import Batches, Patterns
+from experiments.progress import Progress, print_epoch
 from results.provenance import replace
 
 Settings = dict[str, Any]
@@ -55,13 +56,12 @@ class Training(L.LightningModule):
         torch.manual_seed((self.settings["seed"] * 1_000_003 + self.global_step) * ranks + self.global_rank)
         loss = self.loss(self.net, *batch)
         self.seen += len(batch[0]) * ranks
-        speed = self.seen / (time.perf_counter() - self.started)
-        self.log("loss", loss.detach(), prog_bar=True, on_epoch=True, on_step=False, batch_size=len(batch[0]))
-        self.log("images/s", speed, prog_bar=True)
+        self.log("loss", loss.detach(), on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        self.log("images/s", self.seen / (time.perf_counter() - self.started))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
-        self.log("validation", self.loss(self.net, *batch), prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
+        self.log("validation", self.loss(self.net, *batch), batch_size=len(batch[0]), sync_dist=True)
 
     def on_train_epoch_start(self) -> None:
         self.seen, self.started = 0, time.perf_counter()
@@ -92,21 +92,34 @@ class WholeFiles(TorchCheckpointIO):
         replace(Path(path), lambda temporary: torch.save(checkpoint, temporary))
 
 
-class Lines(Callback):
-    """One line per epoch, where a progress bar would be in the way: in log files and beside other trainings."""
+class News(Callback):
+    """Tells how far the training is: about twice a second, and at the end of each epoch."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
+    def __init__(self, title: str, tell: Callable[[Progress], None], images: int) -> None:
+        self.title, self.tell, self.images = title, tell, images
+        self.told = 0.0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        if time.perf_counter() - self.told >= 0.5:
+            assert isinstance(module, Training)
+            seconds = module.seconds + time.perf_counter() - module.started
+            self.say(trainer, module.images + module.seen, seconds, trainer.current_epoch)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, Training)
+        self.say(trainer, module.images, module.seconds, trainer.current_epoch + 1, epoch_ended=True)
+
+    def say(self, trainer: L.Trainer, images: int, seconds: float, epoch: int, epoch_ended: bool = False) -> None:
+        """Tell that so many images in so many seconds were trained on."""
         if not trainer.is_global_zero:
             return
-        done = trainer.current_epoch + 1
-        left = module.seconds / max(module.images, 1) * module.seen * (trainer.max_epochs - done)
-        speed = f"{module.images / module.seconds:.0f} images/s, {left:.0f} s left"
-        value = float(trainer.callback_metrics["validation"])
-        print(f"{self.title}: epoch {done}/{trainer.max_epochs}, validation {value:.5g}, {speed}", flush=True)
+        self.told = time.perf_counter()
+        text = f"epoch {epoch}/{trainer.max_epochs}"
+        if (value := trainer.callback_metrics.get("validation")) is not None:
+            text += f", validation {float(value):.5g}"
+        part = images / (self.images * trainer.max_epochs)
+        text += f", {images / seconds:.0f} images/s"
+        self.tell(Progress(self.title, part, seconds / part, text, epoch_ended))
 
 
 def fit(
@@ -116,7 +129,8 @@ def fit(
     validation: Patterns,
     settings: Settings,
     folder: Path,
-    title: str | None = None,
+    title: str,
+    tell: Callable[[Progress], None] = print_epoch,
 ) -> dict[str, float]:
     """Train the network and leave it with the weights of its best epoch; what the training took.
 
@@ -128,7 +142,8 @@ def fit(
         settings: With epochs and whatever of `DEFAULTS` shall differ; everything else that tells this training from
             another may be in it: a training goes on from a checkpoint of the same settings only.
         folder: For best.ckpt, last.ckpt and the logs.
-        title: Print one line per epoch that begins with it, instead of a progress bar.
+        title: What the training is called in its news.
+        tell: Is given the news of the training. Default: print one line per epoch.
     """
     settings = complete(settings)
     start = folder / "last.ckpt"
@@ -142,7 +157,7 @@ def fit(
     every_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     best = ModelCheckpoint(folder, "best", monitor="validation", **every_epoch)
     last = ModelCheckpoint(folder, "last", **every_epoch)  # after the best one, whose state it holds
-    progress: Callback = TQDMProgressBar() if title is None else Lines(title)
+    news = News(title, tell, len(data))
     trainer = L.Trainer(
         devices=devices,
         num_nodes=max(1, ranks // devices),
@@ -150,13 +165,13 @@ def fit(
         sync_batchnorm=ranks > 1 and torch.cuda.is_available(),
         precision="bf16-mixed" if settings["bfloat16"] else "32-true",
         max_epochs=settings["epochs"],
-        callbacks=[best, last, EarlyStopping("validation", patience=settings["patience"]), progress],
+        callbacks=[best, last, EarlyStopping("validation", patience=settings["patience"]), news],
         logger=loggers(folder),
         plugins=[WholeFiles()],
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         enable_model_summary=False,
-        enable_progress_bar=title is None,
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
     size, seed = settings["batch_size"], settings["seed"]
@@ -211,11 +226,22 @@ def load_weights(net: nn.Module, checkpoint: Path) -> None:
     net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
 
 
+def trained_on() -> torch.device:
+    """Where `fit` trains: a GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def estimate(net: nn.Module, intensities: Tensor, bfloat16: bool = False, batch_size: int = 250) -> Tensor:
-    """What the network makes of the intensities, as it will be used: no gradients, running statistics."""
-    net.eval()
-    with torch.no_grad(), torch.autocast(intensities.device.type, torch.bfloat16, enabled=bfloat16):
-        return torch.cat([net(part) for part in intensities.split(batch_size)])
+    """What the network makes of the intensities, as it will be used: no gradients, running statistics.
+
+    It is computed where the network was trained; then network and estimates lie where the intensities do.
+    """
+    there, here = trained_on(), intensities.device
+    net.eval().to(there)
+    with torch.no_grad(), torch.autocast(there.type, torch.bfloat16, enabled=bfloat16):
+        found = torch.cat([net(part.to(there)).to(here) for part in intensities.split(batch_size)])
+    net.to(here)
+    return found
 
 
 def timed_estimate(net: nn.Module, intensities: Tensor, bfloat16: bool) -> tuple[Tensor, float]:

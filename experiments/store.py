@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,58 @@ from experiments.data import Patterns
 from experiments.fit import Loss, Settings, complete, fit, load_weights
 from results.provenance import replace, write_json
 
+_hear: Callable[[Any], object] | None = None  # in a call of `run_all`
 
-def run_all(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int = 1) -> list[Any]:
+
+def tell(news: Any) -> None:
+    """What a call of `run_all` says to its `hear`."""
+    if _hear is not None:
+        _hear(news)
+
+
+def run_all(
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    jobs: int = 1,
+    hear: Callable[[Any], object] | None = None,
+) -> list[Any]:
     """``[function(*call) for call in calls]``, `jobs` at a time, each in a process with its share of the CPU's cores.
 
     On one GPU the processes share it. A failed call does not stop the others; the first error is raised at the end.
+    What the calls `tell`, `hear` is called with, here and one at a time.
     """
     if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("jobs must be 1 under torchrun, where each training takes all processes. Leave out --jobs.")
+    threads = torch.get_num_threads()
     if jobs == 1:
-        return [function(*call) for call in calls]
-    threads = max(1, torch.get_num_threads() // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        futures = [pool.submit(function, *call) for call in calls]
+        _begin(threads, hear)
+        try:
+            return [function(*call) for call in calls]
+        finally:
+            _begin(threads, None)
+    context = get_context("spawn")
+    news = context.SimpleQueue()
+    ear = Thread(target=_listen, args=(news.get, hear))
+    ear.start()
+    try:
+        with ProcessPoolExecutor(jobs, context, _begin, (max(1, threads // jobs), news.put)) as pool:
+            futures = [pool.submit(function, *call) for call in calls]
+    finally:
+        news.put(None)
+        ear.join()
     return [future.result() for future in futures]
+
+
+def _begin(threads: int, hear: Callable[[Any], object] | None) -> None:
+    global _hear
+    torch.set_num_threads(threads)
+    _hear = hear
+
+
+def _listen(get: Callable[[], Any], hear: Callable[[Any], object] | None) -> None:
+    for news in iter(get, None):
+        if hear is not None:
+            hear(news)
 
 
 def train_all(

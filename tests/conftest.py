@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,14 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("PHASERET_DATA_DIR is not set: no real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def good_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The files that good calls read, in the folder where the tests of a module run."""
+    from good_calls import write_files
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("files"))
+        write_files()
+        yield

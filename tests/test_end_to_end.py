@@ -75,6 +75,20 @@ def test_it_writes_metrics_and_picture(finished: Path) -> None:
     assert len(log) > 2
 
 
+def test_the_first_and_the_last_lines_name_what_is_there_at_the_end(
+    example: ModuleType, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example.main([*tiny, "--objective", "dnn_p", "--epochs", "1", "--out", str(tmp_path)])
+    first, *_, last = capsys.readouterr().out.splitlines()
+    for line in (first, last):
+        assert str(tmp_path / "figure5.png") in line
+        assert str(tmp_path / "metrics.json") in line
+
+
+def test_the_demo_computes_the_same_on_every_processor(example: ModuleType) -> None:
+    assert example.PRESETS["demo"]["bfloat16"] is False
+
+
 def test_both_objectives_start_with_the_same_weights_and_learn(finished: Path) -> None:
     first, second = weights(finished / "dnn_v" / "last.ckpt"), weights(finished / "dnn_p" / "last.ckpt")
     assert first.keys() == second.keys()

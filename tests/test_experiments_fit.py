@@ -4,63 +4,52 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import phaseret as pr
 from phaseret.operators import FourierIntensity
+from processes import PROCESSES, places
 
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("default")
 
-ROOT = Path(__file__).parents[1]
+from experiments.data import Patterns  # noqa: E402
+from experiments.fit import estimate, fit  # noqa: E402
 
-# A network without batch normalisation, whose statistics would differ between a batch and its halves.
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-from torch import nn
-import phaseret as pr
-from experiments.data import Patterns
-from experiments.fit import fit
-
-def loss(net, obj, intensity):
-    noise = float(sys.argv[3]) * torch.rand_like(intensity) if net.training else 0
-    return pr.losses.passive_loss(net(intensity + noise), intensity)
 
 class Net(nn.Module):
-    def __init__(self):
+    """Without batch normalisation, whose statistics would differ between a batch and its halves."""
+
+    def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, 64), nn.Softplus())
-    def forward(self, intensity):
+
+    def forward(self, intensity: Tensor) -> Tensor:
         return self.layers(intensity.sqrt()).unflatten(-1, (8, 8))
 
-if __name__ == "__main__":
+
+def train(folder: Path, noise: float, place: dict[str, str] | None = None, killed_at: int = 0) -> None:
+    """A training; as one of the processes of a place, and until a value of the loss at which its process is killed."""
+    torch.set_num_threads(1)
+    os.environ.update(place or {})
+    calls = []
+
+    def loss(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        added = noise * torch.rand_like(intensity) if net.training else 0
+        return pr.losses.passive_loss(net(intensity + added), intensity)
+
     torch.manual_seed(0)
     objects = torch.rand(160, 8, 8)
-    net, measure = Net(), pr.operators.FourierIntensity((16, 16))
-    settings = {"epochs": int(sys.argv[2]), "batch_size": 16}
+    net, measure = Net(), FourierIntensity((16, 16))
     training, validation = (Patterns(part, measure) for part in objects.split(128))
-    fit(net, loss, training, validation, settings, Path(sys.argv[1]), "tiny")
-"""
-
-
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("script") / "tiny.py"
-    path.write_text(SCRIPT)
-    return path
-
-
-def environment() -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    fit(net, loss, training, validation, {"epochs": 4, "batch_size": 16}, folder, "tiny")
 
 
 def weights(folder: Path, name: str = "last") -> dict[str, Tensor]:
@@ -69,50 +58,53 @@ def weights(folder: Path, name: str = "last") -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(script: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    command = [sys.executable, str(script), str(folder), "8", "0.1"]
-    printed = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout
-    assert printed.count("tiny: epoch ") == 8
-    assert "tiny: epoch 8/8, validation 0.0" in printed
+    train(folder, 0.1)
     return folder
 
 
 # --- interruptions and processes --------------------------------------------------------------------------------------
 
 
+def test_a_training_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, 0)
+    printed = capsys.readouterr().out
+    assert printed.count("tiny: epoch ") == 4
+    assert "tiny: epoch 4/4, validation 0.0" in printed
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
+@pytest.mark.parametrize("moment", [14, 18])  # an epoch is 8 batches of training, 1 of validation
 def test_a_training_killed_at_any_moment_ends_where_an_uninterrupted_one_ends(
-    script: Path, uninterrupted: Path, tmp_path: Path
+    moment: int, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, str(script), str(tmp_path), "8", "0.1"]
-    killed = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not (tmp_path / "last.ckpt").exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] < 7
-    subprocess.run(command, env=environment(), check=True, capture_output=True)
+    killed = PROCESSES.Process(target=train, args=(tmp_path, 0.1, None, moment))
+    killed.start()
+    killed.join(120)
+    assert killed.exitcode == -signal.SIGKILL
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
+    train(tmp_path, 0.1)
     for name in ("last", "best"):
         resumed, expected = weights(tmp_path, name), weights(uninterrupted, name)
         assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
-def test_two_processes_reach_what_one_reaches(script: Path, tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, python in (("one", [sys.executable]), ("both", launcher)):
-        command = [*python, str(script), str(tmp_path / name), "8", "0"]
-        subprocess.run(command, env=environment(), check=True, capture_output=True)
-    both, one = weights(tmp_path / "both"), weights(tmp_path / "one")
+def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
+    """As torchrun starts them."""
+    both = [PROCESSES.Process(target=train, args=(tmp_path / "both", 0.0, place)) for place in places(2)]
+    for process in both:
+        process.start()
+    train(tmp_path / "one", 0)
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    found, one = weights(tmp_path / "both"), weights(tmp_path / "one")
     for key in one:
-        torch.testing.assert_close(both[key], one[key], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(found[key], one[key], rtol=1e-3, atol=1e-5)
 
 
 def test_a_training_that_stopped_early_is_not_trained_on(tmp_path: Path) -> None:
-    from experiments.data import Patterns
-    from experiments.fit import fit
-
     def flat(net: nn.Module, obj: Tensor, intensity: Tensor) -> Tensor:
         return 0 * net(intensity).sum() + (1.0 if net.training else 2.0)
 
@@ -128,8 +120,6 @@ def test_a_training_that_stopped_early_is_not_trained_on(tmp_path: Path) -> None
 
 
 def test_estimate_restores_nothing_and_keeps_items_apart() -> None:
-    from experiments.fit import estimate
-
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4))
     x = torch.rand(7, 4, 4)
     torch.testing.assert_close(estimate(net, x, batch_size=3), estimate(net, x))

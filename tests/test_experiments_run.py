@@ -13,7 +13,7 @@ from experiments import Result
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default")]
 
 from experiments import run  # noqa: E402
 
@@ -63,7 +63,18 @@ def test_a_protocol_replaces_its_own_rows_only(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out.split()[-2:] == [str(picture) for picture in pictures]
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if run.saved(name, RESULTS).exists()])
+# One of each part; the others draw rows of the same keys in the tests of their experiments.
+DRAWN = ("ablation", "near_field")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in DRAWN else pytest.mark.slow)
+        for name in EXPERIMENTS
+        if run.saved(name, RESULTS).exists()
+    ],
+)
 def test_committed_results_can_be_drawn_again(name: str, tmp_path: Path) -> None:
     for kind in ("json", "npz"):
         source = run.file_of(name, RESULTS, kind)

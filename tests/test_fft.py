@@ -141,7 +141,7 @@ def test_pad_and_crop_keep_the_corner() -> None:
     obj = random(2, 3, 4)
     padded = _fft.pad(obj, (5, 6))
     assert padded.shape == (2, 5, 6)
-    assert padded.abs().sum() == obj.abs().sum()
+    assert (padded != 0).sum() == obj.numel()
     assert torch.equal(_fft.crop(padded, (3, 4)), obj)
     assert _fft.pad(obj, (3, 4)) is obj
     assert torch.equal(_fft.pad_axis(obj, -2, 5), padded[..., :4])
@@ -212,7 +212,7 @@ def test_relative_error_leaves_out_what_is_masked_and_says_what_dark_items_give(
 
 def test_derivatives_of_the_relative_error() -> None:
     magnitude, measured = random(2, 5).abs().requires_grad_(), random(2, 5).abs().requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: _fft.relative_error(a, b, 1), (magnitude, measured))
+    assert torch.autograd.gradcheck(lambda a, b: _fft.relative_error(a, b, 1), (magnitude, measured), fast_mode=True)
     (grad,) = torch.autograd.grad(_fft.relative_error(magnitude, magnitude.detach(), 1).sum(), magnitude)
     assert (grad == 0).all()
 

@@ -1,19 +1,23 @@
-"""Tests of the bridges to deepinv, run where deepinv can be imported, and of their errors, run everywhere."""
+"""Tests of the bridges to deepinv: with deepinv where it can be imported, everywhere with its interface alone."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from types import ModuleType
 
 import pytest
 import torch
 
+import like_deepinv
 import phaseret as pr
 from phaseret.interop import from_deepinv, loss_from_deepinv, loss_to_deepinv, to_deepinv
 
 
-@pytest.fixture
-def deepinv() -> ModuleType:
+@pytest.fixture(params=["deepinv", "its interface"])
+def deepinv(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    if request.param == "its interface":
+        monkeypatch.setitem(sys.modules, "deepinv", like_deepinv.module())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -85,6 +89,81 @@ def test_their_random_operator_is_one_of_ours(deepinv: ModuleType) -> None:
         atol=1e-4,
     )
     assert pr.losses.PassiveLoss(operator)(obj, intensity) < 1e-8
+
+
+def test_an_operator_that_went_to_deepinv_and_back_is_the_same(deepinv: ModuleType) -> None:
+    ours = pr.operators.FourierIntensity((7, 8))
+    back = from_deepinv(to_deepinv(ours, (3, 4)), data_ndim=2)
+    obj, field = torch.randn(2, 5, 3, 4, dtype=torch.complex64), torch.randn(2, 5, 7, 8, dtype=torch.complex64)
+    torch.testing.assert_close(back(obj), ours(obj))
+    torch.testing.assert_close(back.linear(obj[0, 0]), ours.linear(obj[0, 0]))
+    torch.testing.assert_close(back.adjoint(field), ours.adjoint(field, (3, 4)))
+    torch.testing.assert_close(back.adjoint(field[0, 0]), ours.adjoint(field[0, 0], (3, 4)))
+
+
+def test_their_physics_holds_our_operator_and_moves_its_buffers(deepinv: ModuleType) -> None:
+    operator = pr.operators.CodedDiffraction(torch.ones(2, 3, 4, dtype=torch.complex64), (7, 8))
+    physics = to_deepinv(operator).to("meta")
+    assert operator in list(physics.modules())
+    assert [buffer.device.type for buffer in operator.buffers()] == ["meta"]
+
+
+def test_a_loss_without_a_physics_is_given_none(deepinv: ModuleType) -> None:
+    class Asks(torch.nn.Module):
+        def forward(self, **given: object) -> object:
+            return given
+
+    estimate, target = torch.zeros(2), torch.ones(2)
+    physics = to_deepinv(pr.operators.FourierIntensity((7, 8)))
+    for kept in (None, physics):
+        given = loss_from_deepinv(Asks(), kept)(estimate, target)
+        assert given == {"x_net": estimate, "x": target, "y": target, "physics": kept, "model": None}
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (
+            lambda operator: to_deepinv(operator, noise_model=0.1),
+            TypeError,
+            "to_deepinv: noise_model must be callable, got float. Use one of deepinv.physics, such as GaussianNoise",
+        ),
+        (
+            lambda operator: to_deepinv(operator, (0, 4)),
+            ValueError,
+            r"object_shape must hold positive sizes, got \(0, 4\)",
+        ),
+        (
+            lambda operator: from_deepinv(to_deepinv(operator), data_ndim=0),
+            ValueError,
+            "from_deepinv: data_ndim must be .* 0",
+        ),
+        (
+            lambda operator: loss_from_deepinv(torch.nn.Identity(), "physics"),
+            TypeError,
+            "loss_from_deepinv: physics must be .* got str. Use a deepinv physics, such as to_deepinv gives",
+        ),
+        (
+            lambda operator: from_deepinv(to_deepinv(operator, (3, 4))).linear(torch.ones(4)),
+            ValueError,
+            "obj must ",
+        ),
+    ],
+)
+def test_an_error_names_the_option_and_the_rule(deepinv: ModuleType, call, kind, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(kind, match=message):
+        call(pr.operators.FourierIntensity((7, 8)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: to_deepinv(pr.operators.FourierIntensity((7, 8))), lambda: loss_to_deepinv(pr.losses.PassiveLoss())],
+)
+def test_where_deepinv_is_missing_the_error_says_how_to_get_it(call, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setitem(sys.modules, "deepinv", None)
+    message = r"^(loss_)?to_deepinv: deepinv must be importable, got .*Error.*\. Install it with pip install deepinv"
+    with pytest.raises(ImportError, match=message):
+        call()
 
 
 @pytest.mark.parametrize(

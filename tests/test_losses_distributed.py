@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import phaseret as pr
+from processes import PROCESSES
 
 LOSSES = {
     "passive": pr.losses.PassiveLoss,
@@ -43,7 +44,7 @@ def worker(rank: int, folder: str, objects: torch.Tensor) -> None:
 @pytest.mark.skipif(not dist.is_available(), reason="torch was built without torch.distributed")
 def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
     objects = torch.rand(4, 6, 6)
-    mp.spawn(worker, (str(tmp_path), objects), nprocs=2)
+    mp.start_processes(worker, (str(tmp_path), objects), nprocs=2, start_method=PROCESSES.get_start_method())
     expected = {loss: gradients(network(), loss, objects) for loss in LOSSES}
     for rank in range(2):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected)

@@ -198,8 +198,8 @@ def test_gradients(n: tuple[int, ...], dtype: torch.dtype, options: dict[str, bo
     def loss(estimate: Tensor, obj: Tensor) -> Tensor:
         return invariant_loss(estimate, obj, ndim=len(n), reduction="none", **options)
 
-    assert gradcheck(loss, pair)
-    assert gradgradcheck(loss, pair)
+    assert gradcheck(loss, pair, fast_mode=True)
+    assert gradgradcheck(loss, pair, fast_mode=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -351,6 +351,12 @@ def test_errors(call, error: type[Exception], message: str) -> None:  # type: ig
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("option", ["shift", "flip"])
+def test_a_flag_that_is_no_boolean_is_refused_when_the_module_is_made(option: str) -> None:
+    with pytest.raises(TypeError, match=f"InvariantLoss: {option} must be True or False, got 1"):
+        InvariantLoss(**{option: 1})
 
 
 # --- modules ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import weakref
 
 import pytest
 import torch
@@ -29,23 +29,37 @@ def test_in_chunks_equals_the_whole(items: int, chunk: int) -> None:
     torch.testing.assert_close(grad, 2 * x)
 
 
-def test_chunks_fit_the_cache_or_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 6 * 4 * 64 * 64 * 5 + 1  # six arrays of five real iterates, half of it kept from earlier runs
+def test_items_fit_the_cache_or_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 6 * 4 * 64 * 64 * 5 / 0.8 + 5  # six arrays of five real iterates are four fifths; half kept from before
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - free // 2, 2 * free))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: free)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: free - free // 2)
 
-    def items(patterns: int, dtype: torch.dtype, device: str) -> int:
-        x = torch.empty(patterns, 2, 64, 64, dtype=dtype, device="meta")
-        iterate = SimpleNamespace(shape=x.shape, device=torch.device(device), element_size=x.element_size)
-        return _memory.items_at_a_time(iterate, 2)
+    def items(pixel_bytes: float, device: str) -> int:
+        return _memory.items_at_a_time(torch.device(device), 64 * 64, pixel_bytes)
 
-    assert items(10, torch.float32, "cuda") == 5
-    assert items(10, torch.complex64, "cuda") == 2
-    assert items(10, torch.complex128, "cuda") == 1
-    assert items(1, torch.float32, "cuda") == 2
-    assert items(10, torch.float32, "mps") == 20
-    assert items(10, torch.float32, "cpu") == 32
+    assert items(6 * 4, "cuda") == 5
+    assert items(6 * 8, "cuda") == 2
+    assert items(6 * 16, "cuda") == 1
+    assert items(6 * 160, "cuda") == 1
+    assert items(6 * 4, "mps") == 2**25 // 64**2
+    assert items(6 * 4, "cpu") == 32
+
+
+def test_work_that_does_not_fit_leaves_nothing_behind() -> None:
+    """Not the frame in which memory ended, and what it held."""
+    held: list[weakref.ref[Tensor]] = []
+
+    def work() -> None:
+        x = torch.empty(3)
+        held.append(weakref.ref(x))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    assert not _memory.fits(work)
+    assert held[0]() is None
+    assert _memory.fits(lambda: 1)
+    with pytest.raises(ValueError, match="other"):
+        _memory.fits(lambda: (_ for _ in ()).throw(ValueError("other")))
 
 
 def test_a_cpu_works_in_its_cache() -> None:

@@ -196,25 +196,25 @@ def test_log_likelihood_of_the_truth_is_about_minus_a_half() -> None:
 
 
 def test_free_log_likelihood_tells_an_overfitted_object_from_a_right_one() -> None:
-    """An object with more freedom than the data explains the pixels it saw better, and the others worse."""
-    obj = torch.rand(8, 8, dtype=torch.float64)
-    counts = torch.poisson(20 * fourier_intensity(obj, (32, 32)))
+    """Objects with more freedom than the data explain the pixels they saw better, and on average the others worse."""
+    obj = torch.rand(200, 4, 4, dtype=torch.float64)
+    counts = torch.poisson(20 * fourier_intensity(obj, (16, 16)))
     truth = math.sqrt(20) * obj
-    free = metrics.free_pixels((32, 32), radius=1, generator=torch.Generator().manual_seed(0))
+    free = metrics.free_pixels((16, 16), radius=1, generator=torch.Generator().manual_seed(0))
     scores = {}
-    for size in (8, 16):
-        estimate = torch.zeros(size, size, dtype=torch.float64)
-        estimate[:8, :8] = truth
+    for size in (4, 8):
+        estimate = torch.zeros(200, size, size, dtype=torch.float64)
+        estimate[:, :4, :4] = truth
         estimate.requires_grad_()
         optimiser = torch.optim.Adam([estimate], lr=0.02)
-        for _ in range(200):
+        for _ in range(60):
             optimiser.zero_grad()
             (-metrics.poisson_log_likelihood(estimate, counts, mask=~free)).backward()
             optimiser.step()
         with torch.no_grad():
             scores[size] = [metrics.poisson_log_likelihood(estimate, counts, mask=m).item() for m in (~free, free)]
-    assert scores[16][0] > scores[8][0]
-    assert scores[16][1] < scores[8][1]
+    assert scores[8][0] > scores[4][0]
+    assert scores[8][1] < scores[4][1]
 
 
 @pytest.mark.parametrize("unit", [1e-15, 1e15])
@@ -361,8 +361,8 @@ def test_data_metrics_are_differentiable(metric: Callable[..., Tensor]) -> None:
     estimate, obj = problem((4, 3), torch.complex128)
     intensity = fourier_intensity(obj, (8, 5))
     estimate.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: metric(x, intensity), estimate)
-    assert torch.autograd.gradgradcheck(lambda x: metric(x, intensity), estimate)
+    assert torch.autograd.gradcheck(lambda x: metric(x, intensity), estimate, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: metric(x, intensity), estimate, fast_mode=True)
 
 
 @pytest.mark.parametrize("metric", DATA_METRICS[:2])

@@ -167,9 +167,7 @@ def test_deep_image_prior_explains_one_measurement() -> None:
     obj = disks(1)[0]
     intensity = 25 * fourier_intensity(obj, (24, 24))
     prior = DeepImagePrior((12, 12), channels=(16, 16))
-    few, many = (prior.fit(intensity, n_iter=steps) for steps in (5, 80))
-    assert misfit(many, intensity) < 0.3 * misfit(few, intensity)
-    assert misfit(many, intensity) < 0.05
+    assert misfit(prior.fit(intensity, n_iter=80), intensity) < 0.05
 
 
 def test_double_prior_explains_a_complex_object() -> None:

@@ -488,6 +488,12 @@ RULE = "fresnel_number, or distance with wavelength and pixel_size, must be give
         ),
         (
             (4,),
+            {"fresnel_number": [1.0, 1e-320]},
+            ValueError,
+            "fresnel_number must give finite phases, got [1.0, 1e-320]. Check the units.",
+        ),
+        (
+            (4,),
             {"fresnel_number": 1e-320},
             ValueError,
             "fresnel_number must give finite phases, got 1e-320. Check the units.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from functools import cache
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from experiments import Context
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
-pytestmark = pytest.mark.filterwarnings("default", "ignore:.*starts")
+# Many small trainings whose rows are judged, hardly their quality: once is enough.
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default", "ignore:.*starts")]
 
 TINY: dict[str, Any] = {
     "images": 60,
@@ -50,20 +51,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     },
     "complex": {
         **TINY,
-        "test_images": 8,
+        "test_images": 2,
         "representation": "magnitude",
         "seed": 0,
         "solver": {"iterations": 300, "starts": 1, "default_starts": 1, "threshold": 0.15, "grown": [1]},
     },
 }
-MNIST = cache(pr.datasets.mnist)
 PARTS = ("raw_psnr", "aligned_psnr", "aligned_ssim", "relative_magnitude_error", "is_object", "is_superposition")
-
-
-@pytest.fixture(autouse=True)
-def _digits_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading them is slow where a package's text is read."""
-    monkeypatch.setattr(pr.datasets, "mnist", MNIST)
 
 
 def run(name: str, folder: Path, config: dict[str, Any] | None = None) -> Any:
@@ -123,24 +117,44 @@ def test_hybrid(tmp_path: Path) -> None:
     drawn(module, result, tmp_path)
 
 
-def test_photons(tmp_path: Path) -> None:
-    module, result = run("photons", tmp_path)
+def test_photons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("experiments.paper.photons")
+    short = {name: re.sub(r"\d{2,}", "20", schedule) for name, schedule in module.CLASSICAL.items()}
+    monkeypatch.setattr(module, "CLASSICAL", short)
+    module, result = run("photons", tmp_path, {**CONFIGURATIONS["photons"], "test_images": 6})
     found = {(row["photons"], row["method"]): row for row in result.rows}
     networks = {"network, magnitude", "network, poisson", "solver, then network", "best classical, then network"}
     methods = {*networks, *module.CLASSICAL}
     assert set(found) == {(level, method) for level in (24.4, 0.244) for method in methods}
-    for method in module.CLASSICAL:
-        assert found[24.4, method]["aligned_psnr"] > found[0.244, method]["aligned_psnr"] + 3
     drawn(module, result, tmp_path)
 
 
-def test_complex(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_photons_more_of_them_help_every_solver(tmp_path: Path) -> None:
+    module, result = run("photons", tmp_path)
+    found = {(row["photons"], row["method"]): row for row in result.rows}
+    for method in module.CLASSICAL:
+        assert found[24.4, method]["aligned_psnr"] > found[0.244, method]["aligned_psnr"] + 3
+
+
+def test_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solve = pr.solvers.reconstruct
+    monkeypatch.setattr(
+        pr.solvers, "reconstruct", lambda data, **options: solve(data, **{**options, "schedule": "hio:20,er:5"})
+    )
     module, result = run("complex", tmp_path)
+    methods = {row["method"] for row in result.rows}
+    assert {"rrr, box", "rrr, told the support"} <= methods
+    assert {f"network {name}, then rrr in its support grown by 1" for name in module.NETWORKS} <= methods
+    drawn(module, result, tmp_path)
+
+
+@pytest.mark.slow
+def test_complex_digits_are_recovered_by_a_solver_that_is_told_the_support(tmp_path: Path) -> None:
+    _, result = run("complex", tmp_path, {**CONFIGURATIONS["complex"], "test_images": 8})
     recovered = {row["method"]: row["recovered_percent"] for row in result.rows}
     assert recovered["rrr, box"] == 0
     assert recovered["rrr, told the support"] >= 75
-    assert {f"network {name}, then rrr in its support grown by 1" for name in module.NETWORKS} <= set(recovered)
-    drawn(module, result, tmp_path)
 
 
 def test_fig1_copies_have_one_intensity(tmp_path: Path) -> None:
@@ -164,15 +178,22 @@ VECTORS = {
 }
 
 
-def test_fig2_more_samples_help_only_if_the_sign_is_broken(tmp_path: Path) -> None:
-    config = {**VECTORS, "samples": [30, 2000], "samples_per_epoch": 20_000}
-    module, result = run("fig2", tmp_path, config)
+def test_fig2(tmp_path: Path) -> None:
+    module, result = run("fig2", tmp_path, {**VECTORS, "samples": [30, 60], "samples_per_epoch": 1000})
     drawn(module, result, tmp_path)
+    assert {(row["objective"], row["samples"]) for row in result.rows} == {
+        (objective, samples) for objective in module.OBJECTIVES for samples in (30, 60)
+    }
+    assert set(result.arrays) == {"training", "test", "naive", "active", "passive"}
+
+
+@pytest.mark.slow
+def test_fig2_more_samples_help_only_if_the_sign_is_broken(tmp_path: Path) -> None:
+    _, result = run("fig2", tmp_path, {**VECTORS, "samples": [30, 2000], "samples_per_epoch": 20_000})
     errors = {(row["objective"], row["samples"]): row["aligned_error"] for row in result.rows}
     assert errors["naive", 2000] > 0.9
     assert errors["active", 2000] < 0.3
     assert errors["passive", 2000] < 0.3
-    assert set(result.arrays) == {"training", "test", "naive", "active", "passive"}
 
 
 def test_gaussian_runs_every_objective_and_neighbours(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import phaseret as pr
 
 matplotlib = pytest.importorskip("matplotlib")
 # Six short runs do not agree, and the solver says so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*not unique")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(not unique|found by few)")
 
 
 def problem(shape: tuple[int, ...] = (32, 32), *, complex_: bool = False, items: int = 1):
@@ -128,6 +128,9 @@ def test_plot_comparison_shows_the_aligned_pair_and_its_frc() -> None:
     assert titles(figure) == ["estimate, aligned: object", "object", "Fourier ring correlation"]
     assert np.allclose(figure.axes[0].images[0].get_array(), obj, atol=1e-5)
     assert np.allclose(figure.axes[2].lines[0].get_ydata(), 1, atol=1e-4)
+    signed = obj - 0.5
+    negative = pr.plotting.plot_comparison(-signed, signed)
+    assert np.allclose(negative.axes[0].images[0].get_array(), signed, atol=1e-5)
     both = torch.polar(obj, obj)
     assert len(titles(pr.plotting.plot_comparison(both, both))) == 5
     assert len(titles(pr.plotting.plot_comparison(both, obj))) == 5

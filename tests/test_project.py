@@ -20,6 +20,8 @@ import torch
 import phaseret
 from phaseret import testing
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "phaseret"
 PUBLIC = [getattr(phaseret, name) for name in phaseret.__all__ if isinstance(getattr(phaseret, name), ModuleType)]
@@ -151,7 +153,7 @@ def extra_modules() -> set[str]:
 
 def test_import_loads_no_extra() -> None:
     code = (
-        "import sys, torch, numpy, scipy; before = set(sys.modules); import phaseret; "
+        "import sys, torch, numpy, scipy; before = set(sys.modules); from phaseret import *; "
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -172,6 +174,15 @@ def test_import_loads_no_extra() -> None:
 
 
 # --- what is public --------------------------------------------------------------------------------------------------
+
+
+def test_a_module_is_loaded_when_it_is_first_named() -> None:
+    code = (
+        "import sys, phaseret; assert 'torch' not in sys.modules; assert {*phaseret.__all__} <= {*dir(phaseret)}; "
+        "print(phaseret.losses.PassiveLoss.__module__, hasattr(phaseret, 'lossses'))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "phaseret.losses._passive False\n"
 
 
 def public_objects(module: ModuleType) -> dict[str, object]:
@@ -304,6 +315,8 @@ def test_versions_agree() -> None:
     assert re.findall(r'^version: "?([^"\n]+)"?$', citation, re.MULTILINE) == [version]
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.findall(r"^## \[?([\w.]+)\]?", changes, re.MULTILINE)[0] == version
+    recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
+    assert re.findall(r'^  version: "([^"\n]+)"$', recipe, re.MULTILINE) == [version]
 
 
 def test_python_versions_agree() -> None:
@@ -311,3 +324,23 @@ def test_python_versions_agree() -> None:
     least = re.findall(r'^requires-python = ">=([\d.]+)"', project, re.MULTILINE)
     assert least == re.findall(r'^python_version = "([\d.]+)"', project, re.MULTILINE)
     assert f"Python {least[0]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"Python :: (3\.\d+)", project)) >= set(least)
+
+
+def test_core_requirements_agree() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    core = re.findall(r'"([\w-]+)>=([\d.]+)"', re.findall(r"^dependencies = (.*)$", project, re.MULTILINE)[0])
+    recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
+    for name, least in core:
+        assert f"- {'pytorch' if name == 'torch' else name} >={least}\n" in recipe
+    assert f"PyTorch {dict(core)['torch']} or later" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_address_is_the_same_everywhere() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (address,) = re.findall(r'^Repository = "https://(.*)"$', project, re.MULTILINE)
+    files = [*ROOT.glob("*.*"), *(ROOT / "conda").iterdir(), *(ROOT / ".github").rglob("*.*")]
+    text = "".join(
+        file.read_text(encoding="utf-8") for file in files if file.suffix in (".md", ".cff", ".toml", ".yml")
+    )
+    assert set(re.findall(r"github\.com/[\w-]+/phaseret\b", text)) == {address}

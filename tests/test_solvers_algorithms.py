@@ -254,7 +254,7 @@ def test_a_learned_beta_gets_the_gradient_of_finite_differences():
 
     for kind in (solvers.HIO, solvers.RAAR, solvers.DifferenceMap, solvers.RRR):
         beta = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda b, kind=kind: error(b, kind), beta)
+        assert torch.autograd.gradcheck(lambda b, kind=kind: error(b, kind), beta, fast_mode=True)
 
 
 def test_a_beta_parameter_is_trained_through_the_loop():
@@ -318,6 +318,25 @@ def test_a_solution_is_a_fixed_point(name):
 def test_options_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_defaults_are_the_numbers_in_use():
+    expected = {
+        "ErrorReduction(n_iter=1000)",
+        "HIO(n_iter=1000, beta=0.9)",
+        "HPR(n_iter=1000, beta=0.9)",
+        "RAAR(n_iter=1000, beta=0.9)",
+        "DifferenceMap(n_iter=1000, beta=0.9)",
+        "RRR(n_iter=1000, beta=0.5)",
+        "CHIO(n_iter=1000, beta=0.9, alpha=0.4)",
+        "OSS(n_iter=1000, beta=0.9, stages=10)",
+        "ASR(n_iter=1000)",
+        "SolventFlip(n_iter=1000)",
+        "ChargeFlip(n_iter=1000, delta=1.2)",
+        "ADMM(n_iter=1000, beta=1.0)",
+        "SparseRRR(n_iter=1400, beta=0.7, smallest=0.0625)",
+    }
+    assert {repr(getattr(solvers, text.partition("(")[0])()) for text in expected} == expected
 
 
 def test_repr_shows_the_options():

@@ -150,7 +150,7 @@ def test_a_batch_of_very_different_scales_gives_what_its_items_give(method):
 
 @pytest.mark.parametrize("method", [solvers.wirtinger_flow, solvers.truncated_amplitude_flow])
 def test_a_non_negative_object_is_found_as_one(method):
-    operator, _ = gaussian(12, 144)
+    operator, _ = gaussian(12, 960)  # the start's error is 0.18 +- 0.04
     obj = torch.rand(2, 12, dtype=torch.float64)
     start = solvers.spectral_initialization(operator(obj), operator, constraint="nonnegative")
     assert (start >= 0).all()
@@ -224,6 +224,11 @@ X = torch.rand(12, dtype=torch.complex128)
         (lambda: solvers.maximum_likelihood(X, Y, OPERATOR, constraint="real"), TypeError, "estimate must be real for"),
         (lambda: solvers.wirtinger_flow(Y, OPERATOR, init=X, constraint="nonnegative"), TypeError, "init must be real"),
         (lambda: solvers.wirtinger_flow(Y, OPERATOR, constraint="positive"), ValueError, "constraint must be one of"),
+        (
+            lambda: solvers.maximum_likelihood(X, Y, OPERATOR, support=torch.ones(12, device="meta") > 0),
+            ValueError,
+            "all tensors must lie on one device, got estimate on cpu, support on meta",
+        ),
         (
             lambda: solvers.maximum_likelihood(X, Y, OPERATOR, support=Y > 0),
             ValueError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 
 import pytest
 import torch
@@ -239,6 +240,13 @@ def test_a_callback_sees_each_check_and_can_stop():
     r = solvers.HIO(100)(intensity, support=box(6, 6), starts=2, check_every=10, callback=callback)
     assert seen == [(10, (3, 2), (3, 2, 6, 6)), (20, (3, 2), (3, 2, 6, 6))]
     assert r.checked == [10, 20]
+
+
+def test_the_seconds_are_those_of_the_call():
+    _, intensity = patterns()
+    began = time.perf_counter()
+    r = solvers.HIO(2)(intensity, support=S, constraint="nonnegative")
+    assert 0 < r.seconds <= time.perf_counter() - began
 
 
 def test_float64_stays_float64_and_half_is_promoted():

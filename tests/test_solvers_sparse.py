@@ -156,7 +156,8 @@ def test_objects_are_found_exactly_without_a_tight_support(support):
     )
     truth = torch.nn.functional.pad(obj, (0, 28, 0, 28))
     assert float(pr.symmetry.align(r.obj, truth).error.max()) < 1e-6
-    assert ((r.support.flatten(1).sum(1) - (obj > 0).flatten(1).sum(1)).abs() <= 15).all()
+    found, size = r.support.sum((-2, -1)), (obj > 0).sum((-2, -1))
+    assert ((size <= found) & (found <= 1.5 * size)).all()
     assert float(r.error.max()) < 1e-3
 
 

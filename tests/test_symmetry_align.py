@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import slow_symmetry as slow
 from phaseret import _memory
 from phaseret.operators import fast_fourier_shape, min_fourier_shape
 from phaseret.symmetry import RandomSymmetry, align, conj_flip, global_phase, shift, subpixel_shift
+from phaseret.symmetry._search import finest
 
 SHAPES = [(5,), (4,), (3, 4), (4, 3), (1, 5), (2, 3, 2)]
 DTYPES = (torch.float64, torch.complex128)
@@ -288,9 +290,9 @@ def test_gradients_flow_through_the_fixed_element(dtype: torch.dtype, options: d
     def error(x: Tensor, y: Tensor) -> Tensor:
         return align(x, y, phase=False, **options).error
 
-    assert gradcheck(error, (estimate, obj))
-    assert gradgradcheck(error, (estimate, obj))
-    assert gradcheck(lambda x: align(x, obj.detach(), phase=False, upsample=3).aligned, (estimate,))
+    assert gradcheck(error, (estimate, obj), fast_mode=True)
+    assert gradgradcheck(error, (estimate, obj), fast_mode=True)
+    assert gradcheck(lambda x: align(x, obj.detach(), phase=False, upsample=3).aligned, (estimate,), fast_mode=True)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -402,3 +404,9 @@ def test_alignments_are_compared_by_identity() -> None:
     first, second = align(X, X), align(X, X)
     assert first == first
     assert first != second
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.complex128), ("mps", torch.complex64)])
+def test_precision_is_the_finest_that_the_device_has(device: str, dtype: torch.dtype) -> None:
+    x = SimpleNamespace(device=torch.device(device), dtype=torch.complex64)
+    assert finest(x) == dtype

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -115,7 +117,8 @@ def test_one_and_three_dimensions(n: tuple[int, ...]) -> None:
 def test_repr_reads_like_a_report() -> None:
     found = diagnose(shapes(), far=0.7)
     lines = repr(found).splitlines()
-    assert lines[0].startswith("Ambiguity of 60 items: 30 have another whose magnitude is within ")
+    # Two that are each other's neighbour may both lie on the limit.
+    assert re.match("Ambiguity of 60 items: 3[01] have another whose magnitude is within ", lines[0])
     assert lines[1].endswith("(more than 0.70 of the distance of random pairs) in")
     assert [line.split()[1:3] for line in lines[2:]] == [
         ["as", "given"],

@@ -291,8 +291,8 @@ def test_gradients(n: tuple[int, ...], m: tuple[int, ...], dtype: torch.dtype) -
         (lambda x, s: subpixel_shift(x, s, fourier_shape=m), (obj, fractions)),
         (g, (obj,)),
     ):
-        assert gradcheck(function, inputs)
-        assert gradgradcheck(function, inputs)
+        assert gradcheck(function, inputs, fast_mode=True)
+        assert gradgradcheck(function, inputs, fast_mode=True)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -320,6 +320,11 @@ X = torch.ones(2, 3, 4)
             "shift: shifts must be integers, got torch.float32. Use subpixel_shift for fractions of a pixel.",
         ),
         (lambda: shift(X, ()), ValueError, "shift: shifts must have one to three entries, got (). One for each axis."),
+        (
+            lambda: shift(torch.ones(1, 1, 1, 1), torch.zeros(4).long()),
+            ValueError,
+            "shift: shifts must have the shape (*, d) with d = 1, 2 or 3, got (4,). One integer for each axis.",
+        ),
         (
             lambda: shift(X, torch.tensor(1)),
             ValueError,
@@ -507,6 +512,9 @@ def test_modules_equal_their_functions() -> None:
         (SubpixelShift((0.5, 1)), subpixel_shift(obj, (0.5, 1))),
         (SubpixelShift(fractions, fourier_shape=(5, 7)), subpixel_shift(obj, fractions, fourier_shape=(5, 7))),
     ]
+    several = random(4, 2)
+    moved = torch.stack([subpixel_shift(obj[0], row) for row in several])
+    torch.testing.assert_close(SubpixelShift(several)(obj[:1].expand(4, -1, -1)), moved)
     for module, expected in pairs:
         torch.testing.assert_close(module(obj), expected)
         torch.testing.assert_close(copy.deepcopy(module)(obj), expected)

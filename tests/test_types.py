@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 GIVEN = {
     "pr.losses.PassiveLoss()(x, y)": "Tensor",

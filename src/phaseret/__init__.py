@@ -2,33 +2,39 @@
 
 The floor plan: a module imports only from the lines below its own::
 
+    7  __main__
     6  cli  testing
     5  plotting  interop
     4  losses  metrics  solvers  models  datasets  io
     3  symmetry  projections  noise
     2  operators
     1  _fft  _memory  _module  _output  _reduction
-    0  _checks
+    0  _checks  _version
+
+A module is loaded when it is first named: ``phaseret --help`` need not wait for PyTorch.
 """
 
-from phaseret import (
-    datasets,
-    interop,
-    io,
-    losses,
-    metrics,
-    models,
-    noise,
-    operators,
-    plotting,
-    projections,
-    solvers,
-    symmetry,
-)
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-solvers._result.attach(save=io.save_reconstruction, plot=plotting.plot_reconstruction)
+from phaseret._version import __version__ as __version__
 
-__version__ = "0.2.0"
+if TYPE_CHECKING:
+    from phaseret import (
+        datasets,
+        interop,
+        io,
+        losses,
+        metrics,
+        models,
+        noise,
+        operators,
+        plotting,
+        projections,
+        solvers,
+        symmetry,
+    )
 
 __all__ = [
     "datasets",
@@ -44,3 +50,15 @@ __all__ = [
     "solvers",
     "symmetry",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A public module, loaded when it is first named."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    """The names of the package, its modules among them."""
+    return sorted({*globals(), *__all__})

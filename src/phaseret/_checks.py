@@ -57,8 +57,8 @@ def _called() -> tuple[str, int]:
     try:
         raise LookupError
     except LookupError as error:  # torch.compile leaves this to Python without a word; of sys._getframe it complains
-        traceback = cast(TracebackType, error.__traceback__)
-    frame = traceback.tb_frame.f_back
+        # Kept in a name, the traceback would keep this frame, and itself, and all tensors of the frames above it.
+        frame = cast(TracebackType, error.__traceback__).tb_frame.f_back
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
         root = module.partition(".")[0]

@@ -38,6 +38,11 @@ def promote(x: Tensor) -> Tensor:
     return x.to(torch.complex64) if x.dtype == torch.complex32 else x
 
 
+def double(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype in double precision, or as it is on a device that has none (MPS, Apple's GPUs)."""
+    return dtype if device.type == "mps" else torch.promote_types(dtype, torch.float64)
+
+
 def half_size(m: int) -> int:
     """Number of non-negative frequencies of a real signal of length m."""
     return m // 2 + 1
@@ -46,6 +51,11 @@ def half_size(m: int) -> int:
 def frequencies(m: int) -> Tensor:
     """Frequency of each index of a transform of length m, in cycles per pixel, in double precision."""
     return torch.fft.fftfreq(m, dtype=torch.float64)
+
+
+def _dense(x: Tensor) -> Tensor:
+    """With memory for each value: before PyTorch 2.10 the transforms of a CPU refuse what `expand` has made."""
+    return x.contiguous() if 0 in x.stride() else x
 
 
 def pad_axis(x: Tensor, dim: int, size: int) -> Tensor:
@@ -83,7 +93,7 @@ def spectrum(
         buffers[axis][: len(x), ..., : x.shape[-1]].copy_(x)
         return buffers[axis][: len(x)]
 
-    x = padded(promote(obj), 1)
+    x = _dense(padded(promote(obj), 1))
     x = torch.fft.fft(x, dim=-1, norm=norm) if x.is_complex() else torch.fft.rfft(x, dim=-1, norm=norm)
     for axis in range(2, len(shape) + 1):
         # Padding through the transpose lays the axis out contiguously: its transform is 2 to 3 times faster.
@@ -98,7 +108,7 @@ def full_plane(
 
     `take` sees one half of the plane of a real object and must keep its symmetry.
     """
-    x, d = promote(obj), len(shape)
+    x, d = _dense(promote(obj)), len(shape)
     if x.shape[x.ndim - d :] == tuple(shape):
         dims, halved = tuple(range(-d, 0)), -1
         field = torch.fft.fftn(x, dim=dims, norm=norm) if x.is_complex() else torch.fft.rfftn(x, dim=dims, norm=norm)
@@ -113,6 +123,7 @@ def full_plane(
 
 def adjoint(field: Tensor, shape: Sequence[int], object_shape: Sequence[int], norm: str = "ortho") -> Tensor:
     """Adjoint of the full transform of a complex object: inverse transform, then crop to the object."""
+    field = _dense(field)
     if tuple(shape) == tuple(object_shape):
         return torch.fft.ifftn(field, dim=tuple(range(-len(shape), 0)), norm=ADJOINT_NORM[norm])
     field = torch.fft.ifft(field, dim=-1, norm=ADJOINT_NORM[norm]).narrow(-1, 0, object_shape[-1])
@@ -144,9 +155,9 @@ def adjoint_half(half: Tensor, shape: Sequence[int], object_shape: Sequence[int]
 def pair_weights(m: int, like: Tensor) -> Tensor:
     """How many pixels of the full last axis each pixel of the half axis stands for: 1, 2, 2, ..., (1 if m is even)."""
     weights = torch.full((half_size(m),), 2.0, dtype=like.real.dtype, device=like.device)
-    weights[0] = 1.0
+    weights[:1] = 1.0  # filled where it lies: weights[0] would bring the number from the CPU, and wait
     if m % 2 == 0:
-        weights[-1] = 1.0
+        weights[-1:] = 1.0
     return weights
 
 
@@ -344,7 +355,8 @@ def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
     """Distance of each pixel from the zero frequency; unit 1 is cycles per pixel, unit m pixels of the plane."""
     # Whole numbers first, so that multiples of m / unit come out exact.
     axes = [(frequencies(m) * m).round() * unit / m for m, unit in zip(shape, units, strict=True)]
-    return torch.stack(torch.meshgrid(axes, indexing="ij")).square().sum(0).sqrt()
+    squares = [k.square().reshape([-1 if a == axis else 1 for a in range(len(axes))]) for axis, k in enumerate(axes)]
+    return sum(squares[1:], squares[0]).sqrt_()
 
 
 class Rings:
@@ -364,9 +376,8 @@ class Rings:
     def __init__(self, shape: Sequence[int], like: Tensor, *, onesided: bool = False, centered: bool = False) -> None:
         least = min(shape)
         number = least // 2 + 1
-        index = (frequency_radius(shape, [least] * len(shape)) + 0.5).floor().long()
         # All corners outside the largest ring form one more ring, which `sum` drops.
-        index = index.clamp(max=number)
+        index = frequency_radius(shape, [least] * len(shape)).add_(0.5).floor_().clamp_(max=number).int()
         self.count = index.flatten().bincount(minlength=number)[:number].to(like.device)
         self.frequency = torch.arange(number, dtype=like.real.dtype, device=like.device) / least
         self._index = arrange(index, len(shape), onesided, centered).to(like.device)
@@ -407,10 +418,10 @@ def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], flip: bool)
 def correlation_at(estimate: Tensor, obj: Tensor, shape: Sequence[int], points: Tensor) -> Tensor:
     """The first of the correlations at any shifts: `points` (*, d, r) along each axis -> (*, r, ..., r).
 
-    Complex and in double precision, by one matrix product per axis.
+    Complex and in double precision, where the device has it, by one matrix product per axis.
     """
-    double, d = torch.complex128, len(shape)
-    values = spectrum(estimate.to(double), shape).conj() * spectrum(obj.to(double), shape)
+    dtype, d = double(obj.dtype.to_complex(), obj.device), len(shape)
+    values = spectrum(estimate.to(dtype), shape).conj() * spectrum(obj.to(dtype), shape)
     for i in reversed(range(d)):
         ramp = phase_ramp(points[..., i, :], shape[i]).conj().transpose(-1, -2)
         rest = values.shape[-d:-1]
@@ -446,7 +457,7 @@ def fourier_shift(x: Tensor, shifts: Tensor, shape: Sequence[int]) -> Tensor:
 
 def transform(x: Tensor, ndim: int) -> Tensor:
     """Transform of a whole grid without normalisation: half spectrum if `x` is real, full spectrum if complex."""
-    dims = tuple(range(-ndim, 0))
+    x, dims = _dense(x), tuple(range(-ndim, 0))
     return torch.fft.fftn(x, dim=dims) if x.is_complex() else torch.fft.rfftn(x, dim=dims)
 
 

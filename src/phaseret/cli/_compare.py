@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, metrics, plotting, symmetry
-from phaseret.cli._files import Output, split
+from phaseret.cli._commands import Compare
+from phaseret.cli._files import Writes, split
 from phaseret.cli._messages import as_json, typed
-from phaseret.cli._options import option, switch
 from phaseret.io._load import named_object
 
-SUMMARY = "compare two objects after alignment"
-EXAMPLES = """
-examples:
-  phaseret compare result.h5 truth.npy
-      Scores after the symmetries that no measurement can see are removed, and the resolution by ring correlation.
-  phaseret compare start1.h5 start2.h5 --figure pair.png
-"""
 
-
-@dataclass(frozen=True)
-class Command(Output):
+class Command(Writes, Compare):
     """``phaseret compare``."""
-
-    estimate: str = option("a reconstruction, an array or a picture; FILE or FILE::KEY", "estimate", metavar="A")
-    object: str = option("what it is compared with", "object", metavar="B")
-    figure: str | None = option("write a picture of the aligned pair and the ring correlation", metavar="FILE")
-    json: bool = switch("print JSON")
 
     def run(self) -> None:
         """Print the scores, and draw the pair."""
@@ -58,7 +43,7 @@ def _object(place: str, file: str) -> tuple[Tensor, str]:
 def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
     """How far the estimate is from the object after their alignment."""
     ndim = obj.ndim
-    found = symmetry.align(estimate, obj, ndim=ndim, scale=True)
+    found = symmetry.align(estimate, obj, ndim=ndim, phase=True, scale=True)
     aligned = found.aligned
     obj = obj.to(aligned.dtype)
     curve = metrics.frc(aligned, obj, align=False, ndim=ndim)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, io, plotting
+from phaseret.cli._commands import Output, Pattern
 from phaseret.cli._messages import typed
-from phaseret.cli._options import option, part, place, region, sizes, switch
 from phaseret.io._contents import Index
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import OpenPattern, Wanted, frame_mask, opened_pattern
@@ -32,38 +32,8 @@ def read(load: Callable[..., Tensor], file: str, name: str, **options: Any) -> T
         return load(path, key=key, **options)
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """The pattern, or stack of them, that is asked for."""
-
-    file: tuple[str, ...] = option(
-        "the pattern: HDF5/CXI, npy, npz, mat, tif, edf, ...; FILE::KEY names an array; several files, or a pattern "
-        "such as 'frame_%%05d.tif', are one stack",
-        "file",
-        metavar="FILE",
-        nargs="+",
-    )
-    ndim: int | None = option(
-        "axes of one pattern; the axes before them are a stack", type=int, heading="reading the pattern"
-    )
-    index: int | slice | list[int] | None = option("part of a stack: 3, 0:10 or 0,1,3", type=part)
-    stack_axis: int | None = option(
-        "axis that counts the patterns; default: the first, in MATLAB's files the last", type=int
-    )
-    kind: Any = option('"intensity" or "magnitude", its square root; default: what FILE says, else the intensity')
-    center: Any = option(
-        'pixel of the zero frequency in the frame, "corner" or "middle" (index m // 2); default: what FILE says, else '
-        "the middle",
-        type=place,
-        metavar="Y,X",
-    )
-    roi: Any = option("the part of the frame that is read", type=region, metavar="Y0:Y1,X0:X1")
-    crop: tuple[int, ...] | None = option("keep N x M pixels about the zero frequency", type=sizes, metavar="N,M")
-    bin: int = option("add up blocks of K x K pixels, after --crop", type=int, default=1, metavar="K")
-    saturation: float | None = option("pixels from this value on are not trusted", type=float, metavar="VALUE")
-    mask: str | None = option("mask: non-zero pixels were measured (in a CXI file: zero ones)", metavar="FILE")
-    bad_pixels: str | None = option("mask: non-zero pixels are bad", metavar="FILE")
-    mask_is: Any = option('what non-zero pixels of the mask in FILE itself are: "measured", "bad" or "ignored"')
+class Reads(Pattern):
+    """Opens the pattern, or stack of them, that is asked for."""
 
     @contextmanager
     def opened(self, dtype: torch.dtype = torch.float32) -> Iterator[Source]:
@@ -123,13 +93,8 @@ class Source:
         return x if chosen is None else x[chosen if isinstance(chosen, int | slice) else list(chosen)]
 
 
-@dataclass(frozen=True)
-class Output:
-    """The files to be written; none takes the place of another unless asked."""
-
-    output: str = ""
-    figure: str | None = None
-    overwrite: bool = switch("replace existing files")
+class Writes(Output):
+    """Writes the files that are asked for."""
 
     def check(self) -> None:
         """Whatever is wrong with them is found before anything is read or computed."""

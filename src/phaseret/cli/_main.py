@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, NoReturn
 
-import torch
-
-from phaseret import _checks
-from phaseret.cli import _compare, _info, _reconstruct, _simulate
-from phaseret.cli._messages import in_flags
+from phaseret._version import __version__
+from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
+from phaseret.cli._messages import in_flags, readable
 from phaseret.cli._options import add_options, chosen, flags, joined, valued
 
-COMMANDS = {"info": _info, "reconstruct": _reconstruct, "simulate": _simulate, "compare": _compare}
-# Errors whose message says all; any other is a fault of the program.
-_KNOWN = (ValueError, TypeError, OSError, ImportError, MemoryError, torch.OutOfMemoryError)
+COMMANDS: dict[str, type[Any]] = {
+    "info": Info,
+    "reconstruct": Reconstruct,
+    "simulate": Simulate,
+    "compare": Compare,
+}
 EXAMPLES = """
 begin with:
   phaseret simulate picture.png --size 64,64 -o pattern.h5     (or take a pattern that you measured)
@@ -50,28 +51,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all went well, 1 after an error, 130 if interrupted. Wrong options end with `SystemExit` and 2.
     """
     words = sys.argv[1:] if argv is None else argv
-    options = _parser().parse_args(
-        joined(words, {flag for command in COMMANDS.values() for flag in valued(command.Command)})
-    )
-    name, typed = f"phaseret {options.command}", flags(options.run)
+    options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))
+    name, typed = f"phaseret {options.command}", flags(COMMANDS[options.command])
     # Files hold masks and supports too.
     held = frozenset(option for option in ("mask", "support") if getattr(options, option, None) is None)
-
     said: set[str] = set()
 
-    def say(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = in_flags(message, typed, held)
+    def say(kind: str, message: object) -> None:
+        text = f"{name}: {kind}: {readable(in_flags(message, typed, held))}"
         if text not in said:  # the blocks of a stack say the same
-            print(f"{name}: warning: {text}", file=sys.stderr)
+            print(text, file=sys.stderr)
         said.add(text)
 
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
     logging.getLogger().addHandler(quiet)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = say
+        warnings.simplefilter("ignore", DeprecationWarning)  # of other libraries, to those who program with them
+        warnings.showwarning = lambda message, *_, **__: say("warning", message)
         try:
-            chosen(options.run, options).run()
+            # What a command does is loaded, and PyTorch with it, once it is known that it is to be done.
+            chosen(importlib.import_module(f"phaseret.cli._{options.command}").Command, options).run()
             _finish_printing()
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
@@ -82,12 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if options.debug:
                 raise
-            kind = "error" if isinstance(error, _KNOWN) else f"internal error: {type(error).__name__}"
-            print(f"{name}: {kind}: {in_flags(error, typed, held)}", file=sys.stderr)
+            kind = "error" if _says_all(error) else f"internal error: {type(error).__name__}"
+            say(kind, error)
             return 1
         finally:
             logging.getLogger().removeHandler(quiet)
     return 0
+
+
+def _says_all(error: Exception) -> bool:
+    """Whether the message is enough; any other error is a fault of the program."""
+    if isinstance(error, ValueError | TypeError | OSError | ImportError | MemoryError):
+        return True
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 def _finish_printing() -> None:
@@ -98,6 +107,8 @@ def _finish_printing() -> None:
         raise
     except OSError as error:
         _stop_printing()
+        from phaseret import _checks
+
         fix = "Free some space, or print elsewhere"
         _checks.fail(f"the standard output must be writable, got the error: {error.strerror}", fix, OSError)
 
@@ -112,12 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     described: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     summary = "Phase retrieval of diffraction patterns."
     parser = _Parser(prog="phaseret", description=summary, epilog=EXAMPLES, **described)
-    parser.add_argument("--version", action="version", version=f"phaseret {version('phaseret')}")
+    parser.add_argument("--version", action="version", version=f"phaseret {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for name, command in COMMANDS.items():
         summary = f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}."
         sub = commands.add_parser(name, help=command.SUMMARY, description=summary, epilog=command.EXAMPLES, **described)
         sub.add_argument("--debug", action="store_true", help="show where in the program an error arose")
-        add_options(sub, command.Command)
-        sub.set_defaults(run=command.Command)
+        add_options(sub, command)
     return parser

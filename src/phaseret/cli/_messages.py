@@ -57,6 +57,12 @@ def in_flags(message: object, flags: Mapping[str, str], held: frozenset[str] = f
     return re.sub(r"\bslice\((-?\d+|None), (-?\d+|None), None\)", _range, text)
 
 
+def readable(text: str) -> str:
+    """The text with file names as they were typed, where the locale does not know all of their letters."""
+    escaped = re.sub(r"\\udc([89a-f][0-9a-f])", lambda found: chr(0xDC00 + int(found[1], 16)), text)
+    return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _range(found: re.Match[str]) -> str:
     return f"{found[1]}:{found[2]}".replace("None", "")
 

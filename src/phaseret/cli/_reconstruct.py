@@ -1,14 +1,13 @@
 """``phaseret reconstruct``: one pattern at once, a stack in blocks that are kept as they are finished.
 
-Under ``torchrun`` each of k processes takes every k-th block. A finished block is a file of its own, so a lost process,
-a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
+Under ``torchrun`` each process takes the next block when it is free. A finished block is a file of its own, so a lost
+process, a full disk or an impatient user costs only the blocks in work: the same command again does the rest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,74 +19,18 @@ from torch import Tensor
 
 from phaseret import _checks, io, plotting, solvers
 from phaseret._output import written
-from phaseret.cli._files import Output, Pattern, Source, read, split
-from phaseret.cli._options import limits, option, switch
+from phaseret.cli._commands import Reconstruct, Search
+from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._stack import Stack, check_same_run, in_blocks
-from phaseret.cli._team import team
+from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.solvers._options import STARTS
 
-SUMMARY = "reconstruct the object of a pattern"
-EXAMPLES = """
-examples:
-  phaseret reconstruct pattern.h5 -o result.h5
-      With the support of the file, if it has one, and the default recipe: 12 starts of "sparse:1400,er:30", which
-      finds objects in a loose support, or in none. Half a minute for a pattern of 512 x 512 pixels, minutes for larger.
-  phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
-      --starts 4 -o result.h5 --figure result.png
-      A real, non-negative object in a known support, many times faster; the picture shows the object and whether
-      the starts agree.
-  phaseret reconstruct pattern.h5 --support 140,120 --schedule "6*(hio:50,er:20)" --seed 1 -o result.h5
-      A box of 140 x 120 pixels as the support, and a recipe of your own.
-  phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
-      Only the pattern is known: begin with the box that the autocorrelation allows, and find the shape inside it.
-  torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
-      A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
-      result.h5.parts until all are done: the same command again carries on.
 
-A low residual is no proof: look at how many starts agree. Each start begins with random phases from its own seed.
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """What is known of the object, and how it is looked for."""
-
-    support: str | None = option(
-        "where the object may be: an array (non-zero inside), a box of this size, the box that the autocorrelation "
-        "allows, or nothing known; default: the support in FILE, if there is one",
-        metavar="FILE|N,M|auto|none",
-        heading="what is known of the object",
-    )
-    support_size: int | None = option("only the K largest pixels are kept; place unknown", type=int, metavar="K")
-    constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
-    bounds: tuple[float, float] | None = option(
-        "range of the object's values; of the modulus if complex", type=limits, metavar="LOW,HIGH"
-    )
-    phase_range: tuple[float, float] | None = option(
-        "range of a complex object's phase, in radians", type=limits, metavar="LOW,HIGH"
-    )
-    schedule: str | None = option(
-        'for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
-        "support but several times as long",
-        metavar="RECIPE",
-        heading="how to find it",
-    )
-    starts: int | None = option("random starts per pattern (default: 12)", type=int)
-    seed: int = option("same seed, same answer (default: 0)", type=int, default=0)
-    init: str | None = option("begin with this object instead of random phases", metavar="FILE")
-    device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one")
-    double: bool = switch("compute in double precision")
-    checkpoint_every: int | None = option(
-        "keep the state of one pattern every N iterations in OUTPUT.checkpoint; the same command again goes on",
-        type=int,
-        metavar="N",
-    )
-    block: int | None = option("patterns of a stack that are done, and kept, at a time", type=int)
-    timeout: float = option("seconds to wait for other processes (default: 1800)", type=float, default=1800.0)
-    quiet: bool = switch("no progress bar")
+class Solves(Search):
+    """Looks for the object."""
 
     def solve(
         self,
@@ -112,6 +55,7 @@ class Search:
                 measurement.intensity.to(device),
                 constraint=self.constraint,
                 seed=self.seed,
+                compile=self.compile,
                 ndim=measurement.ndim,
                 progress=progress,
                 **given,
@@ -151,25 +95,18 @@ def _said(measurement: io.Measurement) -> io.Measurement:
 
 
 def _device(name: str | None) -> str:
-    if name is None:
-        rank = int(os.environ.get("LOCAL_RANK", "0"))
-        return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    """The device by its name; of several graphics cards the processes of a machine take one each."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         said = str(error).partition("\n")[0].rstrip(".")
         _checks.fail(f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
-    return name
+    return f"cuda:{local_rank() % torch.cuda.device_count()}" if name == "cuda" else name
 
 
-@dataclasses.dataclass(frozen=True)
-class Command(Output, Search, Pattern):
+class Command(Writes, Solves, Reads, Reconstruct):
     """``phaseret reconstruct``."""
-
-    output: str = option(
-        "the result: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
-    )
-    figure: str | None = option("a picture of the object, the residuals and the agreement", metavar="FILE")
 
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
@@ -184,7 +121,7 @@ class Command(Output, Search, Pattern):
                     _checks.fail(rule, fix)
                 with team(self.timeout) as together:
                     blocks = in_blocks(source.pattern.shape, self.index, self.starts or STARTS, self.block)
-                    first = [blocks[0].start if isinstance(blocks[0], slice) else blocks[0][0]]
+                    first = blocks[0][:1]
                     Stack(blocks, Path(f"{self.output}.parts"), together).run(
                         lambda block: self.solve(source, block, _said(source.read(block))),
                         lambda result: self._write(source.read(first), result),

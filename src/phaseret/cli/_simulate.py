@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, io, noise, operators, plotting
-from phaseret.cli._files import Output, read
+from phaseret.cli._commands import Simulate
+from phaseret.cli._files import Writes, read
 from phaseret.cli._messages import typed
-from phaseret.cli._options import option, sizes
-
-SUMMARY = "make a diffraction pattern from a picture"
-EXAMPLES = """
-examples:
-  phaseret simulate picture.png -o pattern.h5
-      The noise-free pattern at twice the picture's size; the file holds the object and its support too.
-  phaseret simulate picture.png --size 64,64 --fourier-shape 192,192 --photons 1e6 --beam-stop 3 -o pattern.h5
-      A million photons behind a beam stop of 3 pixels radius.
-  phaseret simulate modulus.png --phase phase.png -o pattern.h5
-      A complex object; black to white of the second picture is a phase of 0 to 2 pi.
-"""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """The object, and how it is measured."""
-
-    image: str = option("the object: a picture or an array; FILE or FILE::KEY", "image", metavar="IMAGE")
-    phase: str | None = option(
-        "its phase, 0 to 2 pi from the smallest to the largest value", metavar="IMAGE", heading="the object"
-    )
-    size: tuple[int, ...] | None = option("resize the picture to this", type=sizes, metavar="N,M")
-    fourier_shape: tuple[int, ...] | None = option(
-        "sizes of the pattern, at least 2n - 1", type=sizes, metavar="M,M", heading="the measurement"
-    )
-    oversampling: float = option("else at least this times the size (default: 2)", type=float, default=2.0)
-    photons: float | None = option("counts in the whole pattern, with their noise", type=float, metavar="N")
-    readout: float | None = option("Gaussian noise of the electronics", type=float, metavar="SIGMA")
-    beam_stop: float | None = option("pixels around the centre that see nothing", type=float, metavar="RADIUS")
-    seed: int = option("same seed, same noise (default: 0)", type=int, default=0)
-
-
-@dataclass(frozen=True)
-class Command(Output, Scene):
+class Command(Writes, Simulate):
     """``phaseret simulate``."""
-
-    output: str = option(
-        "the pattern: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
-    )
-    figure: str | None = option("a picture of the pattern", metavar="FILE")
 
     def run(self) -> None:
         """Write the pattern."""

@@ -6,7 +6,7 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,32 +19,27 @@ from phaseret import _checks, _memory, io, solvers
 from phaseret._output import written
 from phaseret.cli._team import LostProcess, Team
 
-Block = slice | list[int]
-
 
 def in_blocks(
     shape: Sequence[int], index: slice | Sequence[int] | None, starts: int, block: int | None
-) -> Sequence[Block]:
-    """The patterns of the stack, or of that part of it, so many at a time."""
-    if index is not None and not isinstance(index, slice):
-        size = len(index) if block is None else _checks.integer("block", block)
-        return [list(index[start : start + size]) for start in range(0, len(index), size)]
-    patterns = range(shape[0])[index or slice(None)]
-    if not patterns:
+) -> list[list[int]]:
+    """The numbers of the patterns of the stack, or of that part of it, so many at a time."""
+    stack = range(shape[0])
+    numbers = list(stack[index or slice(None)] if index is None or isinstance(index, slice) else index)
+    if not numbers or not all(-len(stack) <= number < len(stack) for number in numbers):
         _checks.fail(f"index must lie in a stack of {shape[0]}, got {index}", f"Count from 0 to {shape[0] - 1}")
     # Enough work to keep a device busy, little to lose.
     pixels = _memory.pixels_at_a_time(torch.device("cpu"), cached=False)
     fitting = max(1, pixels // (math.prod(shape[1:]) * starts))
     size = _checks.integer("block", fitting if block is None else block)
-    parts = [patterns[start : start + size] for start in range(0, len(patterns), size)]
-    return [slice(part.start, part.stop) for part in parts]
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
 @dataclass(frozen=True)
 class Stack:
     """The blocks, the folder that keeps what was made of them, and the processes that share them."""
 
-    blocks: Sequence[Block]
+    blocks: list[list[int]]
     folder: Path
     team: Team
 
@@ -54,27 +49,19 @@ class Stack:
 
     def run(
         self,
-        solve: Callable[[Block], solvers.Reconstruction],
+        solve: Callable[[list[int]], solvers.Reconstruction],
         finish: Callable[[solvers.Reconstruction], None],
         description: dict[str, str],
         shows_progress: bool,
     ) -> None:
-        """Solve this process's blocks; the first process finishes with the whole."""
-        self._prepare(description | {"block": str(self.blocks[0])})
-        mine: Iterable[int] = range(self.team.rank, len(self.blocks), self.team.size)
-        numbers = list(mine)
-        if shows_progress and not self.team.rank:
-            mine = importlib.import_module("tqdm.auto").tqdm(numbers, unit="block")
+        """Solve blocks as long as there are any; the first process finishes with the whole."""
+        self._prepare(description | {"block": str(len(self.blocks[0]))})
         try:
             with self.team.at_work(self.folder):
                 self.team.wait()
-                for number in mine:
-                    if not self.file(number).exists():
-                        self._solve(number, solve)
-                parts = self.team.gather({number: io.load_reconstruction(self.file(number)) for number in numbers})
-                if parts:
-                    found = {number: fields for part in parts for number, fields in part.items()}
-                    finish(_joined([found[number] for number in range(len(self.blocks))]))
+                mine = self._solve_some(solve, shows_progress)
+                self.team.wait()
+                self._gather(mine, finish)
                 self.team.wait()
         except (LostProcess, KeyboardInterrupt) as error:
             self._report(error)
@@ -82,9 +69,42 @@ class Stack:
             if self.team.size == 1 and not any(self.folder.glob("*.npz")):
                 self._leave()  # nothing was done that could be kept
             raise
-        for number in numbers:
+        for number in mine:
             self.file(number).unlink()
         self._leave()
+
+    def _solve_some(self, solve: Callable[[list[int]], solvers.Reconstruction], shows_progress: bool) -> list[int]:
+        """Solve what is left together with the other processes; the numbers of the blocks that this one answers for."""
+        kept = self.team.share([number for number in range(len(self.blocks)) if self.file(number).exists()])
+        owners = {number: rank for rank in reversed(range(self.team.size)) for number in kept[rank]}
+        left = [number for number in range(len(self.blocks)) if number not in owners]
+        mine = [number for number, rank in owners.items() if rank == self.team.rank]
+        bar = None
+        if shows_progress and not self.team.rank:
+            bar = importlib.import_module("tqdm.auto").tqdm(total=len(self.blocks), initial=len(owners), unit="block")
+        for turn in self.team.turns(len(left)):
+            if bar is not None:
+                bar.update(len(owners) + turn - bar.n)
+            self._solve(left[turn], solve)
+            mine.append(left[turn])
+        if bar is not None:
+            bar.update(len(self.blocks) - bar.n)
+            bar.close()
+        return mine
+
+    def _gather(self, mine: list[int], finish: Callable[[solvers.Reconstruction], None]) -> None:
+        """Bring the results to the first process, one block of each process at a time."""
+        rounds = max(map(len, self.team.share(mine)))
+        whole = _Whole(self.blocks)
+        for turn in range(rounds):
+            number = mine[turn] if turn < len(mine) else None
+            for part in self.team.gather(
+                None if number is None else (number, io.load_reconstruction(self.file(number)))
+            ):
+                if part is not None:
+                    whole.put(*part)
+        if not self.team.rank:
+            finish(whole.reconstruction())
 
     def _prepare(self, run: dict[str, str]) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
@@ -101,13 +121,12 @@ class Stack:
         with written(note, overwrite=True) as temporary:
             temporary.write_text(json.dumps(run, indent=1))
 
-    def _solve(self, number: int, solve: Callable[[Block], solvers.Reconstruction]) -> None:
+    def _solve(self, number: int, solve: Callable[[list[int]], solvers.Reconstruction]) -> None:
         block = self.blocks[number]
         try:
             result = solve(block)
         except ValueError as error:
-            numbers = f"{block.start} to {block.stop - 1}" if isinstance(block, slice) else ", ".join(map(str, block))
-            raise ValueError(f"patterns {numbers}: {error}") from error
+            raise ValueError(f"patterns {block[0]} to {block[-1]}: {error}") from error
         io.save_reconstruction(self.file(number), result)
 
     def _leave(self) -> None:
@@ -120,11 +139,9 @@ class Stack:
     def _report(self, error: BaseException) -> NoReturn:
         """Say who did not finish, how far the run came, and that it can be taken up again."""
         undone = [number for number in range(len(self.blocks)) if not self.file(number).exists()]
-        behind = sorted({number % self.team.size for number in undone})
         lost, who = self.team.lost(self.folder), ""
-        if self.team.size > 1:
-            which = ", ".join(map(str, lost or behind))
-            who = f"; {'lost' if lost else 'not finished'}: process {which} of {self.team.size}"
+        if lost:
+            who = f"; lost: process {', '.join(map(str, lost))} of {self.team.size}"
         # The first sentence of what the network library says, without the place in its source.
         said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
         _checks.fail(
@@ -143,11 +160,24 @@ def check_same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> No
         _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
 
 
-def _joined(parts: Sequence[dict[str, Any]]) -> solvers.Reconstruction:
-    """One reconstruction of all patterns from those of the blocks."""
-    joined = dict(parts[0])
-    for name, value in joined.items():
-        if isinstance(value, Tensor):
-            joined[name] = torch.cat([part[name] for part in parts])
-    joined["seconds"] = sum(part["seconds"] for part in parts)
-    return solvers.Reconstruction(**joined)
+class _Whole:
+    """One reconstruction of all patterns, put together from those of the blocks as they come."""
+
+    def __init__(self, blocks: list[list[int]]) -> None:
+        self.blocks, self.fields, self.seconds = blocks, dict[str, Any](), 0.0
+
+    def put(self, number: int, part: dict[str, Any]) -> None:
+        """Put the block of this number in its place."""
+        before, size = (sum(map(len, self.blocks[:stop])) for stop in (number, len(self.blocks)))
+        for name, value in part.items():
+            if isinstance(value, Tensor):
+                shape = (size, *value.shape[1:])
+                whole = self.fields.setdefault(name, value if shape == value.shape else value.new_empty(shape))
+                whole[before : before + len(value)] = value
+            else:
+                self.fields[name] = value
+        self.seconds += part["seconds"]
+
+    def reconstruction(self) -> solvers.Reconstruction:
+        """All of it."""
+        return solvers.Reconstruction(**self.fields | {"seconds": self.seconds})

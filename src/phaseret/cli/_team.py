@@ -27,16 +27,37 @@ class Team:
     rank: int = 0
     size: int = 1
     timeout: float = 0.0
+    store: Any = None  # where they count together
+
+    def share(self, value: Any) -> list[Any]:
+        """The values of all processes, on each of them; small ones."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _losses():
+            distributed.all_gather_object(values, value)
+        return values
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes on the first one; an empty list on the others."""
-        self.wait()
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
         with _losses():
             distributed.gather_object(value, values if self.rank == 0 else None)
         return values if self.rank == 0 else []
+
+    def turns(self, count: int) -> Iterator[int]:
+        """Numbers below `count`, each taken by one process: whoever is free takes the next."""
+        if self.size == 1:
+            yield from range(count)
+            return
+        while True:
+            with _losses():
+                turn = self.store.add("turns", 1) - 1
+            if turn >= count:
+                return
+            yield turn
 
     def wait(self) -> None:
         """All processes have come this far."""
@@ -92,6 +113,12 @@ def _stop(*_: object) -> NoReturn:
     raise LostProcess("asked to end")
 
 
+def local_rank() -> int:
+    """Which of its machine's processes this one is, as ``torchrun``, ``srun`` or ``mpirun`` says."""
+    names = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdecimal()), 0)
+
+
 @contextmanager
 def team(timeout: float) -> Iterator[Team]:
     """The processes that ``torchrun`` started, or this one alone."""
@@ -103,8 +130,11 @@ def team(timeout: float) -> Iterator[Team]:
     # When a process is lost, torchrun asks the others to end.
     before = signal.signal(signal.SIGTERM, _stop)
     try:
-        distributed.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-        yield Team(distributed.get_rank(), size, timeout)
+        patience = timedelta(seconds=timeout)
+        meet: Any = importlib.import_module("torch.distributed.rendezvous").rendezvous
+        store, rank, size = next(meet("env://", timeout=patience))
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
+        yield Team(rank, size, timeout, store)
     finally:
         signal.signal(signal.SIGTERM, before)
         if distributed.is_initialized():

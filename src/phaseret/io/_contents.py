@@ -83,7 +83,7 @@ class Contents:
         check_memory(self.path, name, sizes, entry.dtype)
         with reading(self.path, self.format):
             values = [np.asarray(entry.read(part)) for part in parts]
-            value = values[0] if index is None or isinstance(index, int | slice) else np.stack(values)
+            value = np.stack(values) if isinstance(index, Sequence) and isinstance(parts[0], int) else values[0]
             if value.shape != sizes:
                 raise ValueError(f"{name!r} was announced as {sizes} and has the shape {value.shape}")
             if value.dtype.names == ("real", "imag"):
@@ -161,7 +161,10 @@ def _parts(index: Index | None, shape: tuple[int, ...]) -> tuple[list[int | slic
         return [index], (len(stack[index]), *rest)
     if not numbers:
         _checks.fail("index must name a pattern of the stack, got an empty list", f"Count from 0 to {len(stack) - 1}")
-    return list(numbers), (len(numbers), *rest)
+    first, sizes = numbers[0], (len(numbers), *rest)
+    if first >= 0 and numbers == list(range(first, first + len(numbers))):
+        return [slice(first, first + len(numbers))], sizes
+    return list(numbers), sizes
 
 
 class Refusal(Exception):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timezone
-from importlib.metadata import version
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from phaseret import _checks
+from phaseret._version import __version__
 from phaseret.io import _nexus
 from phaseret.io._contents import Contents
 from phaseret.io._layout import Told, beside, folder_of, mask_in
@@ -115,17 +115,14 @@ def result_names(contents: Contents) -> dict[str, str]:
 # --- written ---------------------------------------------------------------------------------------------------------
 
 
-def content(arrays: dict[str, Any], h5py: Any) -> memoryview:
-    """The bytes of a file with these arrays, texts and numbers by the plain names of this library.
-
-    It is made in memory: HDF5 ends the process when the disk fills up while a file is open.
-    """
+def content(arrays: dict[str, Any], h5py: Any) -> bytes:
+    """The bytes of a file with these arrays, texts and numbers by the plain names of this library."""
     buffer, left = BytesIO(), dict(arrays)
     with h5py.File(buffer, "w") as file:
         file["cxi_version"], file["number_of_entries"] = 160, 1
         file.attrs["default"], file.attrs["creator"] = "entry_1", "phaseret"
         entry = _group(file, "entry_1", "NXentry", default="data_1")
-        entry["program_name"] = f"phaseret {version('phaseret')}"
+        entry["program_name"] = f"phaseret {__version__}"
         entry["start_time"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         instrument, detector = _group(file, _INSTRUMENT, "NXinstrument"), _group(file, _DETECTOR, "NXdetector")
         _write_geometry(instrument, detector, left)
@@ -141,7 +138,7 @@ def content(arrays: dict[str, Any], h5py: Any) -> memoryview:
             image["dimensionality"], image["instrument_1"] = axes, h5py.SoftLink(f"/{_INSTRUMENT}")
             _write_image(image, left)
         _group(file, _DATA, "NXdata", signal="data", interpretation=word)["data"] = h5py.SoftLink(f"/{shown}")
-    return buffer.getbuffer()
+    return buffer.getvalue()
 
 
 def _write_geometry(instrument: Any, detector: Any, arrays: dict[str, Any]) -> None:
@@ -170,7 +167,7 @@ def _write_image(image: Any, arrays: dict[str, Any]) -> None:
         _dataset(image, "support", support.astype(np.uint8))
         _dataset(image, "mask", support.astype(np.uint32) * _INSIDE_SUPPORT)
     process = _group(image, "process_1", "NXprocess")
-    process["program"], process["version"] = "phaseret", version("phaseret")
+    process["program"], process["version"] = "phaseret", __version__
     configuration = _group(process, "configuration", "NXcollection")
     if "fourier_shape" in arrays:
         configuration["iobs_shape"] = arrays.pop("fourier_shape")

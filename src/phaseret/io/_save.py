@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -86,11 +87,15 @@ def writer(path: str | os.PathLike[str], overwrite: bool) -> Callable[[dict[str,
     h5py = None if ending == ".npz" else _checks.extra("h5py", "h5py", "io")
 
     def write(arrays: dict[str, Any]) -> None:
+        # Made in memory: when the disk fills up, HDF5 ends the process and numpy leaves a broken archive to complain.
+        content = _npz(arrays) if h5py is None else _cxi.content(arrays, h5py)
         with written(target, overwrite) as temporary:
-            if h5py is not None:
-                temporary.write_bytes(_cxi.content(arrays, h5py))
-                return
-            with temporary.open("wb") as stream:
-                np.savez_compressed(stream, **arrays)
+            temporary.write_bytes(content)
 
     return write
+
+
+def _npz(arrays: dict[str, Any]) -> bytes:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

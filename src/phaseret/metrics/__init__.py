@@ -67,11 +67,9 @@ def __getattr__(name: str) -> Any:
     """The classes for torchmetrics, which is imported when the first of them is asked for."""
     if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        _checks.extra("torchmetrics", "torchmetrics", "train")
-    except ImportError as error:
-        # What hasattr and inspection expect of a name that is not there.
-        raise AttributeError(str(error)) from error
+    # An ImportError, not what hasattr expects: of an AttributeError in `from phaseret.metrics import PSNR` Python says
+    # only that there is no such name.
+    _checks.extra("torchmetrics", "torchmetrics", "train")
     from phaseret.metrics import _torchmetrics
 
     return getattr(_torchmetrics, name)

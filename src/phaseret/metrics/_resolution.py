@@ -150,9 +150,9 @@ def prtf(
         {\sum_{k \in r} \sqrt{Y_k}}
 
     over the measured pixels of each ring, T_j being the symmetry that brings reconstruction j closest to the
-    reference (on the padded grid, so it does not change the magnitude). It is 1 where all reconstructions have the
-    measured magnitude and one phase, about 1 / sqrt(K) where their phases are random, and nan for a ring without
-    measured light. All starts may agree on a wrong object: agreement is no proof.
+    reference (on the padded grid, so it does not change the magnitude; the sign of real objects is free). It is 1
+    where all reconstructions have the measured magnitude and one phase, about 1 / sqrt(K) where their phases are
+    random, and nan for a ring without measured light. All starts may agree on a wrong object: agreement is no proof.
 
     Args:
         ensemble: K reconstructions of each pattern, real or complex floating.
@@ -224,6 +224,6 @@ def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity)
     d = operator.object_ndim
     operator._check(ensemble, on_grid=True)
     target = reference.unsqueeze(-d - 1).expand_as(ensemble)
-    element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape).symmetry
+    element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape, phase=True).symmetry
     dtype = torch.promote_types(_fft.promote(ensemble).dtype, reference.dtype)
     return element.cropped(ensemble.to(dtype), element.fourier_shape)

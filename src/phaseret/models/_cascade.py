@@ -122,7 +122,7 @@ class Cascade(Model):
             if x is not None:
                 seen = torch.cat([seen, self._back(x.detach())], 1)
             out = layers(seen.to(weight.dtype)).to(items.dtype)
-            x = as_estimate(out.reshape(len(items), 1, *size), "unit")
+            x = as_estimate(out.reshape(items.shape[0], 1, *size), "unit")
             found.append(x.reshape(*intensity.shape[: -len(self.data_shape)], *size))
         return found
 

@@ -106,7 +106,7 @@ class MLP(Model):
         seen, scale = normalised(items, math.prod(self.data_shape), self.output)
         seen = _fft.root(seen).flatten(1)
         if more is not None:
-            seen = torch.cat([more.reshape(len(items), -1).to(seen.dtype), seen], 1)
-        x = self.layers(seen.to(weight.dtype)).reshape(len(items), OUTPUTS[self.output], *self.object_shape)
+            seen = torch.cat([more.reshape(items.shape[0], -1).to(seen.dtype), seen], 1)
+        x = self.layers(seen.to(weight.dtype)).reshape(items.shape[0], OUTPUTS[self.output], *self.object_shape)
         x = times(as_estimate(x.to(items.dtype), self.output), scale)
         return x.reshape(*intensity.shape[: -len(self.data_shape)], *self.object_shape)

@@ -134,7 +134,9 @@ class PRCGANDiscriminator(Model):
         items = as_items(intensity, self.data_shape, weight, mask)
         batch = intensity.shape[: -len(self.data_shape)]
         _check_item("obj", obj, (*batch, *self.object_shape), intensity)
-        pair = torch.cat([_fft.promote(obj).reshape(len(items), -1).to(items.dtype), _fft.root(items).flatten(1)], 1)
+        pair = torch.cat(
+            [_fft.promote(obj).reshape(items.shape[0], -1).to(items.dtype), _fft.root(items).flatten(1)], 1
+        )
         return self.layers(pair.to(weight.dtype)).to(items.dtype).reshape(batch)
 
     __call__ = called_as(forward)

@@ -13,7 +13,7 @@ from phaseret import _checks, _fft
 from phaseret._module import called_as
 from phaseret.models._layers import CONV, NORM, OUTPUTS, Model, Output, as_estimate, as_items, levels, normalised
 
-Representation = Literal["magnitude", "intensity", "log_intensity", "autocorrelation"]
+Representation = Literal["magnitude", "intensity", "log_intensity", "autocorrelation", "root_autocorrelation"]
 _UP = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
@@ -43,8 +43,10 @@ class UNet(Model):
     Args:
         object_shape: Object sizes (n1, ..., nd), d = 1, 2 or 3.
         fourier_shape: Data sizes (m1, ..., md) with m >= 2n - 1.
-        representation: What the network sees: "magnitude", "intensity", "log_intensity" (log(1 + Y / s^2)) or
-            "autocorrelation" (of the object: the inverse transform of Y / s^2).
+        representation: What the network sees: "magnitude", "intensity", "log_intensity" (log(1 + Y / s^2)),
+            "autocorrelation" (of the object: the inverse transform of Y / s^2) or "root_autocorrelation" (its square
+            root with the sign kept and lag 0 in the middle, where convolutions find it in one piece; for short
+            trainings).
         output: What it gives: "nonnegative", "unit" (between 0 and 1), "real", and for complex objects
             "modulus_phase" or "real_imaginary".
         channels: Channels of each level, from the finest; one pooling between two levels.
@@ -143,11 +145,13 @@ class UNet(Model):
             seen = _fft.root(seen)
         elif self.representation == "log_intensity":
             seen = seen.log1p()
-        elif self.representation == "autocorrelation":
+        elif self.representation.endswith("autocorrelation"):
             # Hermitian: its even real part and its odd imaginary part (0 for real objects) lie in one real array.
             half = _fft.spectrum(seen, self.fourier_shape, "backward") / math.prod(self.object_shape)
             full = _fft.full_from_half(half, self.fourier_shape)
             seen = full.real - full.imag
+            if self.representation == "root_autocorrelation":
+                seen = _fft.center(_fft.root(seen) - _fft.root(-seen), range(1, seen.ndim))
         return seen, scale
 
     def _u(self, x: Tensor) -> Tensor:
@@ -172,12 +176,12 @@ def _convolutions(d: int, before: int, after: int) -> nn.Sequential:
 
 def _blocks(x: Tensor, block: Sequence[int]) -> Tensor:
     """Each block of pixels to one pixel of c channels: (b, m1..md) -> (b, c, k1..kd), k = m / block rounded up."""
-    d = len(block)
+    d, items = len(block), x.shape[0]  # len(x) would fix the number of items where the network is exported
     sizes = [-(-m // width) for m, width in zip(x.shape[1:], block, strict=True)]
     x = _fft.pad(x, [k * width for k, width in zip(sizes, block, strict=True)])
-    x = x.reshape(len(x), *[size for pair in zip(sizes, block, strict=True) for size in pair])
+    x = x.reshape(items, *[size for pair in zip(sizes, block, strict=True) for size in pair])
     x = x.permute(0, *range(2, 2 * d + 1, 2), *range(1, 2 * d, 2))
-    return x.reshape(len(x), math.prod(block), *sizes)
+    return x.reshape(items, math.prod(block), *sizes)
 
 
 def _middle(x: Tensor, shape: Sequence[int]) -> Tensor:

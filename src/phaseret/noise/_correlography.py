@@ -64,10 +64,9 @@ def correlography_noise(
     lags = _fft.full_plane(intensity, shape, "forward").real
     floor = background * lags.flatten(-ndim)[..., :1].unflatten(-1, (1,) * ndim)
     device = intensity.device if generator is None else generator.device
-    total = torch.zeros(intensity.shape, dtype=intensity.dtype, device=device)
-    for _ in range(frames):
-        total += torch.empty_like(total).exponential_(generator=generator)
-    total = total.to(intensity.device) / frames
+    # The sum of K exponential numbers is one of the Gamma distribution of order K.
+    order = torch.full(intensity.shape, float(frames), dtype=intensity.dtype, device=device)
+    total = torch._standard_gamma(order, generator=generator).to(intensity.device) / frames
     index = torch.arange(shape.numel(), device=intensity.device).reshape(shape)
     even = torch.where(index <= _fft.mirror(index, axes), total, _fft.mirror(total, axes))
     noisy = (lags + floor) * even - floor

@@ -71,17 +71,18 @@ def coded_masks(
     _checks.choice("dtype", dtype, (torch.float32, torch.float64))
     _checks.generator(generator)
     source = generator.device if generator is not None else torch.device("cpu")
-    draw, second = torch.rand(2, *shape, dtype=torch.float64, device=source, generator=generator)
+    drawn = _fft.double(torch.float32, source)
+    draw, second = torch.rand(2, *shape, dtype=drawn, device=source, generator=generator)
     if kind == "uniform":
         masks = torch.polar(torch.ones_like(draw), 2 * math.pi * draw)
     elif kind == "octanary":
-        b1 = torch.tensor([1, 1j, -1, -1j], dtype=torch.complex128, device=source)
-        b2 = torch.tensor([math.sqrt(0.5), math.sqrt(3)], dtype=torch.float64, device=source)
+        b1 = torch.tensor([1, 1j, -1, -1j], dtype=drawn.to_complex(), device=source)
+        b2 = torch.tensor([math.sqrt(0.5), math.sqrt(3)], dtype=drawn, device=source)
         masks = b1[(4 * draw).long()] * b2[(second >= 0.8).long()]
     elif kind == "ternary":
-        masks = (draw < 0.25).double() - (draw >= 0.75).double()
+        masks = (draw < 0.25).to(drawn) - (draw >= 0.75).to(drawn)
     else:
-        masks = (draw < 0.5).double()
+        masks = (draw < 0.5).to(drawn)
     return masks.to(device or source, dtype.to_complex() if masks.is_complex() else dtype)
 
 

@@ -57,8 +57,8 @@ def gaussian_matrix(
     _checks.choice("dtype", dtype, DTYPES)
     _checks.generator(generator)
     source = generator.device if generator is not None else torch.device("cpu")
-    double = torch.complex128 if dtype.is_complex else torch.float64
-    return torch.randn(shape, dtype=double, device=source, generator=generator).to(device or source, dtype)
+    drawn = _fft.double(torch.complex64 if dtype.is_complex else torch.float32, source)
+    return torch.randn(shape, dtype=drawn, device=source, generator=generator).to(device or source, dtype)
 
 
 def gaussian(obj: Tensor, matrix: Tensor, *, chunk: int | None = None) -> Tensor:
@@ -148,7 +148,7 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
     dtype = torch.promote_types(x.dtype, matrix.dtype)
     wide = dtype
     if not _exact_products():
-        wide = torch.promote_types(dtype, torch.float64)
+        wide = _fft.double(dtype, x.device)
     with _fft.full_precision(x):
         return (x.to(wide) @ matrix.to(wide)).to(dtype)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
 
@@ -42,34 +44,39 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
     mask = _checks.mask(mask, intensity)
     axes = tuple(range(-ndim, 0))
-    _refuse_items(
-        ~mask.any(axes),
-        "mask must be True for a pixel of every item",
-        "True means measured: use ~mask if yours marks the bad pixels",
-    )
-    _refuse_values(intensity, mask & ~intensity.isfinite(), "finite", "Mask them with mask = intensity.isfinite()")
-    _refuse_values(
-        intensity, mask & (intensity < 0), "at least 0", "Set them to 0 with intensity.clamp(min=0), or mask them"
-    )
-    _refuse_items(
-        ~(mask & (intensity > 0)).any(axes),
-        "intensity must have a positive measured value in every item",
-        "Leave out the patterns without light",
-    )
+    dark = ~mask.any(axes), ~(mask & (intensity > 0)).any(axes)
+    wrong = mask & ~intensity.isfinite(), mask & (intensity < 0)
+    # good data cost one look: the messages look again
+    unmeasured, infinite, negative, unlit = torch.stack([x.any() for x in (dark[0], *wrong, dark[1])]).tolist()
+    if unmeasured:
+        _refuse_items(
+            dark[0],
+            "mask must be True for a pixel of every item",
+            "True means measured: use ~mask if yours marks the bad pixels",
+        )
+    if infinite:
+        _refuse_values(intensity, wrong[0], "finite", "Mask them with mask = intensity.isfinite()")
+    if negative:
+        fix = "Set them to 0 with intensity.clamp(min=0), or mask them"
+        _refuse_values(intensity, wrong[1], "at least 0", fix)
+    if unlit:
+        _refuse_items(
+            dark[1],
+            "intensity must have a positive measured value in every item",
+            "Leave out the patterns without light",
+        )
 
 
-def _refuse_values(intensity: Tensor, wrong: Tensor, rule: str, fix: str) -> None:
+def _refuse_values(intensity: Tensor, wrong: Tensor, rule: str, fix: str) -> NoReturn:
     places = wrong.nonzero()
-    if len(places):
-        first = tuple(places[0].tolist())
-        number = f"{len(places)} other value{'s' * (len(places) > 1)}"
-        got = f"got {number}, the first, {intensity[first].item():g}, at {first}"
-        _checks.fail(f"intensity must be {rule} where measured, {got}", fix)
+    first = tuple(places[0].tolist())
+    number = f"{len(places)} other value{'s' * (len(places) > 1)}"
+    got = f"got {number}, the first, {intensity[first].item():g}, at {first}"
+    _checks.fail(f"intensity must be {rule} where measured, {got}", fix)
 
 
-def _refuse_items(wrong: Tensor, rule: str, fix: str) -> None:
+def _refuse_items(wrong: Tensor, rule: str, fix: str) -> NoReturn:
     places = wrong.nonzero()
-    if len(places):
-        first = tuple(places[0].tolist())
-        got = f"none in {len(places)} of {wrong.numel()} items, the first at {first}" if first else "none"
-        _checks.fail(f"{rule}, got {got}", fix)
+    first = tuple(places[0].tolist())
+    got = f"none in {len(places)} of {wrong.numel()} items, the first at {first}" if first else "none"
+    _checks.fail(f"{rule}, got {got}", fix)

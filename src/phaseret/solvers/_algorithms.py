@@ -59,6 +59,7 @@ class ErrorReduction(_Plain):
     """
 
     on_the_box = True
+    arrays = 7.0
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project(p)
@@ -83,6 +84,7 @@ class HIO(_Relaxed):
     """
 
     on_the_box = True
+    arrays = 8.0
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return hio_update(x, p, known, self.beta)
@@ -111,6 +113,7 @@ class RAAR(Algorithm):
     """
 
     on_the_box = True
+    arrays = 8.0
     beta: float | Tensor | tuple[float, float]
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor | tuple[float, float] = 0.9) -> None:
@@ -161,6 +164,8 @@ class DifferenceMap(_Relaxed):
         choice gamma_S = -1/beta, gamma_M = 1/beta.
     """
 
+    arrays = 10.0
+
     def _points(self, x: Tensor, magnitude: Projection, known: ObjectConstraint) -> tuple[Tensor, Tensor]:
         f_m = (1 + 1 / self.beta) * magnitude(x) - x / self.beta
         f_s = (1 - 1 / self.beta) * known.project(x) + x / self.beta
@@ -195,6 +200,7 @@ class RRR(_Relaxed):
     """
 
     on_the_box = True
+    arrays = 7.0
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 0.5) -> None:
         super().__init__(n_iter, beta=beta)
@@ -229,6 +235,7 @@ class CHIO(Algorithm):
     """
 
     on_the_box = True
+    arrays = 9.0
     beta: float | Tensor
     alpha: float
 
@@ -265,6 +272,7 @@ class ASR(_Plain):
     """
 
     on_the_box = True
+    arrays = 8.0
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project(2 * p - x) + x - p
@@ -290,6 +298,7 @@ class HPR(_Relaxed):
     """
 
     on_the_box = True
+    arrays = 8.0
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project((1 + self.beta) * p - x) + x - self.beta * p
@@ -319,6 +328,8 @@ class OSS(Algorithm):
         best iterate of the last; here it goes on from the last iterate.
     """
 
+    arrays = 10.0
+    varies = True
     beta: float | Tensor
     stages: int
 
@@ -360,6 +371,7 @@ class SolventFlip(_Plain):
     """
 
     on_the_box = True
+    arrays = 7.0
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return 2 * known.project(p) - p
@@ -388,6 +400,7 @@ class ChargeFlip(Algorithm):
         In the source the level is a constant; here it is in units of the density's standard deviation.
     """
 
+    arrays = 9.0
     delta: float
 
     def __init__(self, n_iter: int = 1000, *, delta: float = 1.2) -> None:
@@ -425,6 +438,8 @@ class ADMM(_Relaxed):
         retrieval, doi:10.1088/0266-5611/28/11/115010; in the scaled form of Boyd et al. (2011),
         doi:10.1561/2200000016, section 9.1.
     """
+
+    arrays = 11.0
 
     def __init__(self, n_iter: int = 1000, *, beta: float | Tensor = 1.0) -> None:
         super().__init__(n_iter, beta=beta)

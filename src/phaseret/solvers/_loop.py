@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
 from phaseret.projections import ObjectConstraint
+from phaseret.solvers import _compiled
 from phaseret.solvers._options import Options, complete, spelled
 from phaseret.solvers._problem import Problem, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Items = tuple[slice, slice]
+# What making a start, or measuring an estimate, needs in arrays.
+_ARRAYS_OF_A_START = 6.0
 Projection = Callable[[Tensor], Tensor]
 
 
@@ -75,7 +78,10 @@ class Algorithm(Step):
         on_the_box: Whether `query` and `iterate` are formulas of each pixel (and of the projections of `known`) that
             are linear where nothing is allowed. Then they are evaluated on the support's box alone, and outside by
             two factors, which is faster. A class says so for itself: its subclasses do not inherit it.
-        varies: Whether these factors change from iteration to iteration.
+        varies: Whether the formulas, or these factors, depend on the number n of the iteration.
+        arrays: How many arrays of the grid's size each item needs while it is worked on, beside what the run keeps: a
+            graphics card works on as many items at a time as fit into its free memory so. Subclasses do not inherit
+            it either.
 
     Example:
         >>> class Averaged(pr.solvers.Algorithm):
@@ -88,6 +94,7 @@ class Algorithm(Step):
 
     on_the_box = False
     varies: bool = False
+    arrays: float = 16.0
 
     def __init__(self, n_iter: int = 1000, **options: Any) -> None:
         super().__init__(n_iter=_checks.integer("n_iter", n_iter), **options)
@@ -160,10 +167,9 @@ class Run:
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)
-        self.chunk_given, self.chunk = (
-            chunk is not None,
-            _memory.items_at_a_time(iterate, problem.ndim) if chunk is None else chunk,
-        )
+        # How many items to work on at a time, if that was given or memory ended once; the grid that is counted with.
+        self.chunk, self._chunk_given, self.pixels = chunk, chunk is not None, math.prod(problem.shape)
+        self._told, self.compile = False, False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
@@ -190,13 +196,59 @@ class Run:
             value = value.to(self.problem.device).clone() if isinstance(value, Tensor) else value
             setattr(self, name, list(value) if name in _LISTS else value)
 
-    def chunks(self) -> list[Items]:
-        """Slices of patterns and starts of at most `chunk` items."""
-        patterns, starts = self.iterate.shape[:2]
-        wide, deep = min(starts, self.chunk), max(1, self.chunk // starts)
+    def at_a_time(self, arrays: float) -> int:
+        """How many items to work on at a time, each of which needs so many arrays of the grid's size meanwhile."""
+        if self.chunk is not None:
+            return self.chunk
+        return _memory.items_at_a_time(self.problem.device, self.pixels, arrays * self.estimate.element_size())
+
+    def pieces(self, arrays: float, of: Tensor | None = None) -> list[Items]:
+        """Slices of the patterns and starts, or of those of another tensor, of at most so many items."""
+        (patterns, starts), chunk = (self.error if of is None else of).shape[:2], self.at_a_time(arrays)
+        wide, deep = min(starts, chunk), max(1, chunk // starts)
         return [
-            (slice(p, p + deep), slice(s, s + wide)) for p in range(0, patterns, deep) for s in range(0, starts, wide)
+            (slice(p, min(p + deep, patterns)), slice(s, min(s + wide, starts)))
+            for p in range(0, patterns, deep)
+            for s in range(0, starts, wide)
         ]
+
+    def in_pieces(self, work: Callable[[Items], None], pieces: list[Items]) -> list[Items]:
+        """Do the work for each piece, or for halves where a graphics card's memory ends; the pieces that it came to.
+
+        The work of a piece changes nothing before all of it is done.
+        """
+        done, todo = [], list(pieces)
+        while todo:
+            halves = _halves(todo[0])
+            if len(halves) == 1:
+                work(todo[0])  # an error of memory says what was asked for
+            elif not _memory.fits(partial(work, todo[0])):
+                self.halve(_count(todo[0]))
+                todo = [half for items in todo for half in _halves(items)]
+                continue
+            done.append(todo.pop(0))
+        return done
+
+    def residual(self, estimate: Tensor) -> Tensor:
+        """The relative magnitude errors (patterns, s) of any estimates (patterns, s, *n)."""
+        error = torch.empty(estimate.shape[:2], dtype=self.problem.dtype, device=estimate.device)
+
+        def measure(items: Items) -> None:
+            error[items] = self.problem.magnitude.index(items[:1]).residual(estimate[items])
+
+        self.in_pieces(measure, self.pieces(_ARRAYS_OF_A_START, estimate))
+        return error
+
+    def halve(self, count: int) -> None:
+        """From now on work on half of so many items at a time, and say so once."""
+        self.chunk = max(1, count // 2)
+        if not self._told:
+            _checks.warn(
+                f"the memory of {self.problem.device} ended with {count} patterns x starts at a time; the run goes on "
+                f"with {self.chunk}",
+                f"Give chunk={self.chunk}, or less, to spare the attempt",
+            )
+        self._told = True
 
     def known(self, items: Items, whole: bool) -> ObjectConstraint:
         """What is known of some items, on the support's box or on the whole grid."""
@@ -225,30 +277,51 @@ class Run:
         with torch.set_grad_enabled(differentiable):
             if self.state is None:
                 self.state = _entered(algorithm, self.iterate)
+                self.iterate = algorithm.leave(self.state)
             # An algorithm of a user may remember or draw something for all items: it sees them at once.
-            apart = self.chunk_given or on_the_box(algorithm) or type(algorithm).__module__.startswith("phaseret.")
-            chunks = self.chunks() if apart and not differentiable else [(slice(None), slice(None))]
-            workers = [_Worker(self, algorithm, items, differentiable) for items in chunks]
+            apart = self._chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
+            pieces = [_ALL] if differentiable or not apart else self.pieces(arrays_of(algorithm))
+            shortcut = None
+            if self.compile and _is_ours(algorithm) and not algorithm.varies:
+                shortcut = _compiled.Shortcut(record=len(pieces) == 1)
             while self.done < algorithm.n_iter and not self.stopped:
                 count = min(self.check_every, algorithm.n_iter - self.done)
-                error = torch.empty_like(self.error)
-                for items, worker in zip(chunks, workers, strict=True):
-                    piece, p = worker.block(self.state[items], self.done, count)
-                    estimate = worker.known.project(self.problem.crop(p))
-                    if differentiable:
-                        self.state, self.estimate, error = piece, estimate, worker.magnitude.residual(estimate)
-                    else:
-                        if piece.data_ptr() != self.state[items].data_ptr():
-                            self.state[items] = piece
-                        self.estimate[items] = estimate
-                        del p
-                        error[items] = worker.magnitude.residual(estimate)
+                if differentiable:
+                    error = self._block_of_all(algorithm, count)
+                else:
+                    error = torch.empty_like(self.error)
+                    pieces = self.in_pieces(partial(self._block, algorithm, count, error, shortcut), pieces)
                 self.iterate = algorithm.leave(self.state)
                 self.note(count, error)
             self.iterate = self.iterate.contiguous()
             self.state, self.done = None, 0
 
+    def _block_of_all(self, algorithm: Algorithm, count: int) -> Tensor:
+        """So many iterations of all items, with gradients; their errors."""
+        worker = _Worker(self, algorithm, _ALL, differentiable=True)
+        self.state, p = worker.block(self.state, self.done, count)
+        self.estimate = worker.known.project(self.problem.crop(p))
+        return worker.magnitude.residual(self.estimate)
 
+    def _block(
+        self, algorithm: Algorithm, count: int, error: Tensor, shortcut: _compiled.Shortcut | None, items: Items
+    ) -> None:
+        """So many iterations of some items, in place; their errors are written to `error`."""
+        worker, state = _Worker(self, algorithm, items, differentiable=False), self.state[items]
+        if shortcut is not None and not worker.fresh:
+            x, p = shortcut.block(*worker.pure(), state, count)
+        else:  # where memory may end halfway the state stays until then
+            x, p = worker.block(state.clone() if state.is_cuda else state, self.done, count)
+        estimate = worker.known.project(self.problem.crop(p))
+        del p
+        error[items] = worker.magnitude.residual(estimate)
+        self.estimate[items] = estimate
+        if x.data_ptr() != state.data_ptr():
+            state.copy_(x)
+
+
+# All patterns and starts.
+_ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")
 _SAVED = ("iterate", "estimate", "error", "support", "updates", "price", "iteration", "leaf", "done", "state", *_LISTS)
 
@@ -258,6 +331,36 @@ def on_the_box(algorithm: Algorithm) -> bool:
     kind = type(algorithm)
     replaced = vars(algorithm).keys() & {"query", "iterate", "step"}
     return vars(kind).get("on_the_box", False) and kind.step is Algorithm.step and not replaced
+
+
+def _is_ours(algorithm: Algorithm) -> bool:
+    """Whether its class is one of this library's, which keep nothing for all items."""
+    return type(algorithm).__module__.startswith("phaseret.")
+
+
+def arrays_of(algorithm: Algorithm) -> float:
+    """The arrays that an item needs, as its own class says: those of a class that changes it are not known."""
+    return float(vars(type(algorithm)).get("arrays", Algorithm.arrays))
+
+
+def _count(items: Items) -> int:
+    """How many patterns x starts."""
+    return math.prod(s.stop - s.start for s in items)
+
+
+def _halves(items: Items) -> list[Items]:
+    """The piece in two: half of its patterns, or of the starts of one; as it is where that cannot be."""
+    patterns, starts = items
+    if items == _ALL or _count(items) == 1:
+        return [items]
+    if patterns.stop - patterns.start > 1:
+        return [(part, starts) for part in _cut(patterns)]
+    return [(patterns, part) for part in _cut(starts)]
+
+
+def _cut(items: slice) -> list[slice]:
+    middle = (items.start + items.stop + 1) // 2
+    return [slice(items.start, middle), slice(middle, items.stop)]
 
 
 def _entered(algorithm: Algorithm, iterate: Tensor) -> Tensor:
@@ -319,6 +422,13 @@ class _Worker:
         assert p is not None
         return x, p
 
+    def pure(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """An iteration of whatever number, and what it is given before the state."""
+        if self.fast:
+            given = (self.algorithm, self.known, self.magnitude, self.box, self._outside(0))
+            return _compiled.on_the_box, given
+        return _compiled.on_the_grid, (self.algorithm, self.known_whole, self.magnitude)
+
     def _project(self, x: Tensor) -> Tensor:
         if self.differentiable:
             return self.magnitude.project(x)
@@ -379,8 +489,11 @@ def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Ru
     """The run before its first iteration, or where the one to resume stood."""
     if problem.device.type == "cpu":
         _memory.keep_heap()
-    run = Run(problem, _starts(problem, seeds, asked["init"]), asked["check_every"], asked["chunk"])
-    run.given = asked["init"] is not None
+    shape = (problem.patterns, len(seeds), *problem.shape)
+    dtype = problem.dtype if problem.real else problem.dtype.to_complex()
+    run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
+    run.given, run.compile = asked["init"] is not None, asked["compile"]
+    _fill(run, seeds, asked["init"])
     for part in step.modules():
         if isinstance(part, Step):
             part.check(run)
@@ -411,23 +524,31 @@ def _seeds(starts: int, seed: int, generator: torch.Generator | None) -> list[in
     return torch.randint(2**62, (starts,), generator=generator, device=generator.device).tolist()
 
 
-def _starts(problem: Problem, seeds: list[int], init: Tensor | None) -> Tensor:
-    """The iterates (patterns, starts, *grid) that a run starts from.
+def _fill(run: Run, seeds: list[int], init: Tensor | None) -> None:
+    """Write the iterates (patterns, starts, *grid) that a run starts from.
 
     Start s is white noise from its seed, the same for every pattern, with the measured magnitude; `init` replaces the
     first start, or all of them if it has an axis of starts.
     """
+    problem, x = run.problem, run.iterate
+    given = None if init is None else _init(problem, init, len(seeds))
+    if given is not None:
+        x[:, : given.shape[1]] = given
+        if given.shape[1] == len(seeds):
+            return
     draw, kind = (torch.rand, torch.float32) if problem.real else (torch.randn, torch.complex64)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    dtype = problem.dtype if problem.real else problem.dtype.to_complex()
-    x = torch.stack([draw(problem.shape, generator=g, dtype=kind) for g in generators]).to(problem.device, dtype)
-    if init is None:
-        return problem.magnitude.project_fast(x.expand(problem.patterns, *x.shape))
-    given = _init(problem, init, len(seeds))
-    if given.shape[1] == len(seeds):
-        return given.to(dtype).clone()
-    random = problem.magnitude.project_fast(x[1:].expand(problem.patterns, *x[1:].shape))
-    return torch.cat([given.to(dtype), random], dim=1)
+    noise = torch.stack([draw(problem.shape, generator=g, dtype=kind) for g in generators]).to(x.device, x.dtype)
+
+    def project(items: Items) -> None:
+        rows, columns = items
+        if given is not None:
+            columns = slice(max(1, columns.start), columns.stop)
+        if columns.start < columns.stop:
+            some = noise[columns].expand(rows.stop - rows.start, *[-1] * noise.ndim)
+            x[rows, columns] = problem.magnitude.index((rows,)).project_fast(some)
+
+    run.in_pieces(project, run.pieces(_ARRAYS_OF_A_START))
 
 
 def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:

@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     generator: torch.Generator | None
     check_every: int
     chunk: int | None
+    compile: bool
     progress: bool
     callback: Callable[[Run], bool | None] | None
     checkpoint: Callable[[dict[str, Any]], None] | None
@@ -55,6 +56,7 @@ _DEFAULTS: Options = {
     "centered": False,
     "seed": 0,
     "check_every": 10,
+    "compile": False,
     "progress": False,
     "checkpoint_every": 1000,
 }
@@ -74,7 +76,7 @@ def complete(options: Mapping[str, Any]) -> Options:
         if name not in Options.__annotations__:
             _refuse(name)
     asked: dict[str, Any] = {**dict.fromkeys(Options.__annotations__), **_DEFAULTS, **options}
-    _checks.flag(centered=asked["centered"], progress=asked["progress"])
+    _checks.flag(centered=asked["centered"], compile=asked["compile"], progress=asked["progress"])
     for name in ("check_every", "checkpoint_every"):
         _checks.integer(name, asked[name])
     for name in ("starts", "chunk"):

@@ -26,6 +26,7 @@ class Problem:
     box: tuple[slice, ...]  # the support's bounding box on the grid; the whole grid without a support
     magnitude: MagnitudeConstraint  # what was measured, for (patterns, 1, *grid)
     support: Tensor | None  # (patterns or 1, 1, *box), boolean; None if all of the box is allowed
+    pixels: int  # in the largest support of a pattern
     known: ObjectConstraint  # what else is known of the object
     real: bool  # whether the object is real
     dtype: torch.dtype  # real dtype of the computation
@@ -97,7 +98,7 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
     if mask is not None:
         mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
         values = torch.where(mask, values, 0.0)
-    object_shape, box, support = _place_support(asked["support"], intensity, ndim)
+    object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim)
     _check_restricted(known, asked["support"], shape)
     real = known.constraint != "complex"
     return Problem(
@@ -107,6 +108,7 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         box=box,
         magnitude=MagnitudeConstraint(_fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim),
         support=support,
+        pixels=pixels,
         known=known,
         real=real,
         dtype=intensity.dtype,
@@ -134,11 +136,11 @@ def _check_restricted(known: ObjectConstraint, support: Tensor | None, shape: tu
 
 def _place_support(
     support: Tensor | None, intensity: Tensor, ndim: int
-) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None]:
-    """Object shape, box on the grid, and the support on the box (None if it fills the box)."""
+) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None, int]:
+    """Object shape, box on the grid, the support on the box (None if it fills the box), and its largest size."""
     shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
     if support is None:
-        return shape, tuple(slice(0, m) for m in shape), None
+        return shape, tuple(slice(0, m) for m in shape), None, math.prod(shape)
     _checks.boolean(support=support)
     _checks.same_device(intensity=intensity, support=support)
     _checks.rank(ndim, support=support)
@@ -152,21 +154,35 @@ def _place_support(
         fix = f"Give one for all patterns, {object_shape}, or one each"
         _checks.fail(f"support must broadcast to the batch shape {batch} of the intensity, got {own}", fix)
     support = _per_pattern(support, batch, object_shape)
-    if not bool(support.flatten(1).any(-1).all()):
+    least, most, *ends = _extent(support, ndim)
+    if not least:
         _checks.fail("support must hold at least one pixel, got an empty one", "True = the object may be non-zero")
-    places = support.flatten(0, 1).any(0).nonzero()
-    box = [slice(int(a), int(b) + 1) for a, b in zip(places.amin(0), places.amax(0), strict=True)]
+    box = tuple(slice(first, n - last) for first, last, n in zip(ends[::2], ends[1::2], object_shape, strict=True))
+    if least == math.prod(s.stop - s.start for s in box):
+        return object_shape, box, None, most
     index: tuple[Any, ...] = (..., *box)
-    inner = support[index].contiguous()
-    return object_shape, tuple(box), None if bool(inner.all()) else inner
+    return object_shape, box, support[index].contiguous(), most
+
+
+def _extent(support: Tensor, ndim: int) -> list[int]:
+    """The least and largest number of pixels of a pattern, and along each axis the empty rows before and behind them.
+
+    All come from the device at once.
+    """
+    found = [*support.flatten(1).sum(-1).aminmax()]
+    plane = support.flatten(0, -1 - ndim).any(0)
+    for axis in range(ndim):
+        used = plane.movedim(axis, 0).flatten(1).any(1) if ndim > 1 else plane
+        found += [used.to(torch.uint8).argmax(), used.flip(0).to(torch.uint8).argmax()]
+    numbers: list[int] = torch.stack(found).tolist()
+    return numbers
 
 
 def check_determined(problem: Problem) -> None:
     """Warn where the support is so large that the data cannot determine the object (Hayes 1982)."""
     if problem.known.constraint == "nonnegative":
         return
-    pixels = math.prod(problem.box_shape) if problem.support is None else int(problem.support.flatten(1).sum(-1).max())
-    pixels = min(pixels, problem.known.support_size or pixels)
+    pixels = min(problem.pixels, problem.known.support_size or problem.pixels)
     if 2 * pixels > math.prod(problem.shape):
         _checks.warn(
             f"the support holds {pixels} of {math.prod(problem.shape)} pixels; above one half the data do "

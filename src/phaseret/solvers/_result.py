@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,25 +10,23 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.solvers._problem import Problem
-from phaseret.symmetry import align
+from phaseret.symmetry._search import search
 
 if TYPE_CHECKING:
     import os
 
-    from phaseret.solvers._loop import Run
-
-_above: dict[str, Callable[..., Any]] = {}
-
-
-def attach(*, save: Callable[..., Any], plot: Callable[..., Any]) -> None:
-    """Tell `Reconstruction.save` and `.plot` who does it: modules above this one, which must not import them."""
-    _above.update(save=save, plot=plot)
-
+    from phaseret.solvers._loop import Items, Run
 
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
 _RIVAL, _AGREE = 1.25, 0.9
+# What comparing a start with the best one needs, in arrays.
+_ARRAYS = 12.0
+
+
+def _above(name: str) -> Any:
+    """A module that stands above this one, for the methods that only pass their object on to it."""
+    return importlib.import_module(f"phaseret.{name}")
 
 
 @dataclass(repr=False)
@@ -72,11 +70,11 @@ class Reconstruction:
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
-        _above["save"](path, self, measurement=measurement, overwrite=overwrite)
+        _above("io").save_reconstruction(path, self, measurement=measurement, overwrite=overwrite)
 
     def plot(self, *, measurement: Any = None, index: int = 0) -> Any:
         """A Matplotlib figure of it: :func:`phaseret.plotting.plot_reconstruction`."""
-        return _above["plot"](self, measurement=measurement, index=index)
+        return _above("plotting").plot_reconstruction(self, measurement=measurement, index=index)
 
     def __repr__(self) -> str:
         starts = len(self.seeds)
@@ -101,14 +99,14 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     rows = torch.arange(patterns, device=best.device)
     if support is None:
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
-    support = problem.embed(support.expand(patterns, starts, *problem.box_shape), problem.object_shape)
-    agreement, mean = _agreement(objs[rows, best].detach(), objs.detach(), problem)
-    prtf = problem.magnitude.transfer(mean)
-    batch = problem.batch
+    support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
+    obj, batch = objs[rows, best], problem.batch
+    with torch.no_grad():
+        agreement, prtf = _compare(run, obj, objs)
     result = Reconstruction(
-        obj=objs[rows, best].reshape(*batch, *problem.object_shape),
+        obj=obj.reshape(*batch, *problem.object_shape),
         error=error[rows, best].reshape(batch),
-        support=support[rows, best].reshape(*batch, *problem.object_shape),
+        support=support.reshape(*batch, *problem.object_shape),
         objs=objs.reshape(*batch, starts, *problem.object_shape),
         errors=error.reshape(*batch, starts),
         scores=scores.reshape(*batch, starts),
@@ -125,16 +123,39 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     return result
 
 
-def _agreement(best: Tensor, objs: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
-    """Correlation of each start with the best one after alignment (patterns, starts), and the mean (patterns, 1)."""
-    if objs.shape[1] == 1:
-        return torch.ones(objs.shape[:2], dtype=objs.real.dtype, device=objs.device), objs
+def _compare(run: Run, best: Tensor, objs: Tensor) -> tuple[Tensor, Tensor]:
+    """Correlation of each start with the best one after alignment, and the transfer function of the aligned starts.
+
+    They are compared in the precision of the run: what rounding could confuse correlates equally well.
+    """
+    problem, (patterns, starts) = run.problem, objs.shape[:2]
     axes = tuple(range(-problem.ndim, 0))
-    reference = best.unsqueeze(1).expand_as(objs)
-    found = align(objs, reference, ndim=problem.ndim, fourier_shape=problem.shape, phase=problem.free_phase)
-    inner = (found.aligned.conj() * reference).sum(axes).abs()
-    norms = (_fft.power(objs).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
-    return inner / norms.clamp(min=torch.finfo(norms.dtype).tiny), found.symmetry(objs).mean(1, keepdim=True)
+    agreement = torch.ones((patterns, starts), dtype=problem.dtype, device=objs.device)
+    total = objs[:, 0] if starts == 1 else objs.new_zeros((patterns, *problem.shape))
+
+    def compare(items: Items) -> None:
+        rows, _ = items
+        some, reference = objs[items], best[rows, None]
+        found = search(some, reference.expand_as(some), problem.shape, phase=problem.free_phase)
+        moved = found(some)
+        inner = (_fft.crop(moved, problem.object_shape).conj() * reference).sum(axes).abs()
+        norms = (_fft.power(some).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
+        agreement[items] = inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+        total[rows] += moved.sum(1)
+
+    pieces = run.pieces(_ARRAYS)
+    if starts > 1:
+        pieces = run.in_pieces(compare, pieces)
+        total /= starts
+    prtf: dict[int, Tensor] = {}
+
+    def transfer(items: Items) -> None:
+        rows, columns = items
+        if not columns.start:
+            prtf[rows.start] = problem.magnitude.index((rows,)).transfer(total[rows, None])
+
+    run.in_pieces(transfer, pieces)
+    return agreement, torch.cat([prtf[start] for start in sorted(prtf)])
 
 
 def _rivals(scores: Tensor) -> Tensor:
@@ -145,19 +166,22 @@ def _rivals(scores: Tensor) -> Tensor:
 def _warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object."""
     rivals, agree = _rivals(result.scores), result.agreement >= _AGREE
-    different = (rivals & ~agree).any(-1)
-    few = (2 * agree.sum(-1) < agree.shape[-1]) & ~different
-    if count := int(different.sum()):
-        least = float(result.agreement[rivals].min())
+    different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
+    few = (2 * agreeing < agree.shape[-1]) & ~different
+    starts = agree.shape[-1]
+    least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
+    # all from the device at once
+    least, *counts = torch.stack([x.to(least.dtype) for x in (least, different.sum(), few.sum(), found)]).tolist()
+    unlike, rare, fewest = map(int, counts)
+    if unlike:
         _checks.warn(
-            f"{count} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "
+            f"{unlike} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "
             f"best one show another object (correlation down to {least:.2f}). A low residual is no proof here",
             "Use a tighter support, more starts or more iterations, and compare the starts in `objs`",
         )
-    if count := int(few.sum()):
-        found = int(agree[few].sum(-1).min())
+    if rare:
         _checks.warn(
-            f"{count} of {few.numel()} reconstructions were found by few of their starts, {found} of "
-            f"{agree.shape[-1]} at least; the others fit the data worse and show another object",
+            f"{rare} of {few.numel()} reconstructions were found by few of their starts, {fewest} of "
+            f"{starts} at least; the others fit the data worse and show another object",
             "Look at `agreement`, and use more starts or more iterations to be sure",
         )

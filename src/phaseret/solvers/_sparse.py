@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import cast
 
 import torch
@@ -69,6 +70,7 @@ class SparseRRR(Step):
         doi:10.1214/aos/1176344136. That the size is tuned by it is ours.
     """
 
+    arrays = 18.0
     beta: float
     smallest: float
     coarse: int | None
@@ -101,7 +103,7 @@ class SparseRRR(Step):
             alone = _Stage(run, problem.shape, start)
             alone.begin(full.problem.embed(run.estimate[rows, start, None]), size[rows, start, None])
             run.estimate = problem.crop(full.problem.embed(run.estimate))
-            run.error = problem.magnitude.residual(run.estimate)
+            run.error = run.residual(run.estimate)
         else:
             start = run.state["start"].to(problem.device)
             alone = _Stage(run, problem.shape, start)
@@ -111,7 +113,7 @@ class SparseRRR(Step):
             alone.block(count, self.beta, tune=True)
             estimate = problem.crop(alone.problem.embed(alone.estimate))
             price = size_price(alone.best_size, alone.data, alone.numbers)
-            error = problem.magnitude.residual(alone.estimate)
+            error = run.residual(alone.estimate)
             run.estimate = run.estimate.index_put((rows, start), estimate[:, 0])
             run.price = cast(Tensor, run.price).index_put((rows, start), price[:, 0])
             run.state = alone.saved() | {"start": start}
@@ -169,6 +171,7 @@ class _Stage(Run):
             support = problem.crop(support)
         items = run.iterate.shape[:2] if start is None else (len(run.iterate), 1)
         super().__init__(problem, run.iterate.new_empty((*items, 0)), run.check_every, run.chunk)
+        self.run, self.pixels = run, run.pixels
         self.support, self.numbers = support, 1 if problem.real else 2
         if support is None:
             support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
@@ -194,39 +197,46 @@ class _Stage(Run):
             if name in _STATE:
                 setattr(self, name, value.to(size.device).clone())
 
+    def halve(self, count: int) -> None:
+        """Later stages work on fewer items, too."""
+        self.run.halve(count)
+        self.chunk = self.run.chunk
+
     def saved(self) -> dict[str, Tensor]:
         """The state that `begin` goes on from."""
         return {name: getattr(self, name).clone() for name in _STATE}
 
     def block(self, count: int, beta: float, tune: bool) -> None:
         """Iterations, then a trial of each start's size; with `tune`, every second start also tries its neighbours."""
+        self.in_pieces(partial(self._settle, count, beta, tune), self.pieces(SparseRRR.arrays))
+
+    def _settle(self, count: int, beta: float, tune: bool, items: Items) -> None:
+        """The same of some of the items."""
         starts, crop, largest = self.iterate.shape[1], self.problem.crop, self.area
-        for items in self.chunks():
-            rows, columns = items
-            magnitude, known = self.problem.magnitude.index(items[:1]), self.known(items, whole=False)
-            x, size = self.iterate[items].clone(), self.size[items]
-            for _ in range(count):
-                p = keep_largest(known.project(crop(x)), size, self.problem.ndim)
-                y = x.neg()
-                crop(y).add_(p, alpha=2)
-                x.add_(magnitude.project_fast(y), alpha=beta)
-                crop(x).sub_(p, alpha=beta)
-            self.iterate[items] = x
-            fitted = crop(magnitude.project_fast(x))
-            chosen = self._trial(items, fitted, size)
-            second = slice((columns.start + 1) % 2 if starts > 1 else 0, None, 2)
-            if tune and size[:, second].numel():
-                seconds = rows, slice(columns.start + second.start, columns.stop, 2)
-                tuned = tuple(value[:, second] for value in chosen)
-                for factor in (1 / _FACTOR, _FACTOR):
-                    near = torch.minimum(size[:, second] * factor, largest[seconds])
-                    tuned = self._better(self._trial(seconds, fitted[:, second], near), tuned)
-                for value, new in zip(chosen, tuned, strict=True):
-                    value[:, second] = new
-            self.size[items] = chosen[2]
-            best = self._better(chosen, tuple(getattr(self, name)[items] for name in _BEST))
-            for name, value in zip(_BEST, best, strict=True):
-                getattr(self, name)[items] = value
+        rows, columns = items
+        magnitude, known = self.problem.magnitude.index(items[:1]), self.known(items, whole=False)
+        x, size = self.iterate[items].clone(), self.size[items]
+        for _ in range(count):
+            p = keep_largest(known.project(crop(x)), size, self.problem.ndim)
+            y = x.neg()
+            crop(y).add_(p, alpha=2)
+            x.add_(magnitude.project_fast(y), alpha=beta)
+            crop(x).sub_(p, alpha=beta)
+        fitted = crop(magnitude.project_fast(x))
+        chosen = self._trial(items, fitted, size)
+        second = slice((columns.start + 1) % 2 if starts > 1 else 0, None, 2)
+        if tune and size[:, second].numel():
+            seconds = rows, slice(columns.start + second.start, columns.stop, 2)
+            tuned = tuple(value[:, second] for value in chosen)
+            for factor in (1 / _FACTOR, _FACTOR):
+                near = torch.minimum(size[:, second] * factor, largest[seconds])
+                tuned = self._better(self._trial(seconds, fitted[:, second], near), tuned)
+            for value, new in zip(chosen, tuned, strict=True):
+                value[:, second] = new
+        best = self._better(chosen, tuple(getattr(self, name)[items] for name in _BEST))
+        self.iterate[items], self.size[items] = x, chosen[2]
+        for name, value in zip(_BEST, best, strict=True):
+            getattr(self, name)[items] = value
 
     def _trial(self, items: Items, fitted: Tensor, size: Tensor) -> tuple[Tensor, ...]:
         """Score, error, size and estimate of some starts settled with this size."""
@@ -258,11 +268,13 @@ class _Stage(Run):
         own = self.problem
         size = coarse.best_size * (math.prod(own.shape) / math.prod(coarse.problem.shape))
         estimate = coarse.estimate.new_zeros((*size.shape, *own.box_shape))
-        for items in self.chunks():
+
+        def refine(items: Items) -> None:
             fine = _fft.resample(coarse.problem.embed(coarse.estimate[items]), own.shape, own.ndim)
-            estimate[items] = keep_largest(
-                self.known(items, whole=False).project(own.crop(fine)), size[items], own.ndim
-            )
+            found = self.known(items, whole=False).project(own.crop(fine))
+            estimate[items] = keep_largest(found, size[items], own.ndim)
+
+        self.in_pieces(refine, self.pieces(SparseRRR.arrays))
         return estimate, size
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._loop import Algorithm, Items, Run, Step
 from phaseret.symmetry import align
 
 Method = Literal["max", "rms"]
+# What mixing a start with the best one needs, in arrays.
+_ARRAYS = 20.0
 
 
 def autocorrelation_support(
@@ -133,14 +135,12 @@ def shrinkwrap_support(
     else:
         power, count = blurred.square().sum(axes, keepdim=True), (modulus > 0).sum(axes, keepdim=True)
         level = (power / count.clamp(min=1)).sqrt()
-    sorted_values = blurred.flatten(-ndim).sort(-1, descending=True).values
-    size = sorted_values.shape[-1]
-
-    def level_of(share: float) -> Tensor:
-        count = min(size, max(1, round(share * size)))
-        return sorted_values[..., count - 1].reshape(level.shape)
-
-    level = torch.minimum(torch.maximum(threshold * level, level_of(most)), level_of(least))
+    pixels = blurred.flatten(-ndim)
+    counts = [min(pixels.shape[-1], max(1, round(share * pixels.shape[-1]))) for share in (most, least)]
+    # The smallest of the largest so many values, selected without sorting.
+    brightest = pixels.topk(counts[0], sorted=False).values
+    lowest, highest = (brightest.topk(count, sorted=False).values.amin(-1).reshape(level.shape) for count in counts)
+    level = torch.minimum(torch.maximum(threshold * level, lowest), highest)
     return blurred >= level
 
 
@@ -308,12 +308,23 @@ class Breed(Step):
         problem, estimate = run.problem, run.estimate
         rows = torch.arange(problem.patterns, device=problem.device)
         best = run.error.argmin(-1)
-        reference = estimate[rows, best].unsqueeze(1).expand_as(estimate)
-        aligned = align(estimate, reference, ndim=problem.ndim, phase=problem.free_phase).aligned
-        modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
-        total = aligned + reference
-        length = _fft.power(total).sqrt()
-        child = torch.where(length > 0, total / _fft.divisor(length), 0.0) * modulus
+        child = torch.empty_like(estimate)
+
+        def mix(items: Items) -> None:
+            some = estimate[items]
+            reference = estimate[rows, best][items[0], None].expand_as(some)
+            options: dict[str, Any] = {
+                "ndim": problem.ndim,
+                "fourier_shape": problem.shape,
+                "phase": problem.free_phase,
+            }
+            aligned = align(some, reference, **options).aligned
+            modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
+            total = aligned + reference
+            length = _fft.power(total).sqrt()
+            child[items] = torch.where(length > 0, total / _fft.divisor(length), 0.0) * modulus
+
+        run.in_pieces(mix, run.pieces(_ARRAYS))
         iterate = problem.embed(child)
         iterate[rows, best] = run.iterate[rows, best]
         run.iterate = iterate

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.symmetry._elements import Symmetry
-from phaseret.symmetry._search import prepare, search
+from phaseret.symmetry._search import finest, prepare, search
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ def align(
     .. math:: \min_{s,\,f,\,\theta} \; \| e^{i \theta} \, T_s \, C^f \, \hat x - x \|^2
 
     over the whole group on the padded grid. All shifts are tried at once by cross-correlation, all items in one batch
-    on their device, in double precision. Values within its rounding count as equal, and the first of equals is taken:
-    unflipped before flipped, then the smallest shift index, 0 first, the last axis fastest. So an estimate that is
-    already right, or zero, is left as it is.
+    on their device, in double precision (in single on Apple's, which has no double). Values within its rounding count
+    as equal, and the first of equals is taken: unflipped before flipped, then the smallest shift index, 0 first, the
+    last axis fastest. So an estimate that is already right, or zero, is left as it is.
 
     The element found is a constant for the gradient, which reaches estimate and obj through the result.
 
@@ -151,7 +151,7 @@ def _refined(
     d, reach = len(shape), math.ceil(0.75 * upsample)
     twins = torch.stack([estimate, estimate.flip(tuple(range(-d, 0))).conj()] if flip else [estimate])
     rough = search(twins, obj.expand_as(twins), shape, flip=False, phase=phase, double=True)
-    offsets = torch.arange(-reach, reach + 1, device=obj.device).double() / upsample
+    offsets = torch.arange(-reach, reach + 1, device=obj.device).to(finest(obj.real)) / upsample
     points = rough.shifts[..., None] + offsets
     values = _fft.correlation_at(twins, obj, shape, points)
     values = values if obj.is_complex() else values.real

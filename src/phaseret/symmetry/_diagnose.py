@@ -145,7 +145,8 @@ def diagnose(
         broken, best = relative(_distance, canonical), relative(aligned, objects)
 
     def share(distance: Tensor) -> float:
-        return float((distance[near] > far).double().mean())
+        apart = distance[near] > far
+        return int(apart.sum()) / apart.numel()
 
     return Ambiguity(
         share=share(given),
@@ -220,5 +221,5 @@ def _nearest(vectors: Tensor) -> tuple[Tensor, Tensor]:
         similar.scatter_(1, row[:, None], -torch.inf)
         found.append(similar.argmax(1))
     neighbour = torch.cat(found)
-    distance = torch.cat([(vectors[row] - vectors[neighbour[row]]).norm(dim=1) for row in rows])
+    distance = torch.cat([torch.linalg.vector_norm(vectors[row] - vectors[neighbour[row]], dim=1) for row in rows])
     return neighbour, distance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -272,9 +273,9 @@ def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
         if theta.ndim > obj.ndim or theta.shape != obj.shape[: theta.ndim]:
             rule = f"theta must have the shape of leading axes of obj {tuple(obj.shape)}"
             _checks.fail(f"{rule}, got {tuple(theta.shape)}", "Give one for each item, or one for all")
-    else:
-        theta = torch.tensor(_checks.number("theta", theta), dtype=torch.float64, device=obj.device)
-    return _turned(obj, theta)
+        return _turned(obj, theta)
+    theta = _checks.number("theta", theta)
+    return obj * complex(math.cos(theta), math.sin(theta))
 
 
 def _turned(obj: Tensor, theta: Tensor) -> Tensor:

@@ -33,6 +33,11 @@ def prepare(
     return estimate.to(dtype), obj.to(dtype), shape, dtype.is_complex if phase is None else phase
 
 
+def finest(x: Tensor) -> torch.dtype:
+    """The finest precision that the tensor's device has: double, but for Apple's, which has none."""
+    return x.dtype if x.device.type == "mps" else torch.promote_types(x.dtype, torch.float64)
+
+
 @torch.no_grad()
 def search(
     estimate: Tensor,
@@ -49,14 +54,14 @@ def search(
     The largest correlation wins. Values that differ by no more than the transform's rounding count as equal, and
     the first of equals wins: unflipped before flipped, then the smallest index of the shift, the last axis fastest.
     In single precision distances that differ by less than some 1e-6 of the squared norms are equal in this sense;
-    `double` computes in double precision.
+    `double` computes in double precision where the device has it.
     """
     d = len(shape)
     object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
     pairs = [x.detach().reshape(-1, *object_shape) for x in (estimate, obj)]
     items = max(1, _memory.pixels_at_a_time(obj.device) // math.prod(shape)) if shift else len(pairs[0])
     pieces = zip(*(torch.split(x, items) for x in pairs), strict=True)
-    dtype = torch.promote_types(obj.dtype, torch.float64) if double else obj.dtype
+    dtype = finest(obj) if double else obj.dtype
     found = [_search(a.to(dtype), b.to(dtype), shape, shift, flip, phase) for a, b in pieces]
     shifts, flipped, angle = (torch.cat(parts) for parts in zip(*found, strict=True))
     angle = angle.to(obj.real.dtype).reshape(batch)

@@ -1,0 +1,199 @@
+"""What can be typed: each command with its options and its help. Nothing here loads PyTorch: help can do without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from phaseret.cli._options import limits, option, part, place, region, sizes, switch
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The pattern, or stack of them, that is asked for."""
+
+    file: tuple[str, ...] = option(
+        "the pattern: HDF5/CXI, npy, npz, mat, tif, edf, ...; FILE::KEY names an array; several files, or a pattern "
+        "such as 'frame_%%05d.tif', are one stack",
+        "file",
+        metavar="FILE",
+        nargs="+",
+    )
+    ndim: int | None = option(
+        "axes of one pattern; the axes before them are a stack", type=int, heading="reading the pattern"
+    )
+    index: int | slice | list[int] | None = option("part of a stack: 3, 0:10 or 0,1,3", type=part)
+    stack_axis: int | None = option(
+        "axis that counts the patterns; default: the first, in MATLAB's files the last", type=int
+    )
+    kind: Any = option('"intensity" or "magnitude", its square root; default: what FILE says, else the intensity')
+    center: Any = option(
+        'pixel of the zero frequency in the frame, "corner" or "middle" (index m // 2); default: what FILE says, else '
+        "the middle",
+        type=place,
+        metavar="Y,X",
+    )
+    roi: Any = option("the part of the frame that is read", type=region, metavar="Y0:Y1,X0:X1")
+    crop: tuple[int, ...] | None = option("keep N x M pixels about the zero frequency", type=sizes, metavar="N,M")
+    bin: int = option("add up blocks of K x K pixels, after --crop", type=int, default=1, metavar="K")
+    saturation: float | None = option("pixels from this value on are not trusted", type=float, metavar="VALUE")
+    mask: str | None = option("mask: non-zero pixels were measured (in a CXI file: zero ones)", metavar="FILE")
+    bad_pixels: str | None = option("mask: non-zero pixels are bad", metavar="FILE")
+    mask_is: Any = option('what non-zero pixels of the mask in FILE itself are: "measured", "bad" or "ignored"')
+
+
+@dataclass(frozen=True)
+class Output:
+    """The files to be written; none takes the place of another unless asked."""
+
+    output: str = ""
+    figure: str | None = None
+    overwrite: bool = switch("replace existing files")
+
+
+@dataclass(frozen=True)
+class Info(Output, Pattern):
+    """``phaseret info``."""
+
+    SUMMARY: ClassVar[str] = "say what can be seen in a pattern before its reconstruction"
+    EXAMPLES: ClassVar[str] = """
+examples:
+  phaseret info pattern.h5
+      Is it centred, sampled finely enough, complete? Read the warnings before you reconstruct.
+  phaseret info scan.h5::entry/data/counts --ndim 2 --index 0:10
+      The first ten patterns of the array entry/data/counts, a stack.
+  phaseret info pattern.tif --mask good.npy --saturation 60000 --json
+      With the mask in a file of its own (non-zero = measured), for a program to read.
+"""
+
+    figure: str | None = option("write a picture of the pattern", metavar="FILE", heading="what to write")
+    json: bool = switch("print JSON")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The object, and how it is measured."""
+
+    image: str = option("the object: a picture or an array; FILE or FILE::KEY", "image", metavar="IMAGE")
+    phase: str | None = option(
+        "its phase, 0 to 2 pi from the smallest to the largest value", metavar="IMAGE", heading="the object"
+    )
+    size: tuple[int, ...] | None = option("resize the picture to this", type=sizes, metavar="N,M")
+    fourier_shape: tuple[int, ...] | None = option(
+        "sizes of the pattern, at least 2n - 1", type=sizes, metavar="M,M", heading="the measurement"
+    )
+    oversampling: float = option("else at least this times the size (default: 2)", type=float, default=2.0)
+    photons: float | None = option("counts in the whole pattern, with their noise", type=float, metavar="N")
+    readout: float | None = option("Gaussian noise of the electronics", type=float, metavar="SIGMA")
+    beam_stop: float | None = option("pixels around the centre that see nothing", type=float, metavar="RADIUS")
+    seed: int = option("same seed, same noise (default: 0)", type=int, default=0)
+
+
+@dataclass(frozen=True)
+class Simulate(Output, Scene):
+    """``phaseret simulate``."""
+
+    SUMMARY: ClassVar[str] = "make a diffraction pattern from a picture"
+    EXAMPLES: ClassVar[str] = """
+examples:
+  phaseret simulate picture.png -o pattern.h5
+      The noise-free pattern at twice the picture's size; the file holds the object and its support too.
+  phaseret simulate picture.png --size 64,64 --fourier-shape 192,192 --photons 1e6 --beam-stop 3 -o pattern.h5
+      A million photons behind a beam stop of 3 pixels radius.
+  phaseret simulate modulus.png --phase phase.png -o pattern.h5
+      A complex object; black to white of the second picture is a phase of 0 to 2 pi.
+"""
+
+    output: str = option(
+        "the pattern: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
+    )
+    figure: str | None = option("a picture of the pattern", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is known of the object, and how it is looked for."""
+
+    support: str | None = option(
+        "where the object may be: an array (non-zero inside), a box of this size, the box that the autocorrelation "
+        "allows, or nothing known; default: the support in FILE, if there is one",
+        metavar="FILE|N,M|auto|none",
+        heading="what is known of the object",
+    )
+    support_size: int | None = option("only the K largest pixels are kept; place unknown", type=int, metavar="K")
+    constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
+    bounds: tuple[float, float] | None = option(
+        "range of the object's values; of the modulus if complex", type=limits, metavar="LOW,HIGH"
+    )
+    phase_range: tuple[float, float] | None = option(
+        "range of a complex object's phase, in radians", type=limits, metavar="LOW,HIGH"
+    )
+    schedule: str | None = option(
+        'for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
+        "support but several times as long",
+        metavar="RECIPE",
+        heading="how to find it",
+    )
+    starts: int | None = option("random starts per pattern (default: 12)", type=int)
+    seed: int = option("same seed, same answer (default: 0)", type=int, default=0)
+    init: str | None = option("begin with this object instead of random phases", metavar="FILE")
+    device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one. cuda: each process its own")
+    double: bool = switch("compute in double precision")
+    compile: bool = switch("let torch compile the iterations: seconds of waiting, then faster on a GPU")
+    checkpoint_every: int | None = option(
+        "keep the state of one pattern every N iterations in OUTPUT.checkpoint; the same command again goes on",
+        type=int,
+        metavar="N",
+    )
+    block: int | None = option("patterns of a stack that are done, and kept, at a time", type=int)
+    timeout: float = option("seconds to wait for other processes (default: 1800)", type=float, default=1800.0)
+    quiet: bool = switch("no progress bar")
+
+
+@dataclass(frozen=True)
+class Reconstruct(Output, Search, Pattern):
+    """``phaseret reconstruct``."""
+
+    SUMMARY: ClassVar[str] = "reconstruct the object of a pattern"
+    EXAMPLES: ClassVar[str] = """
+examples:
+  phaseret reconstruct pattern.h5 -o result.h5
+      With the support of the file, if it has one, and the default recipe: 12 starts of "sparse:1400,er:30", which
+      finds objects in a loose support, or in none. Half a minute for a pattern of 512 x 512 pixels, minutes for larger.
+  phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
+      --starts 4 -o result.h5 --figure result.png
+      A real, non-negative object in a known support, many times faster; the picture shows the object and whether
+      the starts agree.
+  phaseret reconstruct pattern.h5 --support 140,120 --schedule "6*(hio:50,er:20)" --seed 1 -o result.h5
+      A box of 140 x 120 pixels as the support, and a recipe of your own.
+  phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
+      Only the pattern is known: begin with the box that the autocorrelation allows, and find the shape inside it.
+  torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
+      A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
+      result.h5.parts until all are done: the same command again carries on.
+
+A low residual is no proof: look at how many starts agree. Each start begins with random phases from its own seed.
+"""
+
+    output: str = option(
+        "the result: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
+    )
+    figure: str | None = option("a picture of the object, the residuals and the agreement", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class Compare(Output):
+    """``phaseret compare``."""
+
+    SUMMARY: ClassVar[str] = "compare two objects after alignment"
+    EXAMPLES: ClassVar[str] = """
+examples:
+  phaseret compare result.h5 truth.npy
+      Scores after the symmetries that no measurement can see are removed, and the resolution by ring correlation.
+  phaseret compare start1.h5 start2.h5 --figure pair.png
+"""
+
+    estimate: str = option("a reconstruction, an array or a picture; FILE or FILE::KEY", "estimate", metavar="A")
+    object: str = option("what it is compared with", "object", metavar="B")
+    figure: str | None = option("write a picture of the aligned pair and the ring correlation", metavar="FILE")
+    json: bool = switch("print JSON")

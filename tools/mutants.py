@@ -1,0 +1,353 @@
+"""Do the tests notice small faults? Changes the library in one place at a time and runs the tests that see it.
+
+    python -m tools.mutants                                          # all of the packages in PACKAGES: hours
+    python -m tools.mutants --sample 400 --seed 1 --jobs 2           # a random sample: a score with its interval
+    python -m tools.mutants src/phaseret/losses/_passive.py --list   # what would be changed
+
+The first call records which test runs which line of which file. Then every mutant runs in a process forked from one
+that has imported torch, the library and the tests: the changed function gets its new code there, and the tests that run
+its line follow, those of its own package and the quickest first, until one fails. Only what an import runs (defaults,
+constants) needs an import of its own. A mutant is killed when a test fails or takes much longer than it did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import importlib.machinery
+import inspect
+import json
+import math
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+import scipy.optimize  # noqa: F401
+import torch  # noqa: F401  both are loaded once, before any fork
+
+from results import provenance
+from tools._mutations import Finder, Mutant
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = [f"src/phaseret/{name}" for name in ("operators", "losses", "projections", "symmetry", "solvers")]
+TESTS = ("bad_input", "checks", "fft", "interop", "losses", "memory", "metrics", "noise", "operators", "projections",
+         "solvers", "symmetry", "testing")  # fmt: skip
+QUIET = ["-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:xdist"]
+SURVIVED, KILLED, ELSEWHERE = 0, 1, 3  # exit codes of a mutant's process; a signal is too slow or a crash
+EQUIVALENT = Path(__file__).with_name("equivalent.json")
+MEMORY = 2**33
+LONGEST = 30.0  # seconds of tests that a mutant may take; those that come after them are not asked
+
+
+class _Plugin:
+    """Collects the tests, and runs `loop` in place of all of them."""
+
+    def __init__(self, loop: Callable[[pytest.Session], object]) -> None:
+        self.loop = loop
+
+    def pytest_sessionstart(self) -> None:
+        """No search for smaller examples, and the same examples each time."""
+        import hypothesis  # not sooner: pytest rewrites its plugin
+
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        hypothesis.settings.register_profile("mutants", phases=phases, database=None, derandomize=True)
+        hypothesis.settings.load_profile("mutants")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.loop(session)
+        return True
+
+
+def _pytest(loop: Callable[[pytest.Session], object], files: Iterable[str]) -> int:
+    (ROOT / "runs/mutants").mkdir(parents=True, exist_ok=True)
+    os.dup2(os.open(ROOT / "runs/mutants/log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    return pytest.main([*QUIET, *sorted(files)], plugins=[_Plugin(loop)])
+
+
+def _forked(tasks: Iterable[Callable[[], object]], jobs: int) -> Iterator[tuple[int, int]]:
+    """Run each task in a process of its own and give (number, exit code) as they end."""
+    fork, running = multiprocessing.get_context("fork"), {}
+    for number, task in enumerate(tasks):
+        while len(running) >= jobs:
+            yield from _ended(running)
+        running[number] = fork.Process(target=_leave, args=(task,))
+        running[number].start()
+    while running:
+        yield from _ended(running)
+
+
+def _ended(running: dict[int, Any]) -> list[tuple[int, int]]:
+    wait([process.sentinel for process in running.values()])
+    done = [number for number, process in running.items() if process.exitcode is not None]
+    return [(number, running.pop(number).exitcode) for number in done]
+
+
+def _leave(task: Callable[[], object]) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    code = task()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+# --- which test sees which line --------------------------------------------------------------------------------------
+
+
+def _record(path: Path, known: dict[str, list[Any]]) -> Callable[[pytest.Session], None]:
+    """Write the text of each test, its seconds, the lines that it runs, and whether it passes."""
+
+    def loop(session: pytest.Session) -> None:
+        seen: dict[str, list[Any]] = {}
+        for item in session.items:
+            text = inspect.getsource(item.function)  # type: ignore[attr-defined]
+            if item.nodeid in known and known[item.nodeid][0] == text:
+                seen[item.nodeid] = known[item.nodeid]
+                continue
+            lines: dict[str, set[int]] = {}
+            failed, start = session.testsfailed, time.perf_counter()
+            sys.settrace(_tracer(lines))
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            sys.settrace(None)
+            seconds = time.perf_counter() - start
+            seen[item.nodeid] = [text, seconds, {f: sorted(v) for f, v in lines.items()}, failed == session.testsfailed]
+        provenance.write_json(path, seen)
+
+    return loop
+
+
+def _tracer(lines: dict[str, set[int]]) -> Callable[..., Any]:
+    inside = tuple(str(ROOT / package) for package in PACKAGES)
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        file = frame.f_code.co_filename
+        if not file.startswith(inside):
+            return None
+        add = lines.setdefault(str(Path(file).relative_to(ROOT)), set()).add
+
+        def line(frame: Any, event: str, argument: object) -> Any:
+            add(frame.f_lineno)
+            return line
+
+        return line(frame, event, argument)
+
+    return trace
+
+
+def coverage() -> dict[str, tuple[float, dict[str, list[int]]]]:
+    """Seconds and lines of each test that passes, recorded anew where a test or the library changed."""
+    library = b"".join(path.read_bytes() for name in PACKAGES for path in sorted((ROOT / name).glob("*.py")))
+    folder, seen = ROOT / "runs/mutants" / hashlib.sha256(library).hexdigest()[:12], {}
+    for test in sorted(path for name in TESTS for path in (ROOT / "tests").glob(f"test_{name}*.py")):
+        path = folder / f"{test.stem}-{hashlib.sha256(test.read_bytes()).hexdigest()[:12]}.json"
+        if not path.exists():
+            print(f"recording {test.name}", flush=True)
+            before = [json.loads(old.read_text()) for old in folder.glob(f"{test.stem}-????????????.json")]
+            known = {name: row for rows in before for name, row in rows.items()}
+            list(_forked([partial(_pytest, _record(path, known), [str(test)])], 1))
+        seen.update(json.loads(path.read_text()))
+    return {test: (seconds, lines) for test, (_, seconds, lines, passed) in seen.items() if passed}
+
+
+# --- the mutants -----------------------------------------------------------------------------------------------------
+
+
+class _Judge:
+    """Runs the tests of each mutant until one fails."""
+
+    def __init__(self, tests: dict[str, tuple[float, dict[str, list[int]]]]) -> None:
+        self.seconds = {test: seconds for test, (seconds, _) in tests.items()}
+        self.seen: dict[tuple[str, int], set[str]] = {}
+        for test, (_, files) in tests.items():
+            for file, lines in files.items():
+                for line in lines:
+                    self.seen.setdefault((file, line), set()).add(test)
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """The tests that can see a mutant: of its own package first, one of each function first, the quickest first."""
+        first, last = mutant.lines if mutant.function else mutant.scope
+        found = set[str]().union(*(self.seen.get((mutant.file, n), ()) for n in range(first, last + 1)))
+        own, ranks, order = f"tests/test_{Path(mutant.file).parent.name}", Counter[str](), list[tuple[Any, ...]]()
+        for seconds, test in sorted((self.seconds[test], test) for test in found):
+            function = test.partition("[")[0]
+            order.append((not test.startswith(own), ranks[function], seconds, test))
+            ranks[function] += 1
+        chosen, left = [], LONGEST
+        for *_, seconds, test in sorted(order):
+            left -= seconds
+            if left < 0 and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+    def run(self, mutant: Mutant, session: pytest.Session) -> int:
+        """The exit code of the process of one mutant."""
+        items = {item.nodeid: item for item in session.items}
+        tests = [items[test] for test in self.tests(mutant) if test in items]
+        for item, following in zip(tests, [*tests[1:], None], strict=True):
+            signal.setitimer(signal.ITIMER_REAL, 5 + 10 * self.seconds[item.nodeid])  # ends the process
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.testsfailed:
+                return KILLED
+        return SURVIVED
+
+    def in_functions(self, mutants: list[Mutant], jobs: int, say: Callable[[int, int], None]) -> int:
+        """Judge mutants of bodies of functions, by changing the functions that an import made."""
+
+        def loop(session: pytest.Session) -> None:
+            known: dict[tuple[str, str, int], list[FunctionType]] = {}
+            for function in gc.get_objects():
+                if type(function) is FunctionType:  # isinstance would ask lazy objects
+                    code = function.__code__
+                    known.setdefault((code.co_filename, code.co_name, code.co_firstlineno), []).append(function)
+            gc.freeze()
+
+            def task(mutant: Mutant) -> int:
+                path, place = ROOT / mutant.file, mutant.function or ("", 0)
+                functions = known.get((str(path), *place), [])
+                try:
+                    for code in _codes(compile(mutant.apply(path.read_bytes()), str(path), "exec")):
+                        if (code.co_name, code.co_firstlineno) == place:
+                            for function in functions:
+                                function.__code__ = code
+                except ValueError:  # it uses other variables of its surroundings
+                    return ELSEWHERE
+                return self.run(mutant, session) if functions else ELSEWHERE
+
+            for number, code in _forked([partial(task, mutant) for mutant in mutants], jobs):
+                say(number, code)
+
+        return _pytest(loop, {test.split("::")[0] for mutant in mutants for test in self.tests(mutant)})
+
+    def in_imports(self, mutant: Mutant) -> int:
+        """Judge a mutant of what an import runs."""
+        path, code = ROOT / mutant.file, SURVIVED
+        loader: Any = importlib.machinery.SourceFileLoader
+        get_code = loader.get_code
+
+        def changed(self: Any, name: str) -> CodeType:
+            if Path(self.path) == path:
+                return compile(mutant.apply(path.read_bytes()), str(path), "exec")
+            return get_code(self, name)
+
+        def loop(session: pytest.Session) -> None:
+            nonlocal code
+            code = self.run(mutant, session)
+
+        loader.get_code = changed
+        ended = _pytest(loop, {test.split("::")[0] for test in self.tests(mutant)})
+        return KILLED if ended else code
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield from _codes(part)
+
+
+def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
+    """Each mutant with the exit code of its process, as they end."""
+    judge, answers = _Judge(coverage()), multiprocessing.get_context("fork").SimpleQueue()
+    body, rest = [], []
+    for mutant in mutants:
+        if not judge.tests(mutant):
+            yield mutant, SURVIVED
+        else:
+            (body if mutant.function else rest).append(mutant)
+
+    def functions() -> int:
+        ended = judge.in_functions(body, jobs, lambda *answer: answers.put(answer))
+        answers.put(None)
+        return ended
+
+    worker = multiprocessing.get_context("fork").Process(target=_leave, args=(functions,))
+    worker.start()
+    for number, code in iter(answers.get, None):
+        if code == ELSEWHERE:
+            rest.append(body[number])
+        else:
+            yield body[number], code
+    worker.join()
+    if worker.exitcode:
+        raise SystemExit("The tests could not be run: see runs/mutants/log.")
+    for number, code in _forked([partial(judge.in_imports, mutant) for mutant in rest], jobs):
+        yield rest[number], code
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def interval(killed: int, total: int) -> tuple[float, float]:
+    """Wilson's interval, which holds the share of all mutants in 95 of 100 samples."""
+    z, share = 1.96, killed / total
+    centre, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total**2))
+    return (centre - half) / (1 + z * z / total), (centre + half) / (1 + z * z / total)
+
+
+def report(judged: list[tuple[Mutant, int]], everything: int) -> dict[str, Any]:
+    """The table per file, and the survivors with what explains them."""
+    explained = {(e["file"], e["before"], e["after"]): e["why"] for e in json.loads(EQUIVALENT.read_text())}
+    survivors, files = [], {}
+    for mutant, code in sorted(judged, key=lambda judgement: (judgement[0].file, judgement[0].span)):
+        row = files.setdefault(mutant.file, {"file": mutant.file, "mutants": 0, "killed": 0, "equivalent": 0})
+        row["mutants"] += 1
+        if code != SURVIVED:
+            row["killed"] += 1
+        else:
+            before, after = mutant.change((ROOT / mutant.file).read_bytes())
+            why = explained.get((mutant.file, before, after))
+            row["equivalent"] += why is not None
+            survivors.append({"file": mutant.file, "line": mutant.lines[0], "before": before, "after": after})
+            survivors[-1].update({"equivalent": why} if why else {})
+    rows = list(files.values())
+    total, killed, equal = (sum(row[name] for row in rows) for name in ("mutants", "killed", "equivalent"))
+    rows.append({"file": "all", "mutants": total, "killed": killed, "equivalent": equal})
+    for row in rows:
+        row["score"] = round(row["killed"] / max(1, row["mutants"] - row["equivalent"]), 3)
+    low, high = interval(killed, total - equal)
+    head = {"mutants there are": everything, "judged": total, "interval": [round(low, 3), round(high, 3)]}
+    return {**head, "rows": rows, "survivors": survivors}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="*", help="files to change, default: all of the packages")
+    parser.add_argument("--sample", type=int, help="judge this many, drawn at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
+    parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
+    asked = parser.parse_args()
+    files = asked.files or [str(path) for name in PACKAGES for path in sorted(Path(name).glob("*.py"))]
+    mutants = [mutant for file in files for mutant in Finder(file, Path(file).read_bytes()).found]
+    everything = len(mutants)
+    if asked.sample:
+        mutants = random.Random(asked.seed).sample(mutants, min(asked.sample, everything))
+    judged, words = [], {None: "", SURVIVED: "survived", KILLED: "killed"}
+    for mutant, code in ((mutant, None) for mutant in mutants) if asked.list else judge(mutants, asked.jobs):
+        before, after = mutant.change(Path(mutant.file).read_bytes())
+        print(f"{mutant.file}:{mutant.lines[0]} {words.get(code, 'killed: too slow, or crashed')}")
+        print(f"  - {before}\n  + {after}", flush=True)
+        judged.append((mutant, code))
+    if asked.list:
+        return
+    content = report(judged, everything)
+    for row in content["rows"]:
+        print(f"{row['file']:45} {row['mutants']:5} {row['killed']:5} {row['equivalent']:5} {row['score']:7.1%}")
+    command = " ".join(["python -m tools.mutants", *sys.argv[1:]])
+    provenance.write_json(provenance.RESULTS / "mutants.json", {**provenance.about(command), **content})
+
+
+if __name__ == "__main__":
+    main()
