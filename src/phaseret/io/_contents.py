@@ -149,22 +149,25 @@ def _parts(index: Index | None, shape: tuple[int, ...]) -> tuple[list[int | slic
     if not shape:
         _checks.fail(f"index must be None for a single number, got {index!r}", "Only a stack has one")
     stack, rest = range(shape[0]), shape[1:]
-    numbers = [index] if isinstance(index, int | slice) else list(index)
-    for number in numbers:
-        inside = bool(stack[number]) if isinstance(number, slice) else -len(stack) <= number < len(stack)
-        if not inside:
-            fix = f"Count from 0 to {len(stack) - 1}"
-            _checks.fail(f"index must lie in a stack of {len(stack)}, got {number!r}", fix)
+    inside = {number: -len(stack) <= number < len(stack) for number in _numbers(index)}
+    if isinstance(index, slice):
+        inside = {0: bool(stack[index])}
+    if not inside or not all(inside.values()):
+        wrong = index if isinstance(index, slice) else next((n for n, good in inside.items() if not good), index)
+        _checks.fail(f"index must lie in a stack of {len(stack)}, got {wrong!r}", f"Count from 0 to {len(stack) - 1}")
     if isinstance(index, int):
         return [index], rest
     if isinstance(index, slice):
         return [index], (len(stack[index]), *rest)
-    if not numbers:
-        _checks.fail("index must name a pattern of the stack, got an empty list", f"Count from 0 to {len(stack) - 1}")
-    first, sizes = numbers[0], (len(numbers), *rest)
-    if first >= 0 and numbers == list(range(first, first + len(numbers))):
-        return [slice(first, first + len(numbers))], sizes
-    return list(numbers), sizes
+    numbers = _numbers(index)
+    one_run = numbers[0] >= 0 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    run: list[int | slice | None] = [slice(numbers[0], numbers[0] + len(numbers))]
+    return run if one_run else list(numbers), (len(numbers), *rest)
+
+
+def _numbers(index: int | slice | Sequence[int]) -> list[int]:
+    """The patterns that are named one by one."""
+    return [] if isinstance(index, slice) else [index] if isinstance(index, int) else list(index)
 
 
 class Refusal(Exception):
