@@ -149,6 +149,17 @@ def broadcast(name: str, value: Tensor, of: str, to: Tensor, item: str = "object
         fail(f"{name} must broadcast to {of} {tuple(to.shape)}, got {tuple(value.shape)}", fix)
 
 
+def background(value: Any, intensity: Tensor) -> Tensor:
+    """The value is a number of at least 0, or a real tensor that broadcasts to the intensity, in its dtype."""
+    if not isinstance(value, Tensor):
+        number("background", value, at_least=0)
+        return torch.tensor(float(value), dtype=intensity.dtype, device=intensity.device)
+    real(background=value)
+    same_device(intensity=intensity, background=value)
+    broadcast("background", value, "the intensity", intensity, item="pattern")
+    return value.to(intensity.dtype)
+
+
 def both_masks(own: Tensor | None, given: Any, intensity: Any) -> Tensor | None:
     """The mask of a Module and that of its call in one: measured is what both say is; None stands for everywhere."""
     if own is None or given is None:

@@ -122,6 +122,9 @@ class Search:
     )
     support_size: int | None = option("only the K largest pixels are kept; place unknown", type=int, metavar="K")
     constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
+    background: str | None = option(
+        "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"
+    )
     bounds: tuple[float, float] | None = option(
         "range of the object's values; of the modulus if complex", type=limits, metavar="LOW,HIGH"
     )

@@ -21,6 +21,7 @@ from phaseret import _checks, io, plotting, solvers
 from phaseret._output import written
 from phaseret.cli._commands import Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
+from phaseret.cli._messages import typed
 from phaseret.cli._stack import Stack, check_same_run, in_blocks
 from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
@@ -45,7 +46,8 @@ class Solves(Search):
         device = _device(self.device)
         support = self._support(source, index, measurement)
         init = None if self.init is None else source.part(read(io.load_object, self.init, "--init"), index)
-        arrays = {"support": support, "init": init, "mask": measurement.mask}
+        dark = self._background(source, index)
+        arrays = {"support": support, "init": init, "mask": measurement.mask, "background": dark}
         given: dict[str, Any] = {name: x.to(device) for name, x in arrays.items() if x is not None}
         for name in ("support_size", "schedule", "starts", "bounds", "phase_range"):
             if getattr(self, name) is not None:
@@ -69,6 +71,16 @@ class Solves(Search):
             _checks.fail(f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
+
+    def _background(self, source: Source, index: Index | None) -> Tensor | None:
+        """A number, or a pattern read as the measured one is."""
+        if self.background is None:
+            return None
+        try:
+            return torch.tensor(float(self.background))
+        except ValueError:
+            with typed("--background"):
+                return source.part(source.pattern.background(*split(self.background)), index)
 
     def _support(self, source: Source, index: Index | None, measurement: io.Measurement) -> Tensor | None:
         """That of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""

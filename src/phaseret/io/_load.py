@@ -259,6 +259,27 @@ class OpenPattern:
             )
             yield f"{names} of the file lies beside the pattern and was not used: {fix}"
 
+    def background(self, path: str, key: str | None) -> Tensor:
+        """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
+        center = self.wanted.center or self.told.center or "middle"
+        if not isinstance(center, str):
+            center = tuple(round(c) for c in center)
+        with opened(path) as contents:
+            axes = min(len(contents.entry(key or _only(contents)).shape), self.ndim)
+        wanted = replace(
+            self.wanted,
+            key=key,
+            ndim=axes,
+            center=center if isinstance(center, str) else center[-axes:],
+            mask_is="ignored",
+            saturation=float(np.finfo(np.float32).max),
+            roi=None if self.wanted.roi is None else self.wanted.roi[-axes:],
+            crop=None if self.wanted.crop is None else self.wanted.crop[-axes:],
+        )
+        with _opened_one(path, wanted) as pattern:
+            # The frames of a volume that are added up hold as many times the light.
+            return pattern.read().intensity * self.wanted.bin ** (self.ndim - axes)
+
     def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency: as asked for, as the file says, or the middle; counted in the region of interest."""
         asked, frame = self.wanted.center, self.shape[-self.ndim :]
@@ -294,6 +315,12 @@ class OpenPattern:
         return min(most, largest) if min(most, largest) < math.inf else None
 
 
+def _only(contents: Contents) -> str:
+    """The array that is the pattern."""
+    names = (layout.intensity(contents) for layout in LAYOUTS)
+    return next(filter(None, names), None) or contents.only()
+
+
 @contextlib.contextmanager
 def opened_pattern(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], wanted: Wanted
@@ -310,8 +337,7 @@ def opened_pattern(
 @contextlib.contextmanager
 def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPattern]:
     with opened(path) as contents:
-        names = (layout.intensity(contents) for layout in LAYOUTS) if wanted.key is None else (wanted.key,)
-        name = next(filter(None, names), None) or contents.only()
+        name = wanted.key or _only(contents)
         entry = contents.entry(name)
         shape = entry.shape[:-1] if entry.color else entry.shape
         if entry.dtype.kind not in "iufb":

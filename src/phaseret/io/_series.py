@@ -123,6 +123,12 @@ class OpenSeries:
             source=f"{self.files[places[chosen[0]][0]]} to {Path(self.files[places[chosen[-1]][0]]).name}",
         )
 
+    def background(self, path: str, key: str | None) -> Tensor:
+        """As that of the first file."""
+        with self.opener(self.files[0]) as pattern:
+            found: Tensor = pattern.background(path, key)
+            return found
+
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
         """The part of an array beside the stack, one for each pattern or one for all, that goes with its part."""
         return index if index is not None and len(shape) == len(self.shape) and shape[0] == self.shape[0] else None

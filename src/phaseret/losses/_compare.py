@@ -58,23 +58,30 @@ class Comparison:
         scale = scale.where(scale >= torch.finfo(scale.dtype).tiny, 1)
         return intensity / scale.reshape(-1, *[1] * self.operator.data_ndim), mask, scale.rsqrt()
 
-    def values(self, estimate: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
+    def values(
+        self, estimate: Tensor, intensity: Tensor, mask: Tensor | None, background: Tensor | None = None
+    ) -> Tensor:
         """One value per item, as a composition of differentiable steps."""
         intensity, mask, factors = self.prepared(intensity, mask)
+        dark: Tensor | float = 0.0 if background is None else _fft.uncenter(background, self.centered)
         if factors is not None:
             estimate = estimate * factors.reshape(-1, *[1] * self.operator.object_ndim)
+            dark = dark * factors.square().reshape(-1, *[1] * self.operator.data_ndim)
         field = self.operator._predicted(estimate)
         check_data(intensity, field.shape[1:])
-        if self.domain == "autocorrelation":
-            return self._autocorrelation(_fft.power(field), intensity, mask)
-        if self.domain == "poisson":
-            pixels = poisson_pixels(_fft.power(field) + poisson_floor(intensity), intensity)
-        elif self.domain == "magnitude":
+        if self.domain == "magnitude":
             # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
             vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
-            pixels = pixelwise(self.criterion, field.masked_fill(vanishing, 0).abs(), _fft.root(intensity))
+            field = field.masked_fill(vanishing, 0)
+            expected = field.abs() if background is None else _fft.root(_fft.power(field) + dark)
+            return self._mean(pixelwise(self.criterion, expected, _fft.root(intensity)), mask)
+        expected = _fft.power(field) + dark
+        if self.domain == "autocorrelation":
+            return self._autocorrelation(expected, intensity, mask)
+        if self.domain == "poisson":
+            pixels = poisson_pixels(expected + poisson_floor(intensity), intensity)
         else:
-            pixels = pixelwise(self.criterion, _fft.power(field), intensity)
+            pixels = pixelwise(self.criterion, expected, intensity)
         return self._mean(pixels, mask)
 
     def _autocorrelation(self, power: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:

@@ -26,6 +26,7 @@ def passive_loss(
     domain: Domain = "magnitude",
     criterion: Criterion = "mse",
     mask: Tensor | None = None,
+    background: Tensor | float | None = None,
     normalize: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -66,6 +67,9 @@ def passive_loss(
             "poisson" has its own.
         mask: Boolean, True where the pixel was measured. Default: everywhere. The value of an item without a measured
             pixel is nan, its gradient 0.
+        background: What the detector counts without the object, a number of at least 0 or in the intensity's units and
+            arrangement, one for all items or one for each. It is added to I in all domains, so that the noise of the
+            data stays as it was measured.
         normalize: Divide data and estimated intensity by the item's mean measured intensity: the value no longer
             depends on the data's scale, and dim items count as much as bright ones. Use it where intensities, or
             their squares in the domain "intensity", leave the range of the dtype. An item whose mean is not positive
@@ -102,7 +106,10 @@ def passive_loss(
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize)
-    return reduce(_values(comparison, *items, chunk=operator.chunk).reshape(batch), reduction)
+    dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
+    if dark is not None:
+        dark = dark.reshape(-1, *intensity.shape[len(batch) :]).to(items[1].dtype)
+    return reduce(_values(comparison, *items, dark, chunk=operator.chunk).reshape(batch), reduction)
 
 
 def _as_items(
@@ -118,17 +125,23 @@ def _as_items(
 
 
 def _values(
-    comparison: Comparison, estimate: Tensor, intensity: Tensor, mask: Tensor | None, *, chunk: int | None
+    comparison: Comparison,
+    estimate: Tensor,
+    intensity: Tensor,
+    mask: Tensor | None,
+    background: Tensor | None,
+    *,
+    chunk: int | None,
 ) -> Tensor:
     """One value per item, in one pass where that is possible."""
-    if _one_pass_applies(comparison, estimate, intensity):
+    if background is None and _one_pass_applies(comparison, estimate, intensity):
         wanted = estimate.requires_grad and torch.is_grad_enabled()
         values, _ = OnePass.apply(estimate, intensity, mask, comparison, wanted)
         return values
     if chunk is None or chunk >= len(estimate):
-        return comparison.values(estimate, intensity, mask)
-    masks = [None] * len(estimate) if mask is None else mask.split(chunk)
-    pieces = zip(estimate.split(chunk), intensity.split(chunk), masks, strict=False)
+        return comparison.values(estimate, intensity, mask, background)
+    masks, darks = ([None] * len(estimate) if x is None else x.split(chunk) for x in (mask, background))
+    pieces = zip(estimate.split(chunk), intensity.split(chunk), masks, darks, strict=False)
     return torch.cat([_memory.recomputed(comparison.values, *piece) for piece in pieces])
 
 
@@ -170,6 +183,8 @@ class PassiveLoss(Module):
         criterion: "mse", "l1", "huber", or a callable of two tensors that returns one value a pixel.
         mask: True where the pixel was measured. A call takes another one, ``loss(estimate, intensity, mask=m)``; with
             both, a pixel counts as measured where both say so.
+        background: What the detector counts without the object; that of a call, ``loss(x, y, background=b)``, replaces
+            it.
         normalize: Divide data and estimated intensity by the item's mean measured intensity.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
@@ -181,6 +196,7 @@ class PassiveLoss(Module):
     """
 
     mask: Tensor | None
+    background: Tensor | float | None
 
     def __init__(
         self,
@@ -189,6 +205,7 @@ class PassiveLoss(Module):
         domain: Domain = "magnitude",
         criterion: Criterion = "mse",
         mask: Tensor | None = None,
+        background: Tensor | float | None = None,
         normalize: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
@@ -198,12 +215,25 @@ class PassiveLoss(Module):
             axes = min(mask.ndim, 2 if operator is None else operator.data_ndim)
             if not mask.flatten(-axes).any(-1).all():
                 _checks.fail("mask must leave each item a measured pixel (True), got none", "Is it inverted?")
-        how = {"domain": domain, "criterion": criterion, "mask": mask, "normalize": normalize}
-        super().__init__(operator=operator, **how, reduction=reduction)
+        if isinstance(background, Tensor):
+            _checks.real(background=background)
+        elif background is not None:
+            _checks.number("background", background, at_least=0)
+        how = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
+        super().__init__(operator=operator, **how, normalize=normalize, reduction=reduction)
 
-    def forward(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        estimate: Tensor,
+        intensity: Tensor,
+        *,
+        mask: Tensor | None = None,
+        background: Tensor | float | None = None,
+    ) -> Tensor:
         """The loss of (estimate, intensity)."""
-        both = {"mask": _checks.both_masks(self.mask, mask, intensity)}
-        return passive_loss(estimate, intensity, **(self.options | both))
+        given: dict[str, Any] = {"mask": _checks.both_masks(self.mask, mask, intensity)}
+        if background is not None:
+            given["background"] = background
+        return passive_loss(estimate, intensity, **(self.options | given))
 
     __call__ = called_as(forward)

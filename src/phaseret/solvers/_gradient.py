@@ -31,6 +31,7 @@ class _Measured:
         constraint: Constraint,
         n_iter: int,
         check_every: int = 1,
+        background: Tensor | float | None = None,
     ) -> None:
         self.began = time.perf_counter()
         Operator.check(operator)
@@ -44,12 +45,14 @@ class _Measured:
         self.real = constraint != "complex"
         self.data_axes = tuple(range(-operator.data_ndim, 0))
         self.object_axes = tuple(range(-operator.object_ndim, 0))
+        if background is not None:
+            intensity = (intensity - _checks.background(background, intensity)).clamp(min=0)
         self.mask, self.weight = mask, cast("Tensor | None", None)
         if mask is not None:
             mask = _checks.mask(mask, intensity)
             self.weight = mask.to(intensity.dtype)
             intensity = torch.where(mask, intensity, 0.0)
-        self.intensity = intensity
+        self.intensity, self.magnitude = intensity, intensity.sqrt()
         counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
 
@@ -101,7 +104,7 @@ class _Measured:
     def error(self, field: Tensor) -> Tensor:
         """Relative magnitude error of each item."""
         axes = len(self.data_axes)
-        return _fft.relative_error(_fft.power(field).sqrt(), self.intensity.sqrt(), axes, weight=self.weight)
+        return _fft.relative_error(_fft.power(field).sqrt(), self.magnitude, axes, weight=self.weight)
 
     def run(
         self,
@@ -148,6 +151,7 @@ def spectral_initialization(
     truncation: float | None = 3.0,
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
+    background: Tensor | float | None = None,
     constraint: Constraint = "complex",
     seed: int = 0,
 ) -> Tensor:
@@ -165,6 +169,8 @@ def spectral_initialization(
         n_iter: Power iterations.
         truncation: alpha, or None for no truncation.
         object_shape: Sizes of the object, for operators that do not know them.
+        background: What the detector counts without the object, a number or in the intensity's units and arrangement:
+            it is subtracted, and what is left below 0 counts as 0.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         seed: Seed of the random vector that the power iteration starts from; the same for all items.
@@ -192,7 +198,7 @@ def spectral_initialization(
         1; the truncation: Chen, Candes (2017), Solving random quadratic systems of equations is nearly as easy as
         solving linear systems, doi:10.1002/cpa.21638.
     """
-    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, background=background)
     weight = problem.intensity
     if truncation is not None:
         truncation = _checks.number("truncation", truncation, above=0)
@@ -220,6 +226,7 @@ def wirtinger_flow(
     mu: float = 0.2,
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
+    background: Tensor | float | None = None,
     constraint: Constraint = "complex",
     init: Tensor | None = None,
     seed: int = 0,
@@ -238,6 +245,8 @@ def wirtinger_flow(
         n_iter: Number of iterations.
         mu: Largest step size.
         object_shape: Sizes of the object, for operators that do not know them.
+        background: What the detector counts without the object, a number or in the intensity's units and arrangement:
+            it is subtracted, and what is left below 0 counts as 0.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
@@ -257,7 +266,7 @@ def wirtinger_flow(
         Candes, Li, Soltanolkotabi (2015), Phase retrieval via Wirtinger flow, doi:10.1109/TIT.2015.2399924, eq. 2.3
         and section II-B.
     """
-    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every, background)
     mu = _checks.number("mu", mu, above=0)
 
     def gradient(field: Tensor, k: int) -> Tensor:
@@ -276,6 +285,7 @@ def truncated_amplitude_flow(
     gamma: float = 0.7,
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
+    background: Tensor | float | None = None,
     constraint: Constraint = "complex",
     init: Tensor | None = None,
     seed: int = 0,
@@ -295,6 +305,8 @@ def truncated_amplitude_flow(
         mu: Step size.
         gamma: Truncation; infinity for plain amplitude flow.
         object_shape: Sizes of the object, for operators that do not know them.
+        background: What the detector counts without the object, a number or in the intensity's units and arrangement:
+            it is subtracted, and what is left below 0 counts as 0.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object). Default: :func:`spectral_initialization`.
@@ -315,7 +327,7 @@ def truncated_amplitude_flow(
         doi:10.1109/TIT.2017.2756858. In the source the start is the orthogonality-promoting one; here it is the
         spectral one.
     """
-    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every)
+    problem = _Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every, background)
     mu = _checks.number("mu", mu, above=0)
     gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
     measured = problem.intensity.sqrt()
@@ -335,7 +347,7 @@ def maximum_likelihood(
     operator: Operator,
     *,
     n_iter: int = 50,
-    background: float = 0.1,
+    background: Tensor | float = 0.1,
     mask: Tensor | None = None,
     support: Tensor | None = None,
     constraint: Constraint = "complex",
@@ -355,7 +367,8 @@ def maximum_likelihood(
         intensity: Measured counts. In other units the estimate must be in the same ones, and `background` too.
         operator: The measurement.
         n_iter: Number of iterations.
-        background: b, in counts: keeps the likelihood finite where the model has no light.
+        background: b, in counts, above 0: what the detector counts without the object, a number or a tensor arranged
+            like the intensity. It keeps the likelihood finite where the model has no light.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         support: True where the object may be non-zero; it broadcasts to the estimate. Default: everywhere.
         constraint: "complex", "real" or "nonnegative", for which a real object is clipped after each step.
@@ -390,7 +403,10 @@ def maximum_likelihood(
     x = problem.given("estimate", estimate)
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
-    b = _checks.number("background", background, above=0)
+    b = _checks.background(background, problem.intensity)
+    if not bool((b > 0).all()):
+        _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
+    problem.magnitude = (problem.intensity - b).clamp(min=0).sqrt()
     allowed: Tensor | float = 1.0
     if support is not None:
         _checks.boolean(support=support)
@@ -413,10 +429,16 @@ def maximum_likelihood(
             return x, operator.linear(x)
         return x, field + problem.over_data(length) * along
 
-    return problem.run(x, step, f"maximum_likelihood(n_iter={n_iter}, background={b})", support=support)
+    return problem.run(
+        x, step, f"maximum_likelihood(n_iter={n_iter}, background={_named(background)})", support=support
+    )
 
 
-def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: float) -> Tensor:
+def _named(background: Tensor | float) -> str:
+    return f"{tuple(background.shape)}" if isinstance(background, Tensor) else f"{background}"
+
+
+def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: Tensor) -> Tensor:
     """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
 
     Scoring steps (the expected curvature is positive), each halved until the likelihood falls.

@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     support: Tensor | None
     support_size: int | None
     mask: Tensor | None
+    background: Tensor | float | None
     constraint: Constraint
     bounds: tuple[float, float] | None
     phase_range: tuple[float, float] | None

@@ -95,6 +95,10 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
     )
     axes = _fft.centered_axes(ndim, onesided=False, centered=asked["centered"])
     values = _fft.uncenter(intensity.reshape(-1, 1, *shape), axes)
+    if asked["background"] is not None:
+        background = _checks.background(asked["background"], intensity)
+        # Where noise leaves less than the background, the object's own intensity is taken as 0.
+        values = values - _fft.uncenter(_per_pattern(background, batch, shape), axes)
     if mask is not None:
         mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
         values = torch.where(mask, values, 0.0)

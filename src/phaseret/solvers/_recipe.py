@@ -269,6 +269,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             has its shape) or data-shaped; one for all patterns or one each: the axes before these broadcast to the
             batch. May be left out with `support_size` or for a non-negative object.
         support_size: Number of non-zero pixels, their place unknown: the largest are kept.
+        background: What the detector counts without the object, a number or in the intensity's units and arrangement,
+            one for all patterns or one for each: it is subtracted, and what is left below 0 counts as 0.
         mask: True where measured; it broadcasts to the intensity. Unmeasured pixels are free: their intensity may hold
             anything.
         constraint: "complex", "real" or "nonnegative".
