@@ -21,15 +21,15 @@ promise:
 	@echo "In some minutes, when pip has its downloads: runs/demo/figure5.png, digits that two networks reconstruct,"
 	@echo "runs/demo/metrics.json and a table of how well they do. First the packages, then both trainings side by side."
 
-test: check ## check, then all tests with doctests, README snippets and the docs build
+test: check ## check, then the quick tests, with doctests, README snippets and the docs build
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: test test-slow ## test and test-slow
+test-all: test test-slow ## test, then the slow tests too
 
 test-slow: $(VENV)/.installed-test ## the long trainings and pictures that test leaves out
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -m slow
 
-test-machines: $(VENV)/.installed-test ## the tests under three other seeds and without vector instructions
+test-machines: $(VENV)/.installed-test ## the quick tests under three other seeds and without vector instructions
 	@passed=true; for machine in "--seed-offset 1000" "--seed-offset 2000" "--seed-offset 3000" --plain-cpu; do \
 	  echo "$$machine"; OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) -p tests.other_machine $$machine \
 	  -m "not slow and not once" || passed=false; done; $$passed

@@ -120,6 +120,7 @@ def test_the_package_is_the_command(folder: Path) -> None:
     assert (found[0].stdout, found[0].stderr) == (found[1].stdout, found[1].stderr)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="locales are those of POSIX")
 def test_a_letter_that_the_locale_does_not_know_is_shown_as_one(tmp_path: Path) -> None:
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-m", "phaseret", "info", "n\u00e9ant.npz"]
@@ -489,6 +490,7 @@ def ended(process: BaseProcess, rank: int, timeout: int = 120) -> tuple[int | No
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
 def test_two_processes_share_a_stack_and_survive_a_loss(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second process is killed at its second block; the same command, by two processes, does the rest."""
     line = f"reconstruct stack.h5 {QUICK} --double --block 1 --timeout 60 -o r.h5"
@@ -555,6 +557,7 @@ def test_processes_take_blocks_as_they_are_free(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill")
 def test_a_process_that_is_asked_to_end_names_the_one_that_was_lost(folder: Path) -> None:
     """As under torchrun: the second process is killed, then the first, with blocks left to do, is told to end."""
     first, second = processes(f"reconstruct stack.h5 {QUICK} --block 1 -o r.h5", lose_one_and_be_busy)
@@ -653,6 +656,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
     assert message in fails(line, capsys, status=2)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="paths, pipes and /dev/full are those of POSIX")
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("line", "message"),

@@ -85,8 +85,13 @@ def test_the_first_and_the_last_lines_name_what_is_there_at_the_end(
         assert str(tmp_path / "metrics.json") in line
 
 
-def test_the_demo_computes_the_same_on_every_processor(example: ModuleType) -> None:
-    assert example.PRESETS["demo"]["bfloat16"] is False
+def test_the_demo_computes_in_single_precision_on_every_processor(
+    example: ModuleType, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example, "bfloat16_is_fast", lambda: True)
+    for preset, expected in (("demo", False), ("cpu", True)):
+        _, settings, _ = example.prepare(example.parse([*tiny, "--preset", preset, "--out", str(tmp_path)]))
+        assert {name: each["bfloat16"] for name, each in settings.items()} == dict.fromkeys(settings, expected)
 
 
 def test_both_objectives_start_with_the_same_weights_and_learn(finished: Path) -> None:

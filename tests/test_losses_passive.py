@@ -474,7 +474,6 @@ def test_torch_func_transforms(dtype):
         torch.testing.assert_close(*over)
 
 
-@pytest.mark.once  # Inductor cannot write C++ for a processor without vector instructions.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_torch_compile(device):
     estimate = torch.rand(2, 8, 8, device=device, requires_grad=True)

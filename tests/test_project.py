@@ -340,7 +340,6 @@ def test_the_address_is_the_same_everywhere() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (address,) = re.findall(r'^Repository = "https://(.*)"$', project, re.MULTILINE)
     files = [*ROOT.glob("*.*"), *(ROOT / "conda").iterdir(), *(ROOT / ".github").rglob("*.*")]
-    text = "".join(
-        file.read_text(encoding="utf-8") for file in files if file.suffix in (".md", ".cff", ".toml", ".yml")
-    )
+    kinds = (".md", ".cff", ".toml", ".yml", ".yaml")
+    text = "".join(file.read_text(encoding="utf-8") for file in files if file.suffix in kinds)
     assert set(re.findall(r"github\.com/[\w-]+/phaseret\b", text)) == {address}

@@ -493,10 +493,10 @@ WRONG: dict[str, tuple[Callable[[], None], str, int]] = {
 @pytest.fixture
 def enough_examples() -> Iterator[None]:
     """As many examples as usual: few of them need not find what is wrong."""
-    before = settings.get_current_profile_name()
+    settings.register_profile("before", settings.default)
     settings.load_profile("phaseret")
     yield
-    settings.load_profile(before)
+    settings.load_profile("before")
 
 
 @pytest.mark.usefixtures("enough_examples")

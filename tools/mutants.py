@@ -18,7 +18,6 @@ import hashlib
 import importlib.machinery
 import inspect
 import json
-import math
 import multiprocessing
 import os
 import random
@@ -37,6 +36,7 @@ from typing import Any
 import pytest
 import scipy.optimize  # noqa: F401
 import torch  # noqa: F401  both are loaded once, before any fork
+from scipy.stats import binomtest
 
 from results import provenance
 from tools._mutations import Finder, Mutant
@@ -288,13 +288,6 @@ def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def interval(killed: int, total: int) -> tuple[float, float]:
-    """Wilson's interval, which holds the share of all mutants in 95 of 100 samples."""
-    z, share = 1.96, killed / total
-    centre, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total**2))
-    return (centre - half) / (1 + z * z / total), (centre + half) / (1 + z * z / total)
-
-
 def report(judged: list[tuple[Mutant, int]], everything: int) -> dict[str, Any]:
     """The table per file, and the survivors with what explains them."""
     explained = {(e["file"], e["before"], e["after"]): e["why"] for e in json.loads(EQUIVALENT.read_text())}
@@ -315,8 +308,9 @@ def report(judged: list[tuple[Mutant, int]], everything: int) -> dict[str, Any]:
     rows.append({"file": "all", "mutants": total, "killed": killed, "equivalent": equal})
     for row in rows:
         row["score"] = round(row["killed"] / max(1, row["mutants"] - row["equivalent"]), 3)
-    low, high = interval(killed, total - equal)
-    head = {"mutants there are": everything, "judged": total, "interval": [round(low, 3), round(high, 3)]}
+    # Wilson's interval, which holds the share of all mutants in 95 of 100 samples.
+    low, high = binomtest(killed, total - equal).proportion_ci(method="wilson")
+    head = {"mutants there are": everything, "judged": total, "interval": [round(float(low), 3), round(float(high), 3)]}
     return {**head, "rows": rows, "survivors": survivors}
 
 
