@@ -54,7 +54,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "symmetry.diagnose": (12, "it looks at values, and tells shares"),
     "noise.mask_pixels": (1, "a mask must leave pixels"),
     "noise.MaskPixels": (1, "a mask must leave pixels"),
-    "io.as_measurement": (6, "it looks at values, and tells shares"),
+    "io.as_measurement": (8, "it looks at values, tells shares, and asks what seems wrong"),
     "io.inspect": (1, FILES),
     "io.save_intensity": (1, FILES),
     "io.save_reconstruction": (10, FILES),

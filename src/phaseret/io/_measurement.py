@@ -276,29 +276,29 @@ def ready(
 
 def _flat_top(values: Tensor, counted: Tensor) -> str:
     """A question, if many pixels share the largest value and few come near it: patterns have no plateau at the top."""
+    values = values.detach()
     top = values.where(counted, 0).amax()
-    at_top = int(((values == top) & counted).sum())
-    near = int(((values >= 0.9 * top) & (values < top) & counted).sum())
+    pixels = [((values == top) & counted).sum(), ((values >= 0.9 * top) & (values < top) & counted).sum()]
+    top, at_top, near = torch.stack([top, *pixels]).tolist()
     if top < 16 or at_top < 5 or at_top <= near:
         return ""
-    return f"{at_top} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
+    return f"{int(at_top)} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
 
 
 def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int]) -> str:
     """A question, if the light gathers half a frame away from the zero frequency."""
     if not isinstance(center, str):
         return ""
-    shape = values.shape[-ndim:]
+    values, shape = values.detach(), values.shape[-ndim:]
     mean = values.reshape(-1, *shape).mean(0)
     known = measured.reshape(-1, *shape).any(0)
     axes = tuple(range(ndim))
-    sums = []
+    sums = [mean.sum()]
     for place in (mean, known.to(mean)):
         here, there = (x.roll([m // 16 for m in shape], axes) for x in (place, _fft.center(place, axes)))
-        windows = [_fft.crop(x, [2 * (m // 16) + 1 for m in shape]).sum() for x in (here, there)]
-        sums.append([float(window) for window in windows])
-    (light_here, light_there), (pixels_here, pixels_there) = sums
-    clear = light_there > 0.1 * float(mean.sum()) and light_there * pixels_here > 10 * light_here * pixels_there
+        sums += [_fft.crop(x, [2 * (m // 16) + 1 for m in shape]).sum() for x in (here, there)]
+    light, light_here, light_there, pixels_here, pixels_there = torch.stack(sums).tolist()
+    clear = light_there > 0.1 * light and light_there * pixels_here > 10 * light_here * pixels_there
     if not clear or min(shape) < 16 or pixels_here < pixels_there / 2:
         return ""
     other = {"corner": "middle", "middle": "corner"}[center]

@@ -403,9 +403,13 @@ def maximum_likelihood(
     x = problem.given("estimate", estimate)
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
-    b = _checks.background(background, problem.intensity)
-    if not bool((b > 0).all()):
-        _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
+    b = background
+    if isinstance(b, Tensor):
+        b = _checks.background(b, problem.intensity)
+        if not bool((b > 0).all()):
+            _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
+    else:
+        b = _checks.number("background", b, above=0)
     problem.magnitude = (problem.intensity - b).clamp(min=0).sqrt()
     allowed: Tensor | float = 1.0
     if support is not None:
@@ -438,7 +442,7 @@ def _named(background: Tensor | float) -> str:
     return f"{tuple(background.shape)}" if isinstance(background, Tensor) else f"{background}"
 
 
-def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: Tensor) -> Tensor:
+def _line_search(problem: _Measured, field: Tensor, along: Tensor, b: Tensor | float) -> Tensor:
     """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
 
     Scoring steps (the expected curvature is positive), each halved until the likelihood falls.
