@@ -10,10 +10,10 @@ from unittest import mock
 
 import pytest
 import torch
-from fake_gpu import GPU, FakeGPU, fake_gpu
 from torch import Tensor
 
 import phaseret as pr
+from fake_gpu import GPU, FakeGPU, fake_gpu
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._loop import arrays_of
 

@@ -7,7 +7,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -490,6 +490,16 @@ WRONG: dict[str, tuple[Callable[[], None], str, int]] = {
 }
 
 
+@pytest.fixture
+def enough_examples() -> Iterator[None]:
+    """As many examples as usual: few of them need not find what is wrong."""
+    before = settings.get_current_profile_name()
+    settings.load_profile("phaseret")
+    yield
+    settings.load_profile(before)
+
+
+@pytest.mark.usefixtures("enough_examples")
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_reported_as_a_small_example_that_fails_in_the_same_way(name: str) -> None:
     check, sentence, values = WRONG[name]

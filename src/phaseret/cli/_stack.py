@@ -130,8 +130,8 @@ class Stack:
     def _leave(self) -> None:
         """Remove the folder; the last process removes a shared one."""
         (self.folder / "run.json").unlink(missing_ok=True)
-        self.team.forget(self.folder)
-        with suppress(OSError):
+        with suppress(OSError):  # not empty yet, or another process was faster
+            self.team.forget(self.folder)
             self.folder.rmdir()
 
     def _report(self, error: BaseException) -> NoReturn:
