@@ -118,7 +118,7 @@ def tests(run: Run) -> Iterator[Row]:
         *map(str, files),
         "-k",
         choice,
-        "-v",
+        "-vv",  # once against the -q of the project
         "--tb=line",
         "-rN",  # or the summary would count what failed again
         "-p",
