@@ -118,8 +118,9 @@ def tests(run: Run) -> Iterator[Row]:
         *map(str, files),
         "-k",
         choice,
-        "-v",
+        "-vv",  # once against the -q of the project
         "--tb=line",
+        "-rN",  # or the summary would count what failed again
         "-p",
         "no:cacheprovider",
     ]
@@ -132,13 +133,15 @@ def tests(run: Run) -> Iterator[Row]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     lines: list[str] = []
     try:
         assert process.stdout is not None
         lines.extend(process.stdout)
     finally:  # also when the time is up, with what was seen until then
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with its workers, which would go on beside what is timed next
+        process.communicate()
         counts = {word: sum(bool(re.search(rf"\b{word}\b", line)) for line in lines) for word in ("PASSED", "FAILED")}
         failed = sorted({line.split(" - ")[0].strip() for line in lines if re.search(r"\b(FAILED|ERROR)\b", line)})
         yield {"files": len(files), **counts, "failures": failed[:50], "end": "".join(lines[-20:])[-3000:]}

@@ -72,6 +72,19 @@ def test_a_part_that_fails_or_takes_too_long_is_told_and_the_next_ones_run(
     assert (second, third) == ("the time was up", "complete")
 
 
+def test_the_tests_on_the_card_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the project's own -q, each once."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "-q"\n')
+    text = "# takes device: torch.device\ndef test_cpu_one(): pass\ndef test_cpu_two(): assert not 1\n"
+    (tmp_path / "tests" / "test_some.py").write_text(text)
+    monkeypatch.setattr(device, "RESULTS", tmp_path / "results")
+    (row,) = device.tests(device.Run(torch.device("cpu"), device.TINY, None, tmp_path))
+    assert (row["files"], row["PASSED"], row["FAILED"]) == (1, 1, 1)
+    assert len(row["failures"]) == 1
+    assert "test_cpu_two" in row["failures"][0]
+
+
 def test_what_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "find_spec", lambda name: None)
 

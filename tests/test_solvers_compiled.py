@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import phaseret as pr
+from phaseret import _memory
 from phaseret.solvers import _compiled
 from phaseret.solvers._algorithms import ALGORITHMS
 
@@ -104,6 +105,25 @@ def test_a_given_start_and_several_pieces_are_not_recorded_wrongly(monkeypatch: 
     recipe = pr.solvers.Recipe("2*(hio:4,shrinkwrap),er:5")
     torch.testing.assert_close(solved(recipe, compile=True), solved(recipe), rtol=1e-8, atol=1e-8)
     assert Graph.made == 3
+
+
+@pytest.mark.parametrize(("ends", "made"), [(0, 0), (1, 1)])
+def test_a_graph_of_all_items_is_not_replayed_for_halves(ends: int, made: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory ends before the first block, or in the second one, after all items were recorded."""
+    recorded(monkeypatch)
+    plain, blocks = solved(pr.solvers.HIO(7)), iter(range(100))
+
+    def fits(work: Callable[[], object]) -> bool:
+        if getattr(work, "func", None) is None or work.func.__name__ != "_block" or next(blocks) != ends:  # type: ignore[attr-defined]
+            work()
+            return True
+        return False
+
+    monkeypatch.setattr(_memory, "fits", fits)
+    with pytest.warns(UserWarning, match="ended with 2 patterns x starts"):
+        found = solved(pr.solvers.HIO(7), compile=True)
+    torch.testing.assert_close(found, plain, rtol=1e-8, atol=1e-8)
+    assert Graph.made == made
 
 
 @pytest.mark.parametrize(("what", "word"), [("compiled", "compiled"), ("capture", "recorded")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +13,9 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import slow_symmetry as slow
-from phaseret import _memory
+from phaseret import _fft, _memory
 from phaseret.operators import fast_fourier_shape, min_fourier_shape
 from phaseret.symmetry import RandomSymmetry, align, conj_flip, global_phase, shift, subpixel_shift
-from phaseret.symmetry._search import finest
 
 SHAPES = [(5,), (4,), (3, 4), (4, 3), (1, 5), (2, 3, 2)]
 DTYPES = (torch.float64, torch.complex128)
@@ -408,5 +406,4 @@ def test_alignments_are_compared_by_identity() -> None:
 
 @pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.complex128), ("mps", torch.complex64)])
 def test_precision_is_the_finest_that_the_device_has(device: str, dtype: torch.dtype) -> None:
-    x = SimpleNamespace(device=torch.device(device), dtype=torch.complex64)
-    assert finest(x) == dtype
+    assert _fft.double(torch.complex64, torch.device(device)) == dtype

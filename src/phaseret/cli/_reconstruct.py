@@ -109,12 +109,14 @@ def _said(measurement: io.Measurement) -> io.Measurement:
 def _device(name: str | None) -> str:
     """The device by its name; of several graphics cards the processes of a machine take one each."""
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and (cards := torch.cuda.device_count()):
+        name = f"cuda:{local_rank() % cards}"  # before anything is made: it would take memory of the first card
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         said = str(error).partition("\n")[0].rstrip(".")
         _checks.fail(f"device must be one that works here, got {name!r} ({said})", "Use cpu or cuda")
-    return f"cuda:{local_rank() % torch.cuda.device_count()}" if name == "cuda" else name
+    return name
 
 
 class Command(Writes, Solves, Reads, Reconstruct):

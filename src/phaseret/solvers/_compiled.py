@@ -69,26 +69,27 @@ def compiled(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
 
 
 class Shortcut:
-    """Iterations that do not depend on their number: compiled, and recorded where all items are worked on at once.
-
-    Args:
-        record: Whether to record: all blocks are of the same items.
-    """
+    """Iterations that do not depend on their number: compiled, and recorded where all items are worked on at once."""
 
     backend = "inductor"
 
-    def __init__(self, record: bool) -> None:
-        self._record, self._compile, self._tried = record, True, False
+    def __init__(self) -> None:
+        self._compile, self._tried = True, False
         self._recorded: Recorded | None = None
 
     def block(
-        self, function: Callable[..., tuple[Tensor, Tensor]], given: tuple[Any, ...], x: Tensor, count: int
+        self, function: Callable[..., tuple[Tensor, Tensor]], given: tuple[Any, ...], x: Tensor, count: int, whole: bool
     ) -> tuple[Tensor, Tensor]:
-        """So many iterations `function(*given, x)`: the new state and the last p, which hold until the next block."""
+        """So many iterations `function(*given, x)`: the new state and the last p, which hold until the next block.
+
+        `whole` says that x holds all items: a graph knows its items' data, and is gone once there are pieces.
+        """
+        if not whole:
+            self._recorded = None
         with warnings.catch_warnings():  # of the compiler's: that it leaves complex operations as they are is meant
             warnings.filterwarnings("ignore", module="torch")
             if not self._tried:
-                self._try(function, given, x)
+                self._try(function, given, x, whole)
             if self._recorded is not None:
                 return self._recorded(x, count)
             iteration, p = self._iteration(function, given), x
@@ -99,7 +100,9 @@ class Shortcut:
     def _iteration(self, function: Callable[..., tuple[Tensor, Tensor]], given: tuple[Any, ...]) -> Iteration:
         return functools.partial(compiled(function, self.backend) if self._compile else function, *given)
 
-    def _try(self, function: Callable[..., tuple[Tensor, Tensor]], given: tuple[Any, ...], x: Tensor) -> None:
+    def _try(
+        self, function: Callable[..., tuple[Tensor, Tensor]], given: tuple[Any, ...], x: Tensor, whole: bool
+    ) -> None:
         """See what works for these items, and warn of what does not."""
         self._tried = True
         try:
@@ -110,7 +113,7 @@ class Shortcut:
         except Exception as error:
             self._compile = False
             _tell("compiled", error)
-        if self._record and recordable(x.device):
+        if whole and recordable(x.device):
             try:
                 self._recorded = Recorded(self._iteration(function, given), x)
             except Exception as error:

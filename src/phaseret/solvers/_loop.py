@@ -283,7 +283,7 @@ class Run:
             pieces = [_ALL] if differentiable or not apart else self.pieces(arrays_of(algorithm))
             shortcut = None
             if self.compile and _is_ours(algorithm) and not algorithm.varies:
-                shortcut = _compiled.Shortcut(record=len(pieces) == 1)
+                shortcut = _compiled.Shortcut()
             while self.done < algorithm.n_iter and not self.stopped:
                 count = min(self.check_every, algorithm.n_iter - self.done)
                 if differentiable:
@@ -309,7 +309,7 @@ class Run:
         """So many iterations of some items, in place; their errors are written to `error`."""
         worker, state = _Worker(self, algorithm, items, differentiable=False), self.state[items]
         if shortcut is not None and not worker.fresh:
-            x, p = shortcut.block(*worker.pure(), state, count)
+            x, p = shortcut.block(*worker.pure(), state, count, whole=_count(items) == error.numel())
         else:  # where memory may end halfway the state stays until then
             x, p = worker.block(state.clone() if state.is_cuda else state, self.done, count)
         estimate = worker.known.project(self.problem.crop(p))

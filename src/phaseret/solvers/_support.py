@@ -308,11 +308,11 @@ class Breed(Step):
         problem, estimate = run.problem, run.estimate
         rows = torch.arange(problem.patterns, device=problem.device)
         best = run.error.argmin(-1)
-        child = torch.empty_like(estimate)
+        leaders, child = estimate[rows, best], torch.empty_like(estimate)
 
         def mix(items: Items) -> None:
             some = estimate[items]
-            reference = estimate[rows, best][items[0], None].expand_as(some)
+            reference = leaders[items[0], None].expand_as(some)
             options: dict[str, Any] = {
                 "ndim": problem.ndim,
                 "fourier_shape": problem.shape,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.symmetry._elements import Symmetry
-from phaseret.symmetry._search import finest, prepare, search
+from phaseret.symmetry._search import prepare, search
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def _refined(
     d, reach = len(shape), math.ceil(0.75 * upsample)
     twins = torch.stack([estimate, estimate.flip(tuple(range(-d, 0))).conj()] if flip else [estimate])
     rough = search(twins, obj.expand_as(twins), shape, flip=False, phase=phase, double=True)
-    offsets = torch.arange(-reach, reach + 1, device=obj.device).to(finest(obj.real)) / upsample
+    offsets = torch.arange(-reach, reach + 1, device=obj.device).to(_fft.double(obj.real.dtype, obj.device)) / upsample
     points = rough.shifts[..., None] + offsets
     values = _fft.correlation_at(twins, obj, shape, points)
     values = values if obj.is_complex() else values.real

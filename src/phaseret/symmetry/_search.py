@@ -33,11 +33,6 @@ def prepare(
     return estimate.to(dtype), obj.to(dtype), shape, dtype.is_complex if phase is None else phase
 
 
-def finest(x: Tensor) -> torch.dtype:
-    """The finest precision that the tensor's device has: double, but for Apple's, which has none."""
-    return x.dtype if x.device.type == "mps" else torch.promote_types(x.dtype, torch.float64)
-
-
 @torch.no_grad()
 def search(
     estimate: Tensor,
@@ -61,7 +56,7 @@ def search(
     pairs = [x.detach().reshape(-1, *object_shape) for x in (estimate, obj)]
     items = max(1, _memory.pixels_at_a_time(obj.device) // math.prod(shape)) if shift else len(pairs[0])
     pieces = zip(*(torch.split(x, items) for x in pairs), strict=True)
-    dtype = finest(obj) if double else obj.dtype
+    dtype = _fft.double(obj.dtype, obj.device) if double else obj.dtype
     found = [_search(a.to(dtype), b.to(dtype), shape, shift, flip, phase) for a, b in pieces]
     shifts, flipped, angle = (torch.cat(parts) for parts in zip(*found, strict=True))
     angle = angle.to(obj.real.dtype).reshape(batch)
