@@ -50,9 +50,10 @@ docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/.installed-demo ## run benchmarks/speed_*.py one after the other, on one thread
+bench: $(VENV)/.installed-demo ## run benchmarks/speed_*.py on one thread, as the processor can and with AVX2 alone
 	@set -e; for name in $(notdir $(basename $(wildcard benchmarks/speed_*.py))); do \
-	  echo "$$name"; OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; done
+	  echo "$$name"; OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; \
+	  echo "$$name, AVX2"; ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; done
 
 clean: ## remove .venv, caches, builds and runs
 	rm -rf $(VENV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import phaseret as pr
 from benchmarks.timing import compare
-from results.provenance import save
+from results.provenance import save_speed
 
 CASES = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
 HEAVY = ("soft", "complex", "plain")
@@ -73,7 +73,7 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), sep="\t")
-    save("speed_invariant_loss", rows)
+    save_speed("speed_invariant_loss", rows)
 
 
 if __name__ == "__main__":

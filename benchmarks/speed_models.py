@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from benchmarks.timing import compare
-from results.provenance import save
+from results.provenance import save_speed
 
 BATCH, OBJECT, DATA = 32, (32, 32), (64, 64)
 DIGIT = (28, 28)
@@ -102,7 +102,7 @@ def main() -> None:
             row[way] = round(1 / took[way]["ratio"], 2) if way in took else None
         rows.append(row)
         print(row, flush=True)
-    save("speed_models", rows)
+    save_speed("speed_models", rows)
 
 
 if __name__ == "__main__":

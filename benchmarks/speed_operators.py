@@ -18,7 +18,7 @@ from torch import Tensor
 
 import phaseret as pr
 from benchmarks.timing import compare
-from results.provenance import save
+from results.provenance import save_speed
 
 FOURIER = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
 Measure = Callable[[Tensor], Tensor]
@@ -120,7 +120,7 @@ def main() -> None:
                 )
                 way = "fwd+bwd" if backward else "fwd"
                 print(f"{case:44} {way:8} {name:20} {figures['ms']:8.3f} ms {figures['ratio']:6.2f}")
-    save("speed_operators", rows)
+    save_speed("speed_operators", rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 import phaseret as pr
 from benchmarks.timing import allocated, compare
-from results.provenance import save
+from results.provenance import save_speed
 
 CASES = [(16, 128, 256), (2, 512, 1024), (256, 28, 64)]
 
@@ -62,7 +62,7 @@ def main() -> None:
                 }
             )
             print(rows[-1])
-    save("speed_passive_loss", rows)
+    save_speed("speed_passive_loss", rows)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 
 import phaseret as pr
 from benchmarks.timing import compare
-from results.provenance import machine, save
+from results.provenance import machine
 
 SIZES = [(64, 64, 64), (8, 256, 256), (1, 1024, 1024), (1, 64, 64)]
 ALGORITHMS = {
@@ -149,7 +149,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     print(machine())
     rows = [row for shape in SIZES for row in case(shape, options.seconds)]
-    save("speed_solvers", rows)
+    save_speed("speed_solvers", rows)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,21 @@ def about(command: str) -> dict[str, object]:
     return {"command": command, "commit": commit(), "hardware": machine()}
 
 
+def save_speed(name: str, rows: list[dict[str, object]]) -> None:
+    """Write NAME.json of a benchmark whose figures depend on the processor's instructions: a row says with which.
+
+    Rows of the same commit and machine with other instructions (`ATEN_CPU_CAPABILITY=avx2`) stay beside the new ones.
+    """
+    instructions = torch.backends.cpu.get_cpu_capability()
+    file, machine_now = RESULTS / f"{name}.json", about("")
+    kept: list[dict[str, object]] = []
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        same = before["commit"] == machine_now["commit"] and before["hardware"]["cpu"] == machine()["cpu"]
+        kept = [row for row in before["rows"] if same and row.get("instructions", instructions) != instructions]
+    save(name, [*kept, *({"instructions": instructions, **row} for row in rows)])
+
+
 def save(name: str, rows: list[dict[str, object]], arguments: Sequence[str] | None = None) -> None:
     """Write NAME.json of the benchmark that runs; `arguments` make just this file, if those given make more."""
     script = Path(sys.argv[0])
