@@ -27,7 +27,7 @@ import torch
 
 import phaseret as pr
 from benchmarks.timing import compare
-from results.provenance import machine
+from results.provenance import machine, save_speed
 
 SIZES = [(64, 64, 64), (8, 256, 256), (1, 1024, 1024), (1, 64, 64)]
 ALGORITHMS = {
