@@ -18,16 +18,14 @@ from torch import Tensor
 from phaseret import _checks, _memory, io, solvers
 from phaseret._output import written
 from phaseret.cli._team import LostProcess, Team
+from phaseret.io._contents import numbers_of
 
 
 def in_blocks(
     shape: Sequence[int], index: slice | Sequence[int] | None, starts: int, block: int | None
 ) -> list[list[int]]:
     """The numbers of the patterns of the stack, or of that part of it, so many at a time."""
-    stack = range(shape[0])
-    numbers = list(stack[index or slice(None)] if index is None or isinstance(index, slice) else index)
-    if not numbers or not all(-len(stack) <= number < len(stack) for number in numbers):
-        _checks.fail(f"index must lie in a stack of {shape[0]}, got {index}", f"Count from 0 to {shape[0] - 1}")
+    numbers = numbers_of(index, shape[0])
     # Enough work to keep a device busy, little to lose.
     pixels = _memory.pixels_at_a_time(torch.device("cpu"), cached=False)
     fitting = max(1, pixels // (math.prod(shape[1:]) * starts))

@@ -165,6 +165,14 @@ def _parts(index: Index | None, shape: tuple[int, ...]) -> tuple[list[int | slic
     return run if one_run else list(numbers), (len(numbers), *rest)
 
 
+def numbers_of(index: Index | None, count: int) -> list[int]:
+    """The patterns of a stack of `count` that an index names, all of which must be there."""
+    numbers = list(range(count)[index or slice(None)]) if index is None or isinstance(index, slice) else _numbers(index)
+    if not numbers or not all(-count <= number < count for number in numbers):
+        _checks.fail(f"index must lie in a stack of {count}, got {index!r}", f"Count from 0 to {count - 1}")
+    return numbers
+
+
 def _numbers(index: int | slice | Sequence[int]) -> list[int]:
     """The patterns that are named one by one."""
     return [] if isinstance(index, slice) else [index] if isinstance(index, int) else list(index)

@@ -64,8 +64,6 @@ def told(contents: Contents, name: str) -> Told:
         contents.attribute(place, "interpretation"),
         *(contents.attribute(each, "interpretation") for each in groups),
     ]
-    sizes = [contents.number(f"{detector}/{axis}_pixel_size") for axis in "yx"]
-    given = [size for size in sizes if size]
     return Told(
         ndim=_nexus.INTERPRETATIONS.get(next(filter(None, words), "")),
         magnitude=said if said == "unphased amplitude" else None,
@@ -76,7 +74,7 @@ def told(contents: Contents, name: str) -> Told:
         saturation=contents.number(f"{detector}/saturation_value") or None,
         wavelength=_nexus.wavelength(contents, entry),
         distance=contents.number(f"{detector}/distance") or None,
-        pixel_size=(sizes[0] or given[0], sizes[1] or given[0]) if given else None,
+        pixel_size=_nexus.pixel_size(contents, detector),
         beside=beside(contents, *dict.fromkeys((*folders, detector))),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -241,9 +240,3 @@ class _Pieces:
                 found.append(entry.read(slice(low - start, high - start)))
             start = stop
         return found
-
-
-def sizes_agree(shape: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether one frame of a stack has the sizes of the other array, or of its frames."""
-    axes = min(len(shape), len(other))
-    return math.prod(shape) > 1 and tuple(shape[-axes:]) == tuple(other[-axes:])

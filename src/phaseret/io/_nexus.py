@@ -45,16 +45,15 @@ def told(contents: Contents, name: str) -> Told:
     levels = [
         f"{folder}/{key}" for folder in folders for key in ("saturation_value", "countrate_correction_count_cutoff")
     ]
-    sizes = [contents.number(f"{detector}/{axis}_pixel_size") for axis in "yx"]
-    given = [size for size in sizes if size]
+    size = pixel_size(contents, detector)
     return Told(
         ndim=INTERPRETATIONS.get(word),
-        center=_beam(contents, detector, sizes),
+        center=_beam(contents, detector, size),
         mask=next(filter(None, masks), None),
         saturation=contents.number(*levels) or None,
         wavelength=wavelength(contents, entry),
         distance=contents.number(f"{detector}/distance", f"{detector}/detector_distance") or None,
-        pixel_size=(sizes[0] or given[0], sizes[1] or given[0]) if given else None,
+        pixel_size=size,
         beside=beside(contents, group, *(folder for folder in folders if folder != group)),
     )
 
@@ -79,6 +78,13 @@ def detectors(contents: Contents, entry: str) -> list[str]:
     """The detectors of an entry."""
     instruments = groups(contents, entry, "instrument")
     return [name for instrument in instruments for name in groups(contents, instrument, "detector")]
+
+
+def pixel_size(contents: Contents, detector: str) -> tuple[float, float] | None:
+    """That of a detector, (y, x); where one is written it is that of both."""
+    height, width = (contents.number(f"{detector}/{axis}_pixel_size") for axis in "yx")
+    one = height or width
+    return None if not one else (height or one, width or one)
 
 
 def wavelength(contents: Contents, entry: str) -> float | None:
@@ -129,10 +135,10 @@ def _detector_of(contents: Contents, place: str) -> str | None:
     return able[0] if len(able) == 1 else None
 
 
-def _beam(contents: Contents, detector: str, sizes: list[float | None]) -> tuple[float, float] | None:
+def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) -> tuple[float, float] | None:
     """The pixel of the direct beam, (y, x); lengths are taken for pixels of their size. Zeros say nothing."""
     found = []
-    for axis, size in zip("yx", sizes, strict=True):
+    for axis, size in zip("yx", sizes or (None, None), strict=True):
         name = f"{detector}/beam_center_{axis}"
         value, unit = contents.number(name), contents.attribute(name, "units")
         if not value:

@@ -9,24 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Index
+from phaseret.io._contents import Index, numbers_of
 from phaseret.io._measurement import Measurement, stacked
-
-
-class Pattern(Protocol):
-    """An open file of one pattern or of a stack of them."""
-
-    shape: tuple[int, ...]
-    ndim: int
-
-    def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
-        """The whole, or part of the stack."""
-
 
 Opener = Callable[[Any], AbstractContextManager[Any]]
 
@@ -49,14 +38,12 @@ def _matching(name: str) -> list[str]:
     counted = re.search(r"%0?(\d*)d", name)
     if counted is None and not glob.has_magic(name):
         return []
-    found = (
-        glob.glob(glob.escape(name[: counted.start()]) + "*" + glob.escape(name[counted.end() :])) if counted else []
-    )
-    if counted is not None:
-        number = re.compile(re.escape(name[: counted.start()]) + r"\d+" + re.escape(name[counted.end() :]))
-        found = [file for file in found if number.fullmatch(file)]
-    else:
+    if counted is None:
         found = glob.glob(name)
+    else:
+        before, after = name[: counted.start()], name[counted.end() :]
+        number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+        found = [file for file in glob.glob(f"{glob.escape(before)}*{glob.escape(after)}") if number.fullmatch(file)]
     if not found:
         fix = "Look for a misprint, or name its folder too"
         _checks.fail(f"path must match files, got {name!r}, which matches none", fix, FileNotFoundError)
@@ -99,14 +86,7 @@ class OpenSeries:
     def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
         """All patterns, or some of them; only their files are read."""
         places = [(i, k) for i, count in enumerate(self.counts) for k in range(1 if count is None else count)]
-        numbers = range(len(places))
-        if isinstance(index, slice):
-            chosen = list(numbers[index])
-        else:
-            chosen = list(numbers) if index is None else [index] if isinstance(index, int) else list(index)
-        if not chosen or not all(-len(places) <= number < len(places) for number in chosen):
-            fix = f"Count from 0 to {len(places) - 1}"
-            _checks.fail(f"index must lie in a stack of {len(places)}, got {index!r}", fix)
+        chosen = numbers_of(index, len(places))
         parts = []
         for number in chosen:
             which, inner = places[number]
