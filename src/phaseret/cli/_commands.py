@@ -36,7 +36,9 @@ class Pattern:
     roi: Any = option("the part of the frame that is read", type=region, metavar="Y0:Y1,X0:X1")
     crop: tuple[int, ...] | None = option("keep N x M pixels about the zero frequency", type=sizes, metavar="N,M")
     bin: int = option("add up blocks of K x K pixels, after --crop", type=int, default=1, metavar="K")
-    saturation: float | None = option("pixels from this value on are not trusted", type=float, metavar="VALUE")
+    saturation: float | None = option(
+        "pixels from this value on are not trusted; inf: all are", type=float, metavar="VALUE"
+    )
     mask: str | None = option("mask: non-zero pixels were measured (in a CXI file: zero ones)", metavar="FILE")
     bad_pixels: str | None = option("mask: non-zero pixels are bad", metavar="FILE")
     mask_is: Any = option('what non-zero pixels of the mask in FILE itself are: "measured", "bad" or "ignored"')

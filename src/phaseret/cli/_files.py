@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,6 +56,7 @@ class Reads(Pattern):
             self.bin,
         )
         masks: dict[str, Tensor] = {}
+        notes: list[str] = []
         typed_masks: tuple[tuple[str, str | None, MaskIs], ...] = (
             ("--mask", self.mask, "measured"),
             ("--bad-pixels", self.bad_pixels, "bad"),
@@ -63,11 +64,12 @@ class Reads(Pattern):
         for name, file, mask_is in typed_masks:
             if file:
                 with typed(name):
-                    masks[name] = frame_mask(*split(file), mask_is)
+                    masks[name], asked = frame_mask(*split(file), mask_is)
+                    notes += asked
         with ExitStack() as stack:
             with typed("FILE"):
                 pattern = stack.enter_context(opened_pattern(paths if len(paths) > 1 else paths[0], wanted))
-            yield Source(pattern, masks)
+            yield Source(pattern, masks, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Source:
 
     pattern: OpenPattern | OpenSeries
     masks: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_stack(self) -> bool:
@@ -85,7 +88,8 @@ class Source:
     def read(self, index: Index | None) -> io.Measurement:
         """The pattern or that part of the stack, masked."""
         with typed("FILE", "intensity"):
-            return self.pattern.read(index, self.masks)
+            measurement = self.pattern.read(index, self.masks)
+        return replace(measurement, notes=(*self.notes, *measurement.notes))
 
     def part(self, x: Tensor, index: Index | None) -> Tensor:
         """What goes with that part of the stack in an array that holds one item for each pattern, or one for all."""

@@ -77,10 +77,11 @@ class Solves(Search):
         if self.background is None:
             return None
         try:
-            return torch.tensor(float(self.background))
+            number = float(self.background)
         except ValueError:
             with typed("--background"):
                 return source.part(source.pattern.background(*split(self.background)), index)
+        return torch.tensor(_checks.number("background", number, at_least=0))
 
     def _support(self, source: Source, index: Index | None, measurement: io.Measurement) -> Tensor | None:
         """That of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""

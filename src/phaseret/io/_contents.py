@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from phaseret import _checks, _memory
 
 Index = int | slice | Sequence[int]
 # Units a number may be given in, in SI units; "" is a number without one.
-_UNITS = {"": 1.0, "m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "A": 1e-10, "J": 1.0}
-_UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16}
-_UNITS |= dict.fromkeys(("pixel", "pixels", "px"), 1.0)
+UNITS = {"": 1.0, "m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "A": 1e-10, "J": 1.0}
+UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16}
+UNITS |= dict.fromkeys(("pixel", "pixels", "px"), 1.0)
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class Contents:
         format: What kind of file it is.
         lookup: The array of a name, as the file spells it or as a user may; None if there is none.
         listed: All arrays by the file's own names; a search of the whole file, done when it is needed.
-        attribute: The text of an attribute of an array or a group; "" if there is none.
+        attribute: The text of an attribute of an array or a group, or of the header; "" if there is none.
         children: The names in a group, and () of all else.
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be opened, in words; "" if nothing is wrong.
+        notes: What the reader assumed of an array, by its name.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Contents:
     children: Callable[[str], tuple[str, ...]] = lambda name: ()
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], str] = _nothing
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -95,7 +97,7 @@ class Contents:
         for name in names:
             entry = self.lookup(name)
             if entry is not None and entry.dtype.kind in "iuf" and int(np.prod(entry.shape)) == 1:
-                value = float(self.read(name).reshape(())) * _UNITS.get(self.attribute(name, "units"), np.nan)
+                value = float(self.read(name).reshape(())) * UNITS.get(self.attribute(name, "units"), np.nan)
                 return value if np.isfinite(value) else None
         return None
 
@@ -118,6 +120,10 @@ class Contents:
                 _checks.fail(f"key must name an array of {self.path}, got the group {name!r}", fix)
             _checks.fail(f"key must name an array of {self.path}, got {name!r}", self._listing())
         return entry
+
+    def noted(self, name: str) -> list[str]:
+        """What was assumed of an array."""
+        return [self.notes[name]] if name in self.notes else []
 
     def first(self, *names: str) -> str | None:
         """The first of the names that the file has an array of."""

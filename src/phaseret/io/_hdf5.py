@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 
 from phaseret import _checks
 from phaseret.io._contents import Contents, Entry, Refusal, as_text, part, reading
+from phaseret.io._layout import NUMBERED
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
 _MOST_OBJECTS = 20_000
-_NUMBERED = re.compile(r"data_\d+")
 
 
 def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -192,7 +191,7 @@ class _Tree:
         return found[0] if len(found) == 1 else None
 
     def _of_group(self, group: Any) -> Entry | None:
-        numbered = sorted(key for key in group if isinstance(key, str) and _NUMBERED.fullmatch(key))
+        numbered = sorted(key for key in group if isinstance(key, str) and NUMBERED.match(key))
         if numbered and "signal" not in group.attrs:
             return self._joined(group, numbered)
         named = self._named_by(group)

@@ -7,6 +7,8 @@ layout of their own, whose arrays have plain names: the npz files of this librar
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -15,9 +17,16 @@ from phaseret.io._measurement import Place
 
 MaskIs = Literal["measured", "bad", "ignored"]
 # What arrays are called, the first choice first, where no layout gives them a place.
-INTENSITIES, MASKS = ("intensity", "iobs", "data"), ("measured", "valid", "mask")
+INTENSITIES = ("intensity", "iobs", "data")
+MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "modulus")
+# Masks by what the name says of non-zero pixels; "mask" says nothing.
+MASKS: dict[str, MaskIs | None] = dict.fromkeys(("measured", "valid", "good", "good_pixels", "goodpixels"), "measured")
+MASKS |= dict.fromkeys(("bad", "bad_pixels", "badpixels", "invalid", "beamstop", "beam_stop"), "bad")
+MASKS |= {"mask": None}
 SUPPORT, OBJECTS = "support", ("obj", "object")
 FACTS = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
+# Frames of one detector, written one after the other.
+NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
 DARKS = ("data_dark", "background", "dark", "bg")
 BESIDE = (*DARKS, "data_white", "flatfield", "flat", "data_error", "errors", "weights", "weight")
@@ -51,12 +60,13 @@ class Told:
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
-    beside: tuple[str, ...] | None = None
+    beside: tuple[str, ...] = ()
 
     def completed(self, other: Told) -> Told:
         """The same, and where it says nothing what the other says."""
         both = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
-        return Told(**{name: second if first is None else first for name, (first, second) in both.items()})
+        beside = {"beside": tuple(dict.fromkeys((*self.beside, *other.beside)))}
+        return Told(**{name: second if first is None else first for name, (first, second) in both.items()} | beside)
 
 
 def intensity(contents: Contents) -> str | None:
@@ -75,9 +85,11 @@ def told(contents: Contents, name: str) -> Told:
     plain = size is not None and size.shape in ((), (2,)) and size.dtype.kind in "iuf"
     pair = contents.read("pixel_size").reshape(-1) if plain else None
     folder = folder_of(contents.where(name))
+    word = contents.where(name).rpartition("/")[2]
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
-        mask=mask_in(contents, folder, None),
+        magnitude=word if word.lower().removeprefix("fourier_") in MAGNITUDES else None,
+        mask=mask_in(contents, folder),
         support=contents.first(inside(folder, SUPPORT), SUPPORT),
         obj=contents.first(inside(folder, OBJECTS[0]), OBJECTS[0]),
         wavelength=contents.number("wavelength") or None,
@@ -98,16 +110,35 @@ def inside(folder: str, name: str) -> str:
 
 
 def mask_in(
-    contents: Contents, folder: str, mask_is: MaskIs | None, unclear: tuple[str, ...] = MASKS[2:]
+    contents: Contents, folder: str, mask_is: MaskIs | None = None, words: Iterable[str] = MASKS
 ) -> tuple[str, MaskIs | None] | None:
-    """The mask in a folder, whose name says that its non-zero pixels were measured, or says nothing: then `mask_is`."""
-    if (name := contents.first(*(inside(folder, word) for word in MASKS[:2]))) is not None:
-        return name, "measured"
-    name = contents.first(*(inside(folder, word) for word in unclear))
-    return None if name is None else (name, mask_is)
+    """The mask in a folder, and what its name says of its non-zero pixels; `mask_is` where that says nothing."""
+    name = contents.first(*(inside(folder, word) for word in words))
+    return None if name is None else (name, MASKS.get(name.rpartition("/")[2]) or mask_is)
 
 
-def beside(contents: Contents, *folders: str) -> tuple[str, ...] | None:
+def beside(contents: Contents, *folders: str) -> tuple[str, ...]:
     """The arrays in these folders that would change the pattern."""
     names = [inside(folder, word) for folder in folders for word in BESIDE]
-    return tuple(name for name in names if contents.first(name)) or None
+    return tuple(name for name in names if contents.first(name))
+
+
+def alike(contents: Contents, name: str, small: bool) -> tuple[str, ...]:
+    """The other arrays beside the one called `name` that have its pixels; only those of small types, as masks are."""
+    place = contents.where(name)
+    folder, shape = folder_of(place), contents.entry(name).shape
+    inner = contents.children(folder) or [each for each in contents.entries if folder_of(each) == folder]
+    found = []
+    for each in (inside(folder, key.rpartition("/")[2]) for key in inner):
+        entry = None if contents.where(each) == place or NUMBERED.search(each) else contents.lookup(each)
+        pixels = () if entry is None else tuple(size for size in entry.shape if size != 1)
+        if entry is None or entry.dtype.kind not in "biufc" or len(pixels) < 2 or not fits(pixels, shape):
+            continue
+        if not small or entry.dtype.itemsize == 1 < contents.entry(name).dtype.itemsize:
+            found.append(each)
+    return tuple(found)
+
+
+def fits(pixels: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an array is one for all patterns of a stack or one for each, wherever the axis of the stack is."""
+    return tuple(pixels) in (tuple(shape[-len(pixels) :]), tuple(shape[: len(pixels)]))

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io import _cxi, _layout, _nexus
+from phaseret.io import _cxi, _headers, _layout, _nexus
 from phaseret.io._contents import Contents, Index
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, fitted, marked
-from phaseret.io._measurement import Kind, Measurement, Place, ready, say_notes, to_corner
+from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
+from phaseret.io._measurement import Kind, Measurement, Place, ready, say_note, say_notes, to_corner
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, files_of
 
 # The layouts of files, the first that says something is believed.
-LAYOUTS = (_cxi, _nexus, _layout)
+LAYOUTS = (_cxi, _nexus, _headers, _layout)
 Roi = Sequence[tuple[int | None, int | None]]
 
 
@@ -69,10 +69,10 @@ def load_intensity(
         center: Where the file has the zero frequency: "middle" (index m // 2), "corner" (index 0) or its pixel, one
             index per axis, counted in the whole frame. Default: what the file says, else the middle.
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
-            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured or valid:
-            measured). NaN is never measured.
-        saturation: Values from here on are not trusted. Default: those above what the file says, and integers that
-            reach the largest value of their type.
+            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or
+            good: measured; bad, invalid or beamstop: bad). NaN is never measured.
+        saturation: Values from here on are not trusted; infinity trusts all. Default: those above what the file says,
+            and integers that reach the largest value of their type.
         roi: The part of the frame that is read, (start, stop) along each of its axes; for one of several detectors.
         crop: Sizes of the part about the zero frequency that is kept, after all else.
         bin: Blocks of so many pixels along each axis are added up, after `crop`.
@@ -161,7 +161,7 @@ class OpenPattern:
             fix = "Only a stack has one"
             _checks.fail(f"index must be None for a single pattern of shape {self.shape}, got {index!r}", fix)
         center, about_center = self._center()
-        values, mask = _tensor(self._frames(index), wanted.dtype), self._mask(index)
+        values, (mask, about_mask) = _tensor(self._frames(index), wanted.dtype), self._mask(index)
         counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
         for label, other in (masks or {}).items():
             other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
@@ -170,13 +170,14 @@ class OpenPattern:
                 fix = "Look at the file, and at what its non-zero pixels are"
                 _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
             counted = other if counted is None else counted & other
+        kind, about_kind = self._kind()
         made = ready(
             values,
             mask=counted,
             support=None if told.support is None else as_inside(self._beside(told.support, index)),
             obj=None if told.obj is None else _object_tensor(self._beside(told.obj, index)),
             ndim=self.ndim,
-            kind=wanted.kind or ("intensity" if told.magnitude is None else "magnitude"),
+            kind=kind,
             center=center,
             saturation=self._saturation(),
             pixel_size=told.pixel_size,
@@ -184,7 +185,7 @@ class OpenPattern:
             distance=told.distance,
             source=str(contents.path),
         )
-        notes = (*self.notes, *about_center, *self._about_mask(mask), *made.notes, *self._about_beside())
+        notes = (*self.notes, *about_kind, *about_center, *about_mask, *made.notes, *self._about_beside())
         made = replace(made, notes=tuple(dict.fromkeys(notes)))
         if wanted.crop is not None:
             made = made.cropped(wanted.crop)
@@ -225,39 +226,50 @@ class OpenPattern:
     def _beside(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
         return self.contents.read(name, self.part(self.contents.entry(name).shape, index))
 
-    def _mask(self, index: Index | None) -> Tensor | None:
-        """The file's own mask."""
+    def _mask(self, index: Index | None) -> tuple[Tensor | None, list[str]]:
+        """The file's own mask, and what is to be asked about it if nobody said what it means."""
         if self.told.mask is None or self.wanted.mask_is == "ignored":
-            return None
+            return None, []
         name, said = self.told.mask
         meaning = self.wanted.mask_is or said
         if meaning is None:
             fix = "Pass mask_is='measured', 'bad' or 'ignored'"
             _checks.fail(f"mask_is must say what the non-zero pixels of {name!r} of {self.contents.path} are", fix)
-        return self._inside(as_measured(self._beside(name, index), meaning))
-
-    def _about_mask(self, mask: Tensor | None) -> Iterator[str]:
-        """A question, if the mask leaves out most of the pixels and nobody said what it means."""
-        if mask is None or self.wanted.mask_is is not None or self.told.mask is None:
-            return
+        value = self._beside(name, index)
+        mask, notes = self._inside(as_measured(value, meaning)), list(doubts(name, value, meaning))
         share = 1 - float(mask.double().mean())
-        if share > 0.5:
-            other = "measured" if self.told.mask[1] == "bad" else "bad"
-            yield (
-                f"the mask {self.told.mask[0]!r} leaves out {share:.1%} of the pixels: if it means the opposite, use "
-                f"mask_is={other!r}"
-            )
+        if share > 0.5 and self.wanted.mask_is is None:
+            other = "measured" if meaning == "bad" else "bad"
+            lost = f"the mask {name!r} leaves out {share:.1%} of the pixels"
+            notes.append(f"{lost}: if it means the opposite, use mask_is={other!r}")
+        return mask, notes
+
+    def _kind(self) -> tuple[Kind, list[str]]:
+        """What the values are: as asked for, as the file says, else the intensity."""
+        word, name = self.told.magnitude, self.contents.where(self.name).rpartition("/")[2]
+        if self.wanted.kind is None and word is not None:
+            note = f"{name!r} was taken for the magnitude, as its name says: if it is the square, use kind='intensity'"
+            return "magnitude", [note] if word == name else []
+        kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
+        logarithm = name.lower().startswith(("log_", "log10"))
+        return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * logarithm
 
     def _about_beside(self) -> Iterator[str]:
-        if self.told.beside is not None:
-            names = ", ".join(map(repr, self.told.beside))
-            dark = [name for name in self.told.beside if _nexus.dark(name)]
-            fix = (
-                f"if the pattern still holds what {dark[0]!r} does, give it to the solver as background="
-                if dark
-                else ("apply it to the pattern before you read it, if that was not done")
-            )
-            yield f"{names} of the file lies beside the pattern and was not used: {fix}"
+        """What lies beside the pattern and was not used."""
+        used = {self.name, self.told.support, self.told.obj, self.told.mask and self.told.mask[0]}
+        places = {self.contents.where(name) for name in used if name}
+        found = (*self.told.beside, *_layout.alike(self.contents, self.name, small=self.wanted.key is not None))
+        beside = {place: name for name in found if (place := self.contents.where(name)) not in places}
+        if not beside:
+            return
+        names = list(beside.values())
+        dark = next(filter(_nexus.dark, names), None)
+        fix = f"if the pattern still holds what {dark!r} does, give it to the solver as background="
+        if dark is None:
+            fix = "if it is to be masked, divided or weighted by what lies there, say or do so"
+        shown = ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        lies, was = ("lies", "was") if len(names) == 1 else ("lie", "were")
+        yield f"{shown} of the file {lies} beside the pattern and {was} not used: {fix}"
 
     def background(self, path: str, key: str | None) -> Tensor:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
@@ -338,6 +350,8 @@ def opened_pattern(
 def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPattern]:
     with opened(path) as contents:
         name = wanted.key or _only(contents)
+        if contents.lookup(name) is None and contents.children(name):
+            name = _nexus.signal(contents, name) or name
         entry = contents.entry(name)
         shape = entry.shape[:-1] if entry.color else entry.shape
         if entry.dtype.kind not in "iufb":
@@ -355,7 +369,7 @@ def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPa
         if wanted.roi is not None:
             _slices(wanted.roi, shape, ndim)
             told = replace(told, support=None, obj=None)  # they belong to the whole frame
-        yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
+        yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, (*contents.noted(name), *notes))
 
 
 def _stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:
@@ -438,19 +452,22 @@ def load_mask(
     Raises:
         ValueError: as `load_intensity`.
     """
-    mask = frame_mask(path, key, mask_is)
+    mask, notes = frame_mask(path, key, mask_is)
+    for note in notes:
+        say_note(note)
     axes = min(_checks.item_axes(ndim), mask.ndim)
     if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
         center = center[-axes:]
     return to_corner(mask, axes, center)
 
 
-def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> Tensor:
-    """The mask as it lies in the frame, True = measured."""
+def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:
+    """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with opened(path) as contents:
         name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
-        return as_measured(marked(contents, name), "bad" if _cxi.marks_bad(contents, name) else mask_is)
+        value, mask_is = marked(contents, name), "bad" if _cxi.marks_bad(contents, name) else mask_is
+        return as_measured(value, mask_is), [*contents.noted(name), *doubts(name, value, mask_is)]
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
@@ -470,7 +487,10 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     """
     with opened(path) as contents:
         name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
-        inside = as_inside(marked(contents, name))
+        value = marked(contents, name)
+        for note in (*contents.noted(name), *doubts(name, value, None)):
+            say_note(note)
+    inside = as_inside(value)
     if not bool(inside.any()):
         _checks.fail(f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key=")
     return inside
@@ -503,6 +523,8 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
             _checks.fail(f"{path} must hold an object, got a diffraction pattern", fix)
         name = name or contents.only()
         value = contents.read(name)
+        for note in contents.noted(name):
+            say_note(note)
         if contents.entry(name).color:
             value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
     return _object_tensor(value), name if beside_pattern else None

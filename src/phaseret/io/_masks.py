@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from phaseret import _checks
 from phaseret.io import _cxi
 from phaseret.io._contents import Contents
-from phaseret.io._layout import MaskIs
+from phaseret.io._layout import MASKS, MaskIs
 from phaseret.io._pictures import grey
 
 _PICTURES = ("png", "jpeg", "bmp", "tif")
@@ -49,6 +49,25 @@ def as_measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
     """True where measured: a pixel without a number never is."""
     good = mask != 0 if mask_is == "measured" else _cxi.is_good(mask)
     return torch.from_numpy(np.ascontiguousarray(good & ~_not_numbers(mask)))
+
+
+def doubts(name: str, mask: np.ndarray[Any, Any], mask_is: MaskIs | None) -> Iterator[str]:
+    """What looks wrong in a mask that is taken for one of measured pixels (or inside of a support), not of bad ones."""
+    said = MASKS.get(name.rpartition("/")[2])
+    if None not in (said, mask_is) and said != mask_is:
+        yield f"the non-zero pixels of {name!r} were taken as {mask_is}: if its name is right, use mask_is={said!r}"
+    value = mask[~_not_numbers(mask)] if mask.dtype.kind == "f" else mask
+    if mask_is == "bad" or mask.dtype.kind == "b" or not value.size:
+        return
+    low, high = value.min(), value.max()
+    between = int(((value != low) & (value != high)).sum())
+    if low < high and not (value == 0).any():
+        yield f"{name!r} is 0 nowhere and leaves no pixel out: if its {low:g} means one to leave out, make it 0"
+    elif between:
+        yield (
+            f"{between} pixels of {name!r} are neither {low:g} nor {high:g} and count as those that are not 0: if they "
+            "are bits of what is wrong with a pixel, it is a mask of bad ones"
+        )
 
 
 def as_inside(support: np.ndarray[Any, Any]) -> Tensor:

@@ -212,8 +212,13 @@ def as_measurement(
 def say_notes(measurement: Measurement) -> None:
     """Each note as a warning."""
     for note in measurement.notes:
-        what, _, fix = note.rpartition(": ")
-        _checks.warn(what, fix[0].upper() + fix[1:])
+        say_note(note)
+
+
+def say_note(note: str) -> None:
+    """A note, "what: fix", as a warning."""
+    what, _, fix = note.rpartition(": ")
+    _checks.warn(what, fix[0].upper() + fix[1:])
 
 
 def ready(
@@ -248,7 +253,7 @@ def ready(
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
-    limit = math.inf if saturation is None else _checks.number("saturation", saturation, above=0)
+    limit = math.inf if saturation in (None, math.inf) else _checks.number("saturation", saturation, above=0)
     saturated = given & (values >= limit)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from phaseret.io._contents import Contents
-from phaseret.io._layout import DARKS, Told, beside, folder_of, inside, mask_in
+from phaseret.io._layout import DARKS, MASKS, Told, beside, folder_of, inside, mask_in
 
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # The words for the number of axes of one item.
@@ -20,15 +20,17 @@ INTERPRETATIONS = {"spectrum": 1, "image": 2, "scaler": 3, "scalar": 3}
 
 def intensity(contents: Contents) -> str | None:
     """The array that the file shows by default, or that of its only detector."""
-    for entry in _entries(contents):
-        name = _by_default(contents, entry) or inside(entry, "data")
-        found = contents.lookup(name)
-        if found is not None and found.numbers and found.dtype.kind in "iuf" and len(found.shape) > 1:
-            return name
-        images = [_image(contents, detector) for detector in detectors(contents, entry)]
-        if len(found_images := list(filter(None, images))) == 1:
-            return found_images[0]
-    return None
+    return next(filter(None, (signal(contents, entry) for entry in _entries(contents))), None)
+
+
+def signal(contents: Contents, entry: str) -> str | None:
+    """The array that an entry shows by default, or that of its only detector."""
+    name = _by_default(contents, entry) or inside(entry, "data")
+    found = contents.lookup(name)
+    if found is not None and found.numbers and found.dtype.kind in "iuf" and len(found.shape) > 1:
+        return name
+    images = list(filter(None, (_image(contents, detector) for detector in detectors(contents, entry))))
+    return images[0] if len(images) == 1 else None
 
 
 def told(contents: Contents, name: str) -> Told:
@@ -41,7 +43,7 @@ def told(contents: Contents, name: str) -> Told:
     if detector is None:
         return Told(ndim=INTERPRETATIONS.get(word), beside=beside(contents, group))
     folders = (detector, *(f"{detector}/{key}" for key in contents.children(detector) if key == "detectorSpecific"))
-    masks = [mask_in(contents, folder, "bad", ("pixel_mask",)) for folder in folders]
+    masks = [mask_in(contents, folder, "bad", (*MASKS, "pixel_mask")) for folder in folders]
     levels = [
         f"{folder}/{key}" for folder in folders for key in ("saturation_value", "countrate_correction_count_cutoff")
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,16 @@ import numpy as np
 from phaseret import _checks
 from phaseret.io._contents import Contents, Entry, part, reading
 
+# What a tif file can say that is seldom meant.
+_DOUBTS: dict[Callable[[Any], bool], str] = {
+    lambda series: series.keyframe.photometric == 0: (
+        "the picture calls 0 white, and its numbers were taken as they are: if white shows what is large, invert them"
+    ),
+    lambda series: "S" in series.axes[:-1]: (
+        "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
+    ),
+}
+
 
 def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """The series of a tif file; frames that were written one by one are one stack."""
@@ -19,29 +31,26 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     with reading(path, name):
         series = list(stack.enter_context(tifffile.TiffFile(path)).series)
         entries = [_series(one) for one in series]
+        doubts = [next((note for said, note in _DOUBTS.items() if said(one)), "") for one in series]
     alike = {(entry.shape, entry.dtype, entry.color) for entry in entries}
     if len(entries) > 1 and len(alike) == 1:
         first = entries[0]
         entries = [Entry((len(entries), *first.shape), first.dtype, partial(_pages, entries), first.color)]
-    if len(entries) == 1:
-        return named(path, name, {"data": entries[0]})
-    return named(path, name, {f"series_{number}": entry for number, entry in enumerate(entries)})
+    names = ["data"] if len(entries) == 1 else [f"series_{number}" for number in range(len(entries))]
+    notes = {key: note for key, note in zip(names, doubts, strict=False) if note}
+    return replace(named(path, name, dict(zip(names, entries, strict=True))), notes=notes)
 
 
 def _series(series: Any) -> Entry:
-    """One series: its colours, if it has any, become its last axis."""
-    shape, pages, axes = tuple(series.shape), series.pages, series.axes
-    samples = axes.find("S")
+    """One series: its colours, if it has any, are its last axis."""
+    shape, pages = tuple(series.shape), series.pages
 
     def read(index: int | slice | None) -> Any:
-        if isinstance(index, int) and samples < 0 and len(pages) == shape[0] and len(shape) == 3:
+        if isinstance(index, int) and len(pages) == shape[0] and len(shape) == 3:
             return pages[index].asarray()
-        values = series.asarray()
-        return part(values if samples < 0 else np.moveaxis(values, samples, -1), index)
+        return part(series.asarray(), index)
 
-    if samples >= 0:
-        shape = (*shape[:samples], *shape[samples + 1 :], shape[samples])
-    return Entry(shape, np.dtype(series.dtype), read, samples >= 0)
+    return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"))
 
 
 def _pages(entries: list[Entry], index: int | slice | None) -> Any:

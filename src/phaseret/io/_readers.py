@@ -13,7 +13,8 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn
@@ -184,15 +185,33 @@ def _fields(key: str, value: Any) -> dict[str, Entry]:
 
 
 def _is_table(start: bytes) -> bool:
-    """Whether a file begins as a table of numbers, after lines of comment."""
+    """Whether a file begins as a table of numbers, after lines of comment and the names of its columns."""
     try:
         lines = start.decode().splitlines()
     except UnicodeDecodeError:
         return False
-    first = next((line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)), "")
-    words = [word for word in re.split(r"[\s,;]+", first.strip()) if word]
-    if len(start) == _BEGINNING and first == lines[-1]:
-        words = words[:-1]  # the row goes on
+    if len(start) == _BEGINNING and len(lines) > 1:
+        lines.pop()  # it goes on
+    rows = _rows(lines)
+    cut = len(start) == _BEGINNING and len(lines) == 1
+    return bool(rows) and _are_numbers(_words(rows[0])[: -1 if cut else None])
+
+
+def _rows(lines: Sequence[str]) -> list[str]:
+    """The lines of numbers: without comments, and without a first line of names."""
+    rows = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+    named = len(rows) > 1 and not _are_numbers(_words(rows[0])) and len(_words(rows[0])) == len(_words(rows[1]))
+    return rows[named:]
+
+
+def _words(row: str) -> list[str]:
+    """The numbers of a row; where semicolons or tabs part them, a comma stands for the point."""
+    if ";" in row or ("\t" in row and "," in row):
+        return [word.strip().replace(",", ".") for word in row.strip().strip(";\t").replace("\t", ";").split(";")]
+    return [word.strip() for word in row.strip().strip(",").split(",")] if "," in row else row.split()
+
+
+def _are_numbers(words: Sequence[str]) -> bool:
     try:
         return bool([float(word) for word in words])
     except ValueError:
@@ -205,11 +224,35 @@ def _open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     if most is not None and 8 * path.stat().st_size > most:
         _checks.fail(f"{path} must fit into memory as text", "Save it as npy or HDF5", MemoryError)
     with reading(path, name):
-        lines = path.read_text().splitlines()
-        rows = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
-        parting = next((sign for sign in ",;" if sign in rows[0]), None)
-        array = np.loadtxt([row.rstrip(" \t,;") for row in rows], delimiter=parting, ndmin=2)
-    return named(path, name, {"data": Entry(array.shape, array.dtype, partial(part, array))})
+        array = np.loadtxt((" ".join(_words(row)) for row in _rows(path.read_text().splitlines())), ndmin=2)
+    table, values = Entry(array.shape, array.dtype, partial(part, array)), _over_coordinates(array)
+    if values is None:
+        return named(path, name, {"data": table})
+    what = "column was taken for its coordinate" if values.ndim == 1 else "two columns were taken for x and y"
+    note = f"the table's last column is the pattern, and its first {what}: if a row is one of pixels, use key='table'"
+    entries = {"data": Entry(values.shape, values.dtype, partial(part, values)), "table": table}
+    return replace(named(path, name, entries), notes={"data": note})
+
+
+def _over_coordinates(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The last of two or three columns, if those before it count every point of a grid: a curve or a picture."""
+    axes = table.shape[1] - 1
+    if axes not in (1, 2) or len(table) < 4:
+        return None
+    points = [np.unique(column, return_inverse=True) for column in table[:, :axes].T]
+    shape = tuple(len(values) for values, _ in points)
+    place = np.ravel_multi_index([index for _, index in points], shape)
+    even = all(np.allclose(np.diff(values, 2), 0, atol=1e-3 * np.ptp(values)) for values, _ in points)
+    if (
+        not even
+        or min(shape) < 2
+        or not np.array_equal(np.sort(place), np.arange(len(table)))
+        or np.prod(shape) != len(table)
+    ):
+        return None
+    values = np.empty(len(table))
+    values[place] = table[:, -1]
+    return values.reshape(shape).T
 
 
 def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -238,7 +281,9 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
                 return image.get_frame(index % frames).data
             return np.stack([image.get_frame(number).data for number in range(frames)[index or slice(None)]])
 
-    return named(path, name, {"data": Entry(shape if frames == 1 else (frames, *shape), dtype, read)})
+    found = named(path, name, {"data": Entry(shape if frames == 1 else (frames, *shape), dtype, read)})
+    header = {str(key): str(value) for key, value in image.header.items()}
+    return replace(found, attribute=lambda name, key: "" if name else header.get(key, ""))
 
 
 @contextlib.contextmanager

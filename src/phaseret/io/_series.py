@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ def _matching(name: str) -> list[str]:
         fix = "Look for a misprint, or name its folder too"
         _checks.fail(f"path must match files, got {name!r}, which matches none", fix, FileNotFoundError)
     return sorted(found, key=_by_number)
+
+
+def lost(files: Sequence[Any]) -> list[str]:
+    """A question, if files whose names differ in one number alone leave numbers out."""
+    parts = [re.split(r"(\d+)", str(file)) for file in files]
+    places = [place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1]
+    if len(places) != 1 or len({len(part) for part in parts}) > 1 or not places[0] % 2:
+        return []
+    numbers = [int(part[places[0]]) for part in parts]
+    gaps = sorted(set(range(min(numbers), max(numbers))) - set(numbers))
+    if not gaps or len({b - a for a, b in pairwise(numbers)}) == 1:
+        return []
+    shown = ", ".join(map(str, gaps[:6])) + (f" and {len(gaps) - 6} more" if len(gaps) > 6 else "")
+    return [f"the files {files[0]} to {files[-1]} are one stack, without number {shown}: look whether all are there"]
 
 
 def _by_number(name: str) -> list[Any]:
@@ -98,8 +113,10 @@ class OpenSeries:
                 parts.append(pattern.read(None if self.counts[which] is None else inner, own))
         if isinstance(index, int):
             return parts[0]
+        whole = stacked(parts)
         return replace(
-            stacked(parts),
+            whole,
+            notes=(*whole.notes, *lost(self.files)),
             source=f"{self.files[places[chosen[0]][0]]} to {Path(self.files[places[chosen[-1]][0]]).name}",
         )
 

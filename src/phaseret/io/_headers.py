@@ -1,0 +1,82 @@
+"""The headers of detectors' own files: those of CBF as Dectris writes them, and of EDF as the ESRF does.
+
+Source:
+    Dectris, the miniCBF header (lines such as ``# Beam_xy (243.5, 309.2) pixels``). Boesecke (2007), Reduction of
+    two-dimensional small- and wide-angle X-ray scattering data, doi:10.1107/S0021889807001100: SAXS keywords of EDF,
+    in which the first pixel reaches from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from phaseret.io._contents import UNITS, Contents
+from phaseret.io._layout import Told
+
+_NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
+_DECTRIS = {
+    "saturation": rf"Count_cutoff\s+{_NUMBER}",
+    "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?",
+    "pixel_size": rf"Pixel_size\s+{_NUMBER}\s*(\w*)\s*x\s*{_NUMBER}",
+    "wavelength": rf"Wavelength\s+{_NUMBER}\s*(\w*)",
+    "distance": rf"Detector_distance\s+{_NUMBER}\s*(\w*)",
+}
+
+
+def intensity(contents: Contents) -> str | None:
+    """Such files hold one array: the header does not name it."""
+    return None
+
+
+def told(contents: Contents, name: str) -> Told:
+    """What the header says; nothing in files of other formats."""
+    if contents.format == "cbf":
+        return _of_dectris(contents.attribute("", "_array_data.header_contents"))
+    return _of_edf(contents) if contents.format == "edf" else Told()
+
+
+def _of_dectris(text: str) -> Told:
+    found = {key: match for key, pattern in _DECTRIS.items() if (match := re.search(pattern, text))}
+    size, center = found.get("pixel_size"), found.get("center")
+    unit = UNITS.get(size[2]) if size else None
+    return Told(
+        saturation=_positive(found["saturation"][1]) if "saturation" in found else None,
+        center=_pixel(center[2], center[1], 0.0) if center else None,
+        pixel_size=(float(size[3]) * unit, float(size[1]) * unit) if size and unit else None,
+        wavelength=_length(found.get("wavelength")),
+        distance=_length(found.get("distance")),
+    )
+
+
+def _of_edf(contents: Contents) -> Told:
+    def said(key: str) -> float | None:
+        return _positive(contents.attribute("", key).split(" ")[0])
+
+    height, width = said("PSize_2"), said("PSize_1")
+    return Told(
+        saturation=said("saturation_value") or said("saturation"),
+        center=_pixel(contents.attribute("", "Center_2"), contents.attribute("", "Center_1"), 0.5),
+        pixel_size=(height, width) if height and width else None,
+        wavelength=said("WaveLength"),
+        distance=said("SampleDistance"),
+    )
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _pixel(y: str, x: str, first: float) -> tuple[float, float] | None:
+    """The coordinates of a pixel where the middle of the first is at `first`; zeros say nothing."""
+    height, width = _positive(y), _positive(x)
+    return (height - first, width - first) if height and width else None
+
+
+def _length(match: re.Match[str] | None) -> float | None:
+    value = _positive(match[1]) if match else None
+    return value * UNITS[match[2]] if match and value and match[2] in UNITS else None

@@ -1,0 +1,233 @@
+"""What plain files tell by the names of their arrays, by their headers and by the columns of a table."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import phaseret as pr
+
+fabio = pytest.importorskip("fabio")
+
+SHAPE = (26, 30)
+COUNTS = np.random.default_rng(3).poisson(40.0, SHAPE)
+GOOD = np.ones(SHAPE, bool)
+GOOD[3:5, 7:10] = False
+
+
+def unmeasured(found: Any) -> int:
+    mask = found if isinstance(found, torch.Tensor) else found.mask
+    return 0 if mask is None else int((~mask).sum())
+
+
+def in_frame(found: pr.io.Measurement) -> np.ndarray[Any, Any]:
+    return np.fft.fftshift(found.intensity.numpy(), (-2, -1))
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["measured", "valid", "good", "good_pixels", "bad", "badpixels", "invalid", "beamstop"]
+)
+def test_a_mask_is_what_its_name_says(name: str, tmp_path: Path) -> None:
+    is_good = name in ("measured", "valid", "good", "good_pixels")
+    np.savez(tmp_path / "x.npz", intensity=COUNTS, **{name: GOOD if is_good else ~GOOD})
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz")) == 6
+    np.savez(tmp_path / "mask.npz", **{name: GOOD if is_good else ~GOOD})
+    right, wrong = ("measured", "bad") if is_good else ("bad", "measured")
+    assert unmeasured(pr.io.load_mask(tmp_path / "mask.npz", mask_is=right)) == 6  # type: ignore[arg-type]
+    with pytest.warns(
+        UserWarning, match=rf"pixels of '{name}' were taken as {wrong}\. If its name is right, use mask_is='{right}'"
+    ):
+        pr.io.load_mask(tmp_path / "mask.npz", mask_is=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", [None, "intensity"])
+def test_arrays_beside_the_pattern_that_nobody_knows_are_named(key: str | None, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", intensity=COUNTS, shadow=~GOOD, times=np.arange(3), curve=np.ones(30))
+    with pytest.warns(UserWarning, match="'shadow' of the file lies beside the pattern and was not used"):
+        pr.io.load_intensity(tmp_path / "x.npz", key=key)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["scan/intensity"], file["scan/shadow"] = COUNTS, GOOD
+    with pytest.warns(UserWarning, match="'scan/shadow' of the file lies beside"):
+        pr.io.load_intensity(tmp_path / "x.h5", key=key and "scan/intensity")
+
+
+def test_an_array_that_was_asked_for_by_name_has_no_doubt_about_its_like(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=COUNTS, b=COUNTS)
+    assert pr.io.load_intensity(tmp_path / "x.npz", key="a").notes == ()
+
+
+@pytest.mark.parametrize("name", ["magnitude", "amplitude", "modulus", "fourier_magnitude"])
+def test_a_magnitude_is_what_its_name_says(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{name: np.sqrt(COUNTS)})
+    with pytest.warns(UserWarning, match=f"'{name}' was taken for the magnitude.*use kind='intensity'"):
+        found = pr.io.load_intensity(tmp_path / "x.npz")
+    np.testing.assert_allclose(in_frame(found), COUNTS, rtol=1e-6)
+    plain = pr.io.load_intensity(tmp_path / "x.npz", kind="intensity")
+    np.testing.assert_allclose(in_frame(plain), np.sqrt(COUNTS), rtol=1e-6)
+
+
+def test_a_logarithm_is_questioned(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", log_intensity=np.log1p(COUNTS))
+    with pytest.warns(UserWarning, match="'log_intensity' sounds like a logarithm and was taken for the intensity"):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (
+            np.where(GOOD, 3, 1),
+            r"'data' is 0 nowhere and leaves no pixel out\. If its 1 means one to leave out, make it 0",
+        ),
+        (
+            np.where(GOOD, 0, 8) + 2 * (np.arange(30) % 13 == 0),
+            r"\d+ pixels of 'data' are neither 0 nor \d+ .* bad ones",
+        ),
+        (np.where(GOOD, 1.0, 0.3), r"'data' is 0 nowhere .* its 0\.3 means"),
+    ],
+)
+@pytest.mark.parametrize("load", [pr.io.load_mask, pr.io.load_support])
+def test_a_mask_with_more_than_yes_and_no_is_questioned(load: Any, mask: Any, said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", mask)
+    with pytest.warns(UserWarning, match=said):
+        load(tmp_path / "mask.npy")
+
+
+def test_a_group_stands_for_what_it_shows(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.nxs", "w") as file:
+        for number, name in enumerate(("a", "b")):
+            entry = file.create_group(name)
+            entry.attrs["NX_class"], entry.attrs["default"] = "NXentry", "plot"
+            plot = entry.create_group("plot")
+            plot.attrs["NX_class"], plot.attrs["signal"] = "NXdata", "counts"
+            plot["counts"] = COUNTS + number
+        detector = file.create_group("2.1/instrument/eiger")
+        file["2.1"].attrs["NX_class"], detector.attrs["NX_class"] = "NXentry", "NXdetector"
+        detector["data"] = np.stack([COUNTS, COUNTS])
+    for number, name in enumerate(("a", "/b")):
+        np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.nxs", key=name)), COUNTS + number)
+    assert pr.io.load_intensity(tmp_path / "x.nxs", key="2.1", ndim=2).intensity.shape == (2, *SHAPE)
+
+
+# --- headers ---------------------------------------------------------------------------------------------------------
+
+DECTRIS = """# Detector: PILATUS
+# Pixel_size 172e-6 m x 150e-6 m
+# Count_cutoff 48 counts
+# Wavelength 1.5 A
+# Detector_distance 0.9 m
+# Beam_xy (14.2, 11.0) pixels"""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_header_of_a_cbf_counts(packed: bool, tmp_path: Path) -> None:
+    image = fabio.cbfimage.CbfImage(data=COUNTS.astype(np.int32))
+    image.header["_array_data.header_contents"] = DECTRIS.replace("\n", "\r\n")
+    image.write(str(tmp_path / "x.cbf"))
+    path = tmp_path / "x.cbf"
+    if packed:
+        path = tmp_path / "x.cbf.gz"
+        path.write_bytes(gzip.compress((tmp_path / "x.cbf").read_bytes()))
+    with pytest.warns(UserWarning, match=r"beam centre \(11, 14\) was taken for the zero frequency"):
+        found = pr.io.load_intensity(path)
+    assert unmeasured(pr.io.load_intensity(path, center="middle")) == (COUNTS > 48).sum()
+    assert found.intensity[0, 0] == COUNTS[11, 14]
+    assert (found.distance, found.pixel_size) == (0.9, (150e-6, 172e-6))
+    assert found.wavelength == pytest.approx(1.5e-10)
+
+
+def test_the_header_of_an_edf_counts(tmp_path: Path) -> None:
+    header = {"Center_1": "14.5", "Center_2": "11.7", "PSize_1": "1e-5 m", "PSize_2": "2e-5", "WaveLength": "1e-10"}
+    fabio.edfimage.EdfImage(data=COUNTS.astype(np.uint16), header=header | {"saturation_value": "48"}).write(
+        str(tmp_path / "x.edf")
+    )
+    with pytest.warns(UserWarning, match=r"beam centre \(11, 14\) was taken for the zero frequency"):
+        found = pr.io.load_intensity(tmp_path / "x.edf")
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.edf", center="middle")) == (COUNTS > 48).sum()
+    assert (found.pixel_size, found.wavelength, found.distance) == ((2e-5, 1e-5), 1e-10, None)
+
+
+@pytest.mark.parametrize("text", ["", "# Beam_xy (0, 0) pixels", "# Count_cutoff none", "# Wavelength 1.5 ell"])
+def test_a_header_that_says_nothing_changes_nothing(text: str, tmp_path: Path) -> None:
+    image = fabio.cbfimage.CbfImage(data=COUNTS.astype(np.int32))
+    image.header["_array_data.header_contents"] = text
+    image.write(str(tmp_path / "x.cbf"))
+    found = pr.io.load_intensity(tmp_path / "x.cbf")
+    np.testing.assert_array_equal(in_frame(found), COUNTS)
+    assert found.notes == ()
+    assert found.wavelength is None
+
+
+# --- tables, pictures, series ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parting", "point", "head"),
+    [
+        (",", ".", ""),
+        (";", ".", "# detector\n"),
+        (";", ",", ""),
+        ("\t", ",", ""),
+        (" ", ".", "% x\n"),
+        (",", ".", None),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(parting: str, point: str, head: str | None, tmp_path: Path) -> None:
+    rows = [parting.join(f"{value:.2f}".replace(".", point) for value in row) for row in COUNTS]
+    names = parting.join(f"c{number}" for number in range(SHAPE[1])) + "\n"
+    (tmp_path / "x.csv").write_text((names if head is None else head) + "\n".join(rows))
+    np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.csv")), COUNTS)
+
+
+def test_columns_of_coordinates_are_not_pixels(tmp_path: Path) -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    shuffled = np.random.default_rng(0).permutation(COUNTS.size)
+    table = np.c_[0.5 * x.ravel(), 2 * y.ravel() - 7, COUNTS.ravel()][shuffled]
+    np.savetxt(tmp_path / "xyz.txt", table)
+    with pytest.warns(
+        UserWarning, match="last column is the pattern, and its first two columns were taken for x and y"
+    ):
+        np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "xyz.txt")), COUNTS)
+    np.savetxt(tmp_path / "curve.txt", np.c_[np.arange(30) * 0.1, COUNTS[0]])
+    with pytest.warns(UserWarning, match="its first column was taken for its coordinate"):
+        found = pr.io.load_intensity(tmp_path / "curve.txt", ndim=1)
+    np.testing.assert_array_equal(np.fft.fftshift(found.intensity.numpy()), COUNTS[0])
+    assert pr.io.load_intensity(tmp_path / "curve.txt", key="table", ndim=1).intensity.shape == (30, 2)
+    np.savetxt(tmp_path / "narrow.txt", COUNTS[:, :3])
+    assert pr.io.load_intensity(tmp_path / "narrow.txt").intensity.shape == (26, 3)
+
+
+def test_what_a_tif_seldom_means_is_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "white.tif", (~GOOD * 255).astype(np.uint8), photometric="miniswhite")
+    with pytest.warns(UserWarning, match="calls 0 white, and its numbers were taken as they are"):
+        assert unmeasured(pr.io.load_mask(tmp_path / "white.tif", mask_is="bad")) == 6
+    frames = np.stack([COUNTS, COUNTS + 1, COUNTS + 2]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "three.tif", frames, photometric="rgb", planarconfig="separate")
+    with pytest.warns(UserWarning, match="colours lie one after the other and were taken for frames"):
+        np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "three.tif", ndim=2)), frames)
+
+
+def test_a_hole_in_a_series_is_said(tmp_path: Path) -> None:
+    for number in (1, 2, 4, 6):
+        np.save(tmp_path / f"f_{number}.npy", COUNTS + number)
+    with pytest.warns(UserWarning, match=r"are one stack, without number 3, 5\. Look whether all are there"):
+        assert pr.io.load_intensity(tmp_path / "f_%d.npy").intensity.shape == (4, *SHAPE)
+    even = [tmp_path / f"f_{number}.npy" for number in (2, 4, 6)]
+    assert pr.io.load_intensity(even).notes == ()
+
+
+def test_every_value_can_be_trusted(tmp_path: Path) -> None:
+    counts = np.minimum(COUNTS * 5, 255).astype(np.uint8)
+    np.save(tmp_path / "x.npy", counts)
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npy")) == (counts == 255).sum()
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npy", saturation=float("inf"))) == 0
