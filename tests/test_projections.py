@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -277,6 +278,23 @@ def test_gradient_at_a_zero_of_the_spectrum_is_zero():
     torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_bounds_for_each_pixel_are_those_of_its_own(dtype):
+    x = torch.randn(3, 4, 5, dtype=dtype)
+    low, high = torch.sort(torch.rand(2, 4, 5, dtype=torch.float64), dim=0).values
+    options = {"constraint": "real" if dtype == torch.float64 else "complex"}
+    found = project_object(x, bounds=(low, high), **options)
+    for k in range(20):
+        one = project_object(
+            x.flatten(1)[:, k], bounds=(low.flatten()[k].item(), high.flatten()[k].item()), ndim=1, **options
+        )
+        torch.testing.assert_close(found.flatten(1)[:, k], one)
+    module = pr.projections.ProjectObject(bounds=(low, 1.0), **options)
+    torch.testing.assert_close(module(x), project_object(x, bounds=(low, torch.tensor(1.0)), **options))
+    assert copy.deepcopy(module).float().bounds.dtype == torch.float32
+    torch.testing.assert_close(project_object(x, bounds=(high, high), **options).abs(), high.expand_as(x))
+
+
 def test_the_gradient_of_pixels_within_complex_bounds_is_one_zeros_included():
     z = torch.tensor([[0, 0.3 + 0.4j], [2j, 0]], requires_grad=True)
     (gradient,) = torch.autograd.grad(project_object(z, bounds=(0, 1)).real.sum(), z)
@@ -333,7 +351,16 @@ X = torch.rand(2, 4, 4)
         (lambda: project_object(X, support=X), TypeError, "project_object: support must be a boolean tensor"),
         (lambda: project_object(X, support=X[..., :3] > 0), ValueError, "support must broadcast to obj"),
         (lambda: project_object(X, support_size=0), ValueError, "support_size must be an integer of at least 1, got 0"),
-        (lambda: project_object(X, bounds=1.0), TypeError, r"project_object: bounds must be a pair \(low, high\)"),
+        (
+            lambda: project_object(X, bounds=1.0),
+            TypeError,
+            "project_object: bounds must be a sequence of numbers or tens",
+        ),
+        (lambda: project_object(X, bounds=(X, X, X)), TypeError, r"bounds must be a pair \(low, high\), got 3"),
+        (lambda: project_object(X, bounds=(X, X - 1)), ValueError, "bounds must be numbers in order at every pixel"),
+        (lambda: project_object(X, bounds=(X * torch.nan, 1)), ValueError, "bounds must be numbers in order"),
+        (lambda: project_object(X, bounds=(X - 1e3, 1e3)), ValueError, "must be non-negative .* got -.* somewhere"),
+        (lambda: project_object(X, bounds=(torch.zeros(7, 7), 1)), ValueError, "bounds must broadcast to obj"),
         (lambda: project_object(X, bounds=(1, 0)), ValueError, r"bounds must be in order, got \(1, 0\)"),
         (lambda: project_object(X, bounds=(-1, 1)), ValueError, "bounds must be non-negative for constraint='complex'"),
         (lambda: project_object(X, phase_range=(0, 4)), ValueError, "phase_range must span at most pi"),

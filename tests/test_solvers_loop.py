@@ -399,3 +399,20 @@ def test_names_of_other_versions_and_programs_are_answered_with_ours(name, answe
         getattr(solvers, name)
     with pytest.raises(AttributeError, match=r"module 'phaseret\.solvers' has no attribute 'nothing'"):
         _ = solvers.nothing
+
+
+@pytest.mark.parametrize("place", [(0, 0), (2, 1)])
+def test_a_modulus_known_at_every_pixel_is_kept_wherever_the_support_lies(place: tuple[int, int]) -> None:
+    modulus = 0.5 + torch.rand(6, 7, dtype=torch.float64)
+    obj = torch.nn.functional.pad(
+        torch.polar(modulus, torch.rand(6, 7, dtype=torch.float64)), (place[1], 0, place[0], 0)
+    )
+    support, bound = obj != 0, obj.abs()
+    intensity = pr.operators.fourier_intensity(torch.stack([obj, 2 * obj.flip(-1)]), (20, 20))[:1]
+    found = pr.solvers.RRR(20)(intensity, support=support, bounds=(bound, bound), starts=2, seed=0)
+    torch.testing.assert_close(found.obj.abs()[0], bound)
+    right = pr.solvers.ErrorReduction(3)(intensity, support=support, bounds=(bound, bound), init=obj[None])
+    torch.testing.assert_close(right.obj[0].abs(), bound)
+    assert float(right.error.max()) < 1e-6
+    with pytest.raises(ValueError, match=r"bounds must broadcast to the object \(\d+, \d+\), got \(2, 2\)"):
+        pr.solvers.RRR(1)(intensity, support=support, bounds=(torch.zeros(2, 2), 1.0))

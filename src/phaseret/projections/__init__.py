@@ -8,6 +8,7 @@ write an algorithm of your own, subclass :class:`phaseret.solvers.Algorithm`: it
 
 from phaseret.projections._magnitude import MagnitudeConstraint, ProjectMagnitude, project_magnitude
 from phaseret.projections._object import CONSTRAINTS as CONSTRAINTS
+from phaseret.projections._object import Bounds as Bounds
 from phaseret.projections._object import Constraint as Constraint
 from phaseret.projections._object import ObjectConstraint, ProjectObject, project_object
 

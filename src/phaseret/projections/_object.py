@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -14,6 +14,7 @@ from phaseret import _checks, _fft
 from phaseret._module import Module, called_as
 
 Constraint = Literal["complex", "real", "nonnegative"]
+Bounds = tuple[float | Tensor, float | Tensor]
 CONSTRAINTS = get_args(Constraint)
 
 
@@ -24,7 +25,8 @@ class ObjectConstraint:
         support: True where the object may be non-zero; None for everywhere. It broadcasts against the object.
         support_size: Number of non-zero pixels: those of each item that matter most are kept.
         constraint: "complex", "real" or "nonnegative".
-        bounds: (low, high) for the values inside the support; for a complex object, for its modulus.
+        bounds: (low, high) for the values inside the support; for a complex object, for its modulus. Numbers, or
+            tensors for each pixel.
         phase_range: (low, high) in radians for the phase of a complex object, at most pi apart.
         ndim: Number of axes of one item.
         dtype: Real dtype of the objects.
@@ -44,7 +46,7 @@ class ObjectConstraint:
         support: Tensor | None = None,
         support_size: int | None = None,
         constraint: Constraint = "complex",
-        bounds: tuple[float, float] | None = None,
+        bounds: Bounds | None = None,
         phase_range: tuple[float, float] | None = None,
         ndim: int = 2,
         dtype: torch.dtype = torch.float32,
@@ -52,7 +54,7 @@ class ObjectConstraint:
         _checks.choice("constraint", constraint, CONSTRAINTS)
         if support_size is not None:
             _checks.integer("support_size", support_size)
-        _check_bounds(bounds, constraint)
+        bounds = _checked_bounds(bounds, constraint, dtype)
         _check_phase_range(phase_range, constraint)
         _checks.item_axes(ndim)
         if support is not None:
@@ -61,10 +63,12 @@ class ObjectConstraint:
         self.bounds, self.phase_range, self.ndim, self.dtype = bounds, phase_range, ndim, dtype
         self.support = None if support is None else support.to(dtype)
 
-    def within(self, support: Tensor | None) -> ObjectConstraint:
-        """The same with another support."""
+    def within(self, support: Tensor | None, place: Callable[[Tensor], Tensor] | None = None) -> ObjectConstraint:
+        """The same with another support; `place` puts bounds that are tensors where its pixels lie."""
         part = copy.copy(self)
         part.support = None if support is None else support.to(self.dtype)
+        if place is not None and self.bounds is not None and isinstance(self.bounds[0], Tensor):
+            part.bounds = cast("Bounds", tuple(map(place, cast("tuple[Tensor, Tensor]", self.bounds))))
         return part
 
     def _values(self, x: Tensor) -> Tensor:
@@ -78,9 +82,9 @@ class ObjectConstraint:
             if x.is_complex():
                 modulus = _fft.root(_fft.power(x))
                 unit = torch.where(modulus == 0, torch.ones_like(x), x / _fft.divisor(modulus))
-                x = torch.where((modulus >= low) & (modulus <= high), x, unit * modulus.clamp(low, high))
+                x = torch.where((modulus >= low) & (modulus <= high), x, unit * modulus.clamp(low, high))  # type: ignore[arg-type]  # both numbers or both tensors
             else:
-                x = x.clamp(low, high)
+                x = x.clamp(low, high)  # type: ignore[arg-type]
         return x
 
     def _kept(self, x: Tensor, values: Tensor) -> Tensor:
@@ -135,13 +139,30 @@ def _check_pair(name: str, pair: Any) -> None:
         _checks.fail(f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
 
 
-def _check_bounds(bounds: Any, constraint: str) -> None:
+def _checked_bounds(bounds: Any, constraint: str, dtype: torch.dtype) -> Bounds | None:
+    """The bounds, in order and of a sign that the constraint allows: two numbers, or two tensors of the dtype."""
     if bounds is None:
-        return
-    _check_pair("bounds", bounds)
-    if constraint != "real" and bounds[0] < 0:
+        return None
+    _checks.sequence("bounds", bounds, "numbers or tensors", "Use (0, 1), for example")
+    tensors = {f"bounds[{i}]": value for i, value in enumerate(bounds) if isinstance(value, Tensor)}
+    if not tensors:
+        _check_pair("bounds", bounds)
+        lowest, shown = bounds[0], bounds
+    elif len(bounds) != 2:
+        _checks.fail(f"bounds must be a pair (low, high), got {len(bounds)}", "Use (0, 1), for example", TypeError)
+    else:
+        _checks.real(**tensors)
+        _checks.same_device(**tensors)
+        device = next(iter(tensors.values())).device
+        low, high = bounds = tuple(torch.as_tensor(value, dtype=dtype, device=device) for value in bounds)
+        if not bool((low <= high).all()):  # NaN neither
+            _checks.fail("bounds must be numbers in order at every pixel, got some that are not", "Use (low, high)")
+        lowest = float(low.min())
+        shown = f"{lowest:g} somewhere"
+    if constraint != "real" and lowest < 0:
         rule = f"bounds must be non-negative for constraint={constraint!r}"
-        _checks.fail(f"{rule}, got {bounds!r}", "Use a lower bound of at least 0")
+        _checks.fail(f"{rule}, got {shown}", "Use a lower bound of at least 0")
+    return cast("Bounds", bounds)
 
 
 def _check_phase_range(phase_range: Any, constraint: str) -> None:
@@ -197,7 +218,7 @@ def project_object(
     support: Tensor | None = None,
     support_size: int | None = None,
     constraint: Constraint = "complex",
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds | None = None,
     phase_range: tuple[float, float] | None = None,
     ndim: int = 2,
 ) -> Tensor:
@@ -213,7 +234,8 @@ def project_object(
         support: True where the object may be non-zero. Default: everywhere.
         support_size: Number of non-zero pixels, their place unknown.
         constraint: "complex", "real" or "nonnegative".
-        bounds: (low, high) of the values inside the support; of the modulus for a complex object.
+        bounds: (low, high) of the values inside the support; of the modulus for a complex object. Numbers, or tensors
+            for each pixel: (a, a) is a known modulus.
         phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
         ndim: Number of axes of one item.
 
@@ -258,6 +280,10 @@ def project_object(
         obj = obj.real
     if phase_range is not None and not obj.is_complex():
         obj = obj + 0j
+    for value in known.bounds or ():
+        if isinstance(value, Tensor):
+            _checks.same_device(obj=obj, bounds=value)
+            _checks.broadcast("bounds", value, "obj", obj)
     return known.within(support).project(obj)
 
 
@@ -268,7 +294,8 @@ class ProjectObject(Module):
         support: True where the object may be non-zero. Default: everywhere.
         support_size: Number of non-zero pixels, their place unknown.
         constraint: "complex", "real" or "nonnegative".
-        bounds: (low, high) of the values inside the support; of the modulus for a complex object.
+        bounds: (low, high) of the values inside the support; of the modulus for a complex object. Numbers, or tensors
+            for each pixel: (a, a) is a known modulus.
         phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
         ndim: Number of axes of one item (1, 2 or 3).
 
@@ -286,7 +313,7 @@ class ProjectObject(Module):
         support: Tensor | None = None,
         support_size: int | None = None,
         constraint: Constraint = "complex",
-        bounds: tuple[float, float] | None = None,
+        bounds: Bounds | None = None,
         phase_range: tuple[float, float] | None = None,
         ndim: int = 2,
     ) -> None:
@@ -298,7 +325,9 @@ class ProjectObject(Module):
             "phase_range": phase_range,
             "ndim": ndim,
         }
-        ObjectConstraint(**options)  # refuses what is wrong
+        checked = ObjectConstraint(**options).bounds  # refuses what is wrong
+        if checked is not None and isinstance(checked[0], Tensor):
+            options["bounds"] = torch.stack(torch.broadcast_tensors(*cast("tuple[Tensor, Tensor]", checked)))
         super().__init__(**options)
 
     def forward(self, obj: Tensor) -> Tensor:

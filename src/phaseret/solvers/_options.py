@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phaseret import _checks
 from phaseret._fft import Norm
-from phaseret.projections import Constraint
+from phaseret.projections import Bounds, Constraint
 
 if TYPE_CHECKING:
     from phaseret.solvers._loop import Run
@@ -28,7 +28,7 @@ class Options(TypedDict, total=False):
     mask: Tensor | None
     background: Tensor | float | None
     constraint: Constraint
-    bounds: tuple[float, float] | None
+    bounds: Bounds | None
     phase_range: tuple[float, float] | None
     ndim: int
     norm: Norm

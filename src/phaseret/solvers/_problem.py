@@ -74,7 +74,7 @@ class Problem:
         if whole and not self.whole:
             if support is None:
                 support = torch.ones(self.box_shape, dtype=torch.bool, device=self.device)
-            support = self.embed(support)
+            return self.known.within(self.embed(support), self.embed)
         return self.known.within(support)
 
 
@@ -103,6 +103,7 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
         values = torch.where(mask, values, 0.0)
     object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim)
+    known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
     _check_restricted(known, asked["support"], shape)
     real = known.constraint != "complex"
     return Problem(
@@ -125,6 +126,16 @@ def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) 
     """What broadcasts to (*batch, *shape) as (patterns, 1, *shape), or as (1, 1, *shape) where it is one for all."""
     one = math.prod(value.shape[: -len(shape)]) == 1
     return value.expand(*([1] * len(batch) if one else batch), *shape).reshape(-1, 1, *shape)
+
+
+def _on_box(bound: Tensor, intensity: Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> Tensor:
+    """Bounds of the object's pixels, one for all patterns, on the support's box."""
+    _checks.same_device(intensity=intensity, bounds=bound)
+    try:
+        return bound.expand(shape)[box].contiguous()
+    except RuntimeError:
+        fix = "Give one for each pixel of the object, the same for all patterns"
+        _checks.fail(f"bounds must broadcast to the object {shape}, got {tuple(bound.shape)}", fix)
 
 
 def _check_restricted(known: ObjectConstraint, support: Tensor | None, shape: tuple[int, ...]) -> None:

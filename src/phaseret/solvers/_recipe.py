@@ -274,7 +274,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         mask: True where measured; it broadcasts to the intensity. Unmeasured pixels are free: their intensity may hold
             anything.
         constraint: "complex", "real" or "nonnegative".
-        bounds: (low, high) of the values inside the support; of the modulus for a complex object.
+        bounds: (low, high) of the values inside the support; of the modulus for a complex object. Numbers, or tensors
+            for each pixel of the object, the same for all patterns: (a, a) is a known modulus, as two planes have it.
         phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
         ndim: Number of axes of one pattern (1, 2 or 3); the axes before them are a batch.
         norm: Normalisation of the transform: "ortho", "backward" or "forward".
