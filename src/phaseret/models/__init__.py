@@ -31,7 +31,7 @@ from phaseret.models._refinement import IterativeRefinement
 from phaseret.models._residual import ResidualNet
 from phaseret.models._unet import UNet
 from phaseret.models._unrolled import Unrolled
-from phaseret.models._weights import load, save
+from phaseret.models._files import load, save
 
 __all__ = [
     "MLP",
