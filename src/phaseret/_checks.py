@@ -325,9 +325,10 @@ def integer(name: str, value: Any, *, at_least: int = 1) -> int:
         fail(f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use int({name})", TypeError)
     if value < at_least:
         fail(f"{name} must be an integer of at least {at_least}, got {shown(value)}", f"Use {at_least} or more")
-    if value > LARGEST:
+    result = int(value)
+    if result > LARGEST:
         fail(f"{name} must be an integer of at most {LARGEST}, got {shown(value)}", "Use a smaller one")
-    return int(value)
+    return result
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
@@ -343,7 +344,7 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
         fail(f"{name} must have one to three sizes, got {given!r}", "Leave out the axes of the batch")
     if any(size < 1 for size in value):
         fail(f"{name} must hold positive sizes, got {shown(given)}", "Use sizes of at least 1")
-    if math.prod(value) > LARGEST:
+    if math.prod(map(int, value)) > LARGEST:
         fail(f"{name} must hold sizes that can be counted together, got {shown(given)}", "Use smaller ones")
     return tuple(int(size) for size in value)
 

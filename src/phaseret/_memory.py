@@ -108,9 +108,10 @@ def _limits_of_its_group(system: Path = Path("/")) -> Iterator[int]:
                     yield int((system / root / folder / name).read_text())
 
 
-def check_fits(what: str, needed: float, fix: str, got: str = "") -> None:
+def check_fits(what: str, needed: float, fix: str, got: str = "", device: torch.device | None = None) -> None:
     """So many bytes are there; `what` would take them, and `got` says of it what the user gave."""
-    present = physical_memory()
+    card = device is not None and device.type == "cuda"
+    present = torch.cuda.mem_get_info(device)[1] if card else physical_memory()
     if present is not None and needed > present:
         got = f"{got}: " if got else ""
         _checks.fail(

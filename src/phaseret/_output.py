@@ -44,7 +44,9 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     except FileNotFoundError:
         pass
     except OSError as error:
-        _checks.fail(f"path must be one that the system takes, got {error.strerror}: {str(target)!r}", "Shorten it", OSError)
+        _checks.fail(
+            f"path must be one that the system takes, got {error.strerror}: {str(target)!r}", "Shorten it", OSError
+        )
     if os.path.exists(target) and not overwrite:
         fix = "Choose another path or set overwrite"
         _checks.fail(f"path must not exist yet, got {str(target)!r}", fix, FileExistsError)
@@ -118,11 +120,11 @@ def held(path: Path) -> Iterator[None]:
         os.close(number)
 
 
-def remove_left(folder: Path, pattern: str) -> None:
-    """Remove what killed processes left: files and folders of which nobody holds a lock."""
+def remove_left(folder: Path, pattern: str, seconds: float = 0.0) -> None:
+    """Remove what killed processes left: files and folders, at least so old, of which nobody holds a lock."""
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):  # another process was faster, or it belongs to somebody else
-            if _in_use(path):
+            if time.time() - path.lstat().st_mtime < seconds or _in_use(path):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -149,5 +151,5 @@ def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().resolve_conj().resolve_neg().contiguous()
         total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        total.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+        total.update(value.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
     return total.hexdigest()

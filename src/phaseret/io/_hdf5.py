@@ -152,9 +152,9 @@ class _Tree:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
         self._check_sources(dataset, self.path.parent)
-        if self.reverse:
-            return part(dataset[()].T, index)
-        return dataset[() if index is None else index]
+        wanted = None if self.reverse else index
+        values = _without_filling(dataset, dataset[() if wanted is None else wanted], wanted)
+        return part(values.T, index) if self.reverse else values
 
     def _check_sources(self, dataset: Any, folder: Path) -> None:
         """HDF5 fills up what a virtual array cannot find: here that is an error."""
@@ -171,6 +171,8 @@ class _Tree:
                     inner = other.get(source.dset_name)
                     if inner is None:
                         lost = f"{source.dset_name!r} in {source.file_name!r}, which does not hold it"
+                    elif any(stop >= size for stop, size in zip(_stops(source), inner.shape, strict=False)):
+                        lost = f"{source.dset_name!r} in {source.file_name!r}, which holds {inner.shape} and no more"
                     else:
                         self._check_sources(inner, beside.parent)
             if lost is not None:
@@ -210,6 +212,33 @@ class _Tree:
         if len(pieces) != len(numbered) or len({(entry.shape[1:], entry.dtype) for entry in pieces}) != 1:
             return None
         return _Pieces(pieces).entry
+
+
+def _stops(source: Any) -> tuple[int, ...]:
+    """The last index, along each axis, that a virtual array takes of a source; none of one that may grow."""
+    try:
+        return tuple(source.src_space.get_select_bounds()[1])
+    except (ValueError, RuntimeError):
+        return ()
+
+
+def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> Any:
+    """The values of an array, NaN where a virtual one has no source: HDF5 fills it up with what nobody measured."""
+    if not dataset.is_virtual or dataset.dtype.kind not in "biufc" or not dataset.shape:
+        return values
+    spaces = [source.vspace for source in dataset.virtual_sources()]
+    if sum(space.get_select_npoints() for space in spaces) >= dataset.size:
+        return values
+    numbers = np.arange(dataset.shape[0])
+    numbers = numbers if index is None else np.atleast_1d(numbers[index])
+    known = np.zeros((len(numbers), *dataset.shape[1:]), dtype=bool)
+    for space in spaces:
+        for first, last in space.get_select_hyper_blocklist():
+            rows = np.nonzero((numbers >= first[0]) & (numbers <= last[0]))[0]
+            inside = (slice(start, stop + 1) for start, stop in zip(first[1:], last[1:], strict=True))
+            region: tuple[Any, ...] = (rows, *inside)
+            known[region] = True
+    return np.where(known.reshape(np.shape(values)), values, np.nan)
 
 
 class _Pieces:

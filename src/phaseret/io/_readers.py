@@ -7,6 +7,7 @@ array and the check that it fits into memory come first. Nothing is ever unpickl
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import IO, Any, BinaryIO, NoReturn
 import numpy as np
 
 from phaseret import _checks, _memory
+from phaseret._output import held, remove_left
 from phaseret.io._contents import Contents, Entry, Refusal, part, reading
 from phaseret.io._hdf5 import open_hdf5
 from phaseret.io._pictures import named, open_picture, open_tif
@@ -83,15 +85,16 @@ def _refuse_pickle(path: Path) -> NoReturn:
 
 def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Unpacked into a folder that goes when the file is closed, as far as that fits into memory."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phaseret-")))
-    inside, most = folder / (path.stem or "unpacked"), _memory.physical_memory()
-    size = 0
-    with reading(path, name), gzip.open(path) as packed, inside.open("wb") as unpacked:
-        while block := packed.read(1 << 20):
-            size += len(block)
-            if most is not None and size > most:
-                raise Refusal(f"{path} must fit into memory when it is unpacked", "Unpack it, and read part of it")
-            unpacked.write(block)
+    try:
+        remove_left(Path(tempfile.gettempdir()), f"{_UNPACKED}*", seconds=60)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_UNPACKED)))
+    except OSError as error:
+        fix = "Set TMPDIR to a folder that can be written to"
+        _checks.fail(f"a temporary folder must be there to unpack {path}, got the error: {error}", fix, OSError)
+    stack.enter_context(held(folder))
+    inside = folder / (path.stem or "unpacked")
+    with reading(path, name), gzip.open(path) as packed:
+        size = _unpack(path, packed, inside)
     if not size:
         _checks.fail(f"path must name a file with data, got {str(path)!r}, which is empty", "Write or copy it again")
     with inside.open("rb") as stream:
@@ -104,6 +107,25 @@ def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         error.args = (str(error).replace(str(inside), str(path)),)
         raise
     return Contents(path, *list(vars(contents).values())[1:])
+
+
+def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
+    """Write what the file holds; its number of bytes, of which memory must hold twice as many."""
+    most, size = _memory.physical_memory(), 0
+    try:
+        with inside.open("wb") as unpacked:
+            while block := packed.read(1 << 20):
+                size += len(block)
+                if most is not None and 2 * size > most:
+                    what = f"{path} must fit into memory when it is unpacked, got more than {size / 2**30:.3g} GiB"
+                    raise Refusal(what, "Unpack it and read part of it, or raise the limit with PHASERET_MEMORY=GiB")
+                unpacked.write(block)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        what = f"the temporary folder {inside.parents[1]} must have room for {path} unpacked, got a full disk"
+        raise Refusal(what, "Set TMPDIR to a folder with more") from error
+    return size
 
 
 def _npy_header(stream: BinaryIO | IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -185,10 +207,9 @@ def _fields(key: str, value: Any) -> dict[str, Entry]:
 
 def _is_table(start: bytes) -> bool:
     """Whether a file begins as a table of numbers, after lines of comment."""
-    try:
-        lines = start.decode().splitlines()
-    except UnicodeDecodeError:
+    if b"\0" in start:
         return False
+    lines = start.decode(errors="replace").splitlines()
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)), "")
     words = [word for word in re.split(r"[\s,;]+", first.strip()) if word]
     if len(start) == _BEGINNING and first == lines[-1]:
@@ -201,11 +222,9 @@ def _is_table(start: bytes) -> bool:
 
 def _open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Rows of numbers that are parted by spaces, tabs, commas or semicolons."""
-    most = _memory.physical_memory()
-    if most is not None and 8 * path.stat().st_size > most:
-        _checks.fail(f"{path} must fit into memory as text", "Save it as npy or HDF5", MemoryError)
+    _memory.check_fits(f"{path}, a text,", 8 * path.stat().st_size, "Save it as npy or HDF5")
     with reading(path, name):
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8", "replace").splitlines()
         rows = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
         parting = next((sign for sign in ",;" if sign in rows[0]), None)
         array = np.loadtxt([row.rstrip(" \t,;") for row in rows], delimiter=parting, ndmin=2)
@@ -260,6 +279,7 @@ def _errors_logged_are_raised(name: str) -> Iterator[None]:
         raise ValueError(messages[0])
 
 
+_UNPACKED = "phaseret-unpacked-"
 _BEGINNING = 4096  # bytes by which a file is recognised
 _MATLAB = {"double": "float64", "single": "float32", "logical": "bool"}
 _COMMENTS = ("#", "%", "//", "!")

@@ -164,7 +164,9 @@ def _description(file: Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         _damaged(file, error)
     kinds = {"architecture": str, "options": dict, "card": dict}
-    wrong = [name for name, kind in kinds.items() if not isinstance(about, dict) or not isinstance(about.get(name), kind)]
+    wrong = [
+        name for name, kind in kinds.items() if not isinstance(about, dict) or not isinstance(about.get(name), kind)
+    ]
     if wrong:
         _damaged(file, f"it does not say {', '.join(wrong)}")
     return cast("dict[str, Any]", about)
@@ -172,7 +174,7 @@ def _description(file: Path, text: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """While a network is built it stays as large as its tensors in the file, or little more: its options may be wrong."""
+    """While a network is built it stays about as large as its tensors in the file: its options may be wrong."""
     # What a layer makes and replaces again counts too.
     most = [2 * len(tensors) + 16, 2 * sum(value.numel() for value in tensors.values()) + 2**16]
     left = list(most)
