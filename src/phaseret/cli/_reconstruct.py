@@ -23,7 +23,7 @@ from torch import Tensor
 from phaseret import _checks, _memory, io, plotting, solvers
 from phaseret._output import beside, written
 from phaseret._version import __version__
-from phaseret.cli._commands import Reconstruct, Search
+from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._messages import typed
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks
@@ -34,7 +34,7 @@ from phaseret.io._series import files_of
 from phaseret.solvers._options import STARTS
 
 
-class Solves(Search):
+class Solves(Search, Pattern):
     """Looks for the object."""
 
     def known(self, source: Source) -> dict[str, Tensor]:

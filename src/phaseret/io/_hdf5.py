@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,25 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     with reading(path, name):
         file = stack.enter_context(h5py.File(path, "r"))
     tree = _Tree(file, h5py, path, name)
+
+    def guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
+        """The same question, whose answer may be that the file is damaged there."""
+
+        def asked(*words: str) -> Any:
+            with reading(path, name):
+                return ask(*words)
+
+        return asked
+
     return Contents(
-        path, name, tree.lookup, tree.listed, tree.attribute, tree.children, tree.where, missing=tree.missing
+        path,
+        name,
+        guarded(tree.lookup),
+        guarded(tree.listed),
+        guarded(tree.attribute),
+        guarded(tree.children),
+        guarded(tree.where),
+        guarded(tree.missing),
     )
 
 
@@ -47,18 +64,16 @@ class _Tree:
 
     def _object(self, name: str) -> Any:
         """What the name leads to, None if nothing."""
-        with reading(self.path, self.name):
-            try:
-                return self.file[plain(name) or "/"]
-            except (KeyError, OSError):
-                return None
+        try:
+            return self.file[plain(name) or "/"]
+        except (KeyError, OSError):
+            return None
 
     def lookup(self, name: str) -> Entry | None:
         """The array of that name; of a group the array that it stands for."""
         found = self._object(name)
         if isinstance(found, self.h5py.Group):
-            with reading(self.path, self.name):
-                return self._of_group(found)
+            return self._of_group(found)
         return None if found is None else self._entry(found)
 
     def where(self, name: str) -> str:
@@ -113,28 +128,27 @@ class _Tree:
         seen: set[tuple[int, int]] = set()
         later: list[tuple[str, Any, str]] = []
         now = [("", self.file)]
-        with reading(self.path, self.name):
-            while (now or later) and len(seen) < _MOST_OBJECTS:
-                if not now:
-                    prefix, group, key = later.pop(0)
-                    found = group.get(key)
-                    if found is None:
-                        entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
-                        continue
-                    now = [(prefix + key, found)]
-                place, found = now.pop()
-                info = self.h5py.h5o.get_info(found.id)
-                if (info.fileno, info.addr) in seen:
+        while (now or later) and len(seen) < _MOST_OBJECTS:
+            if not now:
+                prefix, group, key = later.pop(0)
+                found = group.get(key)
+                if found is None:
+                    entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
                     continue
-                seen.add((info.fileno, info.addr))
-                if isinstance(found, self.h5py.Group):
-                    prefix = f"{place}/" if place else ""
-                    names = [key for key in found if isinstance(key, str) and not key.startswith("#")]
-                    hard = [key for key in names if isinstance(found.get(key, getlink=True), self.h5py.HardLink)]
-                    now += [(prefix + key, found[key]) for key in reversed(hard)]
-                    later += [(prefix, found, key) for key in names if key not in set(hard)]
-                elif (entry := self._entry(found)) is not None:
-                    entries[place] = entry
+                now = [(prefix + key, found)]
+            place, found = now.pop()
+            info = self.h5py.h5o.get_info(found.id)
+            if (info.fileno, info.addr) in seen:
+                continue
+            seen.add((info.fileno, info.addr))
+            if isinstance(found, self.h5py.Group):
+                prefix = f"{place}/" if place else ""
+                names = [key for key in found if isinstance(key, str) and not key.startswith("#")]
+                hard = [key for key in names if isinstance(found.get(key, getlink=True), self.h5py.HardLink)]
+                now += [(prefix + key, found[key]) for key in reversed(hard)]
+                later += [(prefix, found, key) for key in names if key not in set(hard)]
+            elif (entry := self._entry(found)) is not None:
+                entries[place] = entry
         return entries
 
     # --- arrays ------------------------------------------------------------------------------------------------------

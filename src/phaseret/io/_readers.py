@@ -25,6 +25,7 @@ from phaseret import _checks, _memory
 from phaseret._output import held, remove_left
 from phaseret.io._contents import Contents, Entry, Refusal, part, reading
 from phaseret.io._hdf5 import open_hdf5
+from phaseret.io._matlab import open_mat
 from phaseret.io._pictures import named, open_picture, open_tif
 
 
@@ -171,40 +172,6 @@ def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None)
     return part(array, index)
 
 
-def _open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    """MATLAB's files before 7.3; the fields of a struct are arrays too: scan.intensity is scan/intensity."""
-    from scipy.io import loadmat, whosmat
-
-    with reading(path, name):
-        variables = whosmat(path)
-
-    def read(key: str, index: int | slice | None) -> Any:
-        return part(loadmat(path, variable_names=[key])[key], index)
-
-    entries = {}
-    for key, shape, kind in variables:
-        if kind in _MATLAB or kind.startswith(("int", "uint")):
-            entries[key] = Entry(shape, np.dtype(_MATLAB.get(kind, kind)), partial(read, key))
-        elif kind == "struct":
-            with reading(path, name):
-                fields = loadmat(path, variable_names=[key], simplify_cells=True)[key]
-            entries |= _fields(key, fields)
-
-    def where(key: str) -> str:
-        return key if key in entries else key.replace(".", "/")
-
-    return Contents(path, name, lambda key: entries.get(where(key)), lambda: entries, where=where)
-
-
-def _fields(key: str, value: Any) -> dict[str, Entry]:
-    """The arrays in a struct, those of structs in it too."""
-    if isinstance(value, dict):
-        inside = (_fields(f"{key}/{name}", part) for name, part in value.items())
-        return {name: entry for fields in inside for name, entry in fields.items()}
-    array = np.asarray(value)
-    return {} if array.dtype.hasobject else {key: Entry(array.shape, array.dtype, partial(part, array))}
-
-
 def _is_table(start: bytes) -> bool:
     """Whether a file begins as a table of numbers, after lines of comment."""
     if b"\0" in start:
@@ -281,7 +248,6 @@ def _errors_logged_are_raised(name: str) -> Iterator[None]:
 
 _UNPACKED = "phaseret-unpacked-"
 _BEGINNING = 4096  # bytes by which a file is recognised
-_MATLAB = {"double": "float64", "single": "float32", "logical": "bool"}
 _COMMENTS = ("#", "%", "//", "!")
 _HDF5, _GZIP, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"\x0c\x1a\x04\xd5"
 _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
@@ -289,7 +255,7 @@ _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"PK\x03\x04", "npz", _open_npz),
     (_HDF5, "HDF5", open_hdf5),
     (b"MATLAB 7.3", "MATLAB 7.3", open_hdf5),
-    (b"MATLAB 5.0", "MATLAB", _open_mat),
+    (b"MATLAB 5.0", "MATLAB", open_mat),
     (b"II*\0", "tif", open_tif),
     (b"MM\0*", "tif", open_tif),
     (b"II+\0", "tif", open_tif),
