@@ -161,10 +161,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_network_of_another_version(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phaseret.models._weights._architectures", dict)
+    monkeypatch.setattr("phaseret.models._files._architectures", dict)
     with pytest.raises(ValueError, match=r"must hold a network of phaseret.models, got 'MLP'\. It may be from another"):
         models.load(file)
-    monkeypatch.setattr("phaseret.models._weights._architectures", lambda: {"MLP": models.DnCNN})
+    monkeypatch.setattr("phaseret.models._files._architectures", lambda: {"MLP": models.DnCNN})
     with pytest.raises(ValueError, match=r"must fit DnCNN, got the error: .*data_shape"):
         models.load(file)
 

@@ -27,6 +27,8 @@ from torch import Tensor
 _BETWEEN = frozenset(sys.stdlib_module_names) | {"torch", "torchmetrics"}
 # The command and the tests of users stand above the library.
 _ABOVE = ("phaseret.cli", "phaseret.testing")
+# The largest integer that 64 bits hold.
+LARGEST = 2**63 - 1
 
 
 def _name(frame: FrameType) -> str:
@@ -71,9 +73,23 @@ def _called() -> tuple[str, int]:
     return name, level
 
 
+def shortened(text: str, longest: int = 600) -> str:
+    """The text, without its middle if it is endless: what a user gave may have any length."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it; of an integer with thousands of digits, which Python does not write, its size."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"{type(value).__name__} with an integer of thousands of digits"
+
+
 def _worded(name: str, what: str, fix: str) -> str:
     start, end = f"{name}: " if name else "", "" if fix.endswith("?") else "."
-    return f"{start}{what}. {fix}{end}"
+    return f"{start}{shortened(what)}. {shortened(fix)}{end}"
 
 
 def fail(what: str, fix: str, error: type[Exception] = ValueError) -> NoReturn:
@@ -249,6 +265,8 @@ def path(value: Any, name: str = "path") -> Path:
     """The value names a file or a folder; returns it as a Path."""
     if not isinstance(value, str | os.PathLike):
         fail(f"{name} must be a text or a pathlib.Path, got {value!r}", f"Use str({name})", TypeError)
+    if "\0" in str(value):
+        fail(f"{name} must be a text without the character 0, got {value!r}", "Look for a misprint")
     return Path(value)
 
 
@@ -286,7 +304,10 @@ def number(
     rule = "a finite number" + (" " + " and ".join(rules) if rules else "")
     if isinstance(value, bool) or not isinstance(value, Real):
         fail(f"{name} must be {rule}, got {value!r}", f"Use float({name}), or one number", TypeError)
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        result = math.inf
     inside = (
         math.isfinite(result)
         and (above is None or result > above)
@@ -294,17 +315,20 @@ def number(
         and (at_most is None or result <= at_most)
     )
     if not inside:
-        fail(f"{name} must be {rule}, got {value!r}", "Choose a number in this range")
+        fail(f"{name} must be {rule}, got {shown(value)}", "Choose a number in this range")
     return result
 
 
 def integer(name: str, value: Any, *, at_least: int = 1) -> int:
-    """The value is an integer of at least `at_least`; returns it as an int."""
+    """The value is an integer of at least `at_least` that 64 bits hold; returns it as an int."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         fail(f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use int({name})", TypeError)
     if value < at_least:
-        fail(f"{name} must be an integer of at least {at_least}, got {value!r}", f"Use {at_least} or more")
-    return int(value)
+        fail(f"{name} must be an integer of at least {at_least}, got {shown(value)}", f"Use {at_least} or more")
+    result = int(value)
+    if result > LARGEST:
+        fail(f"{name} must be an integer of at most {LARGEST}, got {shown(value)}", "Use a smaller one")
+    return result
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
@@ -319,7 +343,9 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     if not 1 <= len(value) <= 3:
         fail(f"{name} must have one to three sizes, got {given!r}", "Leave out the axes of the batch")
     if any(size < 1 for size in value):
-        fail(f"{name} must hold positive sizes, got {given!r}", "Use sizes of at least 1")
+        fail(f"{name} must hold positive sizes, got {shown(given)}", "Use sizes of at least 1")
+    if math.prod(map(int, value)) > LARGEST:
+        fail(f"{name} must hold sizes that can be counted together, got {shown(given)}", "Use smaller ones")
     return tuple(int(size) for size in value)
 
 

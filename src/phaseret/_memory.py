@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from phaseret import _checks
 
 # Pixels whose temporaries stay in the cache of a CPU's core.
 _CACHE = 2**17
@@ -18,6 +25,11 @@ _PLANNED = 0.8
 # glibc gives the top of the heap back to the system, and takes it anew, in every iteration, unless a block of nearly
 # its largest threshold has been freed once; the block itself is never touched.
 _HEAP_BYTES = 31 * 2**20
+# What libraries say where memory ends, or where sizes are too large to be counted.
+_SHORT = re.compile(
+    r"allocate memory|[Oo]ut of memory|bad_alloc|nable to allocate|size calculation overflow|calculation overflowed|"
+    r"[Mm]aximum allowed dimension|array is too big|multiplication overflow"
+)
 
 
 def pixels_at_a_time(device: torch.device, *, cached: bool = True) -> int:
@@ -53,11 +65,88 @@ def fits(work: Callable[[], object]) -> bool:
 
 
 def physical_memory() -> int | None:
-    """The bytes of memory of this machine, or None where the system does not say."""
+    """The bytes of memory that this process may use, or None where the system does not say.
+
+    That is the machine's memory, or less where a limit of the process (``ulimit -v``, ``ulimit -d``) or of its control
+    group (a batch system, a container) says so. The environment variable PHASERET_MEMORY, in GiB, replaces it.
+    """
+    asked = os.environ.get("PHASERET_MEMORY")
+    if asked:
+        try:
+            return int(_checks.number("PHASERET_MEMORY", float(asked), above=0) * 2**30)
+        except ValueError:
+            _checks.fail(f"PHASERET_MEMORY must be a number of GiB above 0, got {asked!r}", "Use PHASERET_MEMORY=64")
+    limits = [*_limits_of_the_process(), *_limits_of_its_group()]
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=None)
+
+
+def _limits_of_the_process() -> Iterator[int]:
+    resource: Any = importlib.import_module("resource") if os.name == "posix" else None
+    for name in ("RLIMIT_AS", "RLIMIT_DATA"):
+        if hasattr(resource, name):
+            soft = resource.getrlimit(getattr(resource, name))[0]
+            if soft != resource.RLIM_INFINITY:
+                yield soft
+
+
+def _limits_of_its_group(system: Path = Path("/")) -> Iterator[int]:
+    """Those of the control group, of both versions, and of the groups around it."""
+    with contextlib.suppress(OSError):
+        for line in (system / "proc/self/cgroup").read_text().splitlines():
+            number, _, rest = line.partition(":")
+            kinds, _, group = rest.partition(":")
+            if number != "0" and "memory" not in kinds.split(","):
+                continue
+            root, name = ("sys/fs/cgroup", "memory.max")
+            if number != "0":
+                root, name = ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            inside = Path(group.lstrip("/"))
+            for folder in (inside, *inside.parents):
+                with contextlib.suppress(OSError, ValueError):  # "max"
+                    yield int((system / root / folder / name).read_text())
+
+
+def check_fits(what: str, needed: float, fix: str, got: str = "", device: torch.device | None = None) -> None:
+    """So many bytes are there; `what` would take them, and `got` says of it what the user gave."""
+    card = device is not None and device.type == "cuda"
+    present = torch.cuda.mem_get_info(device)[1] if card else physical_memory()
+    if present is not None and needed > present:
+        got = f"{got}: " if got else ""
+        _checks.fail(
+            f"{what} must fit into memory, got {got}{needed / 2**30:.3g} GiB needed and {present / 2**30:.3g} GiB "
+            "present",
+            f"{fix}, or raise the limit with PHASERET_MEMORY=GiB",
+            MemoryError,
+        )
+
+
+@contextlib.contextmanager
+def in_memory(what: str, fix: str) -> Iterator[None]:
+    """Where memory ends, the error says for what, and how much of it was asked for."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
+        yield
+    except Exception as error:
+        asked = shortage(error)
+        if asked is None:
+            raise
+        _checks.fail(f"{what} must fit into memory, got {asked}", fix, MemoryError)
+
+
+def shortage(error: Exception) -> str | None:
+    """How much memory was asked for when it ended, in words; None of an error of another kind, or that says it all."""
+    said = " ".join(str(error).split())
+    if "must fit into memory" in said:
         return None
+    counted = re.search(r"allocate (\d+) bytes", said)
+    if counted:
+        return f"{int(counted[1]) / 2**30:.3g} GiB asked for at once"
+    if named := re.search(r"allocate ([\d.]+ [KMGTPE]?i?B)", said):
+        return f"{named[1]} asked for at once"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _SHORT.search(said):
+        return "more asked for than there is"
+    return None
 
 
 def keep_heap() -> None:

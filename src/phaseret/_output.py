@@ -4,48 +4,82 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
+import hashlib
+import importlib
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from phaseret import _checks
+
+# Locks of files, which systems other than POSIX do not have.
+FCNTL: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+_DAY = 86400.0
+_LONGEST = 200  # bytes of a name that leave room for an ending: systems take 255
 
 
 def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     """The output path is a file in an existing folder, and does not exist yet unless `overwrite`."""
     target = _checks.path(path)
     _checks.flag(overwrite=overwrite)
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         fix = "Make it first"
         _checks.fail(f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)
-    if target.is_dir():
+    if os.path.isdir(target):
         fix = "Name a file in it"
         _checks.fail(f"path must name a file, got the folder {str(target)!r}", fix, IsADirectoryError)
-    if target.exists() and not overwrite:
+    if os.path.islink(target) and not os.path.exists(target):
+        what = f"path must not be a link to what does not exist, got {str(target)!r}, a link to {os.readlink(target)!r}"
+        _checks.fail(what, "Name the file itself, or remove the link", FileNotFoundError)
+    try:
+        os.lstat(target)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        _checks.fail(
+            f"path must be one that the system takes, got {error.strerror}: {str(target)!r}", "Shorten it", OSError
+        )
+    if os.path.exists(target) and not overwrite:
         fix = "Choose another path or set overwrite"
         _checks.fail(f"path must not exist yet, got {str(target)!r}", fix, FileExistsError)
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         fix = "Devices and pipes are not replaced: name a file"
         _checks.fail(f"path must name a file, got the device {str(target)!r}", fix, OSError)
-    if not os.access(target.parent, os.W_OK):
+    folder = os.path.dirname(os.path.realpath(target))
+    if not os.access(folder, os.W_OK):
         fix = "Choose another folder, or ask its owner"
-        rule = f"path must lie in a folder that may be written to, got {str(target.parent)!r}"
-        _checks.fail(rule, fix, PermissionError)
+        _checks.fail(f"path must lie in a folder that may be written to, got {folder!r}", fix, PermissionError)
     return target
 
 
 @contextlib.contextmanager
 def written(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """A temporary path beside `path` to write to: renamed to it if all goes well, removed otherwise."""
+    """A temporary path beside `path` to write to: renamed to it if all goes well, removed otherwise.
+
+    A link stays, and the file that it leads to is replaced. What killed writers of the same file left is removed.
+    """
     target = check_free(path, overwrite)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    place = Path(os.path.realpath(target))
+    remove_left(place.parent, f".{glob.escape(_stem(place))}.*.part")
+    temporary = place.with_name(f".{_stem(place)}.{secrets.token_hex(4)}.part")
     try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        check_free(target, overwrite)
-        temporary.replace(target)
+        temporary.touch(exist_ok=False)
+        with held(temporary):
+            yield temporary
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            check_free(target, overwrite)
+            if place.exists():
+                shutil.copymode(place, temporary)
+            temporary.replace(place)
     except (OSError, RuntimeError) as error:
         if isinstance(error, FileExistsError):
             raise
@@ -58,3 +92,64 @@ def written(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
         _checks.fail(f"{target} must be writable, got the error: {said}", fix, OSError)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def beside(path: str | os.PathLike[str], ending: str) -> Path:
+    """The path with something behind its name; a name that is too long for that is replaced by its checksum."""
+    target = Path(path)
+    return target.with_name(_stem(target) + ending)
+
+
+def _stem(path: Path) -> str:
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= _LONGEST else hashlib.sha256(name).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """While this process works on a file or a folder it holds a lock on it, which ends with the process."""
+    if FCNTL is None:
+        yield
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # of file systems without locks
+            FCNTL.flock(number, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
+
+
+def remove_left(folder: Path, pattern: str, seconds: float = 0.0) -> None:
+    """Remove what killed processes left: files and folders, at least so old, of which nobody holds a lock."""
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # another process was faster, or it belongs to somebody else
+            if time.time() - path.lstat().st_mtime < seconds or _in_use(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _in_use(path: Path) -> bool:
+    if FCNTL is None:
+        return time.time() - path.lstat().st_mtime < _DAY
+    number = os.open(path, os.O_RDONLY)
+    try:
+        FCNTL.flock(number, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(number)
+
+
+def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a text and of the name, type, shape and bytes of each tensor."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().resolve_conj().resolve_neg().contiguous()
+        total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+    return total.hexdigest()

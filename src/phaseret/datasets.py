@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from phaseret import _checks
+from phaseret import _checks, _memory
 from phaseret.symmetry import conj_flip, shift
 
 _Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
@@ -119,23 +119,29 @@ def _find(root: Path, stem: str, axes: int) -> Path:
 def _read_idx(path: Path, axes: int) -> _Array:
     """The array of an IDX file: the bytes 0 0 TYPE AXES, the sizes (4 bytes each, big-endian), the values."""
     rule = f"be a whole IDX file of unsigned bytes with {axes} axes"
-    content = path.read_bytes()
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            _fail_file(path, rule, f"a damaged gzip file ({error})")
     start = 4 + 4 * axes
-    if not content:
-        _fail_file(path, rule, "an empty file")
-    if content[:4] != bytes([0, 0, 8, axes]):
-        _fail_file(path, rule, f"one that starts with the bytes {content[:4].hex(' ')}")
-    if len(content) < start:
-        _fail_file(path, rule, "one that ends inside its header")
-    sizes = [int(size) for size in np.frombuffer(content, ">u4", axes, offset=4)]
-    if len(content) - start != math.prod(sizes) or 0 in sizes:
-        _fail_file(path, rule, f"{len(content) - start} bytes after a header that announces {sizes}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            header = stream.read(start)
+            if not header:
+                _fail_file(path, rule, "an empty file")
+            if header[:4] != bytes([0, 0, 8, axes]):
+                _fail_file(path, rule, f"one that starts with the bytes {header[:4].hex(' ')}")
+            if len(header) < start:
+                _fail_file(path, rule, "one that ends inside its header")
+            sizes = [int(size) for size in np.frombuffer(header, ">u4", axes, offset=4)]
+            # As bytes, and as images in single precision.
+            announced = math.prod(sizes)
+            _memory.check_fits(str(path), 6 * announced, "It may be damaged: fetch it again")
+            content = stream.read(announced + 1)  # and not what a damaged file unpacks to
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        _fail_file(path, rule, f"a damaged gzip file ({error})")
+    if len(content) != announced or not announced:
+        more = "at least " * (len(content) > announced)
+        _fail_file(path, rule, f"{more}{len(content)} bytes after a header that announces {sizes}")
+    return np.frombuffer(content, np.uint8).reshape(sizes)
 
 
 def _fail_file(path: Path, rule: str, found: str) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from phaseret.cli._options import limits, option, part, place, region, sizes, switch
+from phaseret.cli._options import level, limits, number, option, part, place, region, sizes, switch, whole
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Pattern:
         nargs="+",
     )
     ndim: int | None = option(
-        "axes of one pattern; the axes before them are a stack", type=int, heading="reading the pattern"
+        "axes of one pattern; the axes before them are a stack", type=whole, heading="reading the pattern"
     )
     index: int | slice | list[int] | None = option("part of a stack: 3, 0:10 or 0,1,3", type=part)
     stack_axis: int | None = option(
-        "axis that counts the patterns; default: the first, in MATLAB's files the last", type=int
+        "axis that counts the patterns; default: the first, in MATLAB's files the last", type=whole
     )
     kind: Any = option('"intensity" or "magnitude", its square root; default: what FILE says, else the intensity')
     center: Any = option(
@@ -35,9 +35,9 @@ class Pattern:
     )
     roi: Any = option("the part of the frame that is read", type=region, metavar="Y0:Y1,X0:X1")
     crop: tuple[int, ...] | None = option("keep N x M pixels about the zero frequency", type=sizes, metavar="N,M")
-    bin: int = option("add up blocks of K x K pixels, after --crop", type=int, default=1, metavar="K")
+    bin: int = option("add up blocks of K x K pixels, after --crop", type=whole, default=1, metavar="K")
     saturation: float | None = option(
-        "pixels from this value on are not trusted; inf: all are", type=float, metavar="VALUE"
+        "pixels from this value on are not trusted; inf: all are", type=level, metavar="VALUE"
     )
     mask: str | None = option("mask: non-zero pixels were measured (in a CXI file: zero ones)", metavar="FILE")
     bad_pixels: str | None = option("mask: non-zero pixels are bad", metavar="FILE")
@@ -84,11 +84,11 @@ class Scene:
     fourier_shape: tuple[int, ...] | None = option(
         "sizes of the pattern, at least 2n - 1", type=sizes, metavar="M,M", heading="the measurement"
     )
-    oversampling: float = option("else at least this times the size (default: 2)", type=float, default=2.0)
-    photons: float | None = option("counts in the whole pattern, with their noise", type=float, metavar="N")
-    readout: float | None = option("Gaussian noise of the electronics", type=float, metavar="SIGMA")
-    beam_stop: float | None = option("pixels around the centre that see nothing", type=float, metavar="RADIUS")
-    seed: int = option("same seed, same noise (default: 0)", type=int, default=0)
+    oversampling: float = option("else at least this times the size (default: 2)", type=number, default=2.0)
+    photons: float | None = option("counts in the whole pattern, with their noise", type=number, metavar="N")
+    readout: float | None = option("Gaussian noise of the electronics", type=number, metavar="SIGMA")
+    beam_stop: float | None = option("pixels around the centre that see nothing", type=number, metavar="RADIUS")
+    seed: int = option("same seed, same noise (default: 0)", type=whole, default=0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Search:
         metavar="FILE|N,M|auto|none",
         heading="what is known of the object",
     )
-    support_size: int | None = option("only the K largest pixels are kept; place unknown", type=int, metavar="K")
+    support_size: int | None = option("only the K largest pixels are kept; place unknown", type=whole, metavar="K")
     constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
     background: str | None = option(
         "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"
@@ -139,19 +139,20 @@ class Search:
         metavar="RECIPE",
         heading="how to find it",
     )
-    starts: int | None = option("random starts per pattern (default: 12)", type=int)
-    seed: int = option("same seed, same answer (default: 0)", type=int, default=0)
+    starts: int | None = option("random starts per pattern (default: 12)", type=whole)
+    seed: int = option("same seed, same answer (default: 0)", type=whole, default=0)
     init: str | None = option("begin with this object instead of random phases", metavar="FILE")
     device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one. cuda: each process its own")
     double: bool = switch("compute in double precision")
     compile: bool = switch("let torch compile the iterations: seconds of waiting, then faster on a GPU")
     checkpoint_every: int | None = option(
         "keep the state of one pattern every N iterations in OUTPUT.checkpoint; the same command again goes on",
-        type=int,
+        type=whole,
         metavar="N",
     )
-    block: int | None = option("patterns of a stack that are done, and kept, at a time", type=int)
-    timeout: float = option("seconds to wait for other processes (default: 1800)", type=float, default=1800.0)
+    block: int | None = option("patterns of a stack that are done, and kept, at a time", type=whole)
+    restart: bool = switch("begin anew, whatever an interrupted run kept")
+    timeout: float = option("seconds to wait for other processes (default: 1800)", type=number, default=1800.0)
     quiet: bool = switch("no progress bar")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +19,10 @@ from phaseret.cli._messages import typed
 from phaseret.io._contents import Index
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import OpenPattern, Wanted, frame_mask, opened_pattern
-from phaseret.io._series import OpenSeries
+from phaseret.io._series import OpenSeries, files_of
+
+# How options are shown that name a file to be read.
+_FILES = re.compile(r"\b(FILE|IMAGE|A|B)\b")
 
 
 def split(file: str) -> tuple[str, str | None]:
@@ -97,17 +103,39 @@ class Source:
         return x if chosen is None else x[chosen if isinstance(chosen, int | slice) else list(chosen)]
 
 
+def _same(written: str | None, read: str) -> bool:
+    """Whether both are one file, whatever its names."""
+    try:
+        return written is not None and os.path.samefile(written, read)
+    except (OSError, ValueError):
+        return False
+
+
 class Writes(Output):
     """Writes the files that are asked for."""
 
     def check(self) -> None:
         """Whatever is wrong with them is found before anything is read or computed."""
+        for name, written in (("--output", self.output), ("--figure", self.figure)):
+            for read in self._read() if written else ():
+                if _same(written, read):
+                    _checks.fail(
+                        f"{name} must not be a file that is read, got {written!r}, which is {read!r}", "Name another"
+                    )
         if self.output:
             with typed("--output"):
                 io.check_output(self.output, overwrite=self.overwrite)
         if self.figure:
             with typed("--figure"):
                 plotting.check_figure(self.figure, overwrite=self.overwrite)
+
+    def _read(self) -> Iterator[str]:
+        """Every file that was typed and that may be read."""
+        for field in dataclasses.fields(self):
+            if field.name not in ("output", "figure") and _FILES.search(field.metadata.get("metavar", "")):
+                value = getattr(self, field.name) or ()
+                for text in value if isinstance(value, list | tuple) else (value,):
+                    yield from map(str, files_of(split(text)[0], must_match=False))
 
     def save(self, save: Callable[..., None], result: Any, **options: Any) -> None:
         """Write the result."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from phaseret._version import __version__
 from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
 from phaseret.cli._messages import in_flags, readable
 from phaseret.cli._options import add_options, chosen, flags, joined, valued
+from phaseret.cli._streams import finish_printing, prepare_streams, print_error, stop_printing
 
 COMMANDS: dict[str, type[Any]] = {
     "info": Info,
@@ -23,6 +22,7 @@ COMMANDS: dict[str, type[Any]] = {
     "simulate": Simulate,
     "compare": Compare,
 }
+_LONG = 400
 EXAMPLES = """
 begin with:
   phaseret simulate picture.png --size 64,64 -o pattern.h5     (or take a pattern that you measured)
@@ -38,7 +38,9 @@ class _Parser(argparse.ArgumentParser):
     """Mistakes in the options are one line too."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        if len(message) > _LONG:  # rare enough to load what cuts it
+            message = importlib.import_module("phaseret._checks").shortened(message, _LONG)
+        self.exit(2, f"{self.prog}: error: {readable(message)} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 if all went well, 1 after an error, 130 if interrupted. Wrong options end with `SystemExit` and 2.
     """
+    prepare_streams()
     words = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))
     name, typed = f"phaseret {options.command}", flags(COMMANDS[options.command])
@@ -58,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     said: set[str] = set()
 
     def say(kind: str, message: object) -> None:
-        text = f"{name}: {kind}: {readable(in_flags(message, typed, held))}"
+        text = f"{name}: {kind}{readable(in_flags(message, typed, held))}"
         if text not in said:  # the blocks of a stack say the same
-            print(text, file=sys.stderr)
+            print_error(text)
         said.add(text)
 
     quiet = logging.NullHandler()  # readers of files log what is wrong besides raising it
@@ -68,55 +71,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.simplefilter("ignore", DeprecationWarning)  # of other libraries, to those who program with them
-        warnings.showwarning = lambda message, *_, **__: say("warning", message)
+        warnings.showwarning = lambda message, *_, **__: say("warning: ", message)
         try:
             # What a command does is loaded, and PyTorch with it, once it is known that it is to be done.
             chosen(importlib.import_module(f"phaseret.cli._{options.command}").Command, options).run()
-            _finish_printing()
-        except KeyboardInterrupt:
-            print(f"{name}: interrupted", file=sys.stderr)
+            finish_printing()
+        except KeyboardInterrupt as interrupt:
+            say("interrupted", f"; {interrupt}" if str(interrupt) else "")
             return 130
         except BrokenPipeError:
-            _stop_printing()  # whoever read the output has enough
+            stop_printing(sys.stdout)  # whoever read the output has enough
             return 1
         except Exception as error:
             if options.debug:
                 raise
-            kind = "error" if _says_all(error) else f"internal error: {type(error).__name__}"
-            say(kind, error)
+            say(*_worded(error))
             return 1
         finally:
             logging.getLogger().removeHandler(quiet)
     return 0
 
 
-def _says_all(error: Exception) -> bool:
-    """Whether the message is enough; any other error is a fault of the program."""
+def _worded(error: Exception) -> tuple[str, str]:
+    """What is said of an error, and of what kind it is: any but these is a fault of the program."""
+    from phaseret import _memory
+
+    asked = _memory.shortage(error)
+    if asked is not None:
+        return "error: ", f"what is computed must fit into memory, got {asked}. Use a smaller part, or smaller sizes."
     if isinstance(error, ValueError | TypeError | OSError | ImportError | MemoryError):
-        return True
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError)
-
-
-def _finish_printing() -> None:
-    """What was printed has arrived, or that is an error too: a full disk takes no output."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _stop_printing()
-        from phaseret import _checks
-
-        fix = "Free some space, or print elsewhere"
-        _checks.fail(f"the standard output must be writable, got the error: {error.strerror}", fix, OSError)
-
-
-def _stop_printing() -> None:
-    """What could not be printed is not tried again when the program ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "error: ", str(error) or type(error).__name__
+    return f"internal error: {type(error).__name__}: ", str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

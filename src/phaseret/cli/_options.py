@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+
+# The largest integer that 64 bits hold, and the largest number in single precision.
+_LARGEST, _SINGLE = 2**63 - 1, 3.4028234e38
 
 
 def option(help: str, *names: str, default: Any = None, **settings: Any) -> Any:
@@ -55,19 +59,46 @@ def chosen(command: type[Any], options: argparse.Namespace) -> Any:
     return command(**{name: getattr(options, name) for name, _, _ in _declared(command)})
 
 
+def whole(text: str) -> int:
+    """A whole number that 64 bits hold."""
+    try:
+        value = int(text)
+    except ValueError:  # of a text, or of one of thousands of digits
+        value = _LARGEST + 1
+    if abs(value) > _LARGEST:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at most {_LARGEST}, got {text!r}")
+    return value
+
+
+def number(text: str) -> float:
+    """A number that single precision holds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= _SINGLE:
+        raise argparse.ArgumentTypeError(f"must be a number of at most {_SINGLE:.3g} in size, got {text!r}")
+    return value
+
+
+def level(text: str) -> float:
+    """A number, or inf for none."""
+    return math.inf if text.strip() == "inf" else number(text)
+
+
 def sizes(text: str) -> tuple[int, ...]:
     """N,M"""
     try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
+        return tuple(whole(part) for part in text.split(","))
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"must be whole numbers such as 64,64, got {text!r}") from None
 
 
 def limits(text: str) -> tuple[float, float]:
     """LOW,HIGH"""
     try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
+        low, high = (number(part) for part in text.split(","))
+    except (argparse.ArgumentTypeError, ValueError):
         raise argparse.ArgumentTypeError(f"must be two numbers such as 0,1, got {text!r}") from None
     return low, high
 
@@ -81,10 +112,10 @@ def part(text: str) -> int | slice | list[int]:
     """3, 0:10 or 0,1,3"""
     try:
         if ":" in text:
-            first, last = (int(word) if word else None for word in text.split(":"))
+            first, last = (whole(word) if word else None for word in text.split(":"))
             return slice(first, last)
-        numbers = [int(word) for word in text.split(",")]
-    except ValueError:
+        numbers = [whole(word) for word in text.split(",")]
+    except (argparse.ArgumentTypeError, ValueError):
         raise argparse.ArgumentTypeError(f"must be a number, a range 0:10 or a list 0,1,3, got {text!r}") from None
     return numbers if "," in text else numbers[0]
 

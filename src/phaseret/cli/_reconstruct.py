@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from phaseret import _checks, io, plotting, solvers
-from phaseret._output import written
-from phaseret.cli._commands import Reconstruct, Search
+from phaseret import _checks, _memory, io, plotting, solvers
+from phaseret._output import beside, written
+from phaseret._version import __version__
+from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._messages import typed
-from phaseret.cli._stack import Stack, check_same_run, in_blocks
+from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks
 from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
@@ -30,49 +34,56 @@ from phaseret.io._series import files_of
 from phaseret.solvers._options import STARTS
 
 
-class Solves(Search):
+class Solves(Search, Pattern):
     """Looks for the object."""
 
-    def solve(
-        self,
-        source: Source,
-        index: Index | None,
-        measurement: io.Measurement,
-        *,
-        progress: bool = False,
-        **settings: Any,
-    ) -> solvers.Reconstruction:
-        """What the solver makes of the pattern, or of that part of the stack, on the CPU."""
+    def known(self, source: Source) -> dict[str, Tensor]:
+        """The arrays of the options, each read once."""
+        found = {"support": self._support(source), "background": self._background(source), "init": None}
+        if self.init is not None:
+            found["init"] = read(io.load_object, self.init, "--init")
+        return {name: x for name, x in found.items() if x is not None}
+
+    def job(self, source: Source, index: Index | None, known: dict[str, Tensor]) -> Job:
+        """The pattern, or that part of the stack, with all arrays that its result depends on."""
+        measurement = source.read(index)
+        arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
+        if self.support is None:
+            arrays["support"] = measurement.support
+        if self.support == "auto":
+            find = solvers.autocorrelation_support
+            arrays["support"] = find(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
+        arrays |= {name: source.part(x, index) for name, x in known.items()}
+        mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
+        typed = {"FILE": ", ".join(self.file), "mask": mask}
+        typed |= {name: getattr(self, name) for name in known}
+        return Job(measurement, {name: x for name, x in arrays.items() if x is not None}, typed)
+
+    def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
+        """What the solver makes of it, on the CPU."""
+        say_notes(job.measurement)
         device = _device(self.device)
-        support = self._support(source, index, measurement)
-        init = None if self.init is None else source.part(read(io.load_object, self.init, "--init"), index)
-        dark = self._background(source, index)
-        arrays = {"support": support, "init": init, "mask": measurement.mask, "background": dark}
-        given: dict[str, Any] = {name: x.to(device) for name, x in arrays.items() if x is not None}
+        given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
+        intensity = given.pop("FILE")
         for name in ("support_size", "schedule", "starts", "bounds", "phase_range"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
-        try:
+        got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
+        with _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"):
             result = solvers.reconstruct(
-                measurement.intensity.to(device),
+                intensity,
                 constraint=self.constraint,
                 seed=self.seed,
                 compile=self.compile,
-                ndim=measurement.ndim,
+                ndim=job.measurement.ndim,
                 progress=progress,
                 **given,
                 **settings,
             )
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate" not in str(error):
-                raise
-            fix = "Use fewer --starts, or a smaller --block of a stack"
-            got = f"{self.starts or 'the default number of'} starts of {tuple(measurement.intensity.shape)}"
-            _checks.fail(f"pattern and starts must fit into memory, got {got}", fix, MemoryError)
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
 
-    def _background(self, source: Source, index: Index | None) -> Tensor | None:
+    def _background(self, source: Source) -> Tensor | None:
         """A number, or a pattern read as the measured one is."""
         if self.background is None:
             return None
@@ -80,31 +91,28 @@ class Solves(Search):
             number = float(self.background)
         except ValueError:
             with typed("--background"):
-                return source.part(source.pattern.background(*split(self.background)), index)
+                return source.pattern.background(*split(self.background))
         return torch.tensor(_checks.number("background", number, at_least=0))
 
-    def _support(self, source: Source, index: Index | None, measurement: io.Measurement) -> Tensor | None:
-        """That of the option or of the file: an array, or a box given by its sizes or seen in the autocorrelation."""
-        if self.support is None:
-            return measurement.support
-        if self.support == "none":
+    def _support(self, source: Source) -> Tensor | None:
+        """That of the option: an array, or a box given by its sizes."""
+        if self.support in (None, "none", "auto"):
             return None
-        if self.support == "auto":
-            return solvers.autocorrelation_support(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
         sizes = self.support.split(",")
-        if all(size.strip().isdecimal() for size in sizes):
-            shape = _checks.shape("support", tuple(int(size) for size in sizes))
-            if len(shape) != measurement.ndim:
-                rule = f"support must have {measurement.ndim} sizes, one for each axis of a pattern, got {self.support}"
-                _checks.fail(rule, "Use N,M for pictures, or say --ndim")
-            return torch.ones(shape, dtype=torch.bool)
-        return source.part(read(io.load_support, self.support, "--support"), index)
+        if not all(size.strip().isdecimal() for size in sizes):
+            return read(io.load_support, self.support, "--support")
+        frame = source.pattern.shape[-source.pattern.ndim :]
+        if len(sizes) != len(frame):
+            rule = f"support must have {len(frame)} sizes, one for each axis of a pattern, got {self.support}"
+            _checks.fail(rule, "Use N,M for pictures, or say --ndim")
+        shape = _checks.shape("support", tuple(map(_size, sizes)))
+        _memory.check_fits("support", 3 * math.prod(shape), "Use a box that the pattern holds", self.support)
+        return torch.ones(shape, dtype=torch.bool)
 
 
-def _said(measurement: io.Measurement) -> io.Measurement:
-    """The same, after its notes were said."""
-    say_notes(measurement)
-    return measurement
+def _size(text: str) -> int:
+    """A size that was typed; more digits than numbers have make it too large."""
+    return int(text) if len(text) < 20 else 10**20
 
 
 def _device(name: str | None) -> str:
@@ -128,7 +136,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
         self.check()
         shows_progress = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
         with self.opened(torch.float64 if self.double else torch.float32) as source:
-            description = self._description()
+            known, description = self.known(source), self._description()
             if source.is_stack and not isinstance(self.index, int):
                 if self.checkpoint_every is not None:
                     fix = "A stack is kept by blocks: use block="
@@ -136,33 +144,40 @@ class Command(Writes, Solves, Reads, Reconstruct):
                     _checks.fail(rule, fix)
                 with team(self.timeout) as together:
                     blocks = in_blocks(source.pattern.shape, self.index, self.starts or STARTS, self.block)
-                    first = blocks[0][:1]
-                    Stack(blocks, Path(f"{self.output}.parts"), together).run(
-                        lambda block: self.solve(source, block, _said(source.read(block))),
-                        lambda result: self._write(source.read(first), result),
+                    folder = beside(self.output, ".parts")
+                    stack = Stack(blocks, folder, together, partial(self.job, source, known=known), self.solve)
+                    stack.run(
+                        lambda result: self._write(source.read(blocks[0][:1]), result),
                         description,
-                        shows_progress,
+                        restart=self.restart,
+                        shows_progress=shows_progress,
                     )
                 return
-            measurement = source.read(self.index)
-        say_notes(measurement)
-        with _checkpoints(Path(f"{self.output}.checkpoint"), self.checkpoint_every, description) as settings:
-            result = self.solve(source, self.index, measurement, progress=shows_progress, **settings)
-            self._write(measurement, result)
+            job = self.job(source, self.index, known)
+        file, run = beside(self.output, ".checkpoint"), description | job.checksums()
+        if self.restart:
+            file.unlink(missing_ok=True)
+        with _checkpoints(file, self.checkpoint_every, run) as settings:
+            result = self.solve(job, progress=shows_progress, **settings)
+            self._write(job.measurement, result)
 
     def _description(self) -> dict[str, str]:
-        """What a result depends on, to tell whether kept parts belong to this run."""
-        files = [Path(str(file)).resolve() for name in self.file for file in files_of(split(name)[0])]
-        beside = ("output", "figure", "overwrite", "device", "timeout", "quiet")
-        run = {name: str(value) for name, value in vars(self).items() if name not in beside}
-        changed = [str(file.stat().st_mtime_ns) for file in files]
-        return run | {"file": ", ".join(map(str, files)), "changed": ", ".join(changed)}
+        """What a result depends on beside the content of files, to tell whether kept parts belong to this run."""
+        files = [str(Path(str(file)).resolve()) for name in self.file for file in files_of(split(name)[0])]
+        aside = ("output", "figure", "overwrite", "restart", "device", "timeout", "quiet")
+        run = {name: str(value) for name, value in vars(self).items() if name not in aside}
+        return run | {"file": ", ".join(files), "version": __version__}
 
     def _write(self, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
         self.save(io.save_reconstruction, result, measurement=measurement)
         self.draw(plotting.plot_reconstruction, result, measurement=measurement)
         print(_summary(result))
-        print(f"{'written':18}{', '.join(filter(None, (self.output, self.figure)))}")
+        print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
+
+
+def _place(file: str) -> str:
+    """The file, and where it lies if it is a link."""
+    return f"{file} -> {os.path.realpath(file)}" if os.path.islink(file) else file
 
 
 @contextmanager
@@ -177,7 +192,10 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
             kept = torch.load(file, map_location="cpu", weights_only=True)
             made_by, settings["resume"] = kept["run"], kept["state"]
         except Exception as error:
-            _checks.fail(f"{file} must be a whole checkpoint, got the error: {type(error).__name__}", "Remove it")
+            _checks.fail(
+                f"{file} must be a whole checkpoint, got the error: {type(error).__name__}",
+                "Use --restart to begin anew",
+            )
         check_same_run(made_by, run, file)
 
     def keep(state: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from phaseret import _checks, io, noise, operators, plotting
+from phaseret import _checks, _memory, io, noise, operators, plotting
 from phaseret.cli._commands import Simulate
 from phaseret.cli._files import Writes, read
 from phaseret.cli._messages import typed
@@ -34,6 +34,9 @@ class Command(Writes, Simulate):
         if len(shape) != obj.ndim:
             rule = f"fourier_shape must have one size for each axis of IMAGE {tuple(obj.shape)}, got {shape}"
             _checks.fail(rule, "Leave it out for sizes that fit")
+        which, got = ("oversampling", self.oversampling) if self.fourier_shape is None else ("fourier_shape", shape)
+        # Object, spectrum and intensity, and what their transforms take.
+        _memory.check_fits(which, 40 * math.prod(shape), "Use smaller sizes", f"{got}, a pattern of {shape}")
         if self.photons is not None:
             photons = _checks.number("photons", self.photons, above=0)
             obj = obj * math.sqrt(photons / float(operators.fourier_intensity(obj, shape).sum()))
@@ -41,6 +44,8 @@ class Command(Writes, Simulate):
         generator = torch.Generator().manual_seed(seed)
         if self.photons is not None:
             intensity = noise.poisson_noise(intensity, counts=True, ndim=obj.ndim, generator=generator)
+            if not bool(intensity.isfinite().all()):
+                _checks.fail(f"photons must leave counts that can be drawn, got {self.photons:g}", "Use fewer")
         if self.readout is not None:
             with typed("--readout", "sigma"):
                 intensity = noise.readout_noise(intensity, sigma=self.readout, generator=generator)
@@ -68,6 +73,7 @@ def _picture(name: str, file: str, size: tuple[int, ...] | None) -> Tensor:
             what = f"size must be two numbers, for a picture of two axes, got {size} for one of {obj.ndim}"
             _checks.fail(what, "Use --size 64,64, for example, or leave it out")
         size = _checks.shape("size", size)
+        _memory.check_fits("size", 16 * math.prod(size), "Use smaller ones", str(size))
         resize = torch.nn.functional.interpolate
         obj = resize(obj[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(min=0)
     return obj / obj.max()

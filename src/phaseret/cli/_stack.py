@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _memory, io, solvers
-from phaseret._output import written
+from phaseret._output import checksum, remove_left, written
 from phaseret.cli._team import LostProcess, Team
 from phaseret.io._contents import numbers_of
+
+_AGAIN = "The same command again does the rest"
 
 
 def in_blocks(
@@ -34,56 +37,82 @@ def in_blocks(
 
 
 @dataclass(frozen=True)
+class Job:
+    """A pattern, or a block of them, and all arrays that its result depends on, with the files they were read from."""
+
+    measurement: io.Measurement
+    arrays: dict[str, Tensor]
+    files: dict[str, str]
+
+    def checksums(self) -> dict[str, str]:
+        """The checksum of each array, under the words by which a change of it is told."""
+        words = {name: f"content of {' '.join(filter(None, (name, self.files.get(name))))}" for name in self.arrays}
+        return {words[name]: checksum("", {name: array}) for name, array in self.arrays.items()}
+
+
+@dataclass(frozen=True)
 class Stack:
     """The blocks, the folder that keeps what was made of them, and the processes that share them."""
 
     blocks: list[list[int]]
     folder: Path
     team: Team
+    read: Callable[[list[int]], Job]
+    solve: Callable[[Job], solvers.Reconstruction]
 
     def file(self, number: int) -> Path:
         """What keeps the result of a block."""
         return self.folder / f"{number:06d}.npz"
 
+    def note(self, number: int) -> Path:
+        """What keeps the checksums of a block: those of its result, and of all that it was made from."""
+        return self.file(number).with_suffix(".json")
+
     def run(
         self,
-        solve: Callable[[list[int]], solvers.Reconstruction],
         finish: Callable[[solvers.Reconstruction], None],
         description: dict[str, str],
+        *,
+        restart: bool,
         shows_progress: bool,
     ) -> None:
         """Solve blocks as long as there are any; the first process finishes with the whole."""
-        self._prepare(description | {"block": str(len(self.blocks[0]))})
+        self._prepare(description | {"block": str(len(self.blocks[0]))}, restart)
         try:
             with self.team.at_work(self.folder):
                 self.team.wait()
-                mine = self._solve_some(solve, shows_progress)
+                mine = self._solve_some(shows_progress)
                 self.team.wait()
                 self._gather(mine, finish)
                 self.team.wait()
-        except (LostProcess, KeyboardInterrupt) as error:
+        except LostProcess as error:
             self._report(error)
-        except BaseException:
+        except BaseException as error:
             if self.team.size == 1 and not any(self.folder.glob("*.npz")):
                 self._leave()  # nothing was done that could be kept
+            elif isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(f"{self._how_far()}. {_AGAIN}.") from None
             raise
         for number in mine:
             self.file(number).unlink()
+            self.note(number).unlink()
         self._leave()
 
-    def _solve_some(self, solve: Callable[[list[int]], solvers.Reconstruction], shows_progress: bool) -> list[int]:
+    def _solve_some(self, shows_progress: bool) -> list[int]:
         """Solve what is left together with the other processes; the numbers of the blocks that this one answers for."""
-        kept = self.team.share([number for number in range(len(self.blocks)) if self.file(number).exists()])
+        kept = self.team.share([number for number in range(len(self.blocks)) if self._kept(number)])
         owners = {number: rank for rank in reversed(range(self.team.size)) for number in kept[rank]}
         left = [number for number in range(len(self.blocks)) if number not in owners]
         mine = [number for number, rank in owners.items() if rank == self.team.rank]
+        for number in mine:
+            check_same_run(self._kept(number), self.read(self.blocks[number]).checksums(), self.folder)
         bar = None
         if shows_progress and not self.team.rank:
             bar = importlib.import_module("tqdm.auto").tqdm(total=len(self.blocks), initial=len(owners), unit="block")
         for turn in self.team.turns(len(left)):
             if bar is not None:
                 bar.update(len(owners) + turn - bar.n)
-            self._solve(left[turn], solve)
+            self._solve(left[turn])
             mine.append(left[turn])
         if bar is not None:
             bar.update(len(self.blocks) - bar.n)
@@ -104,58 +133,79 @@ class Stack:
         if not self.team.rank:
             finish(whole.reconstruction())
 
-    def _prepare(self, run: dict[str, str]) -> None:
+    def _prepare(self, run: dict[str, str], restart: bool) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
         if self.folder.exists() and not self.folder.is_dir():
             _checks.fail(f"{self.folder} must be a folder, got a file", "Remove it, or choose another output")
         self.folder.mkdir(exist_ok=True)
+        if restart:
+            for file in self.folder.iterdir():
+                file.unlink(missing_ok=True)
+            self.team.wait()
         note = self.folder / "run.json"
         if note.exists():
             try:
                 kept = json.loads(note.read_text())
             except ValueError:
-                _checks.fail(f"{note} must be whole, got a damaged file", "Remove the folder")
+                _checks.fail(f"{note} must be whole, got a damaged file", "Use --restart to begin anew")
             check_same_run(kept, run, self.folder)
-        with written(note, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(run, indent=1))
+        _write(note, run)
 
-    def _solve(self, number: int, solve: Callable[[list[int]], solvers.Reconstruction]) -> None:
+    def _solve(self, number: int) -> None:
         block = self.blocks[number]
         try:
-            result = solve(block)
+            job = self.read(block)
+            result = self.solve(job)
         except ValueError as error:
             raise ValueError(f"patterns {block[0]} to {block[-1]}: {error}") from error
-        io.save_reconstruction(self.file(number), result)
+        io.save_reconstruction(self.file(number), result, overwrite=True)
+        _write(self.note(number), job.checksums() | {"result": _content(self.file(number))})
+
+    def _kept(self, number: int) -> dict[str, str]:
+        """The checksums of what a kept block was made from; none where it is not there, or not whole."""
+        try:
+            note = dict(json.loads(self.note(number).read_text()))
+            return note if note.pop("result") == _content(self.file(number)) else {}
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
 
     def _leave(self) -> None:
         """Remove the folder; the last process removes a shared one."""
         (self.folder / "run.json").unlink(missing_ok=True)
         with suppress(OSError):  # not empty yet, or another process was faster
             self.team.forget(self.folder)
+            remove_left(self.folder, ".*.part")
             self.folder.rmdir()
 
     def _report(self, error: BaseException) -> NoReturn:
         """Say who did not finish, how far the run came, and that it can be taken up again."""
-        undone = [number for number in range(len(self.blocks)) if not self.file(number).exists()]
         lost, who = self.team.lost(self.folder), ""
         if lost:
             who = f"; lost: process {', '.join(map(str, lost))} of {self.team.size}"
         # The first sentence of what the network library says, without the place in its source.
         said = re.sub(r"\[/\S*\] *", "", str(error)).partition(". ")[0] or "interrupted"
-        _checks.fail(
-            f"a process was lost or stopped ({said}){who}; {len(self.blocks) - len(undone)} of {len(self.blocks)} "
-            f"blocks are kept in {self.folder}",
-            "The same command again does the rest",
-            OSError,
-        )
+        _checks.fail(f"a process was lost or stopped ({said}){who}; {self._how_far()}", _AGAIN, OSError)
+
+    def _how_far(self) -> str:
+        done = [number for number in range(len(self.blocks)) if self.file(number).exists()]
+        return f"{len(done)} of {len(self.blocks)} blocks are kept in {self.folder}"
 
 
-def check_same_run(kept: dict[str, str], run: dict[str, str], place: Path) -> None:
-    """What was kept is of this run, or the error says which option differs."""
+def check_same_run(kept: Mapping[str, str], run: Mapping[str, str], place: Path) -> None:
+    """What was kept is of this run, or the error says which option, or the content of which file, differs."""
     if kept != run:
         other = ", ".join(sorted(name for name in {*kept, *run} if kept.get(name) != run.get(name)))
-        fix = "Remove it, or choose another output"
+        fix = "Use --restart to begin anew, or choose another output"
         _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
+
+
+def _write(file: Path, note: dict[str, str]) -> None:
+    with written(file, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(note, indent=1))
+
+
+def _content(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class _Whole:

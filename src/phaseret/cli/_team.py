@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +16,9 @@ from typing import Any, NoReturn
 from torch import distributed
 
 from phaseret import _checks
+from phaseret._output import FCNTL
 
-# Locks of files, which systems other than POSIX do not have.
-_fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+_LONGEST_WAIT = 1e8  # seconds, three years
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +69,13 @@ class Team:
     @contextmanager
     def at_work(self, folder: Path) -> Iterator[None]:
         """While this process works it holds a lock there; whoever ends without a word leaves an unlocked file."""
-        if self.size == 1 or _fcntl is None:
+        if self.size == 1 or FCNTL is None:
             yield
             return
         file = folder / f"process-{self.rank}"
         with file.open("a") as stream:
             with suppress(OSError):  # of file systems without locks
-                _fcntl.flock(stream, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+                FCNTL.flock(stream, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
             try:
                 yield
             finally:
@@ -85,8 +86,8 @@ class Team:
         found: list[int] = []
         for rank in range(self.size):
             with suppress(OSError), (folder / f"process-{rank}").open("r+") as stream:
-                if _fcntl is not None and rank != self.rank:
-                    _fcntl.flock(stream, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+                if FCNTL is not None and rank != self.rank:
+                    FCNTL.flock(stream, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
                     found.append(rank)
         return found
 
@@ -116,14 +117,37 @@ def _stop(*_: object) -> NoReturn:
 def local_rank() -> int:
     """Which of its machine's processes this one is, as ``torchrun``, ``srun`` or ``mpirun`` says."""
     names = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
-    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdecimal()), 0)
+    return next((number for name in names if (number := _number(os.environ.get(name, ""))) is not None), 0)
+
+
+def _announced() -> int:
+    """How many processes there are, as ``torchrun`` says in the environment; what only looks like it is refused."""
+    fix = "Start the command with torchrun, or unset WORLD_SIZE"
+    text = os.environ.get("WORLD_SIZE", "1")
+    size = _number(text)
+    if size is None or size < 1:
+        _checks.fail(f"the environment variable WORLD_SIZE must be a number of processes, got {text!r}", fix)
+    if size == 1:
+        return size
+    for name, least, most in (("RANK", 0, size - 1), ("MASTER_PORT", 1, 2**16 - 1)):
+        value = _number(os.environ.get(name, ""))
+        if value is None or not least <= value <= most:
+            got = f"{os.environ.get(name)!r} with WORLD_SIZE={size}"
+            _checks.fail(f"the environment variable {name} must be a number from {least} to {most}, got {got}", fix)
+    if not os.environ.get("MASTER_ADDR"):
+        _checks.fail(f"the environment variable MASTER_ADDR must be set, got none with WORLD_SIZE={size}", fix)
+    return size
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 @contextmanager
 def team(timeout: float) -> Iterator[Team]:
     """The processes that ``torchrun`` started, or this one alone."""
-    timeout = _checks.number("timeout", timeout, above=0)
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    timeout = _checks.number("timeout", timeout, above=0, at_most=_LONGEST_WAIT)
+    size = _announced()
     if size == 1:
         yield Team()
         return
@@ -132,8 +156,14 @@ def team(timeout: float) -> Iterator[Team]:
     try:
         patience = timedelta(seconds=timeout)
         meet: Any = importlib.import_module("torch.distributed.rendezvous").rendezvous
-        store, rank, size = next(meet("env://", timeout=patience))
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
+        try:
+            store, rank, size = next(meet("env://", timeout=patience))
+            distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
+        except (RuntimeError, OSError) as error:
+            said = " ".join(re.sub(r"\[/\S*\] *", "", str(error)).split()).partition(". ")[0]
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            rule = f"all WORLD_SIZE={size} processes must meet at {where} within {timeout:g} s, got the error: {said}"
+            _checks.fail(rule, "Start them with torchrun, or unset WORLD_SIZE", OSError)
         yield Team(rank, size, timeout, store)
     finally:
         signal.signal(signal.SIGTERM, before)

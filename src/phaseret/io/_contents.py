@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +15,8 @@ import numpy as np
 
 from phaseret import _checks, _memory
 
+# The packages that read files, and log what is wrong besides raising it.
+_READERS = ("tifffile", "fabio", "PIL", "h5py", "silx")
 Index = int | slice | Sequence[int]
 # Units a number may be given in, in SI units; "" is a number without one.
 UNITS = {"": 1.0, "m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "A": 1e-10, "J": 1.0}
@@ -119,6 +123,9 @@ class Contents:
                 fix = f"It holds {', '.join(map(repr, paths))}" + " and more" * (len(inside) > 12)
                 _checks.fail(f"key must name an array of {self.path}, got the group {name!r}", fix)
             _checks.fail(f"key must name an array of {self.path}, got {name!r}", self._listing())
+        if min(entry.shape, default=0) < 0 or math.prod(entry.shape) > _checks.LARGEST:
+            fix = "It may be damaged"
+            _checks.fail(f"{name!r} of {self.path} must have sizes that can be counted, got {entry.shape}", fix)
         return entry
 
     def noted(self, name: str) -> list[str]:
@@ -202,29 +209,33 @@ def as_text(value: np.ndarray[Any, Any]) -> str:
 
 @contextlib.contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Whatever a reader of files raises becomes one clear error."""
+    """Whatever a reader of files raises becomes one clear error; what it logs is not printed."""
+    quiet = logging.NullHandler()
+    loggers = [logging.getLogger(name) for name in _READERS]
+    for logger in loggers:
+        logger.addHandler(quiet)
     try:
         yield
-    except MemoryError:
-        _checks.fail(f"{path} must fit into memory", "Read part of it with index=", MemoryError)
     except ImportError:
         raise
     except Refusal as refusal:
         what, fix = refusal.args
         _checks.fail(what, fix)
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        asked = _memory.shortage(error)
+        if asked is not None:
+            _checks.fail(f"{path} must fit into memory, got {asked}", "Read part of it with index=", MemoryError)
+        if isinstance(error, MemoryError):
+            raise
+        said = " ".join(_checks.shortened(str(error), 300).split()) or type(error).__name__
         fix = "It may be truncated, damaged or still being written"
         _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
+    finally:
+        for logger in loggers:
+            logger.removeHandler(quiet)
 
 
 def check_memory(path: Path, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """The array as stored, its copy in single precision and a mask fit into the memory that this process may use."""
-    needed, present = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5), _memory.physical_memory()
-    if present is not None and needed > present:
-        _checks.fail(
-            f"{name!r} {sizes} of {path} must fit into memory, got {needed / 2**30:.1f} GiB needed and "
-            f"{present / 2**30:.1f} GiB present",
-            "Read part of the stack with index=slice(start, stop)",
-            MemoryError,
-        )
+    needed = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5)
+    _memory.check_fits(f"{name!r} {sizes} of {path}", needed, "Read part of the stack with index=slice(start, stop)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,25 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     with reading(path, name):
         file = stack.enter_context(h5py.File(path, "r"))
     tree = _Tree(file, h5py, path, name)
+
+    def guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
+        """The same question, whose answer may be that the file is damaged there."""
+
+        def asked(*words: str) -> Any:
+            with reading(path, name):
+                return ask(*words)
+
+        return asked
+
     return Contents(
-        path, name, tree.lookup, tree.listed, tree.attribute, tree.children, tree.where, missing=tree.missing
+        path,
+        name,
+        guarded(tree.lookup),
+        guarded(tree.listed),
+        guarded(tree.attribute),
+        guarded(tree.children),
+        guarded(tree.where),
+        guarded(tree.missing),
     )
 
 
@@ -46,18 +63,16 @@ class _Tree:
 
     def _object(self, name: str) -> Any:
         """What the name leads to, None if nothing."""
-        with reading(self.path, self.name):
-            try:
-                return self.file[plain(name) or "/"]
-            except (KeyError, OSError):
-                return None
+        try:
+            return self.file[plain(name) or "/"]
+        except (KeyError, OSError):
+            return None
 
     def lookup(self, name: str) -> Entry | None:
         """The array of that name; of a group the array that it stands for."""
         found = self._object(name)
         if isinstance(found, self.h5py.Group):
-            with reading(self.path, self.name):
-                return self._of_group(found)
+            return self._of_group(found)
         return None if found is None else self._entry(found)
 
     def where(self, name: str) -> str:
@@ -112,28 +127,27 @@ class _Tree:
         seen: set[tuple[int, int]] = set()
         later: list[tuple[str, Any, str]] = []
         now = [("", self.file)]
-        with reading(self.path, self.name):
-            while (now or later) and len(seen) < _MOST_OBJECTS:
-                if not now:
-                    prefix, group, key = later.pop(0)
-                    found = group.get(key)
-                    if found is None:
-                        entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
-                        continue
-                    now = [(prefix + key, found)]
-                place, found = now.pop()
-                info = self.h5py.h5o.get_info(found.id)
-                if (info.fileno, info.addr) in seen:
+        while (now or later) and len(seen) < _MOST_OBJECTS:
+            if not now:
+                prefix, group, key = later.pop(0)
+                found = group.get(key)
+                if found is None:
+                    entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
                     continue
-                seen.add((info.fileno, info.addr))
-                if isinstance(found, self.h5py.Group):
-                    prefix = f"{place}/" if place else ""
-                    names = [key for key in found if isinstance(key, str) and not key.startswith("#")]
-                    hard = [key for key in names if isinstance(found.get(key, getlink=True), self.h5py.HardLink)]
-                    now += [(prefix + key, found[key]) for key in reversed(hard)]
-                    later += [(prefix, found, key) for key in names if key not in set(hard)]
-                elif (entry := self._entry(found)) is not None:
-                    entries[place] = entry
+                now = [(prefix + key, found)]
+            place, found = now.pop()
+            info = self.h5py.h5o.get_info(found.id)
+            if (info.fileno, info.addr) in seen:
+                continue
+            seen.add((info.fileno, info.addr))
+            if isinstance(found, self.h5py.Group):
+                prefix = f"{place}/" if place else ""
+                names = [key for key in found if isinstance(key, str) and not key.startswith("#")]
+                hard = [key for key in names if isinstance(found.get(key, getlink=True), self.h5py.HardLink)]
+                now += [(prefix + key, found[key]) for key in reversed(hard)]
+                later += [(prefix, found, key) for key in names if key not in set(hard)]
+            elif (entry := self._entry(found)) is not None:
+                entries[place] = entry
         return entries
 
     # --- arrays ------------------------------------------------------------------------------------------------------
@@ -151,9 +165,9 @@ class _Tree:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
         self._check_sources(dataset, self.path.parent)
-        if self.reverse:
-            return part(dataset[()].T, index)
-        return dataset[() if index is None else index]
+        wanted = None if self.reverse else index
+        values = _without_filling(dataset, dataset[() if wanted is None else wanted], wanted)
+        return part(values.T, index) if self.reverse else values
 
     def _check_sources(self, dataset: Any, folder: Path) -> None:
         """HDF5 fills up what a virtual array cannot find: here that is an error."""
@@ -170,6 +184,8 @@ class _Tree:
                     inner = other.get(source.dset_name)
                     if inner is None:
                         lost = f"{source.dset_name!r} in {source.file_name!r}, which does not hold it"
+                    elif any(stop >= size for stop, size in zip(_stops(source), inner.shape, strict=False)):
+                        lost = f"{source.dset_name!r} in {source.file_name!r}, which holds {inner.shape} and no more"
                     else:
                         self._check_sources(inner, beside.parent)
             if lost is not None:
@@ -209,6 +225,33 @@ class _Tree:
         if len(pieces) != len(numbered) or len({(entry.shape[1:], entry.dtype) for entry in pieces}) != 1:
             return None
         return _Pieces(pieces).entry
+
+
+def _stops(source: Any) -> tuple[int, ...]:
+    """The last index, along each axis, that a virtual array takes of a source; none of one that may grow."""
+    try:
+        return tuple(source.src_space.get_select_bounds()[1])
+    except (ValueError, RuntimeError):
+        return ()
+
+
+def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> Any:
+    """The values of an array, NaN where a virtual one has no source: HDF5 fills it up with what nobody measured."""
+    if not dataset.is_virtual or dataset.dtype.kind not in "biufc" or not dataset.shape:
+        return values
+    spaces = [source.vspace for source in dataset.virtual_sources()]
+    if sum(space.get_select_npoints() for space in spaces) >= dataset.size:
+        return values
+    numbers = np.arange(dataset.shape[0])
+    numbers = numbers if index is None else np.atleast_1d(numbers[index])
+    known = np.zeros((len(numbers), *dataset.shape[1:]), dtype=bool)
+    for space in spaces:
+        for first, last in space.get_select_hyper_blocklist():
+            rows = np.nonzero((numbers >= first[0]) & (numbers <= last[0]))[0]
+            inside = (slice(start, stop + 1) for start, stop in zip(first[1:], last[1:], strict=True))
+            region: tuple[Any, ...] = (rows, *inside)
+            known[region] = True
+    return np.where(known.reshape(np.shape(values)), values, np.nan)
 
 
 class _Pieces:

@@ -178,6 +178,8 @@ def _extent(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
     noise = float(np.median(np.abs(border - constant))) / 0.6745 / autocorrelation.max()
     threshold = min(max(_PRESENT_AT_LEAST, 7 * noise), _PRESENT_AT_MOST)
     present = autocorrelation > threshold * autocorrelation.max()
+    if not present.any():  # the same everywhere, or too large to be computed with: nothing is seen of the object
+        return tuple(mean.shape)
     opened = binary_opening(present)
     places = np.nonzero(opened if opened.any() else present)
     return tuple(int(i.max()) - int(i.min()) + 1 for i in places)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phaseret import _checks
+from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus
 from phaseret.io._contents import Contents, Index
 from phaseret.io._layout import MaskIs, Told
@@ -156,6 +156,10 @@ class OpenPattern:
 
     def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
         """The whole, or that part of the stack; `masks`, arranged as in the file, are called by what the user typed."""
+        with _memory.in_memory(str(self.contents.path), "Read part of the stack with index="):
+            return self._read(index, masks or {})
+
+    def _read(self, index: Index | None, masks: Mapping[str, Tensor]) -> Measurement:
         wanted, told, contents = self.wanted, self.told, self.contents
         if index is not None and not self.is_stack:
             fix = "Only a stack has one"
@@ -163,7 +167,7 @@ class OpenPattern:
         center, about_center = self._center()
         values, (mask, about_mask) = _tensor(self._frames(index), wanted.dtype), self._mask(index)
         counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
-        for label, other in (masks or {}).items():
+        for label, other in masks.items():
             other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
             other = fitted(label, other, values.shape)
             if not bool(other.any()):
@@ -428,6 +432,13 @@ def _item_axes(what: str, shape: tuple[int, ...], asked: int | None, said: int |
     return len(shape)
 
 
+@contextlib.contextmanager
+def _opened_whole(path: str | os.PathLike[str]) -> Iterator[Contents]:
+    """A file of which all of an array is used."""
+    with opened(path) as contents, _memory.in_memory(str(path), "Use a smaller array"):
+        yield contents
+
+
 def load_mask(
     path: str | os.PathLike[str],
     *,
@@ -464,7 +475,7 @@ def load_mask(
 def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
-    with opened(path) as contents:
+    with _opened_whole(path) as contents:
         name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
         value, mask_is = marked(contents, name), "bad" if _cxi.marks_bad(contents, name) else mask_is
         return as_measured(value, mask_is), [*contents.noted(name), *doubts(name, value, mask_is)]
@@ -485,7 +496,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
     """
-    with opened(path) as contents:
+    with _opened_whole(path) as contents:
         name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
         value = marked(contents, name)
         for note in (*contents.noted(name), *doubts(name, value, None)):
@@ -515,7 +526,7 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
 
 def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor, str | None]:
     """`load_object`, and the array's name where it was found beside a pattern (simulated data)."""
-    with opened(path) as contents:
+    with _opened_whole(path) as contents:
         beside_pattern = key is None and contents.first(_cxi.PATTERN, "intensity") is not None
         name = key or contents.first(_cxi.OBJECT, *(() if beside_pattern else (_cxi.LINK,)), *_layout.OBJECTS)
         if name is None and beside_pattern:
@@ -527,7 +538,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
             say_note(note)
         if contents.entry(name).color:
             value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-    return _object_tensor(value), name if beside_pattern else None
+        return _object_tensor(value), name if beside_pattern else None
 
 
 def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:

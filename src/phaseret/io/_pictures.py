@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -62,7 +62,7 @@ def _pages(entries: list[Entry], index: int | slice | None) -> Any:
 def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """A png, jpeg or bmp picture: grey, or red, green, blue and where it is transparent alpha."""
     image_module = _checks.extra("PIL.Image", "pillow", "io")
-    with reading(path, name):
+    with reading(path, name), _of_any_size(image_module):
         if name == "png":
             with image_module.open(path) as first:
                 first.verify()  # the checksums of its parts, which are else not looked at
@@ -77,6 +77,16 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
         return part(np.asarray(picture.convert(as_mode) if color else picture), index)
 
     return named(path, name, {"data": Entry(shape, np.dtype(kind), read, color)})
+
+
+@contextlib.contextmanager
+def _of_any_size(image_module: Any) -> Iterator[None]:
+    """Pillow has a limit of its own for pictures; here memory is the limit, which is looked at before one is read."""
+    before, image_module.MAX_IMAGE_PIXELS = image_module.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        image_module.MAX_IMAGE_PIXELS = before
 
 
 def named(path: Path, name: str, entries: dict[str, Entry]) -> Contents:

@@ -7,6 +7,7 @@ array and the check that it fits into memory come first. Nothing is ever unpickl
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import logging
 import os
@@ -22,8 +23,10 @@ from typing import IO, Any, BinaryIO, NoReturn
 import numpy as np
 
 from phaseret import _checks, _memory
+from phaseret._output import held, remove_left
 from phaseret.io._contents import Contents, Entry, Refusal, part, reading
 from phaseret.io._hdf5 import open_hdf5
+from phaseret.io._matlab import open_mat
 from phaseret.io._pictures import named, open_picture, open_tif
 
 
@@ -84,15 +87,16 @@ def _refuse_pickle(path: Path) -> NoReturn:
 
 def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Unpacked into a folder that goes when the file is closed, as far as that fits into memory."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phaseret-")))
-    inside, most = folder / (path.stem or "unpacked"), _memory.physical_memory()
-    size = 0
-    with reading(path, name), gzip.open(path) as packed, inside.open("wb") as unpacked:
-        while block := packed.read(1 << 20):
-            size += len(block)
-            if most is not None and size > most:
-                raise Refusal(f"{path} must fit into memory when it is unpacked", "Unpack it, and read part of it")
-            unpacked.write(block)
+    try:
+        remove_left(Path(tempfile.gettempdir()), f"{_UNPACKED}*", seconds=60)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_UNPACKED)))
+    except OSError as error:
+        fix = "Set TMPDIR to a folder that can be written to"
+        _checks.fail(f"a temporary folder must be there to unpack {path}, got the error: {error}", fix, OSError)
+    stack.enter_context(held(folder))
+    inside = folder / (path.stem or "unpacked")
+    with reading(path, name), gzip.open(path) as packed:
+        size = _unpack(path, packed, inside)
     if not size:
         _checks.fail(f"path must name a file with data, got {str(path)!r}, which is empty", "Write or copy it again")
     with inside.open("rb") as stream:
@@ -105,6 +109,25 @@ def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         error.args = (str(error).replace(str(inside), str(path)),)
         raise
     return Contents(path, *list(vars(contents).values())[1:])
+
+
+def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
+    """Write what the file holds; its number of bytes, of which memory must hold twice as many."""
+    most, size = _memory.physical_memory(), 0
+    try:
+        with inside.open("wb") as unpacked:
+            while block := packed.read(1 << 20):
+                size += len(block)
+                if most is not None and 2 * size > most:
+                    what = f"{path} must fit into memory when it is unpacked, got more than {size / 2**30:.3g} GiB"
+                    raise Refusal(what, "Unpack it and read part of it, or raise the limit with PHASERET_MEMORY=GiB")
+                unpacked.write(block)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        what = f"the temporary folder {inside.parents[1]} must have room for {path} unpacked, got a full disk"
+        raise Refusal(what, "Set TMPDIR to a folder with more") from error
+    return size
 
 
 def _npy_header(stream: BinaryIO | IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -150,46 +173,11 @@ def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None)
     return part(array, index)
 
 
-def _open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    """MATLAB's files before 7.3; the fields of a struct are arrays too: scan.intensity is scan/intensity."""
-    from scipy.io import loadmat, whosmat
-
-    with reading(path, name):
-        variables = whosmat(path)
-
-    def read(key: str, index: int | slice | None) -> Any:
-        return part(loadmat(path, variable_names=[key])[key], index)
-
-    entries = {}
-    for key, shape, kind in variables:
-        if kind in _MATLAB or kind.startswith(("int", "uint")):
-            entries[key] = Entry(shape, np.dtype(_MATLAB.get(kind, kind)), partial(read, key))
-        elif kind == "struct":
-            with reading(path, name):
-                fields = loadmat(path, variable_names=[key], simplify_cells=True)[key]
-            entries |= _fields(key, fields)
-
-    def where(key: str) -> str:
-        return key if key in entries else key.replace(".", "/")
-
-    return Contents(path, name, lambda key: entries.get(where(key)), lambda: entries, where=where)
-
-
-def _fields(key: str, value: Any) -> dict[str, Entry]:
-    """The arrays in a struct, those of structs in it too."""
-    if isinstance(value, dict):
-        inside = (_fields(f"{key}/{name}", part) for name, part in value.items())
-        return {name: entry for fields in inside for name, entry in fields.items()}
-    array = np.asarray(value)
-    return {} if array.dtype.hasobject else {key: Entry(array.shape, array.dtype, partial(part, array))}
-
-
 def _is_table(start: bytes) -> bool:
     """Whether a file begins as a table of numbers, after lines of comment and the names of its columns."""
-    try:
-        lines = start.decode().splitlines()
-    except UnicodeDecodeError:
+    if b"\0" in start:
         return False
+    lines = start.decode(errors="replace").splitlines()
     if len(start) == _BEGINNING and len(lines) > 1:
         lines.pop()  # it goes on
     rows = _rows(lines)
@@ -220,11 +208,11 @@ def _are_numbers(words: Sequence[str]) -> bool:
 
 def _open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Rows of numbers that are parted by spaces, tabs, commas or semicolons."""
-    most = _memory.physical_memory()
-    if most is not None and 8 * path.stat().st_size > most:
-        _checks.fail(f"{path} must fit into memory as text", "Save it as npy or HDF5", MemoryError)
+    _memory.check_fits(f"{path}, a text,", 8 * path.stat().st_size, "Save it as npy or HDF5")
     with reading(path, name):
-        array = np.loadtxt((" ".join(_words(row)) for row in _rows(path.read_text().splitlines())), ndmin=2)
+        array = np.loadtxt(
+            (" ".join(_words(row)) for row in _rows(path.read_text("utf-8", "replace").splitlines())), ndmin=2
+        )
     table, values = Entry(array.shape, array.dtype, partial(part, array)), _over_coordinates(array)
     if values is None:
         return named(path, name, {"data": table})
@@ -305,8 +293,8 @@ def _errors_logged_are_raised(name: str) -> Iterator[None]:
         raise ValueError(messages[0])
 
 
+_UNPACKED = "phaseret-unpacked-"
 _BEGINNING = 4096  # bytes by which a file is recognised
-_MATLAB = {"double": "float64", "single": "float32", "logical": "bool"}
 _COMMENTS = ("#", "%", "//", "!")
 _HDF5, _GZIP, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"\x0c\x1a\x04\xd5"
 _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
@@ -314,7 +302,7 @@ _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"PK\x03\x04", "npz", _open_npz),
     (_HDF5, "HDF5", open_hdf5),
     (b"MATLAB 7.3", "MATLAB 7.3", open_hdf5),
-    (b"MATLAB 5.0", "MATLAB", _open_mat),
+    (b"MATLAB 5.0", "MATLAB", open_mat),
     (b"II*\0", "tif", open_tif),
     (b"MM\0*", "tif", open_tif),
     (b"II+\0", "tif", open_tif),

@@ -21,10 +21,10 @@ from phaseret.io._measurement import Measurement, stacked
 Opener = Callable[[Any], AbstractContextManager[Any]]
 
 
-def files_of(path: Any) -> list[Any]:
+def files_of(path: Any, *, must_match: bool = True) -> list[Any]:
     """The files that are meant, in their order; a single one is not looked for."""
     if isinstance(path, str | os.PathLike):
-        return _matching(str(path)) or [path]
+        return _matching(str(path), must_match) or [path]
     _checks.sequence("path", path, "files", "Name a file, or several")
     files = [file for one in path for file in (_matching(str(_checks.path(one))) or [one])]
     if not files:
@@ -32,7 +32,7 @@ def files_of(path: Any) -> list[Any]:
     return files
 
 
-def _matching(name: str) -> list[str]:
+def _matching(name: str, must_match: bool = True) -> list[str]:
     """The files that a pattern such as frame_*.tif or frame_%05d.tif means; none if a file has that very name."""
     if os.path.lexists(name):
         return []
@@ -45,7 +45,7 @@ def _matching(name: str) -> list[str]:
         before, after = name[: counted.start()], name[counted.end() :]
         number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
         found = [file for file in glob.glob(f"{glob.escape(before)}*{glob.escape(after)}") if number.fullmatch(file)]
-    if not found:
+    if not found and must_match:
         fix = "Look for a misprint, or name its folder too"
         _checks.fail(f"path must match files, got {name!r}, which matches none", fix, FileNotFoundError)
     return sorted(found, key=_by_number)

@@ -22,6 +22,7 @@ All give an estimate for each item of a batch on its own, and take a mask at the
 from phaseret.models._cascade import Cascade
 from phaseret.models._correlography import CorrelographyNet
 from phaseret.models._dncnn import DnCNN
+from phaseret.models._files import load, save
 from phaseret.models._finetune import finetune
 from phaseret.models._mlp import MLP
 from phaseret.models._prcgan import PRCGANDiscriminator, PRCGANGenerator, latent_optimize
@@ -31,7 +32,6 @@ from phaseret.models._refinement import IterativeRefinement
 from phaseret.models._residual import ResidualNet
 from phaseret.models._unet import UNet
 from phaseret.models._unrolled import Unrolled
-from phaseret.models._weights import load, save
 
 __all__ = [
     "MLP",

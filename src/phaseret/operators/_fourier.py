@@ -10,6 +10,8 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.operators._far_field import FarField, check_options, data_shape
 
+_MOST_OVERSAMPLING = 1e6
+
 
 def min_fourier_shape(object_shape: Sequence[int]) -> tuple[int, ...]:
     """The smallest Fourier shape that determines an object up to the symmetries: 2n - 1 along each axis.
@@ -47,26 +49,34 @@ def fast_fourier_shape(object_shape: Sequence[int], oversampling: float = 2.0) -
 
     Raises:
         TypeError: if object_shape is not a sequence of integers or oversampling is not a number.
-        ValueError: if a size or the oversampling is not positive.
+        ValueError: if a size or the oversampling is not positive, or the oversampling is above a million.
 
     Example:
         >>> fast_fourier_shape((28, 28)), fast_fourier_shape((67,), oversampling=3)
         ((56, 56), (210,))
     """
     sizes = _checks.shape("object_shape", object_shape)
-    ratio = _checks.number("oversampling", oversampling, above=0)
+    ratio = _checks.number("oversampling", oversampling, above=0, at_most=_MOST_OVERSAMPLING)
     return tuple(_next_smooth(max(2 * n - 1, math.ceil(ratio * n))) for n in sizes)
 
 
 def _next_smooth(size: int) -> int:
-    while True:
-        rest = size
-        for prime in (2, 3, 5, 7):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1
+    """The smallest number from `size` on whose prime factors are 2, 3, 5 and 7."""
+    least = 2 * size  # there is a power of two before
+    for sevens in _powers(7, size):
+        for fives in _powers(5, size):
+            for threes in _powers(3, size):
+                odd = sevens * fives * threes
+                least = min(least, odd << (-(-size // odd) - 1).bit_length())
+    return least
+
+
+def _powers(of: int, size: int) -> list[int]:
+    """Those that are at most the size, and the one behind them."""
+    found = [1]
+    while found[-1] < size:
+        found.append(found[-1] * of)
+    return found
 
 
 class _Fourier(FarField):

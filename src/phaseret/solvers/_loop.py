@@ -469,7 +469,12 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
     problem = prepare(intensity, asked)
     check_determined(problem)
-    seeds = _seeds(asked["starts"] or 1, asked["seed"], asked["generator"])
+    starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
+    # Of each start at least the iterate is kept.
+    needed = (1 if problem.real else 2) * problem.dtype.itemsize * starts * math.prod(shape)
+    got = f"{starts} for each of {shape[0]} patterns {shape[1:]}"
+    _memory.check_fits("starts", needed, "Use fewer of them", got, problem.device)
+    seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, seeds, asked)
     bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
     try:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from phaseret import _checks
+from phaseret import _checks, _memory
+from phaseret._output import checksum as _checksum
 from phaseret._output import written
 from phaseret.models._layers import Model
 
@@ -114,7 +117,11 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
             error=FileNotFoundError,
         )
     library = _checks.extra("safetensors.torch", "safetensors", "train")
-    content = file.read_bytes()
+    _memory.check_fits(str(file), 2 * file.stat().st_size, "It may be another file")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        _checks.fail(f"{file} must be readable, got the error: {error.strerror}", "Look at the file", OSError)
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.lower() != found:
         _checks.fail(f"{file} must have the sha256 {sha256}, got {found}", "It is another file, or damaged")
@@ -125,7 +132,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         _damaged(file, error)
     if _checksum(text, tensors) != stored:
         _damaged(file, "its checksum differs")
-    about = json.loads(text)
+    about = _description(file, text)
     architecture = _architectures().get(about["architecture"])
     if architecture is None:
         _checks.fail(f"{file} must hold a network of phaseret.models, got {about['architecture']!r}", _NEWER)
@@ -136,15 +143,53 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
             f"the arguments of {architecture.__name__} that a file cannot hold must be {needed}, got {got}",
             "Pass these to load, and no others",
         )
+    options = {architecture.renamed.get(name, name): value for name, value in about["options"].items()}
+    dtype = next((value.dtype for value in tensors.values() if value.is_floating_point()), torch.float32)
     try:
-        options = {architecture.renamed.get(name, name): value for name, value in about["options"].items()}
-        model: Model = architecture(**options, **given)
-        model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        with _no_larger_than(tensors):
+            model: Model = architecture(**options, **given)
+        model.to(dtype)
         model.load_state_dict(tensors)
-    except (TypeError, RuntimeError) as error:
-        _checks.fail(f"{file} must fit {architecture.__name__}, got the error: {error}", _NEWER)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
+        said = _memory.shortage(error) or f"the error: {' '.join(str(error).split()).rstrip('.')}"
+        _checks.fail(f"{file} must fit {architecture.__name__}, got {said}", _NEWER)
     model.card = about["card"]
     return model.eval()
+
+
+def _description(file: Path, text: str) -> dict[str, Any]:
+    """What the file says of its network, all of it of the kind that `save` writes."""
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        _damaged(file, error)
+    kinds = {"architecture": str, "options": dict, "card": dict}
+    wrong = [
+        name for name, kind in kinds.items() if not isinstance(about, dict) or not isinstance(about.get(name), kind)
+    ]
+    if wrong:
+        _damaged(file, f"it does not say {', '.join(wrong)}")
+    return cast("dict[str, Any]", about)
+
+
+@contextlib.contextmanager
+def _no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """While a network is built it stays about as large as its tensors in the file: its options may be wrong."""
+    # What a layer makes and replaces again counts too.
+    most = [2 * len(tensors) + 16, 2 * sum(value.numel() for value in tensors.values()) + 2**16]
+    left = list(most)
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        left[0] -= 1
+        left[1] -= parameter.numel()
+        if min(left) < 0:
+            raise ValueError(f"its options make more than its {len(tensors)} tensors")
+
+    counted = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        counted.remove()
 
 
 def _architectures() -> dict[str, type[Model]]:
@@ -164,20 +209,11 @@ def _header(file: Path, content: bytes) -> tuple[str, str]:
         size = int.from_bytes(content[:8], "little")
         checksum, _, text = json.loads(content[8 : 8 + size])["__metadata__"][_KEY].partition(" ")
         return text, checksum
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IndexError):
         fix = "Other weights can be loaded into a network with torch, safetensors and load_state_dict"
         _checks.fail(f"path must name a whole file that phaseret.models.save wrote, got {str(file)!r}", fix)
 
 
 def _damaged(file: Path, error: object) -> NoReturn:
-    _checks.fail(f"{file} must be whole, got the error: {error}", "Fetch or write it again")
-
-
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the description and of the name, type, shape and bytes of each tensor."""
-    total = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    said = " ".join(str(error).split()).rstrip(".")
+    _checks.fail(f"{file} must be whole, got the error: {said}", "Fetch or write it again")

@@ -1,0 +1,51 @@
+"""The standard streams, which may be closed, full, or of an encoding that lacks letters."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TextIO
+
+
+def prepare_streams() -> None:
+    """A closed stream takes what is printed and shows nothing; letters that one does not know are escaped."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would take its place, and what is printed
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115  (as long as the process)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_error(text: str) -> None:
+    """One line on the standard error; where it cannot be written the work goes on all the same."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        stop_printing(sys.stderr)
+
+
+def finish_printing() -> None:
+    """What was printed has arrived, or that is an error too: a full disk takes no output."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        stop_printing(sys.stdout)
+        from phaseret import _checks
+
+        fix = "Free some space, or print elsewhere"
+        _checks.fail(f"the standard output must be writable, got the error: {error.strerror}", fix, OSError)
+
+
+def stop_printing(stream: TextIO) -> None:
+    """What could not be printed is not tried again when the program ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

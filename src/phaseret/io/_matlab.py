@@ -1,0 +1,124 @@
+"""MATLAB's files before 7.3, which are HDF5."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phaseret import _memory
+from phaseret.io._contents import Contents, Entry, Refusal, part, reading
+
+_TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
+# The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
+_NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)), frozenset((16, 17, 18)), 14, 15
+# The classes of arrays that hold arrays.
+_CELL, _STRUCT, _OBJECT, _LAST_PLAIN = 1, 2, 3, 15
+_HEADER, _DEEPEST = 128, 32
+
+
+def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    """MATLAB's files before 7.3; the fields of a struct are arrays too: scan.intensity is scan/intensity."""
+    from scipy.io import loadmat, whosmat
+
+    with reading(path, name):
+        _check(path)
+        variables = whosmat(path)
+
+    def read(key: str, index: int | slice | None) -> Any:
+        return part(loadmat(path, variable_names=[key])[key], index)
+
+    entries = {}
+    for key, shape, kind in variables:
+        if kind in _TYPES or kind.startswith(("int", "uint")):
+            entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key))
+        elif kind == "struct":
+            with reading(path, name):
+                fields = loadmat(path, variable_names=[key], simplify_cells=True)[key]
+            entries |= _fields(key, fields)
+
+    def where(key: str) -> str:
+        return key if key in entries else key.replace(".", "/")
+
+    return Contents(path, name, lambda key: entries.get(where(key)), lambda: entries, where=where)
+
+
+def _fields(key: str, value: Any) -> dict[str, Entry]:
+    """The arrays in a struct, those of structs in it too."""
+    if isinstance(value, dict):
+        inside = (_fields(f"{key}/{name}", part) for name, part in value.items())
+        return {name: entry for fields in inside for name, entry in fields.items()}
+    array = np.asarray(value)
+    return {} if array.dtype.hasobject else {key: Entry(array.shape, array.dtype, partial(part, array))}
+
+
+def _check(path: Path) -> None:
+    """Every element of the file is of a kind that may stand there, and lies in what holds it.
+
+    Source:
+        MAT-File Format (R2023b), "Level 5 MAT-file format".
+    """
+    content = np.memmap(path, np.uint8, "r").data if path.stat().st_size else memoryview(b"")
+    if len(content) < _HEADER:
+        raise ValueError("it ends inside its header")
+    order = ">" if bytes(content[126:128]) == b"MI" else "<"
+    for kind, value in _elements(content[_HEADER:], order):
+        if kind == _PACKED:
+            for inner, unpacked in _elements(_unpacked(path, value), order):
+                _check_array(inner, unpacked, order)
+        else:
+            _check_array(kind, value, order)
+
+
+def _unpacked(path: Path, value: memoryview) -> memoryview:
+    most = _memory.physical_memory()
+    unpack = zlib.decompressobj()
+    content = unpack.decompress(value, most // 2 if most else 0)
+    if unpack.unconsumed_tail:
+        fix = "Save part of it, or raise the limit with PHASERET_MEMORY=GiB"
+        raise Refusal(f"{path} must fit into memory when it is unpacked, got more than {len(content)} bytes", fix)
+    return memoryview(content)
+
+
+def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """The type and the bytes of each element; small ones stand in their own tag."""
+    at = 0
+    while at < len(content):
+        if at + 8 > len(content):
+            raise ValueError("it ends inside a tag")
+        tag, size = (int(x) for x in np.frombuffer(content[at : at + 8], f"{order}u4"))
+        if small := tag >> 16:
+            tag, size, start, after = tag & 0xFFFF, small, at + 4, at + 8
+        else:
+            start = at + 8
+            after = start + size + (0 if tag == _PACKED else -size % 8)
+        if size > (4 if small else len(content) - start):
+            raise ValueError("it ends inside an element")
+        yield tag, content[start : start + size]
+        at = after
+
+
+def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> None:
+    """An array begins with its class, sizes and name; what follows is what its class says."""
+    parts = list(_elements(value, order))
+    if kind != _ARRAY or (parts and depth > _DEEPEST):
+        raise ValueError(f"an element of the type {kind} stands where an array should")
+    if not parts:  # an empty one
+        return
+    if [tag for tag, _ in parts[:3]] != [6, 5, 1] or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
+        raise ValueError("an array does not begin as one")
+    flags = int(np.frombuffer(parts[0][1][:4], f"{order}u4")[0])
+    holds, rest = flags & 0xFF, parts[3:]
+    if holds in (_CELL, _STRUCT, _OBJECT):
+        names = {_CELL: 0, _STRUCT: 2, _OBJECT: 3}[holds]
+        for tag, inner in rest[names:]:
+            _check_array(tag, inner, order, depth + 1)
+        rest = rest[:names]
+    allowed = _NUMBERS | (_LETTERS if holds == 4 else frozenset())
+    if holds <= _LAST_PLAIN and any(tag not in allowed for tag, _ in rest):
+        raise ValueError("an array holds an element of an unknown type")
