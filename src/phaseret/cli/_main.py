@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from typing import Any, NoReturn
 from phaseret._version import __version__
 from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
 from phaseret.cli._messages import in_flags, readable
-from phaseret.cli._options import add_options, chosen, flags, joined, valued
+from phaseret.cli._options import add_options, chosen, flags, joined, spellings, valued
 
 COMMANDS: dict[str, type[Any]] = {
     "info": Info,
@@ -38,7 +40,28 @@ class _Parser(argparse.ArgumentParser):
     """Mistakes in the options are one line too."""
 
     def error(self, message: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice is not None:
+            message += _meant(choice[1], re.findall(r"[^ ,']+", choice[2]))
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def _meant(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word.lstrip("-"), [known.lstrip("-") for known in words], 1)
+    return f", did you mean {'--' * word.startswith('--')}{near[0]}?" if near else ""
+
+
+def _check_spelling(words: Sequence[str]) -> None:
+    """Answer an option that does not exist with the one that was meant, before anything that is missing."""
+    if not words or words[0] not in COMMANDS:
+        return
+    known = ["--help", "--debug", *spellings(COMMANDS[words[0]])]
+    for word in words[1:]:
+        flag = word.partition("=")[0]
+        if flag == "--":
+            return
+        if flag.startswith("--") and flag not in known:
+            _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}{_meant(flag, known)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all went well, 1 after an error, 130 if interrupted. Wrong options end with `SystemExit` and 2.
     """
     words = sys.argv[1:] if argv is None else argv
+    _check_spelling(words)
     options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))
     name, typed = f"phaseret {options.command}", flags(COMMANDS[options.command])
     # Files hold masks and supports too.
