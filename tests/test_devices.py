@@ -52,6 +52,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "operators.Ptychography": (1, "positions must lie within the object"),
     "operators.validate": (4, "it looks at values: that is what it is for"),
     "symmetry.diagnose": (12, "it looks at values, and tells shares"),
+    "symmetry.Symmetry()": (1, "the phase of a real object must be 0 or pi"),
     "noise.mask_pixels": (1, "a mask must leave pixels"),
     "noise.MaskPixels": (1, "a mask must leave pixels"),
     "io.as_measurement": (8, "it looks at values, tells shares, and asks what seems wrong"),

@@ -15,7 +15,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import slow_symmetry as slow
 from phaseret.losses import InvariantLoss, SupervisedLoss, invariant_loss
-from phaseret.operators import fast_fourier_shape, min_fourier_shape
+from phaseret.operators import fast_fourier_shape, min_fourier_shape, pad
 from phaseret.symmetry import RandomSymmetry, align, conj_flip, global_phase
 
 SHAPES = [(5,), (4,), (3, 4), (4, 3), (1, 5), (2, 3, 2)]
@@ -61,18 +61,42 @@ def test_equals_brute_force(
 def test_soft_minimum_equals_its_sum_over_the_group(
     n: tuple[int, ...], dtype: torch.dtype, options: dict[str, bool]
 ) -> None:
-    m, t = tuple(2 * size for size in n), 0.3
+    m, t = tuple(2 * size + 3 for size in n), 0.3
     estimate, obj = random(2, *n, dtype=dtype), random(2, *n, dtype=dtype)
     options = {"phase": dtype.is_complex} | options
     group = {name: options[name] for name in ("shift", "flip") if name in options}
     found = invariant_loss(estimate, obj, ndim=len(n), fourier_shape=m, temperature=t, reduction="none", **options)
     for x, y, value in zip(estimate.numpy(), obj.numpy(), found, strict=True):
-        target, terms = slow.padded(y, m), []
-        for _, _, turned in slow.copies(x, m, **group):
+        # The copies that overlap are those on the smallest grid that holds them.
+        target, terms = slow.padded(y, min_fourier_shape(n)), []
+        for _, _, turned in slow.copies(x, min_fourier_shape(n), **group):
             inner = np.vdot(turned, target)
             factor = inner / abs(inner) if options["phase"] and inner != 0 else 1
             terms.append((abs(turned * factor - target) ** 2).sum() / y.size)
         assert math.isclose(-t * np.log(np.exp(-np.array(terms) / t).sum()), value, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.1])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_copy_anywhere_on_the_grid_is_taken(dtype: torch.dtype, temperature: float | None) -> None:
+    obj, estimate = random(3, 4, 5, dtype=dtype), random(3, 4, 5, dtype=dtype)
+    copies = RandomSymmetry(fourier_shape=(9, 12))(obj)
+    options = {"temperature": temperature, "fourier_shape": (9, 12), "reduction": "none"}
+    placed = pad(obj, (9, 12))
+    expected = invariant_loss(estimate, obj if temperature is None else placed, **options)
+    torch.testing.assert_close(invariant_loss(estimate, copies, **options), expected)
+    torch.testing.assert_close(invariant_loss(copies, estimate, **options), expected)
+    torch.testing.assert_close(invariant_loss(copies, estimate, **options | {"fourier_shape": None}), expected)
+    if temperature is None:
+        assert (invariant_loss(copies, obj, **options) < 1e-20).all()
+        assert (invariant_loss(copies, copies.roll(1, -1), **options) < 1e-20).all()
+
+
+def test_the_soft_minimum_of_a_pair_that_only_separates_is_not_that_of_the_empty_copies() -> None:
+    estimate, obj = torch.full((3,), -1.0).double(), torch.ones(3).double()
+    options = {"ndim": 1, "temperature": 0.1}
+    values = [invariant_loss(estimate, obj, fourier_shape=(m,), **options) for m in (5, 6, 12)]
+    torch.testing.assert_close(values, [values[0]] * 3)
 
 
 def test_soft_minimum_approaches_the_minimum_from_below() -> None:
@@ -286,7 +310,8 @@ X = torch.ones(2, 3, 4)
         (
             lambda: invariant_loss(X, X[:, :2]),
             ValueError,
-            "invariant_loss: shapes must be equal, got estimate (2, 3, 4), obj (2, 2, 4). Expand or index one of them.",
+            "invariant_loss: shapes must be equal, or one of them that of the whole grid of at least (3, 7), "
+            "got estimate (2, 3, 4), obj (2, 2, 4). Crop one of them.",
         ),
         (
             lambda: invariant_loss(X[:0], X[:0]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,21 @@ def test_metrics_are_differentiable(metric: Callable[..., Tensor], align: bool) 
     x = (y + 0.1 * x).requires_grad_()
     assert torch.autograd.gradcheck(lambda a: metric(a, y, align=align), x, fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda a: metric(a, y, align=align), x, fast_mode=True)
+
+
+@pytest.mark.parametrize("metric", [*IMAGE_METRICS, metrics.frc])
+def test_a_result_on_the_whole_grid_is_judged_like_the_object_cut_out_of_it(metric: Callable[..., Any]) -> None:
+    obj, noise = torch.rand(2, 3, 12, 13, dtype=torch.float64)
+    estimate = obj + 0.1 * noise
+    whole = torch.zeros(3, 24, 28, dtype=torch.float64)
+    whole[:, :12, :13] = estimate
+    placed = symmetry.conj_flip(whole).roll((5, -9), (-2, -1))
+    found, expected = metric(placed, obj), metric(estimate, obj)
+    if metric is metrics.frc:
+        found, expected = found.value, expected.value
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match="shapes must be equal"):
+        metric(placed, obj, align=False)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

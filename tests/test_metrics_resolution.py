@@ -357,7 +357,8 @@ def test_ensembles_that_do_not_fit() -> None:
             ValueError,
             (x, y),
             {"reference": x},
-            "reference must have the shape of one reconstruction (2, 5, 4), got (2, 3, 5, 4). Index or expand it.",
+            "reference must have the shape of one reconstruction (2, 5, 4), or that of the grid, "
+            "got (2, 3, 5, 4). Index or expand it.",
         ),
         (TypeError, (x, y), {"mask": y}, "mask must be a boolean tensor, got torch.float32. Use mask.bool()."),
         (

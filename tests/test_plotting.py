@@ -129,6 +129,8 @@ def test_plot_comparison_shows_the_aligned_pair_and_its_frc() -> None:
     assert np.allclose(figure.axes[0].images[0].get_array(), obj, atol=1e-5)
     assert np.allclose(figure.axes[2].lines[0].get_ydata(), 1, atol=1e-4)
     signed = obj - 0.5
+    whole = pr.symmetry.shift(3 * obj, (3, -5), fourier_shape=tuple(3 * n for n in obj.shape))
+    assert titles(pr.plotting.plot_comparison(whole, obj)) == titles(figure)
     negative = pr.plotting.plot_comparison(-signed, signed)
     assert np.allclose(negative.axes[0].images[0].get_array(), signed, atol=1e-5)
     both = torch.polar(obj, obj)

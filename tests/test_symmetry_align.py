@@ -68,6 +68,61 @@ def test_equals_brute_force(
     assert found.aligned.dtype == dtype
 
 
+@pytest.mark.parametrize("n", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("upsample", [1, 4])
+def test_a_pair_of_which_one_is_laid_out_on_the_grid_equals_brute_force(
+    n: tuple[int, ...], dtype: torch.dtype, options: dict[str, bool], upsample: int
+) -> None:
+    m, d = tuple(2 * size for size in n), len(n)
+    whole, obj = random(2, *m, dtype=dtype), random(2, *n, dtype=dtype)
+    found = align(whole, obj, ndim=d, upsample=upsample, **options)
+    options = {"phase": dtype.is_complex} | options
+    group = {name: options[name] for name in ("shift", "flip") if name in options}
+    for i in range(2):
+        # What moves the estimate to the object moves the object's copies to the estimate, by the inverse.
+        errors = []
+        for _, _, turned in slow.copies(obj[i].numpy(), m, **group):
+            inner = np.vdot(turned, whole[i].numpy())
+            factor = inner / abs(inner) if options["phase"] and inner != 0 else 1
+            errors.append((abs(turned * factor - whole[i].numpy()) ** 2).sum() / obj[i].numel())
+        if upsample == 1:
+            assert math.isclose(min(errors), found.error[i], rel_tol=1e-9)
+        else:
+            assert found.error[i] < min(errors) + 1e-9
+    assert found.aligned.shape == obj.shape
+    back = align(obj, whole, ndim=d, upsample=upsample, **options)
+    assert back.aligned.shape == whole.shape
+    if upsample == 1:
+        torch.testing.assert_close(back.error, found.error)
+        torch.testing.assert_close(found.symmetry(whole)[(..., *map(slice, n))], found.aligned)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_result_that_wraps_around_the_grid_is_brought_to_the_smaller_object(dtype: torch.dtype) -> None:
+    obj = random(3, 4, 5, dtype=dtype)
+    moved = RandomSymmetry(fourier_shape=(9, 12))(obj)
+    found = align(moved, obj)
+    torch.testing.assert_close(found.aligned, obj)
+    torch.testing.assert_close(found.symmetry(moved), _fft.pad(obj, (9, 12)))
+    torch.testing.assert_close(align(moved, obj, upsample=3, scale=True).aligned, obj)
+    torch.testing.assert_close(align(obj, moved).aligned, moved)
+
+
+def test_a_grid_that_is_too_small_for_the_object_must_be_named() -> None:
+    obj = random(6, 6)
+    moved = RandomSymmetry(fourier_shape=(9, 9))(obj)
+    message = r"^align: shapes must be equal, or one of them that of the whole grid of at least \(11, 11\), got"
+    with pytest.raises(ValueError, match=message):
+        align(moved, obj)
+    torch.testing.assert_close(align(moved, obj, fourier_shape=(9, 9)).aligned, obj)
+    with pytest.raises(ValueError, match=r"that of the whole grid \(12, 12\), got estimate \(9, 9\), obj \(6, 6\)"):
+        align(moved, obj, fourier_shape=(12, 12))
+    with pytest.raises(ValueError, match="shapes must be equal"):
+        align(random(13, 5), random(6, 6))
+
+
 def test_without_options_the_pair_is_compared_as_it_is() -> None:
     estimate, obj = random(2, 4, 5, dtype=torch.complex128), random(2, 4, 5, dtype=torch.complex128)
     found = align(estimate, obj, shift=False, flip=False, phase=False)

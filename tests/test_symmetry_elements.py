@@ -577,7 +577,13 @@ def test_a_phase_turns_complex_objects_signs_real_ones_and_leaves_supports() -> 
         if phase in (0.0, torch.pi):
             torch.testing.assert_close(element(obj), placed * (1 if phase == 0 else -1))
         else:
-            assert element(obj).isnan().all()
+            with pytest.raises(
+                TypeError, match=r"^Symmetry: obj must be complex, or the phase 0 or pi, got .* 1\.571\."
+            ):
+                element(obj)
+            assert element.cropped(obj, (6, 6)).isnan().all()  # where nothing may be looked at
+    with pytest.raises(TypeError, match=r"^Symmetry: obj must be real or complex floating, got torch\.uint8\."):
+        element(obj.to(torch.uint8))
 
 
 def test_elements_are_compared_by_identity() -> None:

@@ -238,6 +238,31 @@ def same_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) 
         )
 
 
+# What people type who come from other programs.
+_OTHER_WORDS = {
+    **dict.fromkeys(("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle", "steps"), "n_iter"),
+    **dict.fromkeys(("restarts", "n_starts", "num_starts", "nstarts"), "starts"),
+    **dict.fromkeys(("x0", "initial", "guess", "start", "obj"), "init"),
+    **dict.fromkeys(("real", "nonnegative", "positive", "positivity"), "constraint"),
+}
+
+
+def meant(word: str, options: Sequence[str]) -> str:
+    """The option that was meant by a word that is none; an empty text where that cannot be told."""
+    other = _OTHER_WORDS.get(word.lower(), "")
+    near = [other] if other in options else difflib.get_close_matches(word, options, 1)
+    return near[0] if near else ""
+
+
+def known(given: Iterable[str], options: Sequence[str]) -> None:
+    """The names of the options that are given exist."""
+    for name in given:
+        if name not in options:
+            near = meant(name, options)
+            fix = f"Did you mean {near!r}?" if near else f"The options are {', '.join(options) or 'none'}"
+            fail(f"the name of an option must be a known one, got {name!r}", fix, TypeError)
+
+
 def choice(name: str, value: Any, options: Iterable[Any]) -> None:
     """The value is one of the options."""
     options = tuple(options)

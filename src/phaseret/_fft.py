@@ -43,6 +43,11 @@ def double(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     return dtype if device.type == "mps" else torch.promote_types(dtype, torch.float64)
 
 
+def to_complex(dtype: torch.dtype) -> torch.dtype:
+    """The complex dtype of this precision, in words that torch.compile follows."""
+    return torch.promote_types(dtype, torch.complex32)
+
+
 def half_size(m: int) -> int:
     """Number of non-negative frequencies of a real signal of length m."""
     return m // 2 + 1
@@ -302,6 +307,11 @@ def divisor(x: Tensor, otherwise: float = 1.0) -> Tensor:
     return x.where(~(x <= 0), otherwise)
 
 
+def quotient(total: Tensor, count: Tensor) -> Tensor:
+    """total / count, nan with a derivative of 0 where the count is not positive."""
+    return torch.where(count <= 0, math.nan, total / divisor(count))
+
+
 def largest(x: Tensor, axes: int) -> Tensor:
     """The largest absolute value of each item of `axes` axes, kept as axes of size 1; 1 for an item of zeros."""
     return divisor(x.abs().amax(tuple(range(-axes, 0)), keepdim=True))
@@ -314,12 +324,12 @@ def relative_error(
     *,
     mask: Tensor | None = None,
     weight: Tensor | None = None,
-    dark: float = math.nan,
+    dark: float | None = None,
 ) -> Tensor:
     """sqrt(sum w (magnitude - measured)^2 / sum w measured^2) over the last `axes` axes, for data of any scale.
 
     The derivative is 0 where the error is 0. What stands outside the boolean `mask` does not matter, nan neither.
-    `dark` is what the norm of an item of zeros is taken for.
+    `dark` is what the norm of an item of zeros is taken for; without it such an item gives nan, with a derivative of 0.
     """
     dims = tuple(range(-axes, 0))
     if mask is not None:
@@ -327,7 +337,7 @@ def relative_error(
     unit = largest(measured.detach(), axes)
     squares = ((magnitude - measured) / unit).square(), (measured / unit).square()
     error, total = ((x if weight is None else weight * x).sum(dims) for x in squares)
-    return root(error / divisor(total, dark**2))
+    return root(quotient(error, total) if dark is None else error / divisor(total, dark**2))
 
 
 def centered_axes(ndim: int, onesided: bool, centered: bool) -> range:
@@ -394,7 +404,7 @@ class Rings:
         Weigh both with the pixels of the full plane that each pixel stands for, 0 where not measured; nan for a ring
         without light.
         """
-        return self.sum(magnitude) / divisor(self.sum(measured), math.nan)
+        return quotient(self.sum(magnitude), self.sum(measured))
 
 
 def correlation(estimate: Tensor, obj: Tensor, shape: Sequence[int], flip: bool) -> list[Tensor]:
@@ -420,7 +430,7 @@ def correlation_at(estimate: Tensor, obj: Tensor, shape: Sequence[int], points: 
 
     Complex and in double precision, where the device has it, by one matrix product per axis.
     """
-    dtype, d = double(obj.dtype.to_complex(), obj.device), len(shape)
+    dtype, d = double(to_complex(obj.dtype), obj.device), len(shape)
     values = spectrum(estimate.to(dtype), shape).conj() * spectrum(obj.to(dtype), shape)
     for i in reversed(range(d)):
         ramp = phase_ramp(points[..., i, :], shape[i]).conj().transpose(-1, -2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,7 +18,19 @@ _SINGLE = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
-class KeepsOptions(nn.Module):
+class Spelled(nn.Module):
+    """A class whose constructor answers the name of an option that it does not have with the one that was meant."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        if not torch.compiler.is_compiling():
+            made_by = cls.__init__.__code__
+            if not made_by.co_flags & inspect.CO_VARKEYWORDS:
+                names = made_by.co_varnames[1 : made_by.co_argcount + made_by.co_kwonlyargcount]
+                _checks.known(options, names)
+        return super().__new__(cls)
+
+
+class KeepsOptions(Spelled):
     """Options that are kept once: what `Module` and the classes of other packages share."""
 
     _names: tuple[str, ...]
@@ -48,8 +61,9 @@ class Module(KeepsOptions):
     """A Module that keeps the options of the function it stands for.
 
     Each option is an attribute of its name: a tensor a buffer (a Parameter stays one), a Module a submodule. They
-    follow ``.to(...)``, and are what `options` gives to the function and `repr` shows. A Module with other options is a
-    new one.
+    follow ``.to(...)``: a real dtype sets the precision and leaves complex ones complex, and half precision leaves them
+    in single precision. They are what `options` gives to the function and `repr` shows. A Module with other options is
+    a new one.
 
     Args:
         **options: The options, checked, by name.
@@ -63,13 +77,34 @@ class Module(KeepsOptions):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def as_the_device_can(tensor: Tensor) -> Tensor:
             try:
-                return fn(tensor)
+                return _moved(fn, tensor)
             except TypeError:  # by which MPS refuses double precision
                 if tensor.dtype not in _SINGLE:
                     raise
-                return fn(tensor.to(_SINGLE[tensor.dtype]))
+                return _moved(fn, tensor.to(_SINGLE[tensor.dtype]))
 
         return super()._apply(as_the_device_can, recurse)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        for name, own in self._buffers.items():
+            given = state_dict.get(prefix + name)
+            if own is None or not isinstance(given, Tensor):
+                continue
+            wide = torch.promote_types(own.dtype, given.dtype)
+            if (wide.is_complex, wide.is_floating_point) != (own.dtype.is_complex, own.dtype.is_floating_point):
+                setattr(self, name, own.to(wide))  # whole numbers would cut fractions, real ones imaginary parts
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _moved(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """An option as ``.to(...)`` has it: its kind stays, real or complex, and half precision stops at single."""
+    parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    moved = fn(parts)
+    if moved.dtype in (torch.float16, torch.bfloat16):  # which would lose pixels of positions and shifts, and counts
+        moved = parts.to(moved.device, torch.float32)
+    if moved.is_complex():
+        return fn(tensor)
+    return torch.view_as_complex(moved.contiguous()) if tensor.is_complex() else moved
 
 
 def as_text(options: dict[str, Any]) -> str:

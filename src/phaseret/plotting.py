@@ -127,13 +127,13 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
         ndim: Number of axes, all of them: the pair is one item.
 
     Shape:
-        - estimate, obj: (n1..nd)
+        - estimate, obj: (n1..nd), or one of them (m1..md) with m >= 2n - 1: laid out on the whole grid
 
     Returns:
         Figure with three panels (five for complex objects).
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes do not fit.
         ImportError: if Matplotlib is not installed.
     """
     aligned = align(estimate, obj, ndim=ndim, phase=True, scale=True).aligned.detach()

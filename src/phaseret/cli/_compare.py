@@ -13,6 +13,7 @@ from phaseret.cli._commands import Compare
 from phaseret.cli._files import Writes, split
 from phaseret.cli._messages import as_json, typed
 from phaseret.io._load import named_object
+from phaseret.symmetry._search import on_grid
 
 
 class Command(Writes, Compare):
@@ -56,7 +57,7 @@ def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
         "flipped": bool(found.flipped),
         "phase": float(found.phase),
         "scale": float(found.scale),
-        "relative_error": math.sqrt(float(found.error) * obj.numel() / norm),
+        "relative_error": math.sqrt(float(found.error) * math.prod(found.symmetry.object_shape) / norm),
         "correlation": inner,
         "psnr": float(metrics.psnr(*moduli, data_range=range_, align=False, ndim=ndim)),
         "resolution_half": float(metrics.resolution(curve, criterion=0.5)),
@@ -68,13 +69,15 @@ def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
 
 
 def _same_shape(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with zeros at the end, to the larger size of each axis."""
+    """Both with zeros at the end, to the larger size of each axis, but where one is laid out on the grid."""
     if a.ndim != b.ndim or a.ndim > 3:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         rule = f"A and B must be single objects with equally many axes, one to three, got {shapes}"
         _checks.fail(rule, "Save one object of a stack")
     shape = [max(sizes) for sizes in zip(a.shape, b.shape, strict=True)]
     dtype = torch.promote_types(a.dtype, b.dtype)
+    if a.shape != b.shape and on_grid(tuple(a.shape), tuple(b.shape)):
+        return a.to(dtype), b.to(dtype)
     padded = [x.new_zeros(shape, dtype=dtype) for x in (a, b)]
     for x, place in zip((a, b), padded, strict=True):
         place[tuple(slice(n) for n in x.shape)] = x

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from typing import Any, NoReturn
 from phaseret._version import __version__
 from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
 from phaseret.cli._messages import in_flags, readable
-from phaseret.cli._options import add_options, chosen, flags, joined, valued
+from phaseret.cli._options import add_options, chosen, flags, joined, spellings, valued
 from phaseret.cli._streams import finish_printing, prepare_streams, print_error, stop_printing
 
 COMMANDS: dict[str, type[Any]] = {
@@ -38,9 +40,30 @@ class _Parser(argparse.ArgumentParser):
     """Mistakes in the options are one line too."""
 
     def error(self, message: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice is not None:
+            message += _meant(choice[1], re.findall(r"[^ ,']+", choice[2]))
         if len(message) > _LONG:  # rare enough to load what cuts it
             message = importlib.import_module("phaseret._checks").shortened(message, _LONG)
         self.exit(2, f"{self.prog}: error: {readable(message)} (see {self.prog} --help)\n")
+
+
+def _meant(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word.lstrip("-"), [known.lstrip("-") for known in words], 1)
+    return f", did you mean {'--' * word.startswith('--')}{near[0]}?" if near else ""
+
+
+def _check_spelling(words: Sequence[str]) -> None:
+    """Answer an option that does not exist with the one that was meant, before anything that is missing."""
+    if not words or words[0] not in COMMANDS:
+        return
+    known = ["--help", "--debug", *spellings(COMMANDS[words[0]])]
+    for word in words[1:]:
+        flag = word.partition("=")[0]
+        if flag == "--":
+            return
+        if flag.startswith("--") and flag not in known:
+            _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}{_meant(flag, known)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     words = sys.argv[1:] if argv is None else argv
+    _check_spelling(words)
     options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))
     name, typed = f"phaseret {options.command}", flags(COMMANDS[options.command])
     # Files hold masks and supports too.

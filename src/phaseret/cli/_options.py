@@ -38,6 +38,12 @@ def flags(command: type[Any]) -> dict[str, str]:
     return {name: names[-1] for name, names, _ in _declared(command) if names[-1].startswith("-")}
 
 
+def spellings(command: type[Any]) -> Iterator[str]:
+    """All ways to type an option."""
+    for _, names, _ in _declared(command):
+        yield from (name for name in names if name.startswith("-"))
+
+
 def valued(command: type[Any]) -> Iterator[str]:
     """The flags that take a value."""
     for _, names, settings in _declared(command):

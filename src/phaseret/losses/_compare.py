@@ -97,7 +97,7 @@ class Comparison:
         if mask is None:
             return pixels
         # The mean over the measured pixels, so that Parseval's theorem gives the value of "intensity".
-        return _quotient(pixels, self._mean(mask.to(pixels.dtype), None))
+        return _fft.quotient(pixels, self._mean(mask.to(pixels.dtype), None))
 
     def _mean(self, pixels: Tensor, mask: Tensor | None) -> Tensor:
         """Mean over the measured pixels of the full plane, per item; nan without one."""
@@ -108,9 +108,4 @@ class Comparison:
             weights = weights.expand(1, *pixels.shape[1:])
         else:
             weights = mask.to(pixels.dtype) * weights if weights.ndim else mask.to(pixels.dtype)
-        return _quotient((pixels * weights).flatten(1).sum(1), weights.flatten(1).sum(1))
-
-
-def _quotient(total: Tensor, count: Tensor) -> Tensor:
-    """total / count, nan with a derivative of 0 where the count is 0."""
-    return (total / _fft.divisor(count)).where(count > 0, torch.nan)
+        return _fft.quotient((pixels * weights).flatten(1).sum(1), weights.flatten(1).sum(1))

@@ -13,7 +13,7 @@ from phaseret import _checks, _fft
 from phaseret._module import Module, called_as
 from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.symmetry import Symmetry
-from phaseret.symmetry._search import correlations, prepare, search
+from phaseret.symmetry._search import box_of, correlations, prepare, search
 
 
 def invariant_loss(
@@ -40,8 +40,9 @@ def invariant_loss(
     exist where the winner is unique.
 
     With a `temperature` t the minimum over shifts and flip is the soft one, :math:`-t \log \sum_g \exp(-d_g / t)`,
-    in which copies that are nearly as good have a say. It lies below the minimum, by at most t times the logarithm of
-    the number of copies, and can be negative. The phase is still the best one of each copy.
+    in which copies that are nearly as good have a say: all whose box shares a pixel with the object's, so that a larger
+    grid does not count the copies beside it over and over. It lies below the minimum, by at most t times
+    the logarithm of the number of copies, and can be negative. The phase is still the best one of each copy.
 
     Args:
         estimate: Candidate object, real or complex.
@@ -57,7 +58,8 @@ def invariant_loss(
         reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
 
     Shape:
-        - estimate, obj: (*, n1..nd)
+        - estimate, obj: (*, n1..nd), or one of them (*, m1..md) with m >= 2n - 1: an object laid out on the whole grid,
+          on which it moves circularly, such as a copy by ``RandomSymmetry(fourier_shape=m)``; `fourier_shape` is m then
         - output: (), or (*) with reduction="none"
 
     Returns:
@@ -85,18 +87,18 @@ def invariant_loss(
 
 def _distance(estimate: Tensor, obj: Tensor, nearest: Symmetry, phase: bool) -> Tensor:
     """Squared distance of the estimate to the object's nearest copy per object pixel: (*)."""
-    object_shape = nearest.object_shape
-    axes = tuple(range(-len(object_shape), 0))
-    copy = nearest.inverse().cropped(obj, object_shape)
+    axes = tuple(range(-len(nearest.object_shape), 0))
+    box, of_obj = estimate.shape[axes[0] :], obj.shape[axes[0] :]
+    copy = nearest.inverse().cropped(obj, box)
     if phase and obj.is_complex():
         inner = (copy.conj() * estimate).sum(axes, keepdim=True)
         size = inner.abs()
         copy = copy * torch.where(size > 0, inner / _fft.divisor(size), 1)
     # The part of the object whose place in the copy is outside the box, which the estimate misses altogether.
-    box = torch.ones((), dtype=torch.bool, device=obj.device).expand(obj.shape)
-    inside = nearest.cropped(box, object_shape)
-    missed = _fft.power(obj.masked_fill(inside, 0))
-    return (_fft.power(estimate - copy) + missed).sum(axes) / math.prod(object_shape)
+    everywhere = torch.ones((), dtype=torch.bool, device=obj.device).expand(estimate.shape)
+    missed = _fft.power(obj.masked_fill(nearest.cropped(everywhere, of_obj), 0))
+    total = _fft.power(estimate - copy).sum(axes) + missed.sum(axes)
+    return total / math.prod(nearest.object_shape)
 
 
 def _soft_minimum(
@@ -109,17 +111,31 @@ def _soft_minimum(
     phase: bool,
     temperature: float,
 ) -> Tensor:
-    """-t log sum exp(-d/t) over all shifts and both orientations."""
+    """-t log sum exp(-d/t) over the shifts that leave an overlap and both orientations."""
     d = len(shape)
     axes = tuple(range(-d, 0))
     planes = correlations(estimate, obj, shape, shift=shift, flip=flip)
+    if shift:
+        planes = [_overlapping(plane, estimate, obj, d, flipped=i == 1) for i, plane in enumerate(planes)]
     values = torch.cat([plane.flatten(-d) for plane in planes], dim=-1)
     correlation = values.abs() if phase else values.real
-    norms = (_fft.power(estimate) + _fft.power(obj)).sum(axes)
-    distance = (norms[..., None] - 2 * correlation) / math.prod(obj.shape[-d:])
+    norms = _fft.power(estimate).sum(axes) + _fft.power(obj).sum(axes)
+    distance = (norms[..., None] - 2 * correlation) / math.prod(box_of(estimate, obj, d))
     soft = -temperature * torch.logsumexp(-distance / temperature, dim=-1)
     # The expansion of the square cancels digits near 0: shift its values to the directly computed minimum.
-    return soft + (least - distance.amin(-1)).detach()
+    lost = (least - distance.amin(-1)).detach()
+    rounding = math.log2(2 * math.prod(shape)) * torch.finfo(norms.dtype).eps * norms.detach()
+    return soft + lost.where(lost.abs() < rounding, 0)  # it is lower where only no overlap leaves no negative product
+
+
+def _overlapping(plane: Tensor, estimate: Tensor, obj: Tensor, d: int, *, flipped: bool) -> Tensor:
+    """The correlations of the shifts that leave an overlap: without one all copies are alike, and their number free."""
+    for axis in range(-d, 0):
+        a, b, m = estimate.shape[axis], obj.shape[axis], plane.shape[axis]
+        if a + b - 1 < m:  # the twin is reflected at the origin
+            first = 0 if flipped else 1 - a
+            plane = plane.index_select(axis, torch.arange(first, first + a + b - 1, device=plane.device) % m)
+    return plane
 
 
 def _check_options(

@@ -75,6 +75,7 @@ class OnePass(torch.autograd.Function):
 
         estimate, intensity = front(estimate, in_dims[0]), front(intensity, in_dims[1])
         items = estimate.shape[1]
+        wanted = wanted or (estimate.requires_grad and torch.is_grad_enabled())  # which a tensor under vmap hides
         mask = None if mask is None else front(mask, in_dims[2]).flatten(0, 1)
         value, gradient = OnePass.apply(estimate.flatten(0, 1), intensity.flatten(0, 1), mask, comparison, wanted)
         if wanted:

@@ -44,7 +44,7 @@ def relative_magnitude_error(
         - output: (), or (*) with reduction="none"
 
     Returns:
-        Real tensor without unit; nan for an item whose measured pixels are all 0.
+        Real tensor without unit; nan, with a gradient of 0, for an item whose measured pixels are all 0.
 
     Raises:
         TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
@@ -83,7 +83,7 @@ def r_factor(
     brightest pixels.
 
     Returns:
-        Real tensor without unit; nan for an item whose measured pixels are all 0.
+        Real tensor without unit; nan, with a gradient of 0, for an item whose measured pixels are all 0.
 
     Example:
         >>> obj = torch.rand(4, 28, 28)
@@ -99,7 +99,7 @@ def r_factor(
     check_reduction(reduction)
     magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
     error = (weight * (magnitude - measured).abs()).sum(axes)
-    return reduce(error / _fft.divisor((weight * measured).sum(axes), math.nan), reduction)
+    return reduce(_fft.quotient(error, (weight * measured).sum(axes)), reduction)
 
 
 def poisson_log_likelihood(
@@ -124,7 +124,8 @@ def poisson_log_likelihood(
     :func:`relative_magnitude_error`; the intensity holds counts, and the mask is True where a pixel counts.
 
     Returns:
-        Real tensor of at most 0, nats per pixel; nan for an item without a pixel to judge by.
+        Real tensor of at most 0, nats per pixel; nan, with a gradient of 0, for an item without a pixel to judge
+        by.
 
     Raises:
         TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
@@ -147,12 +148,13 @@ def poisson_log_likelihood(
     axes = tuple(range(-operator.data_ndim, 0))
     expected, counts = _fft.power(field), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
-    r = (expected - counts) / _fft.divisor(counts)
-    values = (counts * (r.log1p() - r)).where(counts != 0, -expected)
+    impossible = (counts > 0) & (expected == 0)
+    r = ((expected - counts) / _fft.divisor(counts)).masked_fill(impossible, 0)
+    values = (counts * (r.log1p() - r)).where(counts != 0, -expected).masked_fill(impossible, -math.inf)
     weight = operator.weights(counts).expand_as(counts)
     if mask is not None:
         values, weight = values.where(mask, 0), weight.where(mask, 0)
-    return reduce((weight * values).sum(axes) / weight.sum(axes), reduction)
+    return reduce(_fft.quotient((weight * values).sum(axes), weight.sum(axes)), reduction)
 
 
 def free_pixels(
@@ -177,7 +179,7 @@ def free_pixels(
 
     Args:
         fourier_shape: Sizes (m1, ..., md) of the full plane.
-        fraction: Share of free pixels outside the middle, on average, up to rounding to whole islands.
+        fraction: Share of free pixels outside the middle, on average; there is one island at least.
         radius: Radius of an island in pixels; 0 gives single pixels.
         exclude: Radius of the middle without free pixels in cycles per pixel; 0 leaves out the zero frequency only.
         centered: Zero frequency at index m // 2 instead of 0 (with `onesided`, of all axes but the last).
@@ -213,9 +215,13 @@ def free_pixels(
         _checks.fail(f"exclude must leave pixels of the shape {shape}, got {exclude}", "Choose a smaller one")
     offsets = torch.cartesian_prod(*[torch.arange(-radius, radius + 1)] * d).reshape(-1, d)
     offsets = offsets[offsets.square().sum(-1) <= radius**2]
+    # An island keeps this many pixels on average: others lie in the middle.
+    pairs = _fft.correlation(outside.double(), outside.double(), shape, False)[0]
+    size = pairs[tuple((offsets % torch.tensor(shape)).T)].sum().item() / len(candidates)
     # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, since each has a mirror image.
-    number = max(1, round(-math.log1p(-fraction) * math.prod(shape) / len(offsets) / 2))
+    wanted = -math.log1p(-fraction) * len(candidates) / size / 2
     device = None if generator is None else generator.device
+    number = max(1, int(wanted + torch.rand((), generator=generator, device=device).item()))
     chosen = torch.randint(len(candidates), (number,), generator=generator, device=device).cpu()
     centres = torch.stack(torch.unravel_index(candidates[chosen], shape), -1)
     pixels = (centres[:, None] + offsets).flatten(0, 1) % torch.tensor(shape)
@@ -232,9 +238,9 @@ def _magnitudes(
     one; how many pixels of the full plane each pixel stands for; and the data axes."""
     field, intensity, mask, operator = predicted(estimate, intensity, operator, mask)
     axes = tuple(range(-operator.data_ndim, 0))
-    magnitude, measured = _fft.magnitude(field, operator.data_ndim), intensity.clamp(min=0).sqrt()
+    magnitude, measured = _fft.magnitude(field, operator.data_ndim), _fft.root(intensity)
     if mask is not None:
-        magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
+        magnitude = magnitude.where(mask, 0)
     unit = _fft.largest(measured, len(axes))
     return magnitude / unit, measured / unit, operator.weights(measured), axes
 
@@ -242,8 +248,10 @@ def _magnitudes(
 def predicted(
     estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None, Operator]:
-    """Check the arguments; give the estimate's complex field at the detector, the data, its mask and the operator."""
+    """Check the arguments; give the estimate's complex field, the data, 0 where unmeasured, the mask and operator."""
     operator, mask = matched(estimate, intensity, operator, mask)
+    if mask is not None:
+        intensity = intensity.where(mask, 0)
     field = operator._predicted(estimate)
     check_data(intensity, field.shape[field.ndim - operator.data_ndim :])
     return field, _fft.promote(intensity), mask, operator

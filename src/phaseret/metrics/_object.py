@@ -11,6 +11,7 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.metrics._pair import aligned, pair
+from phaseret.symmetry._search import box_of
 
 
 def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
@@ -31,8 +32,8 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
-        - estimate: (*, n1..nd)
-        - obj: the same
+        - estimate, obj: (*, n1..nd); with `align` one of them may be (*, m1..md) with m >= 2n - 1, an object laid out
+          on the whole grid, as a reconstruction without a box, which moves circularly on it
         - output: (), or (*) with reduction="none"
 
     Returns:
@@ -54,7 +55,7 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         Sun (2024), What is wrong with end-to-end learning for phase retrieval?, arXiv:2403.15448.
     """
     check_options(align, reduction)
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    estimate, obj, axes = pair(estimate, obj, ndim, align)
     return reduce(_squared_error(estimate, obj, align, axes), reduction)
 
 
@@ -72,7 +73,7 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
     Its square root is the relative error. Arguments, shapes and errors are those of :func:`mse`.
 
     Returns:
-        Real tensor without unit; nan for an object of zeros.
+        Real tensor without unit; nan, with a gradient of 0, for an object of zeros.
 
     Example:
         >>> obj = torch.rand(28, 28)
@@ -80,15 +81,15 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
         tensor(0.0100)
     """
     check_options(align, reduction)
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    estimate, obj, axes = pair(estimate, obj, ndim, align)
     return reduce(_relative(estimate, obj, align, axes), reduction)
 
 
 def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
     unit = _fft.largest(obj, len(axes))
     estimate, obj = estimate / unit, obj / unit
-    power = _fft.power(obj).mean(axes)
-    return _squared_error(estimate, obj, align, axes) / _fft.divisor(power, math.nan)
+    power = _fft.power(obj).sum(axes) / math.prod(box_of(estimate, obj, len(axes)))
+    return _fft.quotient(_squared_error(estimate, obj, align, axes), power)
 
 
 def success_rate(
@@ -120,7 +121,7 @@ def success_rate(
     """
     threshold = _checks.number("threshold", threshold, above=0)
     check_options(align, reduction)
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    estimate, obj, axes = pair(estimate, obj, ndim, align)
     error = _relative(estimate, obj, align, axes).sqrt()
     return reduce((error <= threshold).to(error.dtype), reduction)
 
@@ -155,7 +156,7 @@ def psnr(
     """
     data_range = _checks.number("data_range", data_range, above=0)
     check_options(align, reduction)
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    estimate, obj, axes = pair(estimate, obj, ndim, align)
     error = _squared_error(estimate / data_range, obj / data_range, align, axes)
     return reduce(-10 * error.log10(), reduction)
 
@@ -204,7 +205,7 @@ def ssim(
     width = window_width(win_size)
     _checks.real(estimate=estimate, obj=obj)
     check_options(align, reduction)
-    estimate, obj, axes = pair(estimate, obj, ndim)
+    estimate, obj, axes = pair(estimate, obj, ndim, align)
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
         fix = f"Use win_size={smallest - 1 + smallest % 2}"

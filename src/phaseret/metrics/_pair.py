@@ -6,20 +6,26 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.operators import fast_fourier_shape
 from phaseret.symmetry._align import Alignment, register
+from phaseret.symmetry._search import common_grid
 
 
-def pair(estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Check two objects; give them in one dtype of at least single precision, and their item axes."""
+def pair(estimate: Tensor, obj: Tensor, ndim: int, align: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Check two objects; give them in one dtype of at least single precision, and their item axes.
+
+    Where they are aligned one of them may be laid out on the whole grid.
+    """
     _checks.floating(estimate=estimate, obj=obj)
     _checks.item_axes(ndim, estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)
-    _checks.same_shape(estimate=estimate, obj=obj)
+    if align:
+        common_grid(estimate, obj, ndim)
+    else:
+        _checks.same_shape(estimate=estimate, obj=obj)
     dtype = torch.promote_types(_fft.promote(estimate).dtype, _fft.promote(obj).dtype)
     return estimate.to(dtype), obj.to(dtype), tuple(range(-ndim, 0))
 
 
 def aligned(estimate: Tensor, obj: Tensor, ndim: int) -> Alignment:
     """:func:`phaseret.symmetry.align` of two objects from `pair`, which are not checked again."""
-    return register(estimate, obj, fast_fourier_shape(obj.shape[-ndim:], 1), phase=obj.is_complex())
+    return register(estimate, obj, common_grid(estimate, obj, ndim), phase=obj.is_complex())

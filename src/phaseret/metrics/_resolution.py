@@ -47,9 +47,9 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
         ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
 
     Shape:
-        - estimate: (*, n1..nd)
-        - obj: the same
-        - output: :class:`RingCurve` with value (*, r), r = min(n1..nd) // 2 + 1
+        - estimate, obj: (*, n1..nd); with `align` one of them may be (*, m1..md) with m >= 2n - 1, an object laid out
+          on the whole grid, as a reconstruction without a box, which moves circularly on it
+        - output: :class:`RingCurve` with value (*, r), r = min(n1..nd) // 2 + 1 of obj
 
     Returns:
         :class:`RingCurve` with values from -1 to 1.
@@ -68,14 +68,14 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
         van Heel, Schatz (2005), Fourier shell correlation threshold criteria, doi:10.1016/j.jsb.2005.05.009.
     """
     _checks.flag(align=align)
-    estimate, obj, _ = pair(estimate, obj, ndim)
+    estimate, obj, _ = pair(estimate, obj, ndim, align)
     if align:
         estimate = aligned(estimate, obj, ndim).aligned
     shape = tuple(obj.shape[-ndim:])
     a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
     rings = _fft.Rings(shape, obj)
     product = rings.sum(a.real * b.real + a.imag * b.imag)
-    norm = rings.sum(_fft.power(a)).sqrt() * rings.sum(_fft.power(b)).sqrt()
+    norm = _fft.root(rings.sum(_fft.power(a))) * _fft.root(rings.sum(_fft.power(b)))
     return RingCurve(rings.frequency, product / _fft.divisor(norm), rings.count)
 
 
@@ -165,7 +165,7 @@ def prtf(
     Shape:
         - ensemble: (*, K, n1..nd) with m >= 2n - 1, or (*, K, m1..md): objects laid out on the whole grid
         - intensity: (*, m1..md)
-        - reference: that of one reconstruction
+        - reference: (*, n1..nd) or (*, m1..md) too
         - output: :class:`RingCurve` with value (*, r), r = min(m1..md) // 2 + 1
 
     Returns:
@@ -202,19 +202,21 @@ def prtf(
     _checks.same_batch(("ensemble", ensemble, d + 1), ("intensity", intensity, d))
     if reference is None:
         reference = ensemble.select(-d - 1, 0)
-    else:
-        expected = tuple(ensemble.select(-d - 1, 0).shape)
-        if reference.shape != expected:
-            rule = f"reference must have the shape of one reconstruction {expected}"
-            _checks.fail(f"{rule}, got {tuple(reference.shape)}", "Index or expand it")
+    sizes, box = {tuple(reference.shape[-d:]), shape}, tuple(ensemble.shape[-d:])
+    if reference.shape[:-d] != ensemble.shape[: -d - 1] or not (box in sizes or box == shape):
+        expected = (*ensemble.shape[: -d - 1], *box)
+        rule = f"reference must have the shape of one reconstruction {expected}, or that of the grid"
+        _checks.fail(f"{rule}, got {tuple(reference.shape)}", "Index or expand it")
     aligned = _brought_to(reference, ensemble, far_field)
     magnitude = far_field._predicted(aligned.mean(-d - 1)).abs()
-    measured = _fft.promote(intensity).clamp(min=0).sqrt()
+    if mask is not None:
+        mask = _checks.mask(mask, intensity)
+        intensity = intensity.where(mask, 0)
+    measured = _fft.root(_fft.promote(intensity))
     rings = _fft.Rings(shape, measured, onesided=far_field.onesided, centered=far_field.centered)
     weight = far_field.weights(measured)
     if mask is not None:
-        mask = _checks.mask(mask, intensity)
-        magnitude, measured = magnitude.where(mask, 0), measured.where(mask, 0)
+        magnitude = magnitude.where(mask, 0)
     value = rings.transfer(weight * magnitude, weight * measured)
     return RingCurve(rings.frequency, value, rings.count)
 
@@ -223,7 +225,7 @@ def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity)
     """Each reconstruction laid out on the grid where it is closest to the reference."""
     d = operator.object_ndim
     operator._check(ensemble, on_grid=True)
-    target = reference.unsqueeze(-d - 1).expand_as(ensemble)
+    target = reference.unsqueeze(-d - 1).expand(*ensemble.shape[:-d], *reference.shape[-d:])
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape, phase=True).symmetry
     dtype = torch.promote_types(_fft.promote(ensemble).dtype, reference.dtype)
     return element.cropped(ensemble.to(dtype), element.fourier_shape)

@@ -17,6 +17,17 @@ from phaseret._reduction import Reduction, check_reduction
 from phaseret.metrics import _data, _object
 from phaseret.operators import Operator
 
+# What every metric of torchmetrics takes.
+_OF_ALL_METRICS = (
+    "compute_on_cpu",
+    "dist_sync_on_step",
+    "process_group",
+    "dist_sync_fn",
+    "distributed_available_fn",
+    "sync_on_compute",
+    "compute_with_cache",
+)
+
 
 class _Average(KeepsOptions, Metric):
     """Collects one value per item: their mean or sum, or with reduction="none" all of them."""
@@ -28,7 +39,11 @@ class _Average(KeepsOptions, Metric):
     reduction: Reduction
 
     def __init__(self, kwargs: dict[str, Any], **options: Any) -> None:
-        super().__init__(**kwargs)
+        try:
+            super().__init__(**kwargs)
+        except ValueError:  # which names what it does not know, in words of its own
+            _checks.known(kwargs, (*options, *_OF_ALL_METRICS))
+            raise
         check_reduction(options["reduction"])
         self._keep(options)
         # A MetricCollection takes metrics with equal states for one: the options in the name keep them apart.

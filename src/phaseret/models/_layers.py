@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret._module import as_text
+from phaseret._module import Spelled, as_text
 
 Output = Literal["nonnegative", "unit", "real", "modulus_phase", "real_imaginary"]
 # Channels of the last layer: two make a complex estimate.
@@ -19,7 +19,7 @@ CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-class Model(nn.Module):
+class Model(Spelled):
     """A network that knows the options it was built with: `repr` shows them, and files hold them beside the weights.
 
     Attributes:

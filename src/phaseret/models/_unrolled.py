@@ -195,7 +195,7 @@ class Unrolled(Model):
             _checks.fail(f"init must be real for constraint={self.constraint!r}, got {init.dtype}", fix, TypeError)
         x = _fft.promote(init).reshape(-1, *init.shape[len(batch) :])
         if self.constraint == "complex":
-            x = x.to(scale.dtype.to_complex())
+            x = x.to(_fft.to_complex(scale.dtype))
         return times(x.to(torch.promote_types(x.dtype, scale.dtype)), 1 / _fft.divisor(scale))
 
 

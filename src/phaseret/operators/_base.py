@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 def check_grid(grid: Sequence[int], object_shape: Sequence[int]) -> None:
@@ -134,19 +131,7 @@ class Operator(Module):
         field = _fft.promote(field)
         return field if field.is_complex() else field + 0j
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def keep_kind(tensor: Tensor) -> Tensor:
-            parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-            moved = fn(parts)
-            if moved.dtype in (torch.float16, torch.bfloat16):  # which would lose pixels of positions
-                moved = parts.to(moved.device, torch.float32)
-            if moved.is_complex():
-                return fn(tensor)
-            return torch.view_as_complex(moved.contiguous()) if tensor.is_complex() else moved
-
-        return super()._apply(keep_kind, recurse)
-
 
 def held(tensor: Tensor) -> Tensor:
     """A tensor option as an operator holds it: a Parameter stays one, to be learned; any other in full precision."""
-    return tensor if isinstance(tensor, nn.Parameter) else _fft.promote(tensor).resolve_conj()
+    return tensor if isinstance(tensor, nn.Parameter) else _fft.promote(tensor).resolve_conj().resolve_neg()

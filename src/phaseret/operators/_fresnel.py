@@ -128,12 +128,12 @@ class Fresnel(Operator):
         grid = _checks.shape("fourier_shape", fourier_shape)
         _checks.flag(paraxial=paraxial)
         waves, ratios = _in_wavelengths(len(grid), fresnel_number, distance, wavelength, pixel_size, paraxial)
-        kernel = torch.stack([_transfer(grid, z, ratios, paraxial) for z in waves])
-        if not kernel.isfinite().all():
+        if not math.isfinite(4 * max(map(abs, waves)) * sum(ratio * ratio for ratio in ratios)):
             name, got = "fresnel_number", f"{fresnel_number!r}"
             if fresnel_number is None:
                 name, got = "distance / wavelength", f"{distance!r} / {wavelength!r}"
             _checks.fail(f"{name} must give finite phases, got {got}", "Check the units")
+        kernel = torch.stack([_transfer(grid, z, ratios, paraxial) for z in waves])
         physical = {"distance": distance, "wavelength": wavelength, "pixel_size": pixel_size, "paraxial": paraxial}
         super().__init__(fourier_shape=grid, fresnel_number=fresnel_number, **physical, chunk=chunk)
         self.several = isinstance(distance if fresnel_number is None else fresnel_number, Sequence)

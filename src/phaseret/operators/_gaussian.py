@@ -155,6 +155,8 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
 
 def _exact_products() -> bool:
     """Whether torch computes float32 products in float32 on every device."""
+    if torch.compiler.is_compiling():  # which cannot ask for more
+        return not torch.backends.cuda.matmul.allow_tf32
     try:
         return torch.get_float32_matmul_precision() == "highest"
     except RuntimeError:  # set through the newer torch.backends...fp32_precision

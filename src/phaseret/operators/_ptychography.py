@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,15 +110,27 @@ class Ptychography(FarField):
             rule = f"positions must have the shape (J, {probe.ndim}) for a probe of shape {tuple(probe.shape)}"
             _checks.fail(f"{rule}, got {tuple(positions.shape)}", "One row for each position")
         check_options(window, norm, centered)
-        options = {"probe": held(probe), "positions": held(positions), "norm": norm, "centered": centered}
+        places = held(positions) if positions.is_floating_point() else positions.long()
+        options = {"probe": held(probe), "positions": places, "norm": norm, "centered": centered}
         super().__init__(window, **options, chunk=chunk)
-        host = positions.detach().cpu().double()
+        self._look_at_positions()
+
+    def _look_at_positions(self) -> None:
+        """Check the positions, and find the smallest object that holds all windows."""
+        self.least_shape = self.fourier_shape
+        if self.positions.is_meta:
+            return
+        host = self.positions.detach().cpu().double()
         lowest, highest = host.amin(0).tolist(), host.amax(0).tolist()
         if not host.isfinite().all():
             _checks.fail(f"positions must be finite, got values from {lowest} to {highest}", "Drop them")
         if min(map(round, lowest)) < 0:
             _checks.fail(f"positions must be at least 0, got {lowest}", "Subtract positions.amin(0)")
-        self.least_shape = tuple(round(high) + p for high, p in zip(highest, probe.shape, strict=True))
+        self.least_shape = tuple(round(high) + p for high, p in zip(highest, self.fourier_shape, strict=True))
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._look_at_positions()
 
     @property
     def data_shape(self) -> tuple[int, ...]:  # type: ignore[override]

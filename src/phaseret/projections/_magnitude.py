@@ -50,7 +50,7 @@ class MagnitudeConstraint:
             _checks.broadcast("mask", mask, "magnitude", magnitude, item="measurement")
         self.shape = tuple(magnitude.shape[-ndim:])
         self.ndim, self.real = ndim, real
-        size = math.prod(self.shape)
+        magnitude, size = _fft.promote(magnitude), math.prod(self.shape)
         # magnitude = unit * |unnormalised transform|; the inverse without its factor wants magnitude / (unit * size)
         self._unit = {"ortho": size**-0.5, "backward": 1.0, "forward": 1.0 / size}[norm]
         self._size = size

@@ -98,8 +98,9 @@ class ObjectConstraint:
         else:
             cost = values if self.constraint == "nonnegative" else _fft.power(values)
         flat = cost.flatten(-self.ndim)
-        least = flat.topk(min(cast(int, self.support_size), flat.shape[-1]), sorted=True).values[..., -1]
-        return (cost >= least[(...,) + (None,) * self.ndim]).to(cost.dtype)
+        size = min(cast(int, self.support_size), flat.shape[-1])
+        least = flat.topk(size, sorted=True).values[..., -1:]
+        return _first_of(flat, size, least).reshape(cost.shape).to(cost.dtype)
 
     def _supported(self, x: Tensor) -> Tensor:
         return x if self.support is None else x * self.support
@@ -190,16 +191,25 @@ def _to_cone(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def keep_largest(x: Tensor, size: Tensor, ndim: int) -> Tensor:
-    """The `size` (*) largest pixels of each item (*, n1..nd) by modulus, all that tie with the last; 0 elsewhere."""
+    """The `size` (*) largest pixels of each item (*, n1..nd) by modulus, of equal ones the first; 0 elsewhere."""
     modulus = _fft.power(x) if x.is_complex() else x.abs()
     flat = modulus.flatten(-ndim)
-    last = size.round().long().clamp(1, flat.shape[-1]) - 1
+    size = size.round().long().clamp(1, flat.shape[-1])
+    last = size - 1
     if x.device.type == "cpu":  # where sorting costs most of an iteration, and numbers are at hand
         rows = zip(flat.flatten(0, -2), last.flatten().tolist(), strict=True)
-        least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows])
+        least = torch.stack([row.kthvalue(len(row) - n).values for row, n in rows]).reshape(*last.shape, 1)
     else:
         least = flat.sort(-1, descending=True).values.gather(-1, last[..., None])
-    return torch.where(modulus >= least.reshape(*last.shape, *[1] * ndim), x, 0.0)
+    return torch.where(_first_of(flat, size[..., None], least).reshape(x.shape), x, 0.0)
+
+
+def _first_of(values: Tensor, size: int | Tensor, least: Tensor) -> Tensor:
+    """True at the `size` largest of the values along the last axis, the last of which is `least`; of equal ones at the
+    first."""
+    above, equal = values > least, values == least
+    room = size - above.sum(-1, keepdim=True)
+    return above | (equal & (equal.cumsum(-1, dtype=torch.int32) <= room))
 
 
 def hio_update(x: Tensor, p: Tensor, known: ObjectConstraint, beta: float | Tensor) -> Tensor:
@@ -226,8 +236,8 @@ def project_object(
 
     Zero outside the support; the real part for "real"; its positive part for "nonnegative"; values clipped to the
     bounds; the nearest point of the cone of allowed phases; with `support_size` the pixels of each item that it costs
-    most to drop are kept: the largest by modulus (all that tie with the last one). What lies outside the support does
-    not matter, NaN neither.
+    most to drop are kept: the largest by modulus, of equal ones the first, never more. What lies outside the support
+    does not matter, NaN neither.
 
     Args:
         obj: Object, real or complex floating.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
@@ -61,13 +60,6 @@ _DEFAULTS: Options = {
     "progress": False,
     "checkpoint_every": 1000,
 }
-# What people type who come from other programs.
-_OTHER_WORDS = {
-    **dict.fromkeys(("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle"), "n_iter"),
-    **dict.fromkeys(("restarts", "n_starts", "num_starts", "nstarts"), "starts"),
-    **dict.fromkeys(("x0", "initial", "guess", "start", "obj"), "init"),
-    **dict.fromkeys(("real", "nonnegative", "positive", "positivity"), "constraint"),
-}
 _OF_ALGORITHMS = ("n_iter", "beta", "times")
 
 
@@ -95,8 +87,7 @@ def complete(options: Mapping[str, Any]) -> Options:
 
 def _refuse(name: str) -> None:
     """Answer an option that does not exist with the one that was meant."""
-    near = difflib.get_close_matches(name, (*Options.__annotations__, *_OF_ALGORITHMS), 1)
-    meant = _OTHER_WORDS.get(name.lower(), near[0] if near else "")
+    meant = _checks.meant(name, (*Options.__annotations__, *_OF_ALGORITHMS))
     if meant in _OF_ALGORITHMS:
         fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
     else:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.symmetry._elements import Symmetry
-from phaseret.symmetry._search import prepare, search
+from phaseret.symmetry._search import box_of, prepare, search, twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Alignment:
         phase: (*) global phase, in radians, that the estimate was multiplied by; for real objects 0 or pi.
         scale: (*) positive factor that the estimate was multiplied by; 1 unless asked for.
         error: (*) what is left: squared distance to the object on the padded grid, divided by the number of object
-            pixels. What `aligned` lost in the crop is counted too.
+            pixels (of the smaller of the pair). What `aligned` lost in the crop is counted too.
         symmetry: The exact element of the group that was applied (with upsample > 1: before the refinement). It can be
             applied to other tensors, inverted and composed.
     """
@@ -79,8 +79,9 @@ def align(
             pixel of the best whole-pixel shift. The subpixel shift is a Fourier one, :func:`subpixel_shift`.
 
     Shape:
-        - estimate, obj: (*, n1..nd)
-        - output: an :class:`Alignment`
+        - estimate, obj: (*, n1..nd), or one of them (*, m1..md) with m >= 2n - 1: an object laid out on the whole grid,
+          as a reconstruction without a box. It moves circularly on it, and `fourier_shape` may be left out.
+        - output: an :class:`Alignment`, whose `aligned` has the shape of obj
 
     Returns:
         The aligned estimate, in the common dtype of the pair (complex if one of them is), and what was removed.
@@ -120,7 +121,7 @@ def register(
 ) -> Alignment:
     """:func:`align` of a pair that is checked and of one dtype, on the padded grid `shape`."""
     d = len(shape)
-    axes, object_shape = tuple(range(-d, 0)), tuple(obj.shape[-d:])
+    axes = tuple(range(-d, 0))
     if upsample == 1 or not shift:
         symmetry = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase, double=True)
         shifts, angle = symmetry.shifts, symmetry.phase
@@ -131,12 +132,12 @@ def register(
         placed = _fft.fourier_shift(still.cropped(estimate, shape), shifts, shape)
     factor = torch.ones_like(angle)
     if scale:
-        inner = (_fft.crop(placed, object_shape).conj() * obj).real.sum(axes)
+        inner = (_fft.crop(placed, obj.shape[-d:]).conj() * obj).real.sum(axes)
         norm = _fft.power(placed).sum(axes)
         factor = inner.clamp(min=0) / _fft.divisor(norm)
         placed = placed * factor.reshape(*factor.shape, *[1] * d)
-    error = _fft.power(placed - _fft.pad(obj, shape)).sum(axes) / math.prod(object_shape)
-    return Alignment(_fft.crop(placed, object_shape), shifts, symmetry.flipped, angle, factor, error, symmetry)
+    error = _fft.power(placed - _fft.pad(obj, shape)).sum(axes) / math.prod(symmetry.object_shape)
+    return Alignment(_fft.crop(placed, obj.shape[-d:]), shifts, symmetry.flipped, angle, factor, error, symmetry)
 
 
 @torch.no_grad()
@@ -149,8 +150,8 @@ def _refined(
     changes by less than single precision resolves.
     """
     d, reach = len(shape), math.ceil(0.75 * upsample)
-    twins = torch.stack([estimate, estimate.flip(tuple(range(-d, 0))).conj()] if flip else [estimate])
-    rough = search(twins, obj.expand_as(twins), shape, flip=False, phase=phase, double=True)
+    twins = torch.stack([estimate, twin(estimate, box_of(estimate, obj, d))] if flip else [estimate])
+    rough = search(twins, obj.expand(len(twins), *obj.shape), shape, flip=False, phase=phase, double=True)
     offsets = torch.arange(-reach, reach + 1, device=obj.device).to(_fft.double(obj.real.dtype, obj.device)) / upsample
     points = rough.shifts[..., None] + offsets
     values = _fft.correlation_at(twins, obj, shape, points)

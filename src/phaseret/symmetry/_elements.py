@@ -15,7 +15,6 @@ from phaseret._module import Module, called_as
 
 # The sine of a phase that keeps a real object real, up to rounding.
 _REAL = 1e-3
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def grid(fourier_shape: Sequence[int] | None, object_shape: Sequence[int]) -> tuple[int, ...]:
@@ -41,7 +40,7 @@ def check_group(
 def integer_shifts(shifts: Tensor | Sequence[int]) -> Tensor | tuple[int, ...]:
     """Check the shifts: one to three integers, or an integer tensor (*, d)."""
     if isinstance(shifts, Tensor):
-        if shifts.dtype not in _INTEGERS:
+        if shifts.is_floating_point() or shifts.is_complex() or shifts.dtype == torch.bool:
             fix = "Use subpixel_shift for fractions of a pixel"
             _checks.fail(f"shifts must be integers, got {shifts.dtype}", fix, TypeError)
         if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
@@ -280,7 +279,7 @@ def global_phase(obj: Tensor, theta: Tensor | float) -> Tensor:
 
 def _turned(obj: Tensor, theta: Tensor) -> Tensor:
     """The object times exp(i theta), with one angle for each of its leading indices."""
-    factor = torch.polar(torch.ones_like(theta), theta).to(obj.dtype.to_complex())
+    factor = torch.polar(torch.ones_like(theta), theta).to(_fft.to_complex(obj.dtype))
     return obj * factor.reshape([*theta.shape, *[1] * (obj.ndim - theta.ndim)])
 
 
@@ -344,6 +343,7 @@ class Symmetry:
         """Check the shapes."""
         _checks.boolean(flipped=self.flipped)
         _checks.real(phase=self.phase)
+        object.__setattr__(self, "phase", _fft.promote(self.phase))
         object.__setattr__(self, "shifts", integer_shifts(self.shifts))
         _checks.same_device(shifts=self.shifts, flipped=self.flipped, phase=self.phase)
         object.__setattr__(self, "object_shape", _checks.shape("object_shape", self.object_shape))
@@ -359,14 +359,32 @@ class Symmetry:
         """The transformed object: (*, n1..nd) or (*, m1..md) -> (*, m1..md)."""
         d = len(self.object_shape)
         _checks.tensor(obj=obj)
+        if obj.dtype != torch.bool:  # the phase of a whole number, which may have no sign, has no answer
+            _checks.floating(obj=obj)
         _checks.same_device(obj=obj, shifts=self.shifts)
+        if obj.is_floating_point():
+            self._keeps_real()
         if tuple(obj.shape[-d:]) not in (self.object_shape, self.fourier_shape):
             rule = f"obj must have the shape (*, {self.object_shape}) or (*, {self.fourier_shape})"
             _checks.fail(f"{rule}, got {tuple(obj.shape)}", "An element acts on the shapes it was made for")
         return self.cropped(obj, self.fourier_shape)
 
+    def _keeps_real(self) -> None:
+        """Raise where a phase turns a real object; while torch compiles or maps there are no values to look at."""
+        if torch.compiler.is_compiling():
+            return
+        turned = self.phase.sin().abs()
+        try:
+            most = turned.max().item()
+        except RuntimeError:
+            return
+        if most >= _REAL:
+            phase = self.phase[turned >= _REAL][0].item()
+            rule = f"obj must be complex, or the phase 0 or pi, got a real obj and the phase {phase:.4g}"
+            _checks.fail(rule, "Use obj + 0j", TypeError)
+
     def cropped(self, obj: Tensor, shape: Sequence[int]) -> Tensor:
-        """The corner of size `shape` of the transformed object."""
+        """The corner of size `shape` of the transformed object; NaN where a phase would turn a real one."""
         d = len(self.object_shape)
         batch = obj.shape[:-d]
         shifts = per_item("shifts", self.shifts, batch, 1)
@@ -377,9 +395,8 @@ class Symmetry:
             return found
         if obj.is_complex():
             return _turned(_fft.promote(found), phase)
-        sign = phase.cos().round()
-        if obj.is_floating_point():  # looking whether a phase turns a real object would make a GPU wait
-            sign = sign.where(phase.sin().abs() < _REAL, torch.nan)
+        # Looking whether a phase turns a real object would make a GPU wait.
+        sign = phase.cos().round().where(phase.sin().abs() < _REAL, torch.nan)
         return found * sign.to(found.dtype).reshape(*batch, *[1] * d)
 
     def inverse(self) -> Symmetry:

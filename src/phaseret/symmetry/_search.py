@@ -26,11 +26,50 @@ def prepare(
     _checks.floating(estimate=estimate, obj=obj)
     _checks.rank(d, estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)
-    _checks.same_shape(estimate=estimate, obj=obj)
-    object_shape = tuple(obj.shape[-d:])
-    shape = fast_fourier_shape(object_shape, 1) if fourier_shape is None else grid(fourier_shape, object_shape)
+    shape = common_grid(estimate, obj, d, fourier_shape)
     dtype = torch.promote_types(_fft.promote(estimate).dtype, _fft.promote(obj).dtype)
     return estimate.to(dtype), obj.to(dtype), shape, dtype.is_complex if phase is None else phase
+
+
+def common_grid(
+    estimate: Tensor, obj: Tensor, ndim: int, fourier_shape: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """The grid on which a pair is compared: that of `fourier_shape`, or of the one that is laid out on all of it."""
+    a, b = tuple(estimate.shape[-ndim:]), tuple(obj.shape[-ndim:])
+    box = box_of(estimate, obj, ndim)
+    if estimate.shape[:-ndim] != obj.shape[:-ndim]:
+        _checks.same_shape(estimate=estimate, obj=obj)
+    if a != b and not on_grid(a, b, fourier_shape):
+        whole = f"{tuple(fourier_shape)}" if fourier_shape else f"of at least {tuple(2 * n - 1 for n in box)}"
+        rule = f"shapes must be equal, or one of them that of the whole grid {whole}"
+        got = f"got estimate {tuple(estimate.shape)}, obj {tuple(obj.shape)}"
+        _checks.fail(f"{rule}, {got}", "Crop one of them")
+    if fourier_shape is not None:
+        return grid(fourier_shape, box)
+    return fast_fourier_shape(box, 1) if a == b else max(a, b)
+
+
+def on_grid(a: tuple[int, ...], b: tuple[int, ...], whole: Sequence[int] | None = None) -> bool:
+    """Whether one of two different shapes is the object's box and the other the whole grid."""
+    box, larger = sorted((a, b))
+    if any(n > m for n, m in zip(box, larger, strict=True)):
+        return False
+    if whole is not None:
+        return larger == tuple(whole)
+    return all(m >= 2 * n - 1 for m, n in zip(larger, box, strict=True))
+
+
+def box_of(estimate: Tensor, obj: Tensor, ndim: int) -> tuple[int, ...]:
+    """The shape of one object: the smaller one, where the other is laid out on the whole grid."""
+    return tuple(min(n) for n in zip(estimate.shape[-ndim:], obj.shape[-ndim:], strict=True))
+
+
+def twin(x: Tensor, box: Sequence[int]) -> Tensor:
+    """The conjugate flip around the centre of the box, of objects or of what is laid out on the whole grid."""
+    axes = tuple(range(-len(box), 0))
+    flipped = x.flip(axes).conj()
+    back = [n - m for n, m in zip(box, x.shape[-len(box) :], strict=True)]
+    return flipped.roll(back, axes) if any(back) else flipped
 
 
 @torch.no_grad()
@@ -52,22 +91,22 @@ def search(
     `double` computes in double precision where the device has it.
     """
     d = len(shape)
-    object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
-    pairs = [x.detach().reshape(-1, *object_shape) for x in (estimate, obj)]
+    box, batch = box_of(estimate, obj, d), obj.shape[:-d]
+    pairs = [x.detach().reshape(-1, *x.shape[-d:]) for x in (estimate, obj)]
     items = max(1, _memory.pixels_at_a_time(obj.device) // math.prod(shape)) if shift else len(pairs[0])
     pieces = zip(*(torch.split(x, items) for x in pairs), strict=True)
     dtype = _fft.double(obj.dtype, obj.device) if double else obj.dtype
     found = [_search(a.to(dtype), b.to(dtype), shape, shift, flip, phase) for a, b in pieces]
     shifts, flipped, angle = (torch.cat(parts) for parts in zip(*found, strict=True))
     angle = angle.to(obj.real.dtype).reshape(batch)
-    return Symmetry(wrap(shifts, shape).reshape(*batch, d), flipped.reshape(batch), angle, object_shape, tuple(shape))
+    return Symmetry(wrap(shifts, shape).reshape(*batch, d), flipped.reshape(batch), angle, box, tuple(shape))
 
 
 def _search(
     estimate: Tensor, obj: Tensor, shape: Sequence[int], shift: bool, flip: bool, phase: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     d, count = len(shape), len(obj)
-    axes, object_shape = tuple(range(-d, 0)), obj.shape[1:]
+    axes = tuple(range(-d, 0))
     # With the largest value of each scaled to one, no product over- or underflows.
     estimate, obj = (x / _fft.largest(x, len(axes)) for x in (estimate, obj))
     planes = correlations(estimate, obj, shape, shift=shift, flip=flip)
@@ -77,7 +116,7 @@ def _search(
 
     # The first best entry is the first one of the first row that holds one: only row maxima are kept. The reflection
     # at the origin differs from the flip of the box by a shift of n - 1 pixels; rows and columns are re-ordered by it.
-    origin = [n - 1 if shift else 0 for n in object_shape]
+    origin = [n - 1 if shift else 0 for n in box_of(estimate, obj, d)]
     rows = [_row_maximum(plane, phase) for plane in planes]
     if flip and d > 1:
         rows[1] = rows[1].roll([-o for o in origin[:-1]], tuple(range(1, d)))
@@ -104,9 +143,11 @@ def correlations(estimate: Tensor, obj: Tensor, shape: Sequence[int], *, shift: 
     """The correlation with the object after each shift, or the inner product, of the estimate and then of its twin."""
     if shift:
         return _fft.correlation(estimate, obj, shape, flip)
-    axes = tuple(range(-len(shape), 0))
-    twins = [estimate, estimate.flip(axes).conj()] if flip else [estimate]
-    return [(twin.conj() * obj).sum(axes, keepdim=True) for twin in twins]
+    axes, box = tuple(range(-len(shape), 0)), box_of(estimate, obj, len(shape))
+    if estimate.shape != obj.shape:
+        estimate, obj = _fft.pad(estimate, shape), _fft.pad(obj, shape)
+    copies = [estimate, twin(estimate, box)] if flip else [estimate]
+    return [(copy.conj() * obj).sum(axes, keepdim=True) for copy in copies]
 
 
 def _score(values: Tensor, phase: bool) -> Tensor:

@@ -1,0 +1,280 @@
+"""What holds for every public call: any dtype, layout and device that torch has, and nothing seen behind a mask."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import phaseret as pr
+from good_calls import CALLS, OPTIONS, call, called, made
+
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
+
+OURS = [path for path in CALLS if path.partition(".")[0] not in ("io", "datasets", "plotting", "models")]
+OBJECTS = {"obj", "estimate", "ensemble", "dataset", "init"}
+# What only moves pixels keeps their dtype.
+KEEPS_DTYPE = {"symmetry.RandomSymmetry()", "symmetry.Symmetry()", "symmetry.shift", "symmetry.Shift()"}
+KEEPS_DTYPE |= {"symmetry.conj_flip", "symmetry.ConjFlip()", "operators.pad", "operators.crop"}
+
+
+def parts(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a call gave."""
+    if isinstance(value, Tensor):
+        yield value.detach()
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from parts(one)
+    elif isinstance(value, nn.Module):
+        yield from value.buffers()
+    elif hasattr(value, "__dict__"):
+        for one in vars(value).values():
+            if isinstance(one, Tensor | list | tuple) or dataclasses.is_dataclass(one):
+                yield from parts(one)
+
+
+def given(path: str, **changed: Tensor) -> list[Tensor]:
+    """What a good call with some tensors changed gives, with the same random numbers each time."""
+    tensors, _, others = CALLS[path]
+    torch.manual_seed(0)
+    function, metric = called(path), made(path[:-2]) if path.startswith("metrics.") and path.endswith("()") else None
+    if metric is None:
+        return list(parts(call(function, {**tensors, **others, **changed})))
+    metric.reset()
+    call(function, {**tensors, **others, **changed})
+    return list(parts(metric.compute()))
+
+
+def alike(found: list[Tensor], expected: list[Tensor], **how: Any) -> None:
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, equal_nan=True, rtol=1e-4, atol=1e-5, **how)
+
+
+def floats(path: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in CALLS[path][0].items() if tensor.is_floating_point()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("path", OURS)
+def test_half_precision_is_computed_in_single(path: str, dtype: torch.dtype) -> None:
+    half = {name: tensor.to(dtype) for name, tensor in floats(path).items()}
+    single = {name: tensor.float() for name, tensor in half.items()}
+    alike(given(path, **half), given(path, **single), check_dtype=path not in KEEPS_DTYPE)
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_a_lazy_view_is_what_it_shows(path: str) -> None:
+    lazy = {name: torch.complex(torch.zeros_like(x), -x).conj().imag for name, x in floats(path).items()}
+    assert all(tensor.is_neg() for tensor in lazy.values())
+    strided = {name: x.transpose(0, -1).contiguous().transpose(0, -1) for name, x in floats(path).items()}
+    alike(given(path, **lazy), given(path))
+    alike(given(path, **strided), given(path))
+    complex_ = {name: torch.complex(x, x.flip(-1)) for name, x in floats(path).items() if name in OBJECTS}
+    try:
+        expected = given(path, **complex_)
+    except TypeError:  # which says that the call is for real objects
+        return
+    alike(given(path, **{name: x.conj().resolve_conj().conj() for name, x in complex_.items()}), expected)
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_autocast_changes_nothing(path: str) -> None:
+    expected = given(path)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = given(path)
+    alike(found, expected)
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_no_call_changes_its_arguments(path: str) -> None:
+    before = {name: tensor.clone() for name, tensor in CALLS[path][0].items()}
+    given(path)
+    for name, tensor in before.items():
+        assert torch.equal(CALLS[path][0][name], tensor)
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+MASKED = [path for path in OURS if {"mask", "support"} & {*CALLS[path][0]} and path != "projections.ObjectConstraint"]
+
+
+def behind_the_mask(path: str, value: float) -> dict[str, Tensor]:
+    """The tensors of a call with a mask, what lies behind it filled with one value."""
+    tensors = CALLS[path][0]
+    (name,) = {"mask", "support"} & {*tensors}
+    mask = tensors[name].clone()
+    mask[..., 1, 2] = mask[..., 3, 3] = False
+    data = "intensity" if "intensity" in tensors else "magnitude" if "magnitude" in tensors else "obj"
+    return {name: mask, data: tensors[data].masked_fill(~mask, value)}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30, -1e30])
+@pytest.mark.parametrize("path", MASKED)
+def test_what_stands_behind_a_mask_does_not_matter(path: str, value: float) -> None:
+    alike(given(path, **behind_the_mask(path, value)), given(path, **behind_the_mask(path, 0.0)))
+
+
+def gradients(path: str, **changed: Tensor) -> list[Tensor]:
+    """Those of all real floating arguments that have one."""
+    tensors, _, others = CALLS[path]
+    leaves = {name: {**tensors, **changed}[name].clone().requires_grad_() for name in floats(path)}
+    torch.manual_seed(0)
+    found = call(called(path), {**tensors, **others, **changed, **leaves})
+    outputs = [x for x in ([found] if isinstance(found, Tensor) else vars(found).values()) if isinstance(x, Tensor)]
+    total = sum(x.abs().sum() for x in outputs if x.requires_grad)
+    if not isinstance(total, Tensor):
+        return []
+    return [g for g in torch.autograd.grad(total, list(leaves.values()), allow_unused=True) if g is not None]
+
+
+DIFFERENTIABLE = ("operators", "symmetry", "noise", "losses", "metrics", "projections")
+STEPS = [path for path in OURS if path.startswith(DIFFERENTIABLE) and not path.startswith("symmetry.diagnose")]
+STEPS = [path for path in STEPS if not (path.startswith("metrics.") and path.endswith("()"))]
+STEPS = [
+    path for path in STEPS if path not in ("symmetry.Symmetry", "operators.validate", "projections.ObjectConstraint")
+]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1e30])
+@pytest.mark.parametrize("path", [path for path in MASKED if path in STEPS and "Constraint" not in path])
+def test_no_gradient_comes_from_behind_a_mask(path: str, value: float) -> None:
+    found = gradients(path, **behind_the_mask(path, value))
+    alike(found, gradients(path, **behind_the_mask(path, 0.0)))
+    assert all(gradient.isfinite().all() for gradient in found)
+
+
+@pytest.mark.parametrize("path", [path for path in STEPS if "Constraint" not in path])
+def test_zeros_have_finite_gradients(path: str) -> None:
+    for name in floats(path):
+        for gradient in gradients(path, **{name: torch.zeros_like(CALLS[path][0][name])}):
+            assert gradient.isfinite().all(), name
+
+
+# --- Modules ---------------------------------------------------------------------------------------------------------
+
+MADE = [path for path in OURS if path.endswith("()") and isinstance(made(path[:-2]), nn.Module)]
+
+
+@pytest.mark.parametrize("path", MADE)
+def test_a_copy_does_what_its_original_does(path: str) -> None:
+    module = made(path[:-2])
+    if hasattr(module, "reset"):
+        module.reset()
+    expected, tensors, others = given(path), *CALLS[path][::2]
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        torch.manual_seed(0)
+        if hasattr(other, "reset"):
+            other.reset()
+            other.update(**tensors, **others)
+            found = other.compute()
+        else:
+            found = call(other, {**tensors, **others})
+        alike(list(parts(found)), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("path", [path for path in MADE if not path.startswith("metrics.")])
+def test_a_module_cast_to_half_precision_computes_as_before(path: str, dtype: torch.dtype) -> None:
+    expected, tensors, others = given(path), *CALLS[path][::2]
+    cast = copy.deepcopy(made(path[:-2])).to(dtype)
+    torch.manual_seed(0)
+    alike(list(parts(call(cast, {**tensors, **others}))), expected)
+
+
+def test_options_of_modules_keep_what_half_precision_would_lose() -> None:
+    module = pr.symmetry.SubpixelShift((1001.25, 0.0)).half()
+    assert module.shifts.tolist() == [1001.25, 0.0]
+    assert pr.symmetry.GlobalPhase(torch.tensor([1.2345678])).half().theta.item() == pytest.approx(1.2345678)
+    assert pr.losses.PassiveLoss(background=torch.tensor([70000.0])).half().background.isfinite().all()
+    assert pr.losses.PassiveLoss(background=torch.tensor([0.1])).double().background.dtype == torch.float64
+
+
+def test_a_state_of_another_kind_is_loaded_whole() -> None:
+    probe = torch.rand(4, 4)
+    whole = pr.operators.Ptychography(probe, torch.tensor([[0, 0], [3, 3]]))
+    fractional = pr.operators.Ptychography(probe + 1j * probe.T, torch.tensor([[0.0, 0.5], [5.5, 3.0]]))
+    whole.load_state_dict(fractional.state_dict())
+    obj = torch.rand(10, 10)
+    assert torch.equal(whole(obj), fractional(obj))
+    assert whole.least_shape == fractional.least_shape
+    with pytest.raises(ValueError, match=r"at least the shape \(10, 7\)"):
+        whole(torch.rand(8, 7))
+    state = fractional.state_dict() | {"positions": torch.tensor([[0.0, -3.0], [1.0, 1.0]])}
+    with pytest.raises(ValueError, match="positions must be at least 0"):
+        whole.load_state_dict(state)
+
+
+# --- transformations of torch ----------------------------------------------------------------------------------------
+
+BY_ITEM = [path for path in OURS if path.startswith(DIFFERENTIABLE) and path in STEPS and not path.endswith("()")]
+BY_ITEM = [path for path in BY_ITEM if not path.startswith("noise.") or "mask" in path or "saturation" in path]
+
+
+@pytest.mark.parametrize("path", [path for path in BY_ITEM if "Constraint" not in path])
+def test_vmap_gives_what_a_batch_gives(path: str) -> None:
+    tensors, _, others = CALLS[path]
+    batch = {name: x for name, x in tensors.items() if x.shape[:1] == (3,) and name != "positions"}
+    rest = {name: x for name, x in tensors.items() if name not in batch}
+    if path.startswith(("losses.", "metrics.")) and path not in ("metrics.frc", "metrics.prtf"):
+        others = others | {"reduction": "none"}
+
+    def one(*items: Tensor) -> tuple[Tensor, ...]:
+        return tuple(parts(call(called(path), {**dict(zip(batch, items, strict=True)), **rest, **others})))
+
+    expected = list(parts(call(called(path), {**tensors, **others})))
+    found = list(torch.func.vmap(one)(*batch.values()))
+    alike(found, [b.expand(a.shape) for a, b in zip(found, expected, strict=True)])
+
+
+@pytest.mark.parametrize("path", [path for path in STEPS if not path.startswith("symmetry.Symmetry")])
+def test_shapes_are_known_without_values(path: str) -> None:
+    tensors, _, others = CALLS[path]
+    function = called(path)
+    if path.endswith("()"):
+        function = copy.deepcopy(function).to("meta")
+    found = list(parts(call(function, {**{name: x.to("meta") for name, x in tensors.items()}, **others})))
+    assert [x.shape for x in found] == [x.shape for x in given(path)]
+    assert all(x.is_meta for x in found)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int64])
+def test_whole_numbers_of_any_size_are_pixels(dtype: torch.dtype) -> None:
+    obj, places = torch.rand(6, 300), torch.tensor([[0, 0], [2, 120], [1, 7]])
+    narrow, probe = places.to(dtype), torch.rand(3, 4)
+    assert torch.equal(pr.operators.ptychography(obj, probe, narrow), pr.operators.ptychography(obj, probe, places))
+    batch = obj.expand(3, 6, 300)
+    assert torch.equal(pr.symmetry.shift(batch, narrow), pr.symmetry.shift(batch, places))
+    module = pr.symmetry.Shift(narrow)
+    assert torch.equal(module.inverse()(module(batch)), batch)
+    still = torch.zeros(3, dtype=torch.bool), torch.zeros(3), (6, 300), (12, 600)
+    element = pr.symmetry.Symmetry(narrow, *still)
+    assert torch.equal(element.inverse()(element(batch))[:, :6, :300], batch)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+CLASSES = [
+    ("losses.PassiveLoss", {"domian": "magnitude"}, "'domian'. Did you mean 'domain'?"),
+    ("operators.FourierIntensity", {"fourier_shap": (8, 8)}, "'fourier_shap'. Did you mean 'fourier_shape'?"),
+    ("solvers.HIO", {"iterations": 5}, "'iterations'. Did you mean 'n_iter'?"),
+    ("solvers.DifferenceMap", {"betta": 5}, "'betta'. Did you mean 'beta'?"),
+    ("noise.Saturation", {"top": 5}, "'top'. The options are level."),
+    ("metrics.RFactor", {"maks": None}, "'maks'. Did you mean 'mask'?"),
+    ("models.UNet", {"chanels": (4, 4)}, "'chanels'. Did you mean 'channels'?"),
+]
+
+
+@pytest.mark.parametrize(("path", "options", "answer"), CLASSES, ids=[path for path, *_ in CLASSES])
+def test_the_name_of_an_option_that_does_not_exist_is_answered(path: str, options: dict[str, Any], answer: str) -> None:
+    module, name = path.split(".")
+    with pytest.raises(TypeError) as raised:
+        call(getattr(getattr(pr, module), name), {**OPTIONS.get(path, {}), **options})
+    assert str(raised.value) == f"{name}: the name of an option must be a known one, got {answer}"
