@@ -149,7 +149,9 @@ class Search:
         metavar="N",
     )
     block: int | None = option("patterns of a stack that are done, and kept, at a time", type=int)
-    timeout: float = option("seconds to wait for other processes (default: 1800)", type=float, default=1800.0)
+    timeout: float = option(
+        "seconds to wait for another process, one block's work at least (default: 1800)", type=float, default=1800.0
+    )
     quiet: bool = switch("no progress bar")
 
 
