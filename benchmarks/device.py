@@ -19,6 +19,7 @@ FILE is results/device_NAME.json unless given. With ``--device cpu`` all sizes a
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import copy
 import importlib
@@ -29,6 +30,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -136,12 +138,18 @@ def tests(run: Run) -> Iterator[Row]:
         start_new_session=True,
     )
     lines: list[str] = []
+    assert process.stdout is not None
+    reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+    reader.start()
     try:
-        assert process.stdout is not None
-        lines.extend(process.stdout)
+        while reader.is_alive():  # a wait without end would not hear that the time is up
+            reader.join(0.1)
     finally:  # also when the time is up, with what was seen until then
-        os.killpg(process.pid, signal.SIGKILL)  # with its workers, which would go on beside what is timed next
-        process.communicate()
+        # With its workers, which would go on beside what is timed next; on Windows they end by themselves.
+        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+        process.wait()
+        reader.join()
+        process.stdout.close()
         counts = {word: sum(bool(re.search(rf"\b{word}\b", line)) for line in lines) for word in ("PASSED", "FAILED")}
         failed = sorted({line.split(" - ")[0].strip() for line in lines if re.search(r"\b(FAILED|ERROR)\b", line)})
         yield {"files": len(files), **counts, "failures": failed[:50], "end": "".join(lines[-20:])[-3000:]}
@@ -548,16 +556,18 @@ def measure(run: Run, minutes: float, file: Path, command: str, parts: Sequence[
     def up(*_: object) -> None:
         raise TimeIsUp
 
-    signal.signal(signal.SIGALRM, up)
+    alarm = signal.SIGBREAK if sys.platform == "win32" else signal.SIGALRM
+    signal.signal(alarm, up)
     for name in parts:
         start = time.perf_counter()
         run.end = began + 60 * minutes * ENDS[name]
         part: dict[str, Any] = {"ended": "complete", "rows": []}
         content["parts"][name] = part
         # A training ends in time by itself, and then is judged.
-        signal.setitimer(
-            signal.ITIMER_REAL, max(0.1, run.end - start + (0.03 * 60 * minutes if name == "protocol" else 0))
-        )
+        seconds = max(0.1, run.end - start + (0.03 * 60 * minutes if name == "protocol" else 0))
+        timer = threading.Timer(seconds, _thread.interrupt_main, [alarm])
+        timer.daemon = True
+        timer.start()
         try:
             for row in PARTS[name](run):
                 part["rows"].append(row)
@@ -568,7 +578,7 @@ def measure(run: Run, minutes: float, file: Path, command: str, parts: Sequence[
         except Exception:
             part["ended"] = traceback.format_exc()[-2000:]
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            timer.cancel()
         part["seconds"] = round(time.perf_counter() - start, 1)
         content["goals"] = goals(content["parts"].get("speed", {}).get("rows", []))
         write_json(file, content)

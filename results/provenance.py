@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -78,9 +79,18 @@ def save(name: str, rows: list[dict[str, object]], arguments: Sequence[str] | No
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file."""
-    text = json.dumps(content, indent=1) + "\n"
+    """Write a JSON file; what is no finite number is null there, as JSON has none."""
+    text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _finite(content: Any) -> Any:
+    """The same with None in place of infinite numbers and NaN."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import torch
 
 import phaseret as pr
 from benchmarks import device
-
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer for the parts")
+from results.provenance import write_json
 
 
 def written(file: Path, *words: str) -> dict[str, Any]:
@@ -70,6 +68,16 @@ def test_a_part_that_fails_or_takes_too_long_is_told_and_the_next_ones_run(
     first, second, third = (part["ended"] for part in found["parts"].values())
     assert first.endswith("RuntimeError: no memory\n")
     assert (second, third) == ("the time was up", "complete")
+
+
+def test_a_call_that_fails_is_a_row_without_figures(tmp_path: Path) -> None:
+    """As JSON says it, which knows no NaN."""
+
+    def no_memory() -> None:
+        raise RuntimeError("no memory")
+
+    write_json(tmp_path / "rows.json", [next(device.measured({"broken": no_memory}, 0.01))])
+    assert json.loads((tmp_path / "rows.json").read_text()) == [["broken: RuntimeError('no memory')", None, None]]
 
 
 def test_the_tests_on_the_card_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

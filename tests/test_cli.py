@@ -21,6 +21,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret.cli import _main, _reconstruct, main
+from phaseret.cli._team import Team
 from processes import PROCESSES, places
 
 pytest.importorskip("h5py")
@@ -584,6 +585,23 @@ def test_a_process_that_is_asked_to_end_names_the_one_that_was_lost(folder: Path
     assert (status, out) == (1, ""), err
     assert "a process was lost or stopped (asked to end); lost: process 1 of 2; 0 of 5 blocks are kept" in err
     assert err.count("\n") == 1
+
+
+def test_two_processes_can_find_the_lost_one_at_the_same_time(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl", exc_type=ImportError)
+    first, second, third = (Team(rank, 3) for rank in range(3))
+    with first.at_work(tmp_path), (tmp_path / "process-1").open("a"):
+        assert second.lost(tmp_path) == []
+        assert third.lost(tmp_path) == [1]
+        with (tmp_path / "process-1").open() as looks:
+            fcntl.flock(looks, fcntl.LOCK_SH)
+            assert third.lost(tmp_path) == [1]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+def test_two_runs_of_one_team_count_their_turns_apart() -> None:
+    team = Team(0, 2, store=torch.distributed.HashStore())
+    assert [list(team.turns(work, 2)) for work in ("a.parts", "b.parts")] == [[0, 1]] * 2
 
 
 # --- compare ---------------------------------------------------------------------------------------------------------

@@ -176,11 +176,13 @@ def test_readout_noise_is_gaussian_and_rounded_to_its_resolution(resolution: flo
         assert torch.equal(sample / resolution, (sample / resolution).round())
 
 
-def test_correlography_noise_has_the_moments_of_an_average_of_periodograms() -> None:
+@pytest.mark.parametrize("generator", [None, seeded()])
+def test_correlography_noise_has_the_moments_of_an_average_of_periodograms(generator: torch.Generator | None) -> None:
     obj, frames, background = torch.rand(4, 5).double(), 3, 0.2
     intensity = fourier_intensity(obj, (8, 9))
     lags = autocorrelation(intensity, (8, 9)).real
-    noisy = noise.correlography_noise(intensity.expand(20000, 8, 9), frames=frames, background=background)
+    many = intensity.expand(20000, 8, 9)
+    noisy = noise.correlography_noise(many, frames=frames, background=background, generator=generator)
     found = autocorrelation(noisy, (8, 9)).real
     level = lags + background * lags[0, 0]
     assert ((found.mean(0) - lags).abs() < 0.03 * level).all()

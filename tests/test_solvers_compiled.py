@@ -141,6 +141,57 @@ def test_what_fails_is_left_out_with_one_warning(what: str, word: str, monkeypat
     torch.testing.assert_close(found, plain, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", ["in place", "another", "per start"])
+def test_a_callback_that_sets_the_support_is_heard_by_a_graph(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph reads the new support; one of another shape is recorded anew."""
+    recorded(monkeypatch)
+
+    def narrower(run: pr.solvers.Run) -> None:
+        if run.iteration == 3:
+            support = torch.ones(1, 1, 5, 6, dtype=torch.bool)
+            support[..., 0] = False
+            assert run.support is not None
+            if kind == "in place":
+                run.support.logical_and_(support)
+            else:
+                run.support = run.support & (support.expand(2, 1, 5, 6) if kind == "per start" else support)
+
+    plain = solved(pr.solvers.HIO(9), callback=narrower)
+    assert (plain[..., 0] == 0).all()
+    torch.testing.assert_close(solved(pr.solvers.HIO(9), callback=narrower, compile=True), plain, rtol=1e-8, atol=1e-8)
+    assert Graph.made == (2 if kind == "per start" else 1)
+
+
+def test_a_last_piece_of_another_shape_may_fail_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three starts in pieces of two: the piece of one is compiled by itself."""
+    compiled = _compiled.compiled
+
+    def of_two(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
+        def only(*given: Any) -> Any:
+            if given[-1].shape[1] == 1:
+                raise RuntimeError("no compiler is here")
+            return compiled(function, backend)(*given)
+
+        return only
+
+    monkeypatch.setattr(_compiled, "compiled", of_two)
+    options = {"starts": 3, "chunk": 2}
+    with pytest.warns(UserWarning, match="can be compiled .* Leave compile out, or look whether torch finds a comp"):
+        found = solved(pr.solvers.HIO(7), compile=True, **options)
+    torch.testing.assert_close(found, solved(pr.solvers.HIO(7), **options), rtol=1e-8, atol=1e-8)
+
+
+def test_memory_that_ends_while_a_graph_is_recorded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    recorded(monkeypatch)
+    monkeypatch.setattr(_compiled, "capture", full)
+    with pytest.warns(UserWarning, match="recorded .* Leave compile out, or free memory of the device"):
+        found = solved(pr.solvers.HIO(7), compile=True)
+    torch.testing.assert_close(found, solved(pr.solvers.HIO(7)), rtol=1e-8, atol=1e-8)
+
+
 def test_compile_is_a_switch() -> None:
     with pytest.raises(TypeError, match="compile must be True or False"):
         solved(pr.solvers.HIO(7), compile="yes")

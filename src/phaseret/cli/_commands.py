@@ -152,7 +152,9 @@ class Search:
     )
     block: int | None = option("patterns of a stack that are done, and kept, at a time", type=whole)
     restart: bool = switch("begin anew, whatever an interrupted run kept")
-    timeout: float = option("seconds to wait for other processes (default: 1800)", type=number, default=1800.0)
+    timeout: float = option(
+        "seconds to wait for another process, one block's work at least (default: 1800)", type=number, default=1800.0
+    )
     quiet: bool = switch("no progress bar")
 
 

@@ -109,7 +109,7 @@ class Stack:
         bar = None
         if shows_progress and not self.team.rank:
             bar = importlib.import_module("tqdm.auto").tqdm(total=len(self.blocks), initial=len(owners), unit="block")
-        for turn in self.team.turns(len(left)):
+        for turn in self.team.turns(str(self.folder), len(left)):
             if bar is not None:
                 bar.update(len(owners) + turn - bar.n)
             self._solve(left[turn])

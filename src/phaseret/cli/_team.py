@@ -48,14 +48,14 @@ class Team:
             distributed.gather_object(value, values if self.rank == 0 else None)
         return values if self.rank == 0 else []
 
-    def turns(self, count: int) -> Iterator[int]:
-        """Numbers below `count`, each taken by one process: whoever is free takes the next."""
+    def turns(self, work: str, count: int) -> Iterator[int]:
+        """Numbers below `count` of a piece of work, each taken by one process: whoever is free takes the next."""
         if self.size == 1:
             yield from range(count)
             return
         while True:
             with _losses():
-                turn = self.store.add("turns", 1) - 1
+                turn = self.store.add(f"turns of {work}", 1) - 1
             if turn >= count:
                 return
             yield turn
@@ -87,7 +87,7 @@ class Team:
         for rank in range(self.size):
             with suppress(OSError), (folder / f"process-{rank}").open("r+") as stream:
                 if FCNTL is not None and rank != self.rank:
-                    FCNTL.flock(stream, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
+                    FCNTL.flock(stream, FCNTL.LOCK_SH | FCNTL.LOCK_NB)  # shared: others may look at the same time
                     found.append(rank)
         return found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Gamma
 
 from phaseret import _checks, _fft
 
@@ -63,11 +65,17 @@ def correlography_noise(
     # The object is real: its intensity and autocorrelation are even, and their transforms real.
     lags = _fft.full_plane(intensity, shape, "forward").real
     floor = background * lags.flatten(-ndim)[..., :1].unflatten(-1, (1,) * ndim)
-    device = intensity.device if generator is None else generator.device
-    # The sum of K exponential numbers is one of the Gamma distribution of order K.
-    order = torch.full(intensity.shape, float(frames), dtype=intensity.dtype, device=device)
-    total = torch._standard_gamma(order, generator=generator).to(intensity.device) / frames
+    total = _gamma(frames, intensity, generator) / frames
     index = torch.arange(shape.numel(), device=intensity.device).reshape(shape)
     even = torch.where(index <= _fft.mirror(index, axes), total, _fft.mirror(total, axes))
     noisy = (lags + floor) * even - floor
     return _fft.full_plane(noisy, shape, "backward").real
+
+
+def _gamma(order: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Numbers like these from the Gamma distribution of this order: each is the sum of `order` exponential ones."""
+    if generator is None:
+        return Gamma(torch.full_like(like, order), torch.ones_like(like), validate_args=False).sample()
+    # torch's distributions draw from its default generator alone
+    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+    return torch.from_numpy(np.random.default_rng(seed).standard_gamma(order, like.shape)).to(like)

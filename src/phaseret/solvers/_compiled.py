@@ -74,7 +74,7 @@ class Shortcut:
     backend = "inductor"
 
     def __init__(self) -> None:
-        self._compile, self._tried = True, False
+        self._compile, self._tried = True, set[torch.Size]()
         self._recorded: Recorded | None = None
 
     def block(
@@ -82,13 +82,16 @@ class Shortcut:
     ) -> tuple[Tensor, Tensor]:
         """So many iterations `function(*given, x)`: the new state and the last p, which hold until the next block.
 
-        `whole` says that x holds all items: a graph knows its items' data, and is gone once there are pieces.
+        The second that is given is what is known of the object. `whole` says that x holds all items: a graph knows its
+        items' data, and is gone once there are pieces.
         """
         if not whole:
             self._recorded = None
+        elif self._recorded is not None and not self._recorded.takes(given[1].support):
+            self._recorded, self._tried = None, set()
         with warnings.catch_warnings():  # of the compiler's: that it leaves complex operations as they are is meant
             warnings.filterwarnings("ignore", module="torch")
-            if not self._tried:
+            if x.shape not in self._tried:
                 self._try(function, given, x, whole)
             if self._recorded is not None:
                 return self._recorded(x, count)
@@ -103,28 +106,30 @@ class Shortcut:
     def _try(
         self, function: Callable[..., tuple[Tensor, Tensor]], given: tuple[Any, ...], x: Tensor, whole: bool
     ) -> None:
-        """See what works for these items, and warn of what does not."""
-        self._tried = True
-        try:
-            self._iteration(function, given)(x)
-        except torch.cuda.OutOfMemoryError:
-            self._tried = False
-            raise
-        except Exception as error:
-            self._compile = False
-            _tell("compiled", error)
+        """See what works for items of this shape, and warn of what does not."""
+        if self._compile:
+            try:
+                self._iteration(function, given)(x)
+            except torch.cuda.OutOfMemoryError:  # of these items, compiled or not
+                raise
+            except Exception as error:
+                self._compile = False
+                _tell("compiled", error, "look whether torch finds a compiler")
         if whole and recordable(x.device):
             try:
-                self._recorded = Recorded(self._iteration(function, given), x)
+                self._recorded = Recorded(self._iteration(function, given), given[1].support, x)
+            except torch.cuda.OutOfMemoryError as error:
+                _tell("recorded", error, "free memory of the device")
             except Exception as error:
-                _tell("recorded", error)
+                _tell("recorded", error, "look whether this device can record")
+        self._tried.add(x.shape)
 
 
-def _tell(done: str, error: Exception) -> None:
+def _tell(done: str, error: Exception, fix: str) -> None:
     said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     _checks.warn(
         f"iterations must be such that they can be {done} for compile=True, got the error {said}; they run without",
-        "Leave compile out, or look whether torch finds a compiler",
+        f"Leave compile out, or {fix}",
     )
 
 
@@ -151,10 +156,17 @@ def capture(work: Callable[[], None], device: torch.device) -> Any:
 class Recorded:
     """An iteration in memory that stays: recorded once, replayed without Python and without launches."""
 
-    def __init__(self, iteration: Iteration, x: Tensor) -> None:
+    def __init__(self, iteration: Iteration, support: Tensor | None, x: Tensor) -> None:
         # A graph knows addresses only: the iteration keeps what it reads alive, and these what it writes.
-        self._iteration, self._x, self._p = iteration, x.clone(), x
+        self._iteration, self._support, self._x, self._p = iteration, support, x.clone(), x
         self._graph = capture(self._work, x.device)
+
+    def takes(self, support: Tensor | None) -> bool:
+        """Whether this support, which a callback may have set, fits where the graph reads it; it then lies there."""
+        if support is None or self._support is None or support.shape != self._support.shape:
+            return support is self._support
+        self._support.copy_(support)
+        return True
 
     def _work(self) -> None:
         new, self._p = self._iteration(self._x)

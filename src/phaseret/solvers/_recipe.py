@@ -294,7 +294,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             same to rounding. Compiling takes seconds for each algorithm, its numbers and shape, and needs a C++
             compiler on a CPU, Triton on CUDA; what fails is left out with a warning. After eight of them in one process
             torch compiles no more, and says so in its log. An algorithm of your own, `SparseRRR`, `OSS`, a schedule of
-            beta and gradients run without. A callback must leave the run's support as it is.
+            beta and gradients run without.
         progress: Show a bar (needs tqdm).
         callback: Called with the :class:`Run` at each check; a true value ends the run.
         checkpoint: Called with a dict of tensors and numbers, which `torch.save` can keep, every `checkpoint_every`
