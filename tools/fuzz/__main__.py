@@ -21,7 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process with threads cannot b
 
 import torch
 
-from results.provenance import RESULTS, about, write_json
+import phaseret
+from results.provenance import RESULTS, about, commit, write_json
 from tools.fuzz._attempt import Outcome, Target, attempt, attempts, shortened
 
 KEPT = Path(__file__).parent / "kept"
@@ -29,9 +30,10 @@ KEPT = Path(__file__).parent / "kept"
 
 def targets() -> dict[str, Target]:
     """All of them by name."""
-    from tools.fuzz import hdf5, readers, schedule, weights
+    from tools.fuzz import checkpoints, command, hdf5, kills, readers, schedule, weights
 
-    return readers.TARGETS | hdf5.TARGETS | weights.TARGETS | schedule.TARGETS
+    modules = (readers, hdf5, weights, schedule, command, checkpoints, kills)
+    return {name: target for module in modules for name, target in module.TARGETS.items()}
 
 
 def kept(name: str) -> list[bytes]:
@@ -46,6 +48,7 @@ class Run:
         self.name, self.target, self.out, self.folder = name, target, out, folder
         self.counts: Counter[str] = Counter()
         self.findings: dict[str, Path] = {}
+        self.kills = 0
 
     def go(self, seconds: float, seed: int, most: int | None) -> None:
         """Try the seeds, what was kept, and changes of both, for so long."""
@@ -54,10 +57,13 @@ class Run:
         seeds, before = self.target.seeds(self.folder), kept(self.name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for data in seeds:  # valid, and tried here: the processes to come begin with all that it loads
+            for data in seeds if self.target.batch > 1 else ():  # so that all that this loads is there in the children
                 self.target.run(self.folder, data)
         gc.freeze()
-        self.try_(seeds + before)
+        self.try_(seeds)
+        if self.counts["accepted"] != len(seeds):
+            raise SystemExit(f"{self.name}: a valid input is not accepted: {dict(self.counts)}")
+        self.try_(before)
         number, told = 0, time.monotonic()
         while processor_seconds() - begun < seconds and number != most:
             count = min(self.target.batch, (most or number + self.target.batch) - number)
@@ -75,6 +81,7 @@ class Run:
             outcomes = attempts(self.target, inputs, self.folder)
             for data, outcome in zip(inputs, outcomes, strict=False):
                 self.counts["finding" if outcome.is_finding else outcome.kind] += 1
+                self.kills += int(outcome.said) if outcome.kind == "accepted" else 0
                 if outcome.is_finding and outcome.kind not in self.findings:
                     self.found(data, outcome)
             inputs = inputs[len(outcomes) :]
@@ -99,12 +106,16 @@ class Run:
         names = ("accepted", "refused", "busy")
         row: dict[str, object] = {"target": self.name, "about": self.target.about}
         row |= {"inputs": sum(self.counts.values()), **{name: self.counts[name] for name in names}}
+        row |= {"kills": self.kills} if self.kills else {}
         row |= {"seconds": round(self.seconds), "findings": len(self.findings), "mended": len(kept(self.name))}
         file = RESULTS / "fuzz.json"
         rows = json.loads(file.read_text())["rows"] if file.exists() else []
         rows = [other for other in rows if other["target"] != self.name]
         order = list(targets())
-        rows = sorted([*rows, row | {"commit": about("")["commit"]}], key=lambda row: order.index(row["target"]))
+        rows = sorted(
+            [*rows, row | {"commit": commit(Path(phaseret.__file__).parent)}],
+            key=lambda row: order.index(row["target"]),
+        )
         write_json(file, {**about("python -m tools.fuzz TARGET --seconds N --record"), "rows": rows})
 
 

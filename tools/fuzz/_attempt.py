@@ -34,7 +34,8 @@ class Target:
     Attributes:
         about: One line.
         seeds: Makes valid inputs, in the folder where they will be tried.
-        run: Tries an input in that folder, which is empty; raises what is wrong, or the package's clear error.
+        run: Tries an input in that folder, which is empty; raises what is wrong, or the package's clear error; may
+            tell how many kills it survived.
         mutate: Makes an input out of the seeds.
         seconds: Of the processor, for one input.
         memory: Bytes beside those of a process that has done nothing.
@@ -44,7 +45,7 @@ class Target:
 
     about: str
     seeds: Callable[[Path], list[bytes]]
-    run: Callable[[Path, bytes], None]
+    run: Callable[[Path, bytes], int | None]
     mutate: Callable[[Random, Sequence[bytes]], bytes] = mutated
     seconds: int = 10
     memory: int = 2 << 30
@@ -64,6 +65,10 @@ class Outcome:
         return self.kind not in ("accepted", "refused", "busy")
 
 
+class Refused(Exception):
+    """A clear error that was not raised but printed."""
+
+
 class Wrong(AssertionError):
     """An answer that fails a check of the target."""
 
@@ -71,7 +76,9 @@ class Wrong(AssertionError):
 def is_clear(error: BaseException) -> bool:
     """Whether an error is one of the package's own."""
     text = str(error)
-    return isinstance(error, CLEAR) and _WORDING.match(text) is not None and len(text) < _LONGEST
+    return isinstance(error, Refused) or (
+        isinstance(error, CLEAR) and bool(_WORDING.match(text)) and len(text) < _LONGEST
+    )
 
 
 def attempt(target: Target, data: bytes, folder: Path) -> Outcome:
@@ -129,9 +136,8 @@ def _try(target: Target, inputs: Sequence[bytes], folder: Path, writer: int, log
             folder.mkdir()
             os.chdir(folder)
             signal.setitimer(signal.ITIMER_PROF, target.seconds)
-            outcome = Outcome("accepted")
             try:
-                target.run(folder, data)
+                outcome = Outcome("accepted", str(target.run(folder, data) or 0))
             except BaseException as error:
                 trace = "".join(traceback.format_exception(error))[-20000:]
                 outcome = Outcome("refused" if is_clear(error) else _kind(error), trace)
