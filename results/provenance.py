@@ -36,16 +36,14 @@ def machine() -> dict[str, object]:
     }
 
 
-def commit() -> str:
-    """The commit of the working tree, with a + if the library has changes."""
+def commit(library: Path = RESULTS.parent / "src") -> str:
+    """The commit of the working tree that the library lies in, with a + if the library has changes."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["git", *words], cwd=library, capture_output=True, text=True, check=True).stdout
 
     try:
-        return git("rev-parse", "--short", "HEAD").strip() + (
-            "+" if git("status", "--porcelain", "src").strip() else ""
-        )
+        return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--porcelain", ".").strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
