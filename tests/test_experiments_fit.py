@@ -18,8 +18,8 @@ from processes import PROCESSES, places
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("default")
 
-from experiments.data import Patterns  # noqa: E402
 from experiments import fit as fit_module  # noqa: E402
+from experiments.data import Patterns  # noqa: E402
 from experiments.fit import estimate, fit, run_solver  # noqa: E402
 
 
