@@ -1,6 +1,6 @@
 """One training with Lightning, which survives any interruption.
 
-`fit` trains, `estimate` applies a network. A training
+`fit` trains, `estimate` applies a network, `run_solver` runs a solver. A training
 
 - writes its checkpoints completely or not at all, at the end of each epoch; started again with the same settings it
   goes on from the last one and ends with the weights that it would have had without the interruption,
@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pickle
@@ -30,6 +31,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+import phaseret as pr
 from experiments.data import Batches, Patterns
 from experiments.progress import Progress, print_epoch
 from results.provenance import replace
@@ -229,6 +231,18 @@ def load_weights(net: nn.Module, checkpoint: Path) -> None:
 def trained_on() -> torch.device:
     """Where `fit` trains: a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run_solver(step: Callable[..., Any], intensities: Tensor, **options: Any) -> pr.solvers.Reconstruction:
+    """What `reconstruct`, an algorithm or a recipe makes of the intensities, computed where networks are trained.
+
+    Its tensors lie where the intensities do.
+    """
+    there, here = trained_on(), intensities.device
+    given = {name: value.to(there) if isinstance(value, Tensor) else value for name, value in options.items()}
+    found = step(intensities.to(there), **given)
+    tensors = {name: value.to(here) for name, value in vars(found).items() if isinstance(value, Tensor)}
+    return dataclasses.replace(found, **tensors)
 
 
 def estimate(net: nn.Module, intensities: Tensor, bfloat16: bool = False, batch_size: int = 250) -> Tensor:

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
+from fake_gpu import fake_gpu
 from phaseret.operators import FourierIntensity
 from processes import PROCESSES, places
 
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("default")
 
+from experiments import fit as fit_module  # noqa: E402
 from experiments.data import Patterns  # noqa: E402
-from experiments.fit import estimate, fit  # noqa: E402
+from experiments.fit import estimate, fit, run_solver  # noqa: E402
 
 
 class Net(nn.Module):
@@ -124,3 +126,21 @@ def test_estimate_restores_nothing_and_keeps_items_apart() -> None:
     x = torch.rand(7, 4, 4)
     torch.testing.assert_close(estimate(net, x, batch_size=3), estimate(net, x))
     assert not net.training
+
+
+@pytest.mark.filterwarnings("ignore:.*starts")
+def test_a_solver_runs_on_the_gpu_and_its_result_lies_where_the_data_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(2, 5, 6), (10, 12))
+    known = {"support": torch.ones(5, 6, dtype=torch.bool), "init": torch.rand(2, 5, 6), "constraint": "nonnegative"}
+    expected, devices = run_solver(pr.solvers.HIO(5), intensity, **known), []
+
+    def step(*given: Tensor, **options: object) -> pr.solvers.Reconstruction:
+        devices.extend(value.device.type for value in (*given, *options.values()) if isinstance(value, Tensor))
+        return pr.solvers.HIO(5)(*given, **options)  # type: ignore[arg-type]
+
+    with fake_gpu():
+        monkeypatch.setattr(fit_module, "trained_on", lambda: torch.device("cuda"))
+        found = run_solver(step, intensity, **known)
+    assert devices == ["cuda"] * 3
+    assert {value.device.type for value in vars(found).values() if isinstance(value, Tensor)} == {"cpu"}
+    torch.testing.assert_close(found.objs, expected.objs)

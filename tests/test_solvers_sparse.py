@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import phaseret as pr
-from phaseret import _fft, solvers
+from phaseret import _fft, _memory, solvers
 from phaseret.projections import MagnitudeConstraint
 from phaseret.projections._object import keep_largest
+from phaseret.solvers import _sparse
 from phaseret.solvers._sparse import _coarse_factor, size_price
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
@@ -63,47 +64,101 @@ def test_the_price_is_that_of_bayes_criterion():
         assert 2 * math.log(error * float(size_price(size, data, numbers))) == pytest.approx(criterion)
 
 
-def slow_sparse(intensity, x, sizes, beta, n_iter):
-    """Iterations with fixed sizes, then 8 of error reduction: NumPy, full transforms, one start at a time."""
-    magnitude = np.sqrt(intensity)
+class Slow:
+    """The whole search: NumPy, full transforms, one start at a time, the object in the corner of the grid."""
 
-    def fit(y):
+    def __init__(self, intensity, inside, beta, every, real):
+        self.intensity, self.inside, self.beta, self.every, self.real = intensity, inside, beta, every, real
+        self.area = math.prod(inside)
+        self.data = min(intensity.size, math.prod(2 * n - 1 for n in inside)) / (2 if real else 1)
+
+    def fit(self, y):
         field = np.fft.fft2(y, norm="ortho")
-        return np.fft.ifft2(magnitude * np.exp(1j * np.angle(field)), norm="ortho")
+        found = np.fft.ifft2(np.sqrt(self.intensity) * np.exp(1j * np.angle(field)), norm="ortho")
+        return found.real if self.real else found
 
-    def keep(y, size):
+    def keep(self, y, size):
         inner = np.zeros_like(y)
-        inner[:6, :5] = y[:6, :5]
+        place = tuple(slice(0, n) for n in self.inside)
+        inner[place] = np.maximum(y.real[place], 0) if self.real else y[place]
         least = np.sort(np.abs(inner).ravel())[-round(size)]
         return np.where(np.abs(inner) >= least, inner, 0)
 
-    found = []
-    for start, size in zip(x, sizes, strict=True):
-        for _ in range(n_iter):
-            p = keep(start, size)
-            start = start + beta * (fit(2 * p - start) - p)
-        y = keep(fit(start), size)
+    def error(self, y):
+        field = np.abs(np.fft.fft2(y, norm="ortho"))
+        return np.sqrt(((field - np.sqrt(self.intensity)) ** 2).sum() / self.intensity.sum())
+
+    def price(self, size):
+        return np.exp((1 if self.real else 2) * size * np.log(self.data) / (2 * self.data))
+
+    def trial(self, fitted, size):
+        y = self.keep(fitted, size)
         for _ in range(8):
-            y = keep(fit(y), size)
-        found.append(y)
-    return np.stack(found)
+            y = self.keep(self.fit(y), size)
+        return max(self.error(y), 1e-6) * self.price(size), size, y
+
+    def block(self, start, count, tune):
+        """Iterations and trials of a start: (iterate, size, best trial)."""
+        x, size, best = start
+        for _ in range(count):
+            p = self.keep(x, size)
+            x = x + self.beta * (self.fit(2 * p - x) - p)
+        sizes = [size, size / 2**0.25, min(size * 2**0.25, self.area)] if tune else [size]
+        found = min((self.trial(self.fit(x), size) for size in sizes), key=lambda trial: trial[0])
+        return x, found[1], min(best, found, key=lambda trial: trial[0])
+
+    def search(self, x, smallest, n_iter):
+        """The best trial of each start, and the iterations at which the run is checked."""
+        shares = np.linspace(0, 1, len(x)) if len(x) > 1 else [0.5]
+        starts = [(y, self.area * smallest**share, (np.inf, 0, 0)) for y, share in zip(x, shares, strict=True)]
+        done, checked, together = 0, [], n_iter - n_iter // 7
+        while done < together:
+            count, tune, sharing = min(self.every, together - done), done >= together // 3, done < together // 3
+            tuned = [len(x) == 1 or number % 2 for number in range(len(x))]
+            starts = [self.block(start, count, tune and one) for start, one in zip(starts, tuned, strict=True)]
+            done += count
+            checked.append(done)
+            if sharing and done >= together // 3:
+                size = min((best for *_, best in starts), key=lambda trial: trial[0])[1]
+                starts = [(y, size if one else own, best) for (y, own, best), one in zip(starts, tuned, strict=True)]
+        trials = [best for *_, best in starts]
+        first = min(range(len(x)), key=lambda number: trials[number][0])
+        alone = (trials[first][2], trials[first][1], (np.inf, 0, 0))
+        while done < n_iter:
+            count = min(self.every, n_iter - done)
+            alone = self.block(alone, count, True)
+            trials[first] = alone[2]
+            done += count
+            checked.append(done)
+        return trials, checked
 
 
-def test_iterations_equal_a_slow_version():
-    obj = torch.randn(6, 5, dtype=torch.complex128)
-    intensity = pr.operators.fourier_intensity(obj, (14, 12))
-    init = torch.randn(3, 14, 12, dtype=torch.complex128)
-    step = solvers.SparseRRR(6, beta=0.6, smallest=0.25)
-    r = step_result(step, intensity, support=box((6, 5), (14, 12)), init=init, starts=3)
-    expected = slow_sparse(intensity.numpy(), init.numpy(), [30, 15, 7.5], 0.6, 6)
-    torch.testing.assert_close(r.objs, torch.from_numpy(expected), atol=1e-9, rtol=1e-7)
-    field = np.abs(np.fft.fft2(expected, norm="ortho"))
-    error = np.sqrt(((field - intensity.sqrt().numpy()) ** 2).sum((1, 2)) / intensity.sum().item())
-    torch.testing.assert_close(r.errors, torch.from_numpy(error))
-    data = 11 * 9
-    price = np.exp(2 * np.array([30, 15, 7.5]) * np.log(data) / (2 * data))
-    torch.testing.assert_close(r.scores, torch.from_numpy(error * price))
-    assert r.ranking.tolist() == np.argsort(error * price).tolist()
+@pytest.mark.parametrize(("real", "inside"), [(False, (6, 5)), (True, (7, 6))])
+@pytest.mark.parametrize(("starts", "n_iter"), [(1, 21), (2, 21), (3, 14), (5, 25), (3, 6)])
+def test_the_search_equals_a_slow_version(starts, n_iter, real, inside, monkeypatch):
+    """A complex object in a support, and a non-negative one without, which is sought in half of the grid."""
+    monkeypatch.setattr(_sparse, "_EVERY", 3)  # what is tuned is the same, before rounding has grown
+    dtype, generator = torch.float64 if real else torch.complex128, torch.Generator().manual_seed(starts)
+    obj = torch.randn(6, 5, dtype=dtype, generator=generator)
+    intensity = pr.operators.fourier_intensity(obj.abs() if real else obj, (14, 11))
+    init = torch.randn(starts, 14, 11, dtype=dtype, generator=generator)
+    slow = Slow(intensity.numpy(), inside, 0.6, 3, real)
+    trials, checked = slow.search(init.numpy(), 0.26, n_iter)
+    known = {"constraint": "nonnegative"} if real else {"support": box(inside, (14, 11))}
+    step = solvers.Recipe(solvers.SparseRRR(n_iter, beta=0.6, smallest=0.26))
+    r = step(intensity, init=init, starts=starts, **known)
+    assert r.checked == checked
+    torch.testing.assert_close(r.objs, torch.from_numpy(np.stack([y for *_, y in trials])), atol=1e-8, rtol=1e-7)
+    errors = torch.tensor([slow.error(y) for *_, y in trials])
+    torch.testing.assert_close(r.errors, errors, atol=1e-9, rtol=1e-7)
+    prices = torch.tensor([slow.price(size) for _, size, _ in trials])
+    torch.testing.assert_close(r.scores, errors * prices, atol=1e-9, rtol=1e-7)
+    assert r.ranking.tolist() == np.argsort((errors * prices).numpy(), kind="stable").tolist()
+
+
+def test_the_search_is_checked_every_50_iterations_and_the_next_step_begins_anew():
+    intensity, options, _ = loose()
+    assert solvers.Recipe(solvers.SparseRRR(70), "er:10")(intensity, **options).checked == [50, 60, 70, 80]
 
 
 def step_result(step, intensity, **options):
@@ -170,6 +225,79 @@ def test_a_large_box_is_solved_on_the_coarse_grid_first():
     aligned = pr.symmetry.align(r.obj, truth).aligned
     assert float(torch.corrcoef(torch.stack([aligned.flatten(), truth.flatten()]))[0, 1]) > 0.95
     assert r.obj.shape == (96, 96)
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """The stages of the runs that follow, as they are made."""
+    made = []
+
+    class Noted(_sparse._Stage):
+        def __init__(self, *given):
+            super().__init__(*given)
+            made.append(self)
+
+    monkeypatch.setattr(_sparse, "_Stage", Noted)
+    return made
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_coarse_grid_is_chosen_by_the_box_or_half_of_an_unknown_one(known, stages, monkeypatch):
+    monkeypatch.setattr(_sparse, "_LEAST_BOX", 2)
+    intensity = pr.operators.fourier_intensity(torch.rand(6, 5), (14, 11))
+    support = box((6, 5), (14, 11)) if known else None
+    if known:
+        support[0, 0] = False
+    step_result(solvers.SparseRRR(7), intensity, support=support, constraint="nonnegative")
+    shapes = [(14, 11), (7, 5), (14, 11)] if known else [(14, 11), (14, 11)]
+    assert [stage.problem.shape for stage in stages] == shapes
+
+
+def test_a_coarse_grid_has_a_pixel_along_each_axis(stages):
+    intensity = pr.operators.fourier_intensity(torch.rand(2, 9), (4, 20))
+    step_result(solvers.SparseRRR(7, coarse=5), intensity, support=torch.ones(2, 9) > 0, constraint="nonnegative")
+    assert stages[1].problem.shape == (1, 4)
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(None, torch.float64), (9, torch.float64), (None, torch.complex128)])
+def test_a_stage_knows_support_sizes_and_data_of_its_grid(size, dtype, stages):
+    """The support on the coarse grid covers that on the fine one; the data are those of its autocorrelation's box."""
+    support = torch.zeros(14, 12, dtype=torch.bool)
+    support[2:7, 3:8] = True
+    support[3, 4] = support[2, 3:] = support[2:6, 7] = False
+    obj = torch.rand(14, 12, dtype=torch.float64).to(dtype) * support
+    constraint = "complex" if dtype.is_complex else "nonnegative"
+    known = {"support": support, "support_size": size, "constraint": constraint, "starts": 2}
+    step_result(solvers.SparseRRR(7, coarse=2), torch.fft.fft2(obj, norm="ortho").abs().square(), **known)
+    full, coarse, alone = stages
+    for stage, shape in ((full, (14, 12)), (coarse, (7, 6)), (alone, (14, 12))):
+        factor = 14 // shape[0]
+        expected = support.unflatten(1, (-1, factor)).unflatten(0, (-1, factor)).any((1, 3))
+        assert torch.equal(stage.problem.embed(stage.support)[0, 0], expected)
+        assert torch.equal(stage.area, torch.full_like(stage.area, size or int(expected.sum())))
+        rows, columns = (expected.any(axis).nonzero() for axis in (1, 0))
+        data = math.prod(int(2 * (place.max() - place.min()) + 1) for place in (rows, columns))
+        data = min(data, math.prod(shape)) / (1 if dtype.is_complex else 2)
+        assert torch.equal(stage.data, torch.full_like(stage.data, data))
+
+
+def test_less_at_a_time_is_remembered_where_memory_ends(stages, monkeypatch):
+    intensity, options, step = loose()
+    plain, refused = step_result(step, intensity, **options), []
+
+    def fits(work):
+        rows, columns = work.args[-1] if work.func.__name__ == "_settle" else (slice(0), slice(0))
+        if len(range(*rows.indices(3))) * len(range(*columns.indices(5))) > 7:
+            refused.append(work)
+            return False
+        work()
+        return True
+
+    monkeypatch.setattr(_memory, "fits", fits)
+    with pytest.warns(UserWarning, match="ended with 15 patterns x starts at a time; the run goes on with 7"):
+        found = step_result(step, intensity, **options)
+    assert len(refused) == 2  # of 15 and of 10, in the first block alone
+    same(found, plain)
 
 
 @pytest.mark.parametrize(

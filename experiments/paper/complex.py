@@ -20,7 +20,7 @@ import phaseret as pr
 from experiments import Context, Result, Row
 from experiments.data import Patterns, complex_digits, divided, images_of
 from experiments.digits import FOURIER_SHAPE, SHAPE
-from experiments.fit import Loss, Settings, estimate
+from experiments.fit import Loss, Settings, estimate, run_solver
 from experiments.objectives import dnn_p, invariant
 from experiments.pictures import as_pixels, grid, show
 from experiments.scoring import relative_error, solved_percent
@@ -121,8 +121,13 @@ class Comparison:
         """An algorithm, or the default recipe, in this support."""
         schedule = None if algorithm is None else f"{algorithm}:{self.how['iterations']},er:50"
         starts = self.how["default_starts" if algorithm is None else "starts"]
-        result = pr.solvers.reconstruct(
-            self.intensities, schedule=schedule, support=support, starts=starts, constraint="complex"
+        result = run_solver(
+            pr.solvers.reconstruct,
+            self.intensities,
+            schedule=schedule,
+            support=support,
+            starts=starts,
+            constraint="complex",
         )
         self.add(method, result.obj, result.seconds, schedule=schedule or "default", starts=starts, **more)
 

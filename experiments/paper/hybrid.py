@@ -16,7 +16,7 @@ from torch import Tensor
 
 import phaseret as pr
 from experiments import Context, Result, Row, digits
-from experiments.fit import timed_estimate
+from experiments.fit import run_solver, timed_estimate
 from experiments.objectives import OBJECTIVES
 from experiments.paper import fig5
 from experiments.scoring import relative_error, solved_percent
@@ -40,7 +40,7 @@ def run(context: Context) -> Result:
     train_all(digits.trained, list(calls.values()), context.jobs)
     test = {**calls["dnn_p"][0], "test_images": config["test_images"]}
     objects, intensities = digits.test_patterns(test, context.mnist)
-    box = torch.ones(objects.shape[1:], dtype=torch.bool)
+    known = {"support": torch.ones(objects.shape[1:], dtype=torch.bool), "constraint": "nonnegative"}
     rows: list[Row] = []
 
     def add(start: str, solver: str, iterations: int, seconds: float, estimates: Tensor) -> None:
@@ -65,12 +65,11 @@ def run(context: Context) -> Result:
     for solver, kind in SOLVERS.items():
         for iterations in config["iterations"]:
             for name in ("random", *calls):
-                result = kind(iterations)(intensities, support=box, constraint="nonnegative", init=outputs.get(name))
+                result = run_solver(kind(iterations), intensities, init=outputs.get(name), **known)
                 add(name, solver, iterations, needed[name] + result.seconds, result.obj)
     for recipe in config["classical"]:
-        result = pr.solvers.reconstruct(
-            intensities, schedule=recipe["schedule"], support=box, constraint="nonnegative", starts=recipe["starts"]
-        )
+        options = {"schedule": recipe["schedule"], "starts": recipe["starts"]}
+        result = run_solver(pr.solvers.reconstruct, intensities, **options, **known)
         total = recipe["starts"] * max(result.checked)
         title = f"{recipe['schedule']}, best of {recipe['starts']}"
         add("random", title, total, result.seconds, result.obj)

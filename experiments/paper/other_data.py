@@ -19,7 +19,7 @@ import phaseret as pr
 from experiments import Context, Result, Row
 from experiments.data import HELD_OUT, Patterns
 from experiments.digits import CANVAS, FOURIER_SHAPE
-from experiments.fit import Settings, estimate
+from experiments.fit import Settings, estimate, run_solver
 from experiments.images import FROM_FILES, LOADERS, Images
 from experiments.objectives import OBJECTIVES, TITLES
 from experiments.pictures import as_colours, grid, show
@@ -138,7 +138,8 @@ def described(images: Images, objects: Tensor, seed: int) -> Row:
 def solved(algorithm: str, objects: Tensor, solver: Settings) -> tuple[Tensor, Row]:
     """Estimates of an algorithm, and what they took."""
     intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
-    result = pr.solvers.reconstruct(
+    result = run_solver(
+        pr.solvers.reconstruct,
         intensities,
         schedule=f"{algorithm}:{solver['iterations']},er:50",
         support=torch.ones(CANVAS, dtype=torch.bool),

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import phaseret as pr
 from experiments import Context, Result, Row, digits
 from experiments.data import Patterns, divided, images_of
-from experiments.fit import Settings, estimate
+from experiments.fit import Settings, estimate, run_solver
 from experiments.pictures import as_pixels, grid, label, show
 from experiments.scoring import scores
 from experiments.store import train_all, trained_once
@@ -84,7 +84,8 @@ def run(context: Context) -> Result:
 def reconstruct(schedule: str, intensities: Tensor) -> pr.solvers.Reconstruction:
     """The best of three starts by residual."""
     box = torch.ones(digits.SHAPE, dtype=torch.bool)
-    return pr.solvers.reconstruct(intensities, schedule=schedule, support=box, constraint="nonnegative", starts=STARTS)
+    options = {"schedule": schedule, "support": box, "constraint": "nonnegative", "starts": STARTS}
+    return run_solver(pr.solvers.reconstruct, intensities, **options)
 
 
 # --- solver, then network ---------------------------------------------------------------------------------------------

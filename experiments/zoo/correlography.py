@@ -31,7 +31,7 @@ import phaseret as pr
 from experiments import Context, Result, Row
 from experiments.board import Board, together
 from experiments.data import HELD_OUT, FreshNoise, Patterns, images_of
-from experiments.fit import Settings, estimate
+from experiments.fit import Settings, estimate, run_solver
 from experiments.objectives import invariant
 from experiments.scoring import best_by_residual
 from experiments.store import trained_once
@@ -119,7 +119,8 @@ def without_floor(intensities: Tensor, deviations: float, *, frames: int, backgr
 def solved(intensities: Tensor, schedule: str | None, starts: int) -> Tensor:
     """Estimates of all starts: (N, m1, m2) -> (starts, N, n1, n2); without a schedule by the default one."""
     box = torch.ones(SIZE, SIZE, dtype=torch.bool)
-    found = pr.solvers.reconstruct(intensities, schedule=schedule, support=box, constraint="nonnegative", starts=starts)
+    options = {"schedule": schedule, "support": box, "constraint": "nonnegative", "starts": starts}
+    found = run_solver(pr.solvers.reconstruct, intensities, **options)
     return found.objs.clamp(max=1).transpose(0, 1)
 
 

@@ -30,7 +30,7 @@ import phaseret as pr
 from experiments import Context, Result
 from experiments.board import Board
 from experiments.data import Patterns, images_of
-from experiments.fit import Settings, timed_estimate
+from experiments.fit import Settings, run_solver, timed_estimate
 from experiments.store import computed_once, train_all, trained_once
 
 SHAPE = (28, 28)
@@ -165,7 +165,7 @@ def source_ssim(estimates: Tensor, objects: Tensor) -> float:
 def solve(intensities: Tensor, settings: Settings, solver: Callable[..., Any]) -> Tensor:
     """Estimates of all starts of a classical algorithm, (starts, N, 28, 28)."""
     algorithm = solver(settings["iterations"], beta=settings["beta"])
-    result = algorithm(intensities, constraint="nonnegative", starts=settings["starts"])
+    result = run_solver(algorithm, intensities, constraint="nonnegative", starts=settings["starts"])
     return result.objs.transpose(0, 1).contiguous()
 
 

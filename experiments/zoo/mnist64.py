@@ -32,7 +32,7 @@ from experiments import Context, Result, Row, digits
 from experiments.board import Board
 from experiments.data import HELD_OUT, Patterns, divided, images_of
 from experiments.digits import CANVAS
-from experiments.fit import Settings, timed_estimate
+from experiments.fit import Settings, run_solver, timed_estimate
 from experiments.paper import fig5
 from experiments.scoring import PART, row
 from experiments.store import computed_once, train_all, trained_once
@@ -178,13 +178,13 @@ class DigitsBoard(Board):
         """Some iterations of RRR from these starts (N, K, n1, n2)."""
         how = self.config["rrr"]
         solver = pr.solvers.RRR(how["iterations"], beta=how["beta"])
-        found = solver(self.intensities, init=starts, starts=starts.shape[1], **self.known)
+        found = run_solver(solver, self.intensities, init=starts, starts=starts.shape[1], **self.known)
         self.enter(system, kind, found.objs.movedim(1, 0), needed + found.seconds, show=False, **how)
 
     def solve(self, system: str, algorithm: str, iterations: int, **options: float) -> None:
         """An algorithm from the random starts."""
         solver = ALGORITHMS[algorithm](iterations, **options)
-        found = solver(self.intensities, init=self.starts, starts=self.starts.shape[1], **self.known)
+        found = run_solver(solver, self.intensities, init=self.starts, starts=self.starts.shape[1], **self.known)
         self.enter(system, "classical", found.objs.movedim(1, 0), found.seconds, iterations=iterations, **options)
 
     def best_beta(self, algorithm: str, iterations: int) -> float:
@@ -193,7 +193,8 @@ class DigitsBoard(Board):
 
         def error(beta: float) -> float:
             solver = ALGORITHMS[algorithm](iterations, beta=beta)
-            return log_error(solver(intensities, init=starts, starts=1, **self.known).obj, objects).item()
+            found = run_solver(solver, intensities, init=starts, starts=1, **self.known)
+            return log_error(found.obj, objects).item()
 
         best: float = min(self.config["tuning"][algorithm], key=error)
         return best

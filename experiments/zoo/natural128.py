@@ -36,7 +36,7 @@ import phaseret as pr
 from experiments import Context, Result, Row
 from experiments.board import Board
 from experiments.data import FreshNoise, Patterns
-from experiments.fit import Settings
+from experiments.fit import Settings, run_solver
 from experiments.photographs import SIZE, TEST, TRAINING, VALIDATION, crops, test_images
 from experiments.store import computed_once, trained_once
 
@@ -67,9 +67,8 @@ def measured(images: Tensor, alpha: float, seed: int) -> Tensor:
 def solved(schedule: str, intensities: Tensor, **options: Any) -> pr.solvers.Reconstruction:
     """A classical solver, told the box and that images are not negative."""
     box = torch.ones(SIZE, SIZE, dtype=torch.bool)
-    return pr.solvers.reconstruct(
-        intensities, schedule=schedule, support=box, constraint="nonnegative", check_every=50, **options
-    )
+    known = {"support": box, "constraint": "nonnegative", "check_every": 50}
+    return run_solver(pr.solvers.reconstruct, intensities, schedule=schedule, **known, **options)
 
 
 def from_best(intensities: Tensor, starts: int, first: int, iterations: int, seed: int = 0) -> Tensor:

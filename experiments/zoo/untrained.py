@@ -36,7 +36,7 @@ from experiments import Context, Result, Row
 from experiments.board import Board
 from experiments.data import complex_digits, images_of
 from experiments.digits import FOURIER_SHAPE
-from experiments.fit import Settings
+from experiments.fit import Settings, run_solver
 from experiments.scoring import best_by_residual
 from experiments.store import computed_once
 
@@ -93,7 +93,7 @@ def refined(estimates: Tensor, intensities: Tensor) -> Tensor:
     """RAAR from complex estimates (N, n, n), in the supports that their moduli tell."""
     modulus = estimates.abs()
     known = {"support": modulus > 0.05 * modulus.amax((-2, -1), keepdim=True), "init": estimates}
-    return pr.solvers.reconstruct(intensities, schedule="raar:200,er:100", starts=1, **known).obj
+    return run_solver(pr.solvers.reconstruct, intensities, schedule="raar:200,er:100", starts=1, **known).obj
 
 
 def compare(sample: str, context: Context) -> tuple[list[Row], dict[str, Any]]:
@@ -117,14 +117,14 @@ def compare(sample: str, context: Context) -> tuple[list[Row], dict[str, Any]]:
             board.enter(f"{title}, then RAAR", kind, again, seconds, show=False, **about)
 
     for schedule in config["schedules"]:
-        found = pr.solvers.reconstruct(data, schedule=schedule, starts=settings["runs"], **known)
+        found = run_solver(pr.solvers.reconstruct, data, schedule=schedule, starts=settings["runs"], **known)
         add(schedule, "classical", found.objs.movedim(1, 0), found.seconds)
     starts = config["default_starts"]
-    found = pr.solvers.reconstruct(data, starts=starts, **known)
+    found = run_solver(pr.solvers.reconstruct, data, starts=starts, **known)
     add("reconstruct's default", "classical", found.obj[None], found.seconds, starts=starts)
     if sample == "crystals":
         told = {"bounds": (0.0, 1.0), "phase_range": (-math.pi / 2, math.pi / 2)}
-        found = pr.solvers.reconstruct(data, starts=starts, **known, **told)
+        found = run_solver(pr.solvers.reconstruct, data, starts=starts, **known, **told)
         add("default, told modulus and phase", "classical", found.obj[None], found.seconds, starts=starts)
     for system, how in settings["priors"].items():
         how = {**how, "runs": settings["runs"], "images": len(objects), "sample": sample, "box": box}
