@@ -245,6 +245,23 @@ def test_shapes_are_known_without_values(path: str) -> None:
     assert all(x.is_meta for x in found)
 
 
+TRACED = [
+    "operators.fresnel",
+    "operators.gaussian",
+    "symmetry.global_phase",
+    "noise.mask_pixels",
+    "losses.InvariantLoss()",
+]
+
+
+@pytest.mark.parametrize("path", [*TRACED, "symmetry.Symmetry()", "metrics.psnr", "projections.project_object"])
+def test_torch_traces_a_call_whole(path: str) -> None:
+    tensors, _, others = CALLS[path]
+    torch._dynamo.reset()
+    traced = torch.compile(called(path), backend="eager", fullgraph=True)
+    alike(list(parts(call(traced, {**tensors, **others}))), given(path))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int64])
 def test_whole_numbers_of_any_size_are_pixels(dtype: torch.dtype) -> None:
     obj, places = torch.rand(6, 300), torch.tensor([[0, 0], [2, 120], [1, 7]])
