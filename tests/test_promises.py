@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
-from good_calls import CALLS, OPTIONS, call, called, made
+from good_calls import CALLS, FOURIER, OPTIONS, call, called, made
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
 
@@ -120,6 +120,36 @@ def behind_the_mask(path: str, value: float) -> dict[str, Tensor]:
 @pytest.mark.parametrize("path", MASKED)
 def test_what_stands_behind_a_mask_does_not_matter(path: str, value: float) -> None:
     alike(given(path, **behind_the_mask(path, value)), given(path, **behind_the_mask(path, 0.0)))
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"domain": "intensity"}, {"domain": "poisson"}])
+def test_a_background_behind_the_mask_does_not_matter(options: dict[str, Any]) -> None:
+    mask = torch.rand(3, 8, 8) > 0.3
+    tensors = CALLS["losses.passive_loss"][0] | {"mask": mask}
+    for value in (math.nan, math.inf, 1.0):
+        background = torch.ones(3, 8, 8).masked_fill(~mask, value)
+        estimate = tensors["estimate"].clone().requires_grad_()
+        loss = pr.losses.passive_loss(**tensors | {"estimate": estimate}, background=background, **options)
+        expected = pr.losses.passive_loss(**tensors, background=1.0, **options)
+        torch.testing.assert_close(loss.detach(), expected)
+        assert torch.autograd.grad(loss, estimate)[0].isfinite().all()
+        refined = pr.solvers.maximum_likelihood(**tensors, operator=FOURIER, background=background, n_iter=2)
+        assert refined.obj.isfinite().all()
+
+
+@pytest.mark.parametrize("domain", ["magnitude", "intensity"])
+def test_a_criterion_of_a_user_sees_nothing_behind_the_mask(domain: Any) -> None:
+    def decades(a: Tensor, b: Tensor) -> Tensor:
+        return (a.log() - b.log()).square()
+
+    mask = torch.rand(3, 8, 8) > 0.3
+    tensors = CALLS["losses.passive_loss"][0] | {"mask": mask}
+    estimate = (tensors["estimate"] + torch.rand(3, 4, 4)).requires_grad_()
+    hidden = tensors["intensity"].masked_fill(~mask, math.nan)
+    options = {"estimate": estimate, "domain": domain, "criterion": decades}
+    found = pr.losses.passive_loss(**tensors | options | {"intensity": hidden})
+    torch.testing.assert_close(found, pr.losses.passive_loss(**tensors | options))
+    assert torch.autograd.grad(found, estimate)[0].isfinite().all()
 
 
 def gradients(path: str, **changed: Tensor) -> list[Tensor]:
