@@ -315,6 +315,7 @@ CLASSES = [
     ("solvers.DifferenceMap", {"betta": 5}, "'betta'. Did you mean 'beta'?"),
     ("noise.Saturation", {"top": 5}, "'top'. The options are level."),
     ("metrics.RFactor", {"maks": None}, "'maks'. Did you mean 'mask'?"),
+    ("operators.FourierMagnitude", {"padding": 2}, "'padding'. The options are " + ", ".join(FOURIER.options) + "."),
     ("models.UNet", {"chanels": (4, 4)}, "'chanels'. Did you mean 'channels'?"),
 ]
 
@@ -325,3 +326,11 @@ def test_the_name_of_an_option_that_does_not_exist_is_answered(path: str, option
     with pytest.raises(TypeError) as raised:
         call(getattr(getattr(pr, module), name), {**OPTIONS.get(path, {}), **options})
     assert str(raised.value) == f"{name}: the name of an option must be a known one, got {answer}"
+
+
+def test_options_without_their_names_are_answered_by_the_class_that_was_called() -> None:
+    with pytest.raises(TypeError) as raised:
+        pr.solvers.HIO(5, 0.9)  # type: ignore[call-arg]
+    assert str(raised.value) == (
+        "HIO: at most 1 options must be given without a name, got 2. Name them: n_iter=, beta=."
+    )
