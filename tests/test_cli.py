@@ -672,6 +672,16 @@ def test_compare_takes_complex_and_real_objects(folder: Path, capsys: pytest.Cap
         ("", "phaseret: error: the following arguments are required: COMMAND (see phaseret --help)"),
         ("paint", "phaseret: error: argument COMMAND: invalid choice: 'paint'"),
         ("info", "phaseret info: error: the following arguments are required: FILE (see phaseret info --help)"),
+        (
+            "recon pattern.h5",
+            "(choose from 'info', 'reconstruct', 'simulate', 'compare'), did you mean reconstruct? (see",
+        ),
+        ("reconstruct pattern.h5 --suport s.npy", "there is no option --suport, did you mean --support? (see"),
+        ("reconstruct pattern.h5 -o r.h5 --constrain=real", "no option --constrain, did you mean --constraint? (see"),
+        (
+            "info pattern.h5 --wavelets",
+            "phaseret info: error: there is no option --wavelets (see phaseret info --help)",
+        ),
         ("info pattern.h5 --center 3,x", "argument --center: must be whole numbers such as 64,64, got '3,x'"),
         (
             "info pattern.h5 --index 1:2:3",

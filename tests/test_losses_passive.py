@@ -462,6 +462,11 @@ def test_torch_func_transforms(dtype):
         torch.func.vmap(lambda x, y, m: passive_loss(x, y, mask=m))(estimate, intensity, masks),
         passive_loss(estimate, intensity, mask=masks, reduction="none"),
     )
+    for axis in (0, 1):
+        values = torch.func.vmap(loss, in_dims=axis)(leaf.movedim(0, axis), intensity.movedim(0, axis))
+        torch.testing.assert_close(torch.autograd.grad(values.sum(), leaf)[0], expected)
+    pairs = torch.func.vmap(torch.func.vmap(loss, in_dims=(0, None)), in_dims=(None, 0))(leaf, intensity)
+    torch.testing.assert_close(torch.autograd.grad(pairs.diagonal().sum(), leaf)[0], expected)
     direction = torch.randn_like(estimate)
     _, tangent = torch.func.jvp(lambda x: passive_loss(x, intensity, mask=mask), (estimate,), (direction,))
     torch.testing.assert_close(tangent, (expected.conj() * direction).real.sum() / 3)

@@ -330,6 +330,15 @@ def test_free_pixels_are_the_wanted_share_on_average() -> None:
         assert share == pytest.approx(fraction, rel=0.05)
 
 
+@pytest.mark.parametrize("exclude", [0.3, 0.45, 0.6])
+def test_the_share_of_free_pixels_is_that_of_the_pixels_outside_the_middle(exclude: float) -> None:
+    f = torch.fft.fftfreq(96)
+    outside = (f[:, None] ** 2 + f**2).sqrt() > exclude
+    options = {"fraction": 0.1, "exclude": exclude, "generator": torch.Generator().manual_seed(0)}
+    share = np.mean([metrics.free_pixels((96, 96), **options)[outside].float().mean().item() for _ in range(200)])
+    assert share == pytest.approx(0.1, rel=0.15)
+
+
 def test_free_pixels_of_single_pixels_and_of_the_zero_frequency() -> None:
     free = metrics.free_pixels((6, 6), radius=0, exclude=0, fraction=0.5, generator=torch.Generator().manual_seed(0))
     assert not free[0, 0]

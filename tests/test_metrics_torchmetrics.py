@@ -165,6 +165,7 @@ def test_classes_can_be_copied_pickled_saved_and_merged(reduction: str) -> None:
     fresh = metrics.PSNR(reduction=reduction)
     fresh.persistent(True)
     fresh.update(*second)
+    fresh.compute()
     fresh.load_state_dict(metric.state_dict())
     with warnings.catch_warnings():
         # torchmetrics counts updates of this instance only and warns before the first.
@@ -174,8 +175,13 @@ def test_classes_can_be_copied_pickled_saved_and_merged(reduction: str) -> None:
     both.update(*first)
     both.update(*second)
     part.update(*second)
-    part.merge_state(metric)
-    torch.testing.assert_close(part.compute().sort().values, both.compute().sort().values)
+    metric.merge_state(part)
+    torch.testing.assert_close(metric.compute(), both.compute())
+    empty = metrics.PSNR(reduction=reduction)
+    empty.merge_state(metric.metric_state)
+    torch.testing.assert_close(empty.compute(), both.compute())
+    with pytest.raises(ValueError, match="to be present in incoming state"):
+        metric.merge_state(metrics.PSNR(reduction=reduction, data_range=255.0).metric_state)
 
 
 def test_operator_and_mask_move_with_the_class(device: torch.device) -> None:

@@ -21,7 +21,7 @@ from phaseret.projections import (
     project_magnitude,
     project_object,
 )
-from phaseret.projections._object import hio_update, raar_update
+from phaseret.projections._object import CONSTRAINTS, hio_update, keep_largest, raar_update
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
@@ -228,6 +228,19 @@ def test_updates_in_closed_form():
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12), st.integers(1, 6), st.sampled_from(CONSTRAINTS))
+def test_of_equal_pixels_no_more_are_kept_than_asked_for(values, size, constraint):
+    x = torch.tensor(values, dtype=torch.float64)
+    y = project_object(x, support_size=size, constraint=constraint, ndim=1)
+    allowed = x.clamp(min=0) if constraint == "nonnegative" else x
+    assert (y != 0).sum() <= size
+    assert ((y == 0) | (y == allowed)).all()
+    assert y.square().sum() == allowed.square().sort(descending=True).values[:size].sum()
+    assert torch.equal(y[None], keep_largest(allowed[None], torch.tensor([size]), 1))
+    within = project_object(x, support_size=size, constraint="real", bounds=(-1, 1), ndim=1)
+    assert (within != 0).sum() <= size
 
 
 @given(st.integers(0, 10_000), st.booleans())

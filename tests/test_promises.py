@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
-from good_calls import CALLS, OPTIONS, call, called, made
+from good_calls import CALLS, FOURIER, OPTIONS, call, called, made
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
 
@@ -120,6 +120,36 @@ def behind_the_mask(path: str, value: float) -> dict[str, Tensor]:
 @pytest.mark.parametrize("path", MASKED)
 def test_what_stands_behind_a_mask_does_not_matter(path: str, value: float) -> None:
     alike(given(path, **behind_the_mask(path, value)), given(path, **behind_the_mask(path, 0.0)))
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"domain": "intensity"}, {"domain": "poisson"}])
+def test_a_background_behind_the_mask_does_not_matter(options: dict[str, Any]) -> None:
+    mask = torch.rand(3, 8, 8) > 0.3
+    tensors = CALLS["losses.passive_loss"][0] | {"mask": mask}
+    for value in (math.nan, math.inf, 1.0):
+        background = torch.ones(3, 8, 8).masked_fill(~mask, value)
+        estimate = tensors["estimate"].clone().requires_grad_()
+        loss = pr.losses.passive_loss(**tensors | {"estimate": estimate}, background=background, **options)
+        expected = pr.losses.passive_loss(**tensors, background=1.0, **options)
+        torch.testing.assert_close(loss.detach(), expected)
+        assert torch.autograd.grad(loss, estimate)[0].isfinite().all()
+        refined = pr.solvers.maximum_likelihood(**tensors, operator=FOURIER, background=background, n_iter=2)
+        assert refined.obj.isfinite().all()
+
+
+@pytest.mark.parametrize("domain", ["magnitude", "intensity"])
+def test_a_criterion_of_a_user_sees_nothing_behind_the_mask(domain: Any) -> None:
+    def decades(a: Tensor, b: Tensor) -> Tensor:
+        return (a.log() - b.log()).square()
+
+    mask = torch.rand(3, 8, 8) > 0.3
+    tensors = CALLS["losses.passive_loss"][0] | {"mask": mask}
+    estimate = (tensors["estimate"] + torch.rand(3, 4, 4)).requires_grad_()
+    hidden = tensors["intensity"].masked_fill(~mask, math.nan)
+    options = {"estimate": estimate, "domain": domain, "criterion": decades}
+    found = pr.losses.passive_loss(**tensors | options | {"intensity": hidden})
+    torch.testing.assert_close(found, pr.losses.passive_loss(**tensors | options))
+    assert torch.autograd.grad(found, estimate)[0].isfinite().all()
 
 
 def gradients(path: str, **changed: Tensor) -> list[Tensor]:
@@ -245,6 +275,23 @@ def test_shapes_are_known_without_values(path: str) -> None:
     assert all(x.is_meta for x in found)
 
 
+TRACED = [
+    "operators.fresnel",
+    "operators.gaussian",
+    "symmetry.global_phase",
+    "noise.mask_pixels",
+    "losses.InvariantLoss()",
+]
+
+
+@pytest.mark.parametrize("path", [*TRACED, "symmetry.Symmetry()", "metrics.psnr", "projections.project_object"])
+def test_torch_traces_a_call_whole(path: str) -> None:
+    tensors, _, others = CALLS[path]
+    torch._dynamo.reset()
+    traced = torch.compile(called(path), backend="eager", fullgraph=True)
+    alike(list(parts(call(traced, {**tensors, **others}))), given(path))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int64])
 def test_whole_numbers_of_any_size_are_pixels(dtype: torch.dtype) -> None:
     obj, places = torch.rand(6, 300), torch.tensor([[0, 0], [2, 120], [1, 7]])
@@ -268,6 +315,7 @@ CLASSES = [
     ("solvers.DifferenceMap", {"betta": 5}, "'betta'. Did you mean 'beta'?"),
     ("noise.Saturation", {"top": 5}, "'top'. The options are level."),
     ("metrics.RFactor", {"maks": None}, "'maks'. Did you mean 'mask'?"),
+    ("operators.FourierMagnitude", {"padding": 2}, "'padding'. The options are " + ", ".join(FOURIER.options) + "."),
     ("models.UNet", {"chanels": (4, 4)}, "'chanels'. Did you mean 'channels'?"),
 ]
 
@@ -278,3 +326,11 @@ def test_the_name_of_an_option_that_does_not_exist_is_answered(path: str, option
     with pytest.raises(TypeError) as raised:
         call(getattr(getattr(pr, module), name), {**OPTIONS.get(path, {}), **options})
     assert str(raised.value) == f"{name}: the name of an option must be a known one, got {answer}"
+
+
+def test_options_without_their_names_are_answered_by_the_class_that_was_called() -> None:
+    with pytest.raises(TypeError) as raised:
+        pr.solvers.HIO(5, 0.9)  # type: ignore[call-arg]
+    assert str(raised.value) == (
+        "HIO: at most 1 options must be given without a name, got 2. Name them: n_iter=, beta=."
+    )

@@ -19,14 +19,22 @@ Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
 class Spelled(nn.Module):
-    """A class whose constructor answers the name of an option that it does not have with the one that was meant."""
+    """A class whose constructor answers arguments that it does not have in its own name, with the ones that were meant.
+
+    Python would name the class that wrote the constructor.
+    """
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         if not torch.compiler.is_compiling():
             made_by = cls.__init__.__code__
+            places = made_by.co_varnames[1 : made_by.co_argcount]
+            names = made_by.co_varnames[1 : made_by.co_argcount + made_by.co_kwonlyargcount]
             if not made_by.co_flags & inspect.CO_VARKEYWORDS:
-                names = made_by.co_varnames[1 : made_by.co_argcount + made_by.co_kwonlyargcount]
                 _checks.known(options, names)
+            unnamed = bool(made_by.co_flags & inspect.CO_VARARGS) or hasattr(cls, "__getnewargs__")
+            if not unnamed and len(args) > len(places):
+                rule = f"at most {len(places)} options must be given without a name, got {len(args)}"
+                _checks.fail(rule, f"Name them: {', '.join(f'{name}=' for name in names)}", TypeError)
         return super().__new__(cls)
 
 

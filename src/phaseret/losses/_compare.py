@@ -74,15 +74,21 @@ class Comparison:
             vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
             field = field.masked_fill(vanishing, 0)
             expected = field.abs() if background is None else _fft.root(_fft.power(field) + dark)
-            return self._mean(pixelwise(self.criterion, expected, _fft.root(intensity)), mask)
+            return self._mean(self._pixels(expected, _fft.root(intensity), mask), mask)
         expected = _fft.power(field) + dark
         if self.domain == "autocorrelation":
             return self._autocorrelation(expected, intensity, mask)
         if self.domain == "poisson":
             pixels = poisson_pixels(expected + poisson_floor(intensity), intensity)
         else:
-            pixels = pixelwise(self.criterion, expected, intensity)
+            pixels = self._pixels(expected, intensity, mask)
         return self._mean(pixels, mask)
+
+    def _pixels(self, expected: Tensor, measured: Tensor, mask: Tensor | None) -> Tensor:
+        """The criterion of each pixel; a callable, which may take logarithms, sees ones where nothing was measured."""
+        if mask is not None and callable(self.criterion):
+            expected, measured = expected.where(mask, 1), measured.where(mask, 1)
+        return pixelwise(self.criterion, expected, measured)
 
     def _autocorrelation(self, power: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
         """The distance of the inverse transforms of the measured pixels, over all lags."""

@@ -108,6 +108,7 @@ def passive_loss(
     comparison = Comparison.of(operator, domain, criterion, normalize)
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     if dark is not None:
+        dark = dark if mask is None else dark.where(mask, 0)
         dark = dark.reshape(-1, *intensity.shape[len(batch) :]).to(items[1].dtype)
     return reduce(_values(comparison, *items, dark, chunk=operator.chunk).reshape(batch), reduction)
 

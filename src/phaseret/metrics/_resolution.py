@@ -202,8 +202,8 @@ def prtf(
     _checks.same_batch(("ensemble", ensemble, d + 1), ("intensity", intensity, d))
     if reference is None:
         reference = ensemble.select(-d - 1, 0)
-    sizes, box = {tuple(reference.shape[-d:]), shape}, tuple(ensemble.shape[-d:])
-    if reference.shape[:-d] != ensemble.shape[: -d - 1] or not (box in sizes or box == shape):
+    box, given = tuple(ensemble.shape[-d:]), tuple(reference.shape[-d:])
+    if reference.shape[:-d] != ensemble.shape[: -d - 1] or not (given in (box, shape) or box == shape):
         expected = (*ensemble.shape[: -d - 1], *box)
         rule = f"reference must have the shape of one reconstruction {expected}, or that of the grid"
         _checks.fail(f"{rule}, got {tuple(reference.shape)}", "Index or expand it")

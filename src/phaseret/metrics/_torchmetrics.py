@@ -61,6 +61,20 @@ class _Average(KeepsOptions, Metric):
             number = values.new_full((), values.numel())
             setattr(self, self._state, getattr(self, self._state) + torch.stack([values.sum(), number]))
 
+    def merge_state(self, incoming_state: Any) -> None:
+        """Add what another metric of these options has collected: its values come after those of this one."""
+        before = getattr(self, self._state)
+        super().merge_state(incoming_state)
+        self._computed, self._update_count = None, max(self._update_count, 1)
+        if self.reduction == "none":
+            own = list(before) if isinstance(before, list) else [before]
+            merged = getattr(self, self._state)
+            setattr(self, self._state, own + merged[: len(merged) - len(own)])
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._computed = None  # torchmetrics would go on to answer what it has computed before
+
     def compute(self) -> Tensor:
         """The mean, the sum or all of the values collected so far."""
         state: Tensor = dim_zero_cat(getattr(self, self._state))

@@ -204,7 +204,7 @@ def latent_optimize(
     if latent is None:
         latent = misfit.magnitude.new_zeros(network._latent_sizes(misfit.magnitude))
     _checks.real(latent=latent)
-    latent = latent.detach().clone().requires_grad_()
+    latent = _fft.promote(latent).detach().clone().requires_grad_()
     training = network.training
     network.eval()
     try:

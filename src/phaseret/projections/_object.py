@@ -120,7 +120,10 @@ class ObjectConstraint:
             if self.bounds is None and self.phase_range is None:
                 # the comparison written as numbers, and blending instead of `where`, are many times faster
                 agrees = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-                torch.ge(x.detach(), 0.0, out=agrees)
+                try:
+                    torch.ge(x.detach(), 0.0, out=agrees)
+                except RuntimeError:  # vmap knows no such output
+                    agrees = (x.detach() >= 0).to(x.dtype)
             else:
                 agrees = (self._values(x) == x).to(x.real.dtype)
             weight = agrees if weight is None else agrees.mul_(weight)

@@ -406,6 +406,8 @@ def maximum_likelihood(
     b = background
     if isinstance(b, Tensor):
         b = _checks.background(b, problem.intensity)
+        if mask is not None:
+            b = b.where(_checks.mask(mask, problem.intensity), 1)
         if not bool((b > 0).all()):
             _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
     else:
