@@ -515,7 +515,8 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
         name = name or contents.only()
         value = contents.read(name)
         if contents.entry(name).color:
-            value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+            luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601; of grey and alpha the grey
+            value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]
         return _object_tensor(value), name if beside_pattern else None
 
 

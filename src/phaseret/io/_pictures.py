@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,10 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     tifffile = _checks.extra("tifffile", "tifffile", "io")
     with reading(path, name):
         series = list(stack.enter_context(tifffile.TiffFile(path)).series)
+        for one in series:
+            pieces, page = math.prod(one.keyframe.chunked), one.keyframe
+            if pieces > max(1, len(page.dataoffsets)):  # tifffile would look for each of them
+                raise ValueError(f"it announces {pieces} pieces and holds {len(page.dataoffsets)}")
         entries = [_series(one) for one in series]
     alike = {(entry.shape, entry.dtype, entry.color) for entry in entries}
     if len(entries) > 1 and len(alike) == 1:
