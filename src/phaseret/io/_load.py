@@ -85,7 +85,8 @@ def load_intensity(
         FileNotFoundError: if there is no such file.
         ValueError: if the file is empty, truncated, of another kind, or holds pickled objects; if the array is not
             clear, complex, coloured, without a measured pixel, or 0 everywhere.
-        MemoryError: if the array is larger than the memory.
+        MemoryError: if the array is larger than the memory that this process may use; the environment variable
+            PHASERET_MEMORY, in GiB, says otherwise.
         ImportError: if reading this kind of file needs a package that is not installed.
 
     Example:
