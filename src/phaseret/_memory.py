@@ -73,7 +73,7 @@ def physical_memory() -> int | None:
     asked = os.environ.get("PHASERET_MEMORY")
     if asked:
         try:
-            return int(_checks.number("PHASERET_MEMORY", float(asked), above=0) * 2**30)
+            return int(_checks.number("PHASERET_MEMORY", float(asked), above=0, at_most=2**33) * 2**30)
         except ValueError:
             _checks.fail(f"PHASERET_MEMORY must be a number of GiB above 0, got {asked!r}", "Use PHASERET_MEMORY=64")
     limits = [*_limits_of_the_process(), *_limits_of_its_group()]

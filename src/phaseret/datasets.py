@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def _find(root: Path, stem: str, axes: int) -> Path:
     names = [f"{stem}{mark}idx{axes}-ubyte{ending}" for mark in "-." for ending in ("", ".gz")]
     for folder in _FOLDERS:
         for name in names:
-            if (root / folder / name).is_file():
+            if os.path.isfile(root / folder / name):
                 return root / folder / name
     _checks.fail(
         f"root must be a folder that holds {names[0]} or {names[1]}, directly or in MNIST/raw, got {str(root)!r}",

@@ -178,7 +178,8 @@ examples:
       Only the pattern is known: begin with the box that the autocorrelation allows, and find the shape inside it.
   torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
       A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
-      result.h5.parts until all are done: the same command again carries on.
+      result.h5.parts until all are done: the same command again carries on, if neither options nor files have changed
+      since; with --restart it begins anew.
 
 A low residual is no proof: look at how many starts agree. Each start begins with random phases from its own seed.
 """

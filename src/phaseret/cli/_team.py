@@ -123,7 +123,7 @@ def local_rank() -> int:
 def _announced() -> int:
     """How many processes there are, as ``torchrun`` says in the environment; what only looks like it is refused."""
     fix = "Start the command with torchrun, or unset WORLD_SIZE"
-    text = os.environ.get("WORLD_SIZE", "1")
+    text = os.environ.get("WORLD_SIZE") or "1"
     size = _number(text)
     if size is None or size < 1:
         _checks.fail(f"the environment variable WORLD_SIZE must be a number of processes, got {text!r}", fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -229,6 +230,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             raise
         said = " ".join(_checks.shortened(str(error), 300).split()) or type(error).__name__
         fix = "It may be truncated, damaged or still being written"
+        if re.search("requires the .* package", said):
+            fix = "Install what it asks for"
         _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
     finally:
         for logger in loggers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -184,7 +185,7 @@ class _Tree:
                     inner = other.get(source.dset_name)
                     if inner is None:
                         lost = f"{source.dset_name!r} in {source.file_name!r}, which does not hold it"
-                    elif any(stop >= size for stop, size in zip(_stops(source), inner.shape, strict=False)):
+                    elif _takes_more_than(source, inner.shape):
                         lost = f"{source.dset_name!r} in {source.file_name!r}, which holds {inner.shape} and no more"
                     else:
                         self._check_sources(inner, beside.parent)
@@ -227,12 +228,14 @@ class _Tree:
         return _Pieces(pieces).entry
 
 
-def _stops(source: Any) -> tuple[int, ...]:
-    """The last index, along each axis, that a virtual array takes of a source; none of one that may grow."""
+def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a virtual array takes more of a source than there is; one that may grow takes what there is."""
     try:
-        return tuple(source.src_space.get_select_bounds()[1])
-    except (ValueError, RuntimeError):
-        return ()
+        stops = source.src_space.get_select_bounds()[1]
+    except (ValueError, RuntimeError):  # all of it, or without an end
+        taken = source.vspace.get_select_npoints()
+        return bool(math.prod(shape) < taken <= _checks.LARGEST)
+    return any(stop >= size for stop, size in zip(stops, shape, strict=False))
 
 
 def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> Any:

@@ -85,7 +85,8 @@ def load_intensity(
         FileNotFoundError: if there is no such file.
         ValueError: if the file is empty, truncated, of another kind, or holds pickled objects; if the array is not
             clear, complex, coloured, without a measured pixel, or 0 everywhere.
-        MemoryError: if the array is larger than the memory.
+        MemoryError: if the array is larger than the memory that this process may use; the environment variable
+            PHASERET_MEMORY, in GiB, says otherwise.
         ImportError: if reading this kind of file needs a package that is not installed.
 
     Example:
@@ -537,7 +538,8 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
         for note in contents.noted(name):
             say_note(note)
         if contents.entry(name).color:
-            value = value[..., :3] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+            luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601; of grey and alpha the grey
+            value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]
         return _object_tensor(value), name if beside_pattern else None
 
 

@@ -63,7 +63,7 @@ def _check(path: Path) -> None:
     Source:
         MAT-File Format (R2023b), "Level 5 MAT-file format".
     """
-    content = np.memmap(path, np.uint8, "r").data if path.stat().st_size else memoryview(b"")
+    content = np.memmap(path, np.uint8, "r").data
     if len(content) < _HEADER:
         raise ValueError("it ends inside its header")
     order = ">" if bytes(content[126:128]) == b"MI" else "<"

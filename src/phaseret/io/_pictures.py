@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,10 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     tifffile = _checks.extra("tifffile", "tifffile", "io")
     with reading(path, name):
         series = list(stack.enter_context(tifffile.TiffFile(path)).series)
+        for one in series:
+            pieces, page = math.prod(one.keyframe.chunked), one.keyframe
+            if pieces > max(1, len(page.dataoffsets)):  # tifffile would look for each of them
+                raise ValueError(f"it announces {pieces} pieces and holds {len(page.dataoffsets)}")
         entries = [_series(one) for one in series]
         doubts = [next((note for said, note in _DOUBTS.items() if said(one)), "") for one in series]
     alike = {(entry.shape, entry.dtype, entry.color) for entry in entries}

@@ -34,16 +34,16 @@ from phaseret.io._pictures import named, open_picture, open_tif
 def opened(path: str | os.PathLike[str]) -> Iterator[Contents]:
     """The contents of the file, whose format is recognised by its first bytes."""
     file = _checks.path(path)
-    if not os.path.lexists(file) or (file.is_symlink() and not file.exists()):
+    if not os.path.exists(file):
         what = f"path must name a file, got {str(file)!r}, which does not exist"
-        if file.is_symlink():
+        if os.path.islink(file):
             what = f"path must name a file, got the link {str(file)!r}, whose target does not exist"
         _checks.fail(what, "Look for a misprint, or name its folder too", error=FileNotFoundError)
-    if file.is_dir():
+    if os.path.isdir(file):
         _checks.fail(
             f"path must name a file, got the folder {str(file)!r}", "Name a file in it", error=IsADirectoryError
         )
-    if not file.is_file():
+    if not os.path.isfile(file):
         fix = "Write what it sends to a file first"
         _checks.fail(f"path must name a file, got the pipe or device {str(file)!r}", fix, error=OSError)
     with reading(file, "readable"), file.open("rb") as stream:
@@ -249,7 +249,12 @@ def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         whole = path.read_bytes()
         start = whole.find(_CBF_VALUES)
         size = re.search(rb"X-Binary-Size:\s*(\d+)", whole[: max(start, 0)])
-        if start < 0 or size is None or len(whole) < start + len(_CBF_VALUES) + int(size[1]):
+        if (
+            start < 0
+            or size is None
+            or _CBF_SECTION not in whole[:start]
+            or len(whole) < start + len(_CBF_VALUES) + int(size[1])
+        ):
             raise ValueError("it ends before its values do")
     return _open_fabio(path, name, stack)
 
@@ -296,6 +301,7 @@ def _errors_logged_are_raised(name: str) -> Iterator[None]:
 _UNPACKED = "phaseret-unpacked-"
 _BEGINNING = 4096  # bytes by which a file is recognised
 _COMMENTS = ("#", "%", "//", "!")
+_CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _HDF5, _GZIP, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"\x0c\x1a\x04\xd5"
 _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"\x93NUMPY", "npy", _open_npy),

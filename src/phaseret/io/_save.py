@@ -27,7 +27,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
 
     Raises:
         FileExistsError: if the file exists and `overwrite` is False.
-        FileNotFoundError: if its folder does not exist.
+        FileNotFoundError: if its folder does not exist, or the path is a link to what does not exist.
         ImportError: if h5py is needed and not installed.
         ValueError: if the name ends otherwise.
     """
@@ -38,7 +38,7 @@ def save_intensity(path: str | os.PathLike[str], measurement: Measurement | Tens
     """Write a measurement to a file that `load_intensity`, and for CXI other programs too, read.
 
     In the file the zero frequency lies in the middle of the frame (index m // 2), as detectors have it. The file is
-    written under another name and renamed when it is complete.
+    written under another name and renamed when it is complete. A link stays, and the file that it leads to is written.
 
     Args:
         path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.

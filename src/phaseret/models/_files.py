@@ -110,7 +110,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
     file = _checks.path(path)
     if sha256 is not None:
         _checks.instance("sha256", sha256, str, "Use what save returned")
-    if not file.is_file():
+    if not os.path.isfile(file):
         _checks.fail(
             f"path must name a file, got {str(file)!r}, which is not one",
             "Look for a misprint, or name its folder too",
