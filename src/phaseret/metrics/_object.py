@@ -13,7 +13,15 @@ from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.metrics._pair import aligned, pair
 
 
-def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
+def mse(
+    estimate: Tensor,
+    obj: Tensor,
+    *,
+    align: bool = True,
+    scale: bool = False,
+    ndim: int = 2,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Mean squared error per object pixel, by default after the symmetries have been removed.
 
     .. math:: \mathrm{mse} = \frac{1}{n_1 \cdots n_d} \min_{T} \| T \hat X - X \|_2^2
@@ -27,6 +35,8 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         estimate: Candidate object, real or complex floating.
         obj: True object.
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the positive factor that fits best, for estimates in other units than the object,
+            such as the roots of counts.
         ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
@@ -53,18 +63,26 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         The orbit's distance divided by the number of pixels, as in the symmetry-adjusted error of Zhang, Wan, Zhuang,
         Sun (2024), What is wrong with end-to-end learning for phase retrieval?, arXiv:2403.15448.
     """
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
-    return reduce(_squared_error(estimate, obj, align, axes), reduction)
+    return reduce(_squared_error(estimate, obj, align, scale, axes), reduction)
 
 
-def _squared_error(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
-    if align:
-        return aligned(estimate, obj, len(axes)).error
+def _squared_error(estimate: Tensor, obj: Tensor, align: bool, scale: bool, axes: tuple[int, ...]) -> Tensor:
+    if align or scale:
+        return aligned(estimate, obj, len(axes), align, scale).error
     return _fft.power(estimate - obj).mean(axes)
 
 
-def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
+def nmse(
+    estimate: Tensor,
+    obj: Tensor,
+    *,
+    align: bool = True,
+    scale: bool = False,
+    ndim: int = 2,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Normalised mean squared error: the squared error divided by the squared norm of the object.
 
     .. math:: \mathrm{nmse} = \min_{T} \| T \hat X - X \|_2^2 \,/\, \| X \|_2^2
@@ -79,16 +97,16 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
         >>> nmse(0.9 * obj, obj)
         tensor(0.0100)
     """
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
-    return reduce(_relative(estimate, obj, align, axes), reduction)
+    return reduce(_relative(estimate, obj, align, scale, axes), reduction)
 
 
-def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
+def _relative(estimate: Tensor, obj: Tensor, align: bool, scale: bool, axes: tuple[int, ...]) -> Tensor:
     unit = _fft.largest(obj, len(axes))
     estimate, obj = estimate / unit, obj / unit
     power = _fft.power(obj).mean(axes)
-    return _squared_error(estimate, obj, align, axes) / _fft.divisor(power, math.nan)
+    return _squared_error(estimate, obj, align, scale, axes) / _fft.divisor(power, math.nan)
 
 
 def success_rate(
@@ -97,6 +115,7 @@ def success_rate(
     *,
     threshold: float = 0.05,
     align: bool = True,
+    scale: bool = False,
     ndim: int = 2,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -119,9 +138,9 @@ def success_rate(
         tensor(0.7500)
     """
     threshold = _checks.number("threshold", threshold, above=0)
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
-    error = _relative(estimate, obj, align, axes).sqrt()
+    error = _relative(estimate, obj, align, scale, axes).sqrt()
     return reduce((error <= threshold).to(error.dtype), reduction)
 
 
@@ -131,6 +150,7 @@ def psnr(
     *,
     data_range: float = 1.0,
     align: bool = True,
+    scale: bool = False,
     ndim: int = 2,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -154,9 +174,9 @@ def psnr(
         tensor(20.)
     """
     data_range = _checks.number("data_range", data_range, above=0)
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
-    error = _squared_error(estimate / data_range, obj / data_range, align, axes)
+    error = _squared_error(estimate / data_range, obj / data_range, align, scale, axes)
     return reduce(-10 * error.log10(), reduction)
 
 
@@ -167,6 +187,7 @@ def ssim(
     data_range: float = 1.0,
     win_size: int = 11,
     align: bool = True,
+    scale: bool = False,
     ndim: int = 2,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -203,14 +224,14 @@ def ssim(
     data_range = _checks.number("data_range", data_range, above=0)
     width = window_width(win_size)
     _checks.real(estimate=estimate, obj=obj)
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim)
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
         fix = f"Use win_size={smallest - 1 + smallest % 2}"
         _checks.fail(f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
-    if align:
-        estimate = aligned(estimate, obj, ndim).aligned
+    if align or scale:
+        estimate = aligned(estimate, obj, ndim, align, scale).aligned
     # Variances do not see an offset, but their digits do: they are those of values around 0.
     offset = (obj / data_range).mean(axes, keepdim=True)
     x, y = estimate / data_range - offset, obj / data_range - offset
@@ -224,9 +245,9 @@ def ssim(
     return reduce((luminance * structure).mean(axes), reduction)
 
 
-def check_options(align: Any, reduction: Any) -> None:
+def check_options(align: Any, scale: Any, reduction: Any) -> None:
     """The options that all metrics of objects have are what they should be."""
-    _checks.flag(align=align)
+    _checks.flag(align=align, scale=scale)
     check_reduction(reduction)
 
 

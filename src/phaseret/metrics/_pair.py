@@ -20,6 +20,10 @@ def pair(estimate: Tensor, obj: Tensor, ndim: int) -> tuple[Tensor, Tensor, tupl
     return estimate.to(dtype), obj.to(dtype), tuple(range(-ndim, 0))
 
 
-def aligned(estimate: Tensor, obj: Tensor, ndim: int) -> Alignment:
-    """:func:`phaseret.symmetry.align` of two objects from `pair`, which are not checked again."""
-    return register(estimate, obj, fast_fourier_shape(obj.shape[-ndim:], 1), phase=obj.is_complex())
+def aligned(estimate: Tensor, obj: Tensor, ndim: int, align: bool = True, scale: bool = False) -> Alignment:
+    """:func:`phaseret.symmetry.align` of two objects from `pair`, which are not checked again.
+
+    Without `align` at most the scale changes.
+    """
+    shape = fast_fourier_shape(obj.shape[-ndim:], 1)
+    return register(estimate, obj, shape, shift=align, flip=align, phase=align and obj.is_complex(), scale=scale)

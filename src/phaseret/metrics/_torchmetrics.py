@@ -78,7 +78,7 @@ class _OfObject(_Average):
 
     def __init__(self, kwargs: dict[str, Any], **options: Any) -> None:
         _checks.item_axes(options["ndim"])
-        _checks.flag(align=options["align"])
+        _checks.flag(align=options["align"], scale=options["scale"])
         for name in ("data_range", "threshold"):
             if name in options:
                 _checks.number(name, options[name], above=0)
@@ -99,6 +99,7 @@ class MSE(_OfObject):
 
     Args:
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -114,8 +115,16 @@ class MSE(_OfObject):
     higher_is_better = False
     function = staticmethod(_object.mse)
 
-    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
-        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
+    def __init__(
+        self,
+        *,
+        align: bool = True,
+        scale: bool = False,
+        ndim: int = 2,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class NMSE(_OfObject):
@@ -123,6 +132,7 @@ class NMSE(_OfObject):
 
     Args:
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -131,8 +141,16 @@ class NMSE(_OfObject):
     higher_is_better = False
     function = staticmethod(_object.nmse)
 
-    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
-        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
+    def __init__(
+        self,
+        *,
+        align: bool = True,
+        scale: bool = False,
+        ndim: int = 2,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class PSNR(_OfObject):
@@ -141,6 +159,7 @@ class PSNR(_OfObject):
     Args:
         data_range: Largest minus smallest value an object can take.
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -162,11 +181,12 @@ class PSNR(_OfObject):
         *,
         data_range: float = 1.0,
         align: bool = True,
+        scale: bool = False,
         ndim: int = 2,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(kwargs, data_range=data_range, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, data_range=data_range, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class SSIM(_OfObject):
@@ -176,6 +196,7 @@ class SSIM(_OfObject):
         data_range: Largest minus smallest value an object can take.
         win_size: Width of the window in pixels, odd and no larger than the object.
         align: Remove shift and flip first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -190,12 +211,13 @@ class SSIM(_OfObject):
         data_range: float = 1.0,
         win_size: int = 11,
         align: bool = True,
+        scale: bool = False,
         ndim: int = 2,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
         _object.window_width(win_size)
-        options = {"data_range": data_range, "win_size": win_size, "align": align, "ndim": ndim}
+        options = {"data_range": data_range, "win_size": win_size, "align": align, "scale": scale, "ndim": ndim}
         super().__init__(kwargs, **options, reduction=reduction)
 
 
@@ -205,6 +227,7 @@ class SuccessRate(_OfObject):
     Args:
         threshold: Largest relative error of a solved item (not squared).
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" gives the rate, "sum" the number of solved items, "none" 1 or 0 for each item.
         **kwargs: As for every metric of torchmetrics.
@@ -218,11 +241,12 @@ class SuccessRate(_OfObject):
         *,
         threshold: float = 0.05,
         align: bool = True,
+        scale: bool = False,
         ndim: int = 2,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(kwargs, threshold=threshold, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, threshold=threshold, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class _OfData(_Average):
