@@ -44,7 +44,7 @@ class Comparison:
         centered = range(0)
         if is_fourier(operator):
             centered = operator.centered_axes
-            operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
+            operator = FourierIntensity(**(operator.options | {"centered": False, "chunk": None}))
         return cls(operator, centered, domain, criterion, normalize, scale)
 
     def prepared(self, intensity: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -96,7 +96,7 @@ class Comparison:
         dark = ~(total > 0)
         if self.domain == "magnitude":
             measured = measured.clamp_min(0)
-        factor = (self._mean(measured, mask).clamp_min(0) / total.masked_fill(dark, 1)).sqrt()
+        factor = _fft.root(self._mean(measured, mask) / total.masked_fill(dark, 1))
         return factor.masked_fill(dark, 1).reshape(-1, *[1] * self.operator.data_ndim)
 
     def _autocorrelation(self, power: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:

@@ -29,6 +29,7 @@ def passive_loss(
     background: Tensor | float | None = None,
     normalize: bool = False,
     scale: bool = False,
+    undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Compare the measurement that an estimate would give with the measured one: the passive objective DNN-P.
@@ -79,6 +80,9 @@ def passive_loss(
             does not matter: for estimates in other units than the data, as those of a network that answers from 0 to 1
             are where the data are counts. Compare such estimates with ``scale=True`` in the metrics too. It needs the
             memory and time of a computation step by step.
+        undersampled: Allow data of m < 2n - 1 (but m >= n), as benchmarks have them: 256 pixels in 384. The value stays
+            exact, since what wraps around is in the model, but other objects have the same data: a warning says so
+            once. An operator that was made with it needs it no more.
         reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
 
     Shape:
@@ -92,7 +96,7 @@ def passive_loss(
 
     Raises:
         TypeError: if the intensity is not real floating or the mask not boolean.
-        ValueError: if m < 2n - 1, the batch shapes or devices differ, or an option is unknown.
+        ValueError: if m < 2n - 1 without `undersampled`, the batch shapes or devices differ, or an option is unknown.
 
     Example:
         >>> obj = torch.rand(3, 8, 8)
@@ -104,8 +108,8 @@ def passive_loss(
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, eq. 2.2; the autocorrelation form:
         Metzler et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026.
     """
-    options = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
-    options |= {"normalize": normalize, "scale": scale, "reduction": reduction}
+    options: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
+    options |= {"normalize": normalize, "scale": scale, "undersampled": undersampled, "reduction": reduction}
     return _loss(estimate, intensity, operator, _looked_at, **options)
 
 
@@ -125,11 +129,12 @@ def _loss(
     background: Tensor | float | None,
     normalize: bool,
     scale: bool,
+    undersampled: bool,
     reduction: Reduction,
 ) -> Tensor:
     """The loss of the function and of the Module."""
     _check_options(operator, domain, criterion, normalize, scale, reduction)
-    operator, mask = matched(estimate, intensity, operator, mask)
+    operator, mask = matched(estimate, intensity, operator, mask, undersampled)
     if is_fourier(operator):
         operator._check(estimate, on_grid=True)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
@@ -162,12 +167,12 @@ def _ask_for_units(estimate: Tensor, intensity: Tensor, operator: Operator, mask
             intensity, brightest = intensity.where(mask, 0), brightest.where(mask, 0)
         numbers = torch.stack([*estimate.aminmax(), intensity.mean(), brightest.mean()])
     low, high, measured, possible = numbers.tolist()
-    if 0 < low and high <= 1 and measured > 2 * possible:
+    if low > 0 and high <= 1 and measured > 2 * possible:
         _checks.warn(
-            f"the estimates lie between 0 and 1, but the data have a mean of {measured:.3g} per pixel, and an object of "
-            f"ones only {possible:.3g}: no such estimate explains them",
-            "If these are counts, use PoissonNoise(counts=False), which keeps the units of the object, or scale=True in "
-            "the loss and the metrics, or a network whose answer follows the data, such as UNet(output='nonnegative')",
+            f"the estimates lie between 0 and 1, but the data have a mean of {measured:.3g} per pixel, and an object "
+            f"of ones only {possible:.3g}: no such estimate explains them",
+            "If these are counts, use PoissonNoise(counts=False), which keeps the units of the object, or scale=True "
+            "in the loss and the metrics, or a network whose answer follows the data: UNet(output='nonnegative')",
         )
 
 
@@ -247,6 +252,7 @@ class PassiveLoss(Module):
             it.
         normalize: Divide data and estimated intensity by the item's mean measured intensity.
         scale: Multiply each estimate by the factor that gives it the total measured intensity.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Example:
@@ -269,6 +275,7 @@ class PassiveLoss(Module):
         background: Tensor | float | None = None,
         normalize: bool = False,
         scale: bool = False,
+        undersampled: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
         _check_options(operator, domain, criterion, normalize, scale, reduction)
@@ -281,8 +288,10 @@ class PassiveLoss(Module):
             _checks.real(background=background)
         elif background is not None:
             _checks.number("background", background, at_least=0)
-        how = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
-        super().__init__(operator=operator, **how, normalize=normalize, scale=scale, reduction=reduction)
+        how: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
+        _checks.flag(undersampled=undersampled)
+        how |= {"normalize": normalize, "scale": scale, "undersampled": undersampled}
+        super().__init__(operator=operator, **how, reduction=reduction)
         self._looked_at: set[tuple[torch.Size, torch.Size]] = set()
 
     def forward(

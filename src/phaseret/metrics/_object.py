@@ -35,8 +35,8 @@ def mse(
         estimate: Candidate object, real or complex floating.
         obj: True object.
         align: Remove shift, conj_flip and global_phase first.
-        scale: Multiply the estimate by the positive factor that fits best, for estimates in other units than the object,
-            such as the roots of counts.
+        scale: Multiply the estimate by the positive factor that fits best, for estimates in other units than the
+            object, such as the roots of counts.
         ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 

@@ -260,14 +260,16 @@ class _OfData(_Average):
         operator: Operator | None = None,
         *,
         mask: Tensor | None = None,
+        undersampled: bool = False,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
+        _checks.flag(undersampled=undersampled)
         if operator is not None:
             Operator.check(operator)
         if mask is not None:
             _checks.boolean(mask=mask)
-        super().__init__(kwargs, operator=operator, mask=mask, reduction=reduction)
+        super().__init__(kwargs, operator=operator, mask=mask, undersampled=undersampled, reduction=reduction)
 
     def update(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> None:
         """Add a batch: (*, n1..nd), (*, m1..md) and its mask, which goes together with the metric's own."""
@@ -286,6 +288,7 @@ class RelativeMagnitudeError(_OfData):
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where the data is measured. A call takes another one, ``metric(estimate, intensity, mask=m)``; with
             both, a pixel counts where both say so.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
 
@@ -306,6 +309,7 @@ class RFactor(_OfData):
     Args:
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
     """
@@ -320,6 +324,7 @@ class PoissonLogLikelihood(_OfData):
     Args:
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
     """
