@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+DEEPINV ?= .venv-deepinv
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN := $(BIN)/python
@@ -9,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo promise test test-all test-slow test-machines test-install dist check docs bench clean
+.PHONY: help demo promise test test-all test-slow test-machines test-install test-deepinv dist check docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,11 @@ test-machines: $(VENV)/.installed-test ## the quick tests under three other seed
 	  echo "$$machine"; OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) -p tests.other_machine $$machine \
 	  -m "not slow and not once" || passed=false; done; $$passed
 
+test-deepinv: ## the bridges to deepinv with its newest release, in .venv-deepinv: it brings gigabytes with torchvision
+	test -x $(DEEPINV)/bin/python || $(PYTHON) -m venv $(DEEPINV)
+	$(DEEPINV)/bin/python -m pip install --no-compile --upgrade deepinv pytest --editable '.[train,testing]'
+	OMP_NUM_THREADS=1 $(DEEPINV)/bin/python -m pytest tests/test_interop.py tests/test_deepinv.py
+
 test-install: $(VENV)/.installed-release ## build wheel and sdist and try them in empty environments; WITH="--help"
 	$(RUN) -m tools.install_check $(WITH)
 
@@ -55,8 +61,8 @@ bench: $(VENV)/.installed-demo ## run benchmarks/speed_*.py on one thread, as th
 	  echo "$$name"; OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; \
 	  echo "$$name, AVX2"; ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; done
 
-clean: ## remove .venv, caches, builds and runs
-	rm -rf $(VENV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove .venv, .venv-deepinv, caches, builds and runs
+	rm -rf $(VENV) $(DEEPINV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra of pyproject.toml, so that a second call starts at once. Python compiles what is imported anyway;

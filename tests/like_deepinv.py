@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -23,12 +24,17 @@ class Physics(nn.Module):
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:
         return self.forw(x, **kwargs)
 
+    def clone(self) -> Physics:
+        return copy.deepcopy(self)
+
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         return self.noise_model(self.A(x, **kwargs))
 
 
 class LinearPhysics(Physics):
-    def __init__(self, A: Callable[..., Tensor], A_adjoint: Callable[..., Tensor]) -> None:
+    def __init__(
+        self, A: Callable[..., Tensor] = lambda x, **_: x, A_adjoint: Callable[..., Tensor] = lambda y, **_: y
+    ) -> None:
         super().__init__(A)
         self.A_adj = A_adjoint
 
@@ -43,6 +49,12 @@ class PhaseRetrieval(Physics):
 
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:
         return self.B(x, **kwargs).abs().square()
+
+    def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:
+        return self.B_adjoint(y, **kwargs)
+
+    def A_dagger(self, y: Tensor, **kwargs: Any) -> Tensor:
+        return self.B_adjoint(y * self.B(self.A_adjoint(y)))
 
     def B_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:
         return self.B.A_adjoint(y, **kwargs)
@@ -89,10 +101,31 @@ class SupLoss(Loss):
         return self.metric(x_net, x)
 
 
+class Metric(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lower_better = True
+
+    def forward(self, x_net: Tensor, x: Tensor, **kwargs: Any) -> Any:
+        return self.metric(x_net, x, **kwargs)
+
+
+class L2:
+    def grad(self, x: Tensor, y: Tensor, physics: Any) -> Tensor:
+        gradient: Tensor = physics.A_vjp(x, physics.A(x) - y)
+        return gradient
+
+    def prox(self, x: Tensor, y: Tensor, physics: Any, gamma: Any) -> Tensor:
+        nearest: Tensor = physics.prox_l2(x, y, gamma)
+        return nearest
+
+
 def module() -> ModuleType:
     """A module for `import deepinv`."""
     deepinv = ModuleType("deepinv")
     kinds = (LinearPhysics, PhaseRetrieval, RandomPhaseRetrieval, GaussianNoise)
     deepinv.physics = SimpleNamespace(**{kind.__name__: kind for kind in kinds})  # type: ignore[attr-defined]
     deepinv.loss = SimpleNamespace(Loss=Loss, MCLoss=MCLoss, SupLoss=SupLoss)  # type: ignore[attr-defined]
+    deepinv.loss.metric = SimpleNamespace(Metric=Metric)  # type: ignore[attr-defined]
+    deepinv.optim = SimpleNamespace(L2=L2)  # type: ignore[attr-defined]
     return deepinv

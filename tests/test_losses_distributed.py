@@ -16,6 +16,7 @@ from processes import PROCESSES
 
 LOSSES = {
     "passive": pr.losses.PassiveLoss,
+    "passive, with masks": pr.losses.PassiveLoss,
     "invariant": pr.losses.InvariantLoss,
     "supervised": pr.losses.SupervisedLoss,
 }
@@ -24,7 +25,10 @@ LOSSES = {
 def gradients(model: nn.Module, loss: str, objects: torch.Tensor) -> list[torch.Tensor]:
     intensity = pr.operators.fourier_intensity(objects, (12, 12))
     estimate = model(intensity.flatten(1)).unflatten(1, (6, 6))
-    LOSSES[loss]()(estimate, intensity if loss == "passive" else objects).backward()
+    target, known = intensity if "passive" in loss else objects, {}
+    if "masks" in loss:
+        known["mask"] = intensity > intensity.mean((-2, -1), keepdim=True)  # another number of pixels in each sample
+    LOSSES[loss]()(estimate, target, **known).backward()
     return [parameter.grad for parameter in model.parameters()]
 
 

@@ -290,7 +290,7 @@ def test_a_name_that_does_not_exist() -> None:
 
 def test_classes_are_modules_that_show_their_options() -> None:
     assert isinstance(metrics.PSNR(), nn.Module)
-    assert repr(metrics.PSNR(data_range=2)) == "PSNR(data_range=2, align=True, ndim=2, reduction='mean')"
+    assert repr(metrics.PSNR(data_range=2)) == "PSNR(data_range=2, align=True, scale=False, ndim=2, reduction='mean')"
     assert "FourierIntensity(fourier_shape=(4, 4)" in repr(metrics.RFactor(FourierIntensity((4, 4))))
 
 

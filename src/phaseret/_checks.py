@@ -103,6 +103,19 @@ def warn(what: str, fix: str) -> None:
     warnings.warn(_worded(name, what, fix), stacklevel=level)
 
 
+_said: set[tuple[str, str]] = set()
+
+
+def warn_once(what: str, fix: str) -> None:
+    """Warn, but only once for each name that is called: what is said at each step of a training is not heard."""
+    if torch.compiler.is_compiling():
+        return
+    said = _called()[0], what
+    if said not in _said:
+        _said.add(said)
+        warn(what, fix)
+
+
 def extra(module: str, package: str, name: str) -> Any:
     """The imported optional `module` of the distribution `package`, which phaseret's extra `name` installs."""
     try:
@@ -374,12 +387,22 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in value)
 
 
-def fourier_shape(value: Sequence[int], object_shape: Sequence[int]) -> None:
-    """Every Fourier size is at least 2n - 1 (Hayes 1982: below it the object is not determined)."""
-    smallest = tuple(2 * n - 1 for n in object_shape)
-    if len(value) != len(smallest) or any(m < least for m, least in zip(value, smallest, strict=True)):
-        fail(
-            f"fourier_shape must be at least {smallest} = 2n-1 for an object of shape {tuple(object_shape)}, "
-            f"got {tuple(value)}",
-            f"Use min_fourier_shape({tuple(object_shape)})",
-        )
+def fourier_shape(value: Sequence[int], object_shape: Sequence[int], undersampled: bool = False) -> None:
+    """Every Fourier size is at least 2n - 1 (Hayes 1982: below it the object is not determined), or n if asked for."""
+    value, sizes = tuple(value), tuple(object_shape)
+    smallest = tuple(2 * n - 1 for n in sizes)
+
+    def at_least(bounds: tuple[int, ...]) -> bool:
+        return len(value) == len(bounds) and all(m >= least for m, least in zip(value, bounds, strict=True))
+
+    if at_least(smallest):
+        return
+    if not (undersampled and at_least(sizes)):
+        rule = f"fourier_shape must be at least {smallest} = 2n-1 for an object of shape {sizes}"
+        other = ", or undersampled=True where such data are wanted" if at_least(sizes) else ""
+        fail(f"{rule}, got {value}", f"Use min_fourier_shape({sizes}){other}")
+    warn_once(
+        f"data of the shape {value} do not determine an object of shape {sizes}, which takes {smallest} = 2n-1: other "
+        "objects have the same data",
+        "Bring in what else is known, such as a support, bounds or a network trained on objects",
+    )

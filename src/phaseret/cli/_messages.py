@@ -15,7 +15,7 @@ _PHRASES = (
     (r"\bset overwrite\b", "use --overwrite"),
     (r"\bindex=slice\(start, stop\)", "--index START:STOP"),
     (r"\bindex must be None for\b", "index must be left out for"),
-    (r" Use min_fourier_shape\([^.]*\)\.", " Leave it out for sizes that fit."),
+    (r" Use min_fourier_shape\([^.]*\)(, or undersampled=True[^.]*)?\.", " Leave it out for sizes that fit."),
     (r"\bLook at the mask, the key and the file\b", "Look at FILE::KEY, and at --mask or --bad-pixels if given"),
     (r"make one with fourier_intensity", "make one with phaseret simulate"),
     (r"\bkey must name\b", "KEY in FILE::KEY must name"),

@@ -26,6 +26,7 @@ class Comparison:
         domain: What is compared.
         criterion: The distance of a pixel.
         normalize: Whether data and estimates are divided by the mean of the data.
+        scale: Whether estimates are multiplied by the factor that gives them the total of the data.
     """
 
     operator: Operator
@@ -33,15 +34,18 @@ class Comparison:
     domain: Domain
     criterion: Criterion
     normalize: bool
+    scale: bool = False
 
     @classmethod
-    def of(cls, operator: Operator, domain: Domain, criterion: Criterion, normalize: bool) -> Comparison:
+    def of(
+        cls, operator: Operator, domain: Domain, criterion: Criterion, normalize: bool, scale: bool = False
+    ) -> Comparison:
         """The comparison in the data of an operator as it is given."""
         centered = range(0)
         if is_fourier(operator):
             centered = operator.centered_axes
-            operator = FourierIntensity(operator.fourier_shape, norm=operator.norm, onesided=operator.onesided)
-        return cls(operator, centered, domain, criterion, normalize)
+            operator = FourierIntensity(**(operator.options | {"centered": False, "chunk": None}))
+        return cls(operator, centered, domain, criterion, normalize, scale)
 
     def prepared(self, intensity: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Data and mask with the zero frequency at index 0, and a factor (B) for the estimates or None."""
@@ -69,6 +73,8 @@ class Comparison:
             dark = dark * factors.square().reshape(-1, *[1] * self.operator.data_ndim)
         field = self.operator._predicted(estimate)
         check_data(intensity, field.shape[1:])
+        if self.scale:
+            field = field * self._fitting(_fft.power(field), intensity - dark, mask)
         if self.domain == "magnitude":
             # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
             vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
@@ -89,6 +95,15 @@ class Comparison:
         if mask is not None and callable(self.criterion):
             expected, measured = expected.where(mask, 1), measured.where(mask, 1)
         return pixelwise(self.criterion, expected, measured)
+
+    def _fitting(self, power: Tensor, measured: Tensor, mask: Tensor | None) -> Tensor:
+        """The factor (B, 1..1) that gives an estimate the total of what was measured; 1 for one without light."""
+        total = self._mean(power, mask)
+        dark = ~(total > 0)
+        if self.domain == "magnitude":
+            measured = measured.clamp_min(0)
+        factor = _fft.root(self._mean(measured, mask) / total.masked_fill(dark, 1))
+        return factor.masked_fill(dark, 1).reshape(-1, *[1] * self.operator.data_ndim)
 
     def _autocorrelation(self, power: Tensor, intensity: Tensor, mask: Tensor | None) -> Tensor:
         """The distance of the inverse transforms of the measured pixels, over all lags."""

@@ -28,6 +28,8 @@ def passive_loss(
     mask: Tensor | None = None,
     background: Tensor | float | None = None,
     normalize: bool = False,
+    scale: bool = False,
+    undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Compare the measurement that an estimate would give with the measured one: the passive objective DNN-P.
@@ -73,7 +75,14 @@ def passive_loss(
         normalize: Divide data and estimated intensity by the item's mean measured intensity: the value no longer
             depends on the data's scale, and dim items count as much as bright ones. Use it where intensities, or
             their squares in the domain "intensity", leave the range of the dtype. An item whose mean is not positive
-            is left as it is.
+            is left as it is. It does not make an estimate's own scale free: that is what `scale` does.
+        scale: Multiply each estimate by the factor that gives it the total measured intensity, so that its own scale
+            does not matter: for estimates in other units than the data, as those of a network that answers from 0 to 1
+            are where the data are counts. Compare such estimates with ``scale=True`` in the metrics too. It needs the
+            memory and time of a computation step by step.
+        undersampled: Allow data of m < 2n - 1 (but m >= n), as benchmarks have them: 256 pixels in 384. The value stays
+            exact, since what wraps around is in the model, but other objects have the same data: a warning says so
+            once. An operator that was made with it needs it no more.
         reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
 
     Shape:
@@ -87,7 +96,7 @@ def passive_loss(
 
     Raises:
         TypeError: if the intensity is not real floating or the mask not boolean.
-        ValueError: if m < 2n - 1, the batch shapes or devices differ, or an option is unknown.
+        ValueError: if m < 2n - 1 without `undersampled`, the batch shapes or devices differ, or an option is unknown.
 
     Example:
         >>> obj = torch.rand(3, 8, 8)
@@ -99,18 +108,73 @@ def passive_loss(
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, eq. 2.2; the autocorrelation form:
         Metzler et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026.
     """
-    _check_options(operator, domain, criterion, normalize, reduction)
-    operator, mask = matched(estimate, intensity, operator, mask)
+    options: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
+    options |= {"normalize": normalize, "scale": scale, "undersampled": undersampled, "reduction": reduction}
+    return _loss(estimate, intensity, operator, _looked_at, **options)
+
+
+# Shapes of objects and data whose units the function has looked at; a Module has its own.
+_looked_at: set[tuple[torch.Size, torch.Size]] = set()
+
+
+def _loss(
+    estimate: Tensor,
+    intensity: Tensor,
+    operator: Operator | None,
+    looked_at: set[tuple[torch.Size, torch.Size]],
+    *,
+    domain: Domain,
+    criterion: Criterion,
+    mask: Tensor | None,
+    background: Tensor | float | None,
+    normalize: bool,
+    scale: bool,
+    undersampled: bool,
+    reduction: Reduction,
+) -> Tensor:
+    """The loss of the function and of the Module."""
+    _check_options(operator, domain, criterion, normalize, scale, reduction)
+    operator, mask = matched(estimate, intensity, operator, mask, undersampled)
     if is_fourier(operator):
         operator._check(estimate, on_grid=True)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
+    shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
+    if not scale and shapes not in looked_at and _may_look(estimate, intensity):
+        looked_at.add(shapes)
+        _ask_for_units(estimate.detach(), intensity.detach(), operator, mask)
     items = _as_items(estimate, intensity, mask, len(batch))
-    comparison = Comparison.of(operator, domain, criterion, normalize)
+    comparison = Comparison.of(operator, domain, criterion, normalize, scale)
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     if dark is not None:
         dark = dark if mask is None else dark.where(mask, 0)
         dark = dark.reshape(-1, *intensity.shape[len(batch) :]).to(items[1].dtype)
     return reduce(_values(comparison, *items, dark, chunk=operator.chunk).reshape(batch), reduction)
+
+
+def _may_look(estimate: Tensor, intensity: Tensor) -> bool:
+    """Whether the estimate is the real answer of a network, and values can be looked at."""
+    if estimate.is_complex() or estimate.grad_fn is None or torch.compiler.is_compiling():
+        return False
+    transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+    return not (transformed() or estimate.is_meta or intensity.is_meta)
+
+
+def _ask_for_units(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tensor | None) -> None:
+    """Warn where a network answers between 0 and 1, but the data are brighter than those of any such object."""
+    one = estimate.reshape(-1, *estimate.shape[estimate.ndim - operator.object_ndim :])[0]
+    with torch.no_grad():
+        brightest = _fft.power(operator._predicted(torch.ones_like(one)))
+        if mask is not None:
+            intensity, brightest = intensity.where(mask, 0), brightest.where(mask, 0)
+        numbers = torch.stack([*estimate.aminmax(), intensity.mean(), brightest.mean()])
+    low, high, measured, possible = numbers.tolist()
+    if low > 0 and high <= 1 and measured > 2 * possible:
+        _checks.warn(
+            f"the estimates lie between 0 and 1, but the data have a mean of {measured:.3g} per pixel, and an object "
+            f"of ones only {possible:.3g}: no such estimate explains them",
+            "If these are counts, use PoissonNoise(counts=False), which keeps the units of the object, or scale=True "
+            "in the loss and the metrics, or a network whose answer follows the data: UNet(output='nonnegative')",
+        )
 
 
 def _as_items(
@@ -148,7 +212,8 @@ def _values(
 
 def _one_pass_applies(comparison: Comparison, estimate: Tensor, intensity: Tensor) -> bool:
     return (
-        is_fourier(comparison.operator)
+        not comparison.scale
+        and is_fourier(comparison.operator)
         and isinstance(comparison.criterion, str)
         and (comparison.domain != "autocorrelation" or comparison.criterion == "mse")
         and unpack_dual(estimate).tangent is None
@@ -158,12 +223,12 @@ def _one_pass_applies(comparison: Comparison, estimate: Tensor, intensity: Tenso
     )
 
 
-def _check_options(operator: Any, domain: Any, criterion: Any, normalize: Any, reduction: Any) -> None:
+def _check_options(operator: Any, domain: Any, criterion: Any, normalize: Any, scale: Any, reduction: Any) -> None:
     if operator is not None:
         Operator.check(operator)
     _checks.choice("domain", domain, get_args(Domain))
     check_criterion(criterion)
-    _checks.flag(normalize=normalize)
+    _checks.flag(normalize=normalize, scale=scale)
     check_reduction(reduction)
     if domain == "poisson" and normalize:
         _checks.fail("normalize must be False with domain='poisson', got True", "Counts have no free scale")
@@ -187,6 +252,8 @@ class PassiveLoss(Module):
         background: What the detector counts without the object; that of a call, ``loss(x, y, background=b)``, replaces
             it.
         normalize: Divide data and estimated intensity by the item's mean measured intensity.
+        scale: Multiply each estimate by the factor that gives it the total measured intensity.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Example:
@@ -208,9 +275,11 @@ class PassiveLoss(Module):
         mask: Tensor | None = None,
         background: Tensor | float | None = None,
         normalize: bool = False,
+        scale: bool = False,
+        undersampled: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
-        _check_options(operator, domain, criterion, normalize, reduction)
+        _check_options(operator, domain, criterion, normalize, scale, reduction)
         if mask is not None:
             _checks.boolean(mask=mask)
             axes = min(mask.ndim, 2 if operator is None else operator.data_ndim)
@@ -220,8 +289,11 @@ class PassiveLoss(Module):
             _checks.real(background=background)
         elif background is not None:
             _checks.number("background", background, at_least=0)
-        how = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
-        super().__init__(operator=operator, **how, normalize=normalize, reduction=reduction)
+        how: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
+        _checks.flag(undersampled=undersampled)
+        how |= {"normalize": normalize, "scale": scale, "undersampled": undersampled}
+        super().__init__(operator=operator, **how, reduction=reduction)
+        self._looked_at: set[tuple[torch.Size, torch.Size]] = set()
 
     def forward(
         self,
@@ -235,6 +307,7 @@ class PassiveLoss(Module):
         given: dict[str, Any] = {"mask": _checks.both_masks(self.mask, mask, intensity)}
         if background is not None:
             given["background"] = background
-        return passive_loss(estimate, intensity, **(self.options | given))
+        options = self.options | given
+        return _loss(estimate, intensity, options.pop("operator"), self._looked_at, **options)
 
     __call__ = called_as(forward)

@@ -20,6 +20,7 @@ def relative_magnitude_error(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
+    undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Relative distance between the magnitude an estimate would give and the measured one.
@@ -36,6 +37,7 @@ def relative_magnitude_error(
         operator: The measurement A. Default: the two-dimensional orthonormal
             :class:`~phaseret.operators.FourierIntensity` on the full plane, of the data's shape.
         mask: True where the data is measured; broadcasts to the data. Default: everywhere.
+        undersampled: Allow data of m < 2n - 1 (but m >= n), which other objects have too.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
@@ -48,8 +50,8 @@ def relative_magnitude_error(
 
     Raises:
         TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
-        ValueError: if m < 2n - 1, batch or data shapes or devices differ, the operator measures magnitudes, or an
-            option is unknown.
+        ValueError: if m < 2n - 1 without `undersampled`, batch or data shapes or devices differ, the operator measures
+            magnitudes, or an option is unknown.
 
     Example:
         >>> obj = torch.rand(4, 28, 28)
@@ -62,7 +64,7 @@ def relative_magnitude_error(
         doi:10.1364/AO.21.002758, here divided by the norm of the data.
     """
     check_reduction(reduction)
-    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
+    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask, undersampled)
     return reduce(_fft.relative_error(magnitude, measured, len(axes), weight=weight), reduction)
 
 
@@ -72,6 +74,7 @@ def r_factor(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
+    undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""The crystallographer's R-factor: summed absolute differences of the magnitudes over their sum.
@@ -97,7 +100,7 @@ def r_factor(
         is fitted.
     """
     check_reduction(reduction)
-    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask)
+    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask, undersampled)
     error = (weight * (magnitude - measured).abs()).sum(axes)
     return reduce(_fft.quotient(error, (weight * measured).sum(axes)), reduction)
 
@@ -108,6 +111,7 @@ def poisson_log_likelihood(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
+    undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Mean Poisson log-likelihood per pixel of the counts, relative to a perfect prediction.
@@ -129,8 +133,8 @@ def poisson_log_likelihood(
 
     Raises:
         TypeError: if estimate is not floating, intensity not real, mask not boolean or operator not an Operator.
-        ValueError: if m < 2n - 1, batch or data shapes or devices differ, the operator measures magnitudes, or an
-            option is unknown.
+        ValueError: if m < 2n - 1 without `undersampled`, batch or data shapes or devices differ, the operator measures
+            magnitudes, or an option is unknown.
 
     Example:
         >>> obj = 30 * torch.rand(28, 28)
@@ -144,7 +148,7 @@ def poisson_log_likelihood(
         imaging, doi:10.1038/s41598-020-57561-2; the free LLK reported there is minus this value.
     """
     check_reduction(reduction)
-    field, counts, mask, operator = predicted(estimate, intensity, operator, mask)
+    field, counts, mask, operator = predicted(estimate, intensity, operator, mask, undersampled)
     axes = tuple(range(-operator.data_ndim, 0))
     expected, counts = _fft.power(field), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
@@ -232,11 +236,11 @@ def free_pixels(
 
 
 def _magnitudes(
-    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
+    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None, undersampled: bool
 ) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
     """The computed and the measured magnitude, each 0 where not measured and in units of the item's largest measured
     one; how many pixels of the full plane each pixel stands for; and the data axes."""
-    field, intensity, mask, operator = predicted(estimate, intensity, operator, mask)
+    field, intensity, mask, operator = predicted(estimate, intensity, operator, mask, undersampled)
     axes = tuple(range(-operator.data_ndim, 0))
     magnitude, measured = _fft.magnitude(field, operator.data_ndim), _fft.root(intensity)
     if mask is not None:
@@ -246,10 +250,10 @@ def _magnitudes(
 
 
 def predicted(
-    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None
+    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None, undersampled: bool
 ) -> tuple[Tensor, Tensor, Tensor | None, Operator]:
-    """Check the arguments; give the estimate's complex field, the data, 0 where unmeasured, the mask and operator."""
-    operator, mask = matched(estimate, intensity, operator, mask)
+    """Check the arguments; give the estimate's complex field, the data, 0 where unmeasured, their mask and operator."""
+    operator, mask = matched(estimate, intensity, operator, mask, undersampled)
     if mask is not None:
         intensity = intensity.where(mask, 0)
     field = operator._predicted(estimate)

@@ -14,7 +14,15 @@ from phaseret.metrics._pair import aligned, pair
 from phaseret.symmetry._search import box_of
 
 
-def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
+def mse(
+    estimate: Tensor,
+    obj: Tensor,
+    *,
+    align: bool = True,
+    scale: bool = False,
+    ndim: int = 2,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Mean squared error per object pixel, by default after the symmetries have been removed.
 
     .. math:: \mathrm{mse} = \frac{1}{n_1 \cdots n_d} \min_{T} \| T \hat X - X \|_2^2
@@ -28,6 +36,8 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         estimate: Candidate object, real or complex floating.
         obj: True object.
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the positive factor that fits best, for estimates in other units than the
+            object, such as the roots of counts.
         ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
@@ -54,18 +64,26 @@ def mse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, red
         The orbit's distance divided by the number of pixels, as in the symmetry-adjusted error of Zhang, Wan, Zhuang,
         Sun (2024), What is wrong with end-to-end learning for phase retrieval?, arXiv:2403.15448.
     """
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
-    return reduce(_squared_error(estimate, obj, align, axes), reduction)
+    return reduce(_squared_error(estimate, obj, align, scale, axes), reduction)
 
 
-def _squared_error(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
-    if align:
-        return aligned(estimate, obj, len(axes)).error
+def _squared_error(estimate: Tensor, obj: Tensor, align: bool, scale: bool, axes: tuple[int, ...]) -> Tensor:
+    if align or scale:
+        return aligned(estimate, obj, len(axes), align, scale).error
     return _fft.power(estimate - obj).mean(axes)
 
 
-def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean") -> Tensor:
+def nmse(
+    estimate: Tensor,
+    obj: Tensor,
+    *,
+    align: bool = True,
+    scale: bool = False,
+    ndim: int = 2,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Normalised mean squared error: the squared error divided by the squared norm of the object.
 
     .. math:: \mathrm{nmse} = \min_{T} \| T \hat X - X \|_2^2 \,/\, \| X \|_2^2
@@ -80,16 +98,16 @@ def nmse(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2, re
         >>> nmse(0.9 * obj, obj)
         tensor(0.0100)
     """
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
-    return reduce(_relative(estimate, obj, align, axes), reduction)
+    return reduce(_relative(estimate, obj, align, scale, axes), reduction)
 
 
-def _relative(estimate: Tensor, obj: Tensor, align: bool, axes: tuple[int, ...]) -> Tensor:
+def _relative(estimate: Tensor, obj: Tensor, align: bool, scale: bool, axes: tuple[int, ...]) -> Tensor:
     unit = _fft.largest(obj, len(axes))
     estimate, obj = estimate / unit, obj / unit
     power = _fft.power(obj).sum(axes) / math.prod(box_of(estimate, obj, len(axes)))
-    return _fft.quotient(_squared_error(estimate, obj, align, axes), power)
+    return _fft.quotient(_squared_error(estimate, obj, align, scale, axes), power)
 
 
 def success_rate(
@@ -98,6 +116,7 @@ def success_rate(
     *,
     threshold: float = 0.05,
     align: bool = True,
+    scale: bool = False,
     ndim: int = 2,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -120,9 +139,9 @@ def success_rate(
         tensor(0.7500)
     """
     threshold = _checks.number("threshold", threshold, above=0)
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
-    error = _relative(estimate, obj, align, axes).sqrt()
+    error = _relative(estimate, obj, align, scale, axes).sqrt()
     return reduce((error <= threshold).to(error.dtype), reduction)
 
 
@@ -132,6 +151,7 @@ def psnr(
     *,
     data_range: float = 1.0,
     align: bool = True,
+    scale: bool = False,
     ndim: int = 2,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -155,9 +175,9 @@ def psnr(
         tensor(20.)
     """
     data_range = _checks.number("data_range", data_range, above=0)
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
-    error = _squared_error(estimate / data_range, obj / data_range, align, axes)
+    error = _squared_error(estimate / data_range, obj / data_range, align, scale, axes)
     return reduce(-10 * error.log10(), reduction)
 
 
@@ -168,6 +188,7 @@ def ssim(
     data_range: float = 1.0,
     win_size: int = 11,
     align: bool = True,
+    scale: bool = False,
     ndim: int = 2,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -204,14 +225,14 @@ def ssim(
     data_range = _checks.number("data_range", data_range, above=0)
     width = window_width(win_size)
     _checks.real(estimate=estimate, obj=obj)
-    check_options(align, reduction)
+    check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
         fix = f"Use win_size={smallest - 1 + smallest % 2}"
         _checks.fail(f"win_size must be at most {smallest}, the object's smallest size, got {width}", fix)
-    if align:
-        estimate = aligned(estimate, obj, ndim).aligned
+    if align or scale:
+        estimate = aligned(estimate, obj, ndim, align, scale).aligned
     # Variances do not see an offset, but their digits do: they are those of values around 0.
     offset = (obj / data_range).mean(axes, keepdim=True)
     x, y = estimate / data_range - offset, obj / data_range - offset
@@ -225,9 +246,9 @@ def ssim(
     return reduce((luminance * structure).mean(axes), reduction)
 
 
-def check_options(align: Any, reduction: Any) -> None:
+def check_options(align: Any, scale: Any, reduction: Any) -> None:
     """The options that all metrics of objects have are what they should be."""
-    _checks.flag(align=align)
+    _checks.flag(align=align, scale=scale)
     check_reduction(reduction)
 
 

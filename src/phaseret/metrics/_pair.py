@@ -26,6 +26,10 @@ def pair(estimate: Tensor, obj: Tensor, ndim: int, align: bool) -> tuple[Tensor,
     return estimate.to(dtype), obj.to(dtype), tuple(range(-ndim, 0))
 
 
-def aligned(estimate: Tensor, obj: Tensor, ndim: int) -> Alignment:
-    """:func:`phaseret.symmetry.align` of two objects from `pair`, which are not checked again."""
-    return register(estimate, obj, common_grid(estimate, obj, ndim), phase=obj.is_complex())
+def aligned(estimate: Tensor, obj: Tensor, ndim: int, align: bool = True, scale: bool = False) -> Alignment:
+    """:func:`phaseret.symmetry.align` of two objects from `pair`, which are not checked again.
+
+    Without `align` at most the scale changes.
+    """
+    shape = common_grid(estimate, obj, ndim)
+    return register(estimate, obj, shape, shift=align, flip=align, phase=align and obj.is_complex(), scale=scale)

@@ -143,6 +143,7 @@ def prtf(
     *,
     reference: Tensor | None = None,
     mask: Tensor | None = None,
+    undersampled: bool = False,
 ) -> RingCurve:
     r"""Phase retrieval transfer function: at which frequencies reconstructions from many starts agree on the phase.
 
@@ -161,6 +162,7 @@ def prtf(
             orthonormal :class:`~phaseret.operators.FourierIntensity` on the full plane, of the data's shape.
         reference: Object to align with. Default: the first reconstruction of each pattern.
         mask: True where the data is measured; broadcasts to the data. Default: everywhere.
+        undersampled: Allow data of m < 2n - 1 (but m >= n), which other objects have too.
 
     Shape:
         - ensemble: (*, K, n1..nd) with m >= 2n - 1, or (*, K, m1..md): objects laid out on the whole grid
@@ -173,7 +175,7 @@ def prtf(
 
     Raises:
         TypeError: if ensemble is not floating, intensity not real, mask not boolean or operator not a FourierIntensity.
-        ValueError: if m < 2n - 1, or batch or data shapes or devices differ.
+        ValueError: if m < 2n - 1 without `undersampled`, or batch or data shapes or devices differ.
 
     Example:
         >>> obj = torch.rand(28, 28)
@@ -192,7 +194,8 @@ def prtf(
     if reference is not None:
         _checks.floating(reference=reference)
     _checks.same_device(ensemble=ensemble, intensity=intensity, reference=reference)
-    far_field = operator_of(intensity, operator)
+    _checks.flag(undersampled=undersampled)
+    far_field = operator_of(intensity, operator, undersampled)
     if not is_fourier(far_field):
         fix = "The rings are those of far-field data"
         _checks.fail(f"operator must be a FourierIntensity, got {type(far_field).__name__}", fix, TypeError)

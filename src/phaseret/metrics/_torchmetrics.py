@@ -107,7 +107,7 @@ class _OfObject(_Average):
 
     def __init__(self, kwargs: dict[str, Any], **options: Any) -> None:
         _checks.item_axes(options["ndim"])
-        _checks.flag(align=options["align"])
+        _checks.flag(align=options["align"], scale=options["scale"])
         for name in ("data_range", "threshold"):
             if name in options:
                 _checks.number(name, options[name], above=0)
@@ -128,6 +128,7 @@ class MSE(_OfObject):
 
     Args:
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -143,8 +144,16 @@ class MSE(_OfObject):
     higher_is_better = False
     function = staticmethod(_object.mse)
 
-    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
-        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
+    def __init__(
+        self,
+        *,
+        align: bool = True,
+        scale: bool = False,
+        ndim: int = 2,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class NMSE(_OfObject):
@@ -152,6 +161,7 @@ class NMSE(_OfObject):
 
     Args:
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -160,8 +170,16 @@ class NMSE(_OfObject):
     higher_is_better = False
     function = staticmethod(_object.nmse)
 
-    def __init__(self, *, align: bool = True, ndim: int = 2, reduction: Reduction = "mean", **kwargs: Any) -> None:
-        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
+    def __init__(
+        self,
+        *,
+        align: bool = True,
+        scale: bool = False,
+        ndim: int = 2,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class PSNR(_OfObject):
@@ -170,6 +188,7 @@ class PSNR(_OfObject):
     Args:
         data_range: Largest minus smallest value an object can take.
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -191,11 +210,12 @@ class PSNR(_OfObject):
         *,
         data_range: float = 1.0,
         align: bool = True,
+        scale: bool = False,
         ndim: int = 2,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(kwargs, data_range=data_range, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, data_range=data_range, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class SSIM(_OfObject):
@@ -205,6 +225,7 @@ class SSIM(_OfObject):
         data_range: Largest minus smallest value an object can take.
         win_size: Width of the window in pixels, odd and no larger than the object.
         align: Remove shift and flip first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -219,12 +240,13 @@ class SSIM(_OfObject):
         data_range: float = 1.0,
         win_size: int = 11,
         align: bool = True,
+        scale: bool = False,
         ndim: int = 2,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
         _object.window_width(win_size)
-        options = {"data_range": data_range, "win_size": win_size, "align": align, "ndim": ndim}
+        options = {"data_range": data_range, "win_size": win_size, "align": align, "scale": scale, "ndim": ndim}
         super().__init__(kwargs, **options, reduction=reduction)
 
 
@@ -234,6 +256,7 @@ class SuccessRate(_OfObject):
     Args:
         threshold: Largest relative error of a solved item (not squared).
         align: Remove shift, conj_flip and global_phase first.
+        scale: Multiply the estimate by the factor that fits best.
         ndim: Number of axes of one object (1, 2 or 3).
         reduction: "mean" gives the rate, "sum" the number of solved items, "none" 1 or 0 for each item.
         **kwargs: As for every metric of torchmetrics.
@@ -247,11 +270,12 @@ class SuccessRate(_OfObject):
         *,
         threshold: float = 0.05,
         align: bool = True,
+        scale: bool = False,
         ndim: int = 2,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(kwargs, threshold=threshold, align=align, ndim=ndim, reduction=reduction)
+        super().__init__(kwargs, threshold=threshold, align=align, scale=scale, ndim=ndim, reduction=reduction)
 
 
 class _OfData(_Average):
@@ -265,14 +289,16 @@ class _OfData(_Average):
         operator: Operator | None = None,
         *,
         mask: Tensor | None = None,
+        undersampled: bool = False,
         reduction: Reduction = "mean",
         **kwargs: Any,
     ) -> None:
+        _checks.flag(undersampled=undersampled)
         if operator is not None:
             Operator.check(operator)
         if mask is not None:
             _checks.boolean(mask=mask)
-        super().__init__(kwargs, operator=operator, mask=mask, reduction=reduction)
+        super().__init__(kwargs, operator=operator, mask=mask, undersampled=undersampled, reduction=reduction)
 
     def update(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> None:
         """Add a batch: (*, n1..nd), (*, m1..md) and its mask, which goes together with the metric's own."""
@@ -291,6 +317,7 @@ class RelativeMagnitudeError(_OfData):
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where the data is measured. A call takes another one, ``metric(estimate, intensity, mask=m)``; with
             both, a pixel counts where both say so.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
 
@@ -311,6 +338,7 @@ class RFactor(_OfData):
     Args:
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
     """
@@ -325,6 +353,7 @@ class PoissonLogLikelihood(_OfData):
     Args:
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
     """

@@ -6,8 +6,8 @@
   axes, real and complex objects. Train it with any loop: ``examples/train.py`` is one,
   ``examples/train_lightning.py`` another.
 - Data that do not determine the object (m < 2n - 1), or that are vectors: :class:`MLP`, whose ``data_shape`` may be
-  anything (the others' ``fourier_shape`` is the padded grid, at least 2n - 1), trained on ground truth; then
-  :class:`PRCGANGenerator` with :func:`latent_optimize`, or :class:`Cascade`.
+  anything (the others' ``fourier_shape`` is the padded grid, at least 2n - 1 unless ``undersampled=True``), trained on
+  ground truth; then :class:`PRCGANGenerator` with :func:`latent_optimize`, or :class:`Cascade`.
 - A trained network and one measurement that matters: :func:`finetune`.
 - One measurement and no training set: :class:`DeepImagePrior`, and :class:`DoubleDIP` for complex objects.
 - A classical solver that is nearly right: :func:`prdeep` with a :class:`DnCNN` removes the noise,
@@ -15,6 +15,7 @@
 - Few photons: :class:`ResidualNet` in the near field, :class:`CorrelographyNet` in the far field.
 
 All give an estimate for each item of a batch on its own, and take a mask at the call: ``net(intensity, mask=mask)``.
+``UNet(..., mask_channel=True)`` sees it, too.
 :func:`save` writes weights with what is known of them, :func:`load` reads them; trained ones lie in the folder
 ``weights`` of the repository.
 """

@@ -21,6 +21,7 @@ class CorrelographyNet(UNet):
         output: As in `UNet`.
         channels: As in `UNet`.
         onesided: As in `UNet`.
+        undersampled: As in `UNet`.
 
     Shape:
         - intensity: (*, m1..md), or (*, m1.., md//2 + 1) if onesided, zero frequency at index 0
@@ -29,7 +30,7 @@ class CorrelographyNet(UNet):
 
     Raises:
         TypeError: if an argument is of the wrong kind, or intensity is complex.
-        ValueError: if an option is unknown, m < 2n - 1, or intensity has other sizes.
+        ValueError: if an option is unknown, m < 2n - 1 without `undersampled`, or intensity has other sizes.
 
     Example:
         >>> net = CorrelographyNet((28, 28), (56, 56), channels=(8, 16)).eval()
@@ -53,6 +54,7 @@ class CorrelographyNet(UNet):
         output: Output = "nonnegative",
         channels: Sequence[int] = (32, 64, 128, 256),
         onesided: bool = False,
+        undersampled: bool = False,
     ) -> None:
         super().__init__(
             object_shape,
@@ -61,5 +63,7 @@ class CorrelographyNet(UNet):
             output=output,
             channels=channels,
             onesided=onesided,
+            undersampled=undersampled,
         )
-        del self.options["representation"]
+        for name in ("representation", "mask_channel"):
+            del self.options[name]

@@ -51,6 +51,10 @@ class UNet(Model):
             "modulus_phase" or "real_imaginary".
         channels: Channels of each level, from the finest; one pooling between two levels.
         onesided: The data hold the non-negative frequencies of the last axis only.
+        undersampled: Allow m < 2n - 1 (but m >= n), where other objects have the same data. A warning says so once.
+        mask_channel: Show the network the mask of each call beside the data, so that it can tell a pixel that was not
+            measured from a dark one. Use it where masks differ from sample to sample or leave out bright pixels; train
+            it with masks like those that it will see.
 
     Shape:
         - intensity: (*, m1..md), or (*, m1.., md//2 + 1) if onesided, zero frequency at index 0
@@ -59,7 +63,7 @@ class UNet(Model):
 
     Raises:
         TypeError: if an argument is of the wrong kind, or intensity is complex.
-        ValueError: if an option is unknown, m < 2n - 1, or intensity has other sizes.
+        ValueError: if an option is unknown, m < 2n - 1 without `undersampled`, or intensity has other sizes.
 
     Example:
         >>> net = UNet(object_shape=(28, 28), fourier_shape=(64, 64))
@@ -84,11 +88,14 @@ class UNet(Model):
         output: Output = "nonnegative",
         channels: Sequence[int] = (32, 64, 128, 256),
         onesided: bool = False,
+        undersampled: bool = False,
+        mask_channel: bool = False,
     ) -> None:
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
-        _checks.fourier_shape(self.fourier_shape, self.object_shape)
+        _checks.flag(undersampled=undersampled, mask_channel=mask_channel)
+        _checks.fourier_shape(self.fourier_shape, self.object_shape, undersampled)
         _checks.choice("representation", representation, get_args(Representation))
         _checks.choice("output", output, OUTPUTS)
         _checks.flag(onesided=onesided)
@@ -98,9 +105,11 @@ class UNet(Model):
             _checks.fail(f"onesided=True must have a real output, got {output!r}", fix)
         self.representation, self.output, self.onesided = representation, output, onesided
         d = len(self.object_shape)
-        self.block = tuple(max(2, m // n) for m, n in zip(self.fourier_shape, self.object_shape, strict=True))
+        pairs = zip(self.fourier_shape, self.object_shape, strict=True)
+        self.block = tuple(max(2 if m >= 2 * n - 1 else 1, m // n) for m, n in pairs)
         self.down = nn.ModuleList()
-        before = math.prod(self.block)
+        self.mask_channel = mask_channel
+        before = math.prod(self.block) * (2 if mask_channel else 1)
         for width in widths:
             self.down.append(_convolutions(d, before, width))
             before = width
@@ -119,6 +128,8 @@ class UNet(Model):
             "output": output,
             "channels": tuple(widths),
             "onesided": self.onesided,
+            "undersampled": undersampled,
+            "mask_channel": mask_channel,
         }
 
     def forward(self, intensity: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -130,11 +141,22 @@ class UNet(Model):
         items = as_items(intensity, expected, self.last.weight, mask, fix)
         with _fft.full_precision(intensity):
             seen, scale = self._represent(items)
-        features = self._u(_blocks(seen, self.block).to(self.last.weight.dtype))
+        blocks = _blocks(seen, self.block)
+        if self.mask_channel:
+            blocks = torch.cat([blocks, _blocks(self._measured(items, mask, intensity), self.block)], 1)
+        features = self._u(blocks.to(self.last.weight.dtype))
         x = as_estimate(_middle(features, self.object_shape).to(scale.dtype), self.output) * scale
         return x.reshape(*intensity.shape[:-d], *self.object_shape)
 
     __call__ = called_as(forward)
+
+    def _measured(self, items: Tensor, mask: Tensor | None, intensity: Tensor) -> Tensor:
+        """1 where a pixel of the full plane was measured, 0 elsewhere: (b, m1..md)."""
+        if mask is None:
+            seen = torch.ones_like(items)
+        else:
+            seen = _checks.mask(mask, intensity).reshape(items.shape).to(items.dtype)
+        return _fft.full_from_half(seen, self.fourier_shape) if self.onesided else seen
 
     def _represent(self, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees of the intensity, (b, m1..md), and the scale (b, 1..1)."""

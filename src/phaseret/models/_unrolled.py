@@ -47,6 +47,7 @@ class Unrolled(Model):
         beta: What each relaxation starts from.
         constraint: "nonnegative", "real" or "complex".
         channels: Width of the networks, two layers each; 0 for none.
+        undersampled: Allow m < 2n - 1 (but m >= n), where other objects have the same data. A warning says so once.
 
     Shape:
         - intensity: (*, m1..md), zero frequency at index 0
@@ -56,7 +57,7 @@ class Unrolled(Model):
 
     Raises:
         TypeError: if an argument is of the wrong kind, or intensity is complex.
-        ValueError: if an option is unknown, m < 2n - 1, or a tensor has other sizes.
+        ValueError: if an option is unknown, m < 2n - 1 without `undersampled`, or a tensor has other sizes.
 
     Example:
         >>> net = Unrolled((28, 28), (64, 64), stages=3, n_iter=5, channels=8)
@@ -83,11 +84,13 @@ class Unrolled(Model):
         beta: float = 0.9,
         constraint: Constraint = "nonnegative",
         channels: int = 32,
+        undersampled: bool = False,
     ) -> None:
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
-        _checks.fourier_shape(self.fourier_shape, self.object_shape)
+        _checks.flag(undersampled=undersampled)
+        _checks.fourier_shape(self.fourier_shape, self.object_shape, undersampled)
         _checks.choice("algorithm", algorithm, get_args(Algorithm))
         _checks.choice("constraint", constraint, CONSTRAINTS)
         stages = _checks.integer("stages", stages)
@@ -112,6 +115,7 @@ class Unrolled(Model):
             "beta": beta,
             "constraint": constraint,
             "channels": channels,
+            "undersampled": undersampled,
         }
 
     def forward(self, intensity: Tensor, init: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:

@@ -12,23 +12,31 @@ from phaseret.operators._base import Operator
 from phaseret.operators._fourier import FourierIntensity
 
 
-def operator_of(intensity: Tensor, operator: Any) -> Operator:
-    """The operator, checked; without one the two-dimensional orthonormal Fourier intensity of the data's shape."""
+def operator_of(intensity: Tensor, operator: Any, undersampled: bool = False) -> Operator:
+    """The operator, checked, which allows `undersampled` data if asked for.
+
+    Without one it is the two-dimensional orthonormal Fourier intensity of the data's shape.
+    """
     if operator is None:
         _checks.rank(2, intensity=intensity)
-        return FourierIntensity(intensity.shape[-2:])
+        return FourierIntensity(intensity.shape[-2:], undersampled=undersampled)
     Operator.check(operator)
     checked: Operator = operator
+    if undersampled and is_fourier(checked) and not checked.undersampled:
+        checked = FourierIntensity(**(checked.options | {"undersampled": True}))
     _checks.rank(checked.data_ndim, intensity=intensity)
     return checked
 
 
-def matched(estimate: Any, intensity: Any, operator: Any, mask: Any) -> tuple[Operator, Tensor | None]:
+def matched(
+    estimate: Any, intensity: Any, operator: Any, mask: Any, undersampled: bool = False
+) -> tuple[Operator, Tensor | None]:
     """The operator, and the mask in the data's shape, of an estimate and data that belong together."""
     _checks.floating(estimate=estimate)
     _checks.real(intensity=intensity)
     _checks.same_device(estimate=estimate, intensity=intensity)
-    operator = operator_of(intensity, operator)
+    _checks.flag(undersampled=undersampled)
+    operator = operator_of(intensity, operator, undersampled)
     _checks.rank(operator.object_ndim, estimate=estimate)
     _checks.same_batch(("estimate", estimate, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     if operator.data_shape is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -82,6 +83,8 @@ def _powers(of: int, size: int) -> list[int]:
 class _Fourier(FarField):
     """The oversampled Fourier transform; the two public Modules differ in the modulus they take."""
 
+    undersampled: bool
+
     def __init__(
         self,
         fourier_shape: Sequence[int],
@@ -89,10 +92,13 @@ class _Fourier(FarField):
         norm: _fft.Norm = "ortho",
         centered: bool = False,
         onesided: bool = False,
+        undersampled: bool = False,
         chunk: int | None = None,
     ) -> None:
         shape = check_options(fourier_shape, norm, centered, onesided)
-        super().__init__(shape, fourier_shape=shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)
+        _checks.flag(undersampled=undersampled)
+        plane = {"fourier_shape": shape, "norm": norm, "centered": centered, "onesided": onesided}
+        super().__init__(shape, **plane, undersampled=undersampled, chunk=chunk)
         self.data_ndim = len(shape)
 
     @property
@@ -112,7 +118,7 @@ class _Fourier(FarField):
             _checks.fail(f"onesided=True must have a real object, got {obj.dtype}", fix, TypeError)
         shape = tuple(obj.shape[-self.object_ndim :])
         if not on_grid or shape != self.fourier_shape:
-            _checks.fourier_shape(self.fourier_shape, shape)
+            _checks.fourier_shape(self.fourier_shape, shape, self.undersampled)
 
     def _predicted(self, estimate: Tensor) -> Tensor:
         if not self._as_the_library_has_it:
@@ -139,7 +145,7 @@ class _Fourier(FarField):
         Complex for a full field; real for a onesided one, since only real objects have one.
         """
         shape = self._adjoint_shape(object_shape)
-        _checks.fourier_shape(self.fourier_shape, shape)
+        _checks.fourier_shape(self.fourier_shape, shape, self.undersampled)
         field = self._as_field(field, self.data_shape)
         if not self.onesided:
             return self._exit_waves_adjoint(field, shape).contiguous()
@@ -154,6 +160,7 @@ def fourier_intensity(
     norm: _fft.Norm = "ortho",
     centered: bool = False,
     onesided: bool = False,
+    undersampled: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
     r"""What a far-field detector records: the squared modulus of the zero-padded object's Fourier transform.
@@ -170,10 +177,11 @@ def fourier_intensity(
         norm: "ortho", "backward" or "forward", as in `torch.fft`.
         centered: Put the zero frequency at index m // 2 instead of 0 (with `onesided`, of all axes but the last).
         onesided: For a real object keep the non-negative frequencies of the last axis only.
+        undersampled: Allow m < 2n - 1 (but m >= n), where other objects have the same data. A warning says so once.
         chunk: Items computed at a time. Results do not depend on it; peak memory does.
 
     Shape:
-        - obj: (*, n1..nd) with m >= 2n - 1
+        - obj: (*, n1..nd) with m >= 2n - 1, or m >= n if undersampled
         - output: (*, m1..md), or (*, m1.., md//2 + 1) if onesided
 
     Returns:
@@ -181,7 +189,7 @@ def fourier_intensity(
 
     Raises:
         TypeError: if obj is not a floating tensor, or is complex while onesided.
-        ValueError: if m < 2n - 1, or an option is unknown.
+        ValueError: if m < 2n - 1 without `undersampled`, or an option is unknown.
 
     Example:
         >>> fourier_intensity(torch.ones(4, 28, 28), (64, 64)).shape
@@ -192,7 +200,8 @@ def fourier_intensity(
     Source:
         Manekar, Tayal, Kumar, Sun (2020), End-to-End Learning for Phase Retrieval, section 1.
     """
-    return FourierIntensity(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)(obj)
+    plane: dict[str, Any] = {"norm": norm, "centered": centered, "onesided": onesided}
+    return FourierIntensity(fourier_shape, **plane, undersampled=undersampled, chunk=chunk)(obj)
 
 
 class FourierIntensity(_Fourier):
@@ -203,6 +212,7 @@ class FourierIntensity(_Fourier):
         norm: "ortho", "backward" or "forward".
         centered: Zero frequency at index m // 2 instead of 0.
         onesided: Keep the non-negative frequencies of the last axis only.
+        undersampled: Allow m < 2n - 1 (but m >= n), where other objects have the same data. A warning says so once.
         chunk: Items computed at a time.
 
     Example:
@@ -220,6 +230,7 @@ def fourier_magnitude(
     norm: _fft.Norm = "ortho",
     centered: bool = False,
     onesided: bool = False,
+    undersampled: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
     """The modulus of the zero-padded object's Fourier transform: the square root of :func:`fourier_intensity`.
@@ -234,7 +245,8 @@ def fourier_magnitude(
         >>> fourier_magnitude(torch.ones(2), (4,), norm="backward")
         tensor([2.0000, 1.4142, 0.0000, 1.4142])
     """
-    return FourierMagnitude(fourier_shape, norm=norm, centered=centered, onesided=onesided, chunk=chunk)(obj)
+    plane: dict[str, Any] = {"norm": norm, "centered": centered, "onesided": onesided}
+    return FourierMagnitude(fourier_shape, **plane, undersampled=undersampled, chunk=chunk)(obj)
 
 
 class FourierMagnitude(_Fourier):
@@ -245,6 +257,7 @@ class FourierMagnitude(_Fourier):
         norm: "ortho", "backward" or "forward".
         centered: Zero frequency at index m // 2 instead of 0.
         onesided: Keep the non-negative frequencies of the last axis only.
+        undersampled: Allow m < 2n - 1 (but m >= n), where other objects have the same data. A warning says so once.
         chunk: Items computed at a time.
     """
 

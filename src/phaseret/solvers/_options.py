@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     ndim: int
     norm: Norm
     centered: bool
+    undersampled: bool
     starts: int | None
     init: Tensor | None
     seed: int
@@ -54,6 +55,7 @@ _DEFAULTS: Options = {
     "ndim": 2,
     "norm": "ortho",
     "centered": False,
+    "undersampled": False,
     "seed": 0,
     "check_every": 10,
     "compile": False,
@@ -69,7 +71,7 @@ def complete(options: Mapping[str, Any]) -> Options:
         if name not in Options.__annotations__:
             _refuse(name)
     asked: dict[str, Any] = {**dict.fromkeys(Options.__annotations__), **_DEFAULTS, **options}
-    _checks.flag(centered=asked["centered"], compile=asked["compile"], progress=asked["progress"])
+    _checks.flag(**{name: asked[name] for name in ("centered", "undersampled", "compile", "progress")})
     for name in ("check_every", "checkpoint_every"):
         _checks.integer(name, asked[name])
     for name in ("starts", "chunk"):

@@ -102,7 +102,7 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
     if mask is not None:
         mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
         values = torch.where(mask, values, 0.0)
-    object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim)
+    object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim, asked["undersampled"])
     known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
     _check_restricted(known, asked["support"], shape)
     real = known.constraint != "complex"
@@ -150,7 +150,7 @@ def _check_restricted(known: ObjectConstraint, support: Tensor | None, shape: tu
 
 
 def _place_support(
-    support: Tensor | None, intensity: Tensor, ndim: int
+    support: Tensor | None, intensity: Tensor, ndim: int, undersampled: bool
 ) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None, int]:
     """Object shape, box on the grid, the support on the box (None if it fills the box), and its largest size."""
     shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
@@ -160,10 +160,7 @@ def _place_support(
     _checks.same_device(intensity=intensity, support=support)
     _checks.rank(ndim, support=support)
     object_shape = tuple(support.shape[-ndim:])
-    largest = tuple((m + 1) // 2 for m in shape)
-    if object_shape != shape and any(n > most for n, most in zip(object_shape, largest, strict=True)):
-        rule = f"support must be at most {largest} for data of {shape} (2n-1 for n pixels), or of the data's shape"
-        _checks.fail(f"{rule}, got {object_shape}", "Use a smaller one: the data determine no larger object")
+    _check_size(object_shape, shape, undersampled)
     own = tuple(support.shape[:-ndim])
     if len(own) > len(batch) or any(n not in (1, m) for n, m in zip(own[::-1], batch[::-1], strict=False)):
         fix = f"Give one for all patterns, {object_shape}, or one each"
@@ -177,6 +174,19 @@ def _place_support(
         return object_shape, box, None, most
     index: tuple[Any, ...] = (..., *box)
     return object_shape, box, support[index].contiguous(), most
+
+
+def _check_size(object_shape: tuple[int, ...], shape: tuple[int, ...], undersampled: bool) -> None:
+    """The support is that of an object that the data determine, or of a larger one if asked for."""
+    if object_shape == shape:
+        return
+    if undersampled:
+        _checks.fourier_shape(shape, object_shape, undersampled)
+    largest = tuple((m + 1) // 2 for m in shape)
+    if not undersampled and any(n > most for n, most in zip(object_shape, largest, strict=True)):
+        rule = f"support must be at most {largest} for data of {shape} (2n-1 for n pixels), or of the data's shape"
+        fix = "Use a smaller one: the data determine no larger object; or undersampled=True where such data are wanted"
+        _checks.fail(f"{rule}, got {object_shape}", fix)
 
 
 def _extent(support: Tensor, ndim: int) -> list[int]:

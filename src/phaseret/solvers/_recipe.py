@@ -280,6 +280,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         ndim: Number of axes of one pattern (1, 2 or 3); the axes before them are a batch.
         norm: Normalisation of the transform: "ortho", "backward" or "forward".
         centered: Whether the zero frequency lies in the middle of the intensity (and mask).
+        undersampled: Allow a support of more than (m + 1) / 2 pixels along an axis (but at most m): data below 2n - 1
+            samples, as benchmarks have them, which other objects have too. A warning says so once.
         starts: Number of starts of each pattern. Default: 12, whatever the schedule; an algorithm or a recipe that is
             called itself, ``HIO(50)(intensity, ...)``, runs from one.
         init: Object-shaped or data-shaped start, for example a network's output: it replaces the first start. With an
