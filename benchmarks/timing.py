@@ -1,7 +1,9 @@
 """How all benchmarks measure: one thread, interleaved rounds in one run, medians, ratios; the peak of allocations.
 
 The candidates of a case take turns within each round, so that a slow moment of the machine hits all of them; each
-ratio is the median over rounds of the candidate's time divided by the reference's time in the same round.
+ratio is the median over rounds of the candidate's time divided by the reference's time in the same round. All find
+a heap that glibc keeps: else a bare pair of large transforms may ask the system for its pages anew in every call, which
+takes as long as the transforms, and the ratios would depend on what ran before.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from phaseret import _memory
+
 
 def compare(
     candidates: dict[str, Callable[[], object]], reference: str, *, seconds: float = 4.0, least_rounds: int = 9
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds and median ratio to `reference` of each candidate, measured side by side."""
     cuda = torch.cuda.is_available()
+    _memory.keep_heap()
 
     def once(function: Callable[[], object], repeats: int) -> float:
         if cuda:

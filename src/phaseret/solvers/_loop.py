@@ -396,6 +396,7 @@ class _Worker:
         self._known_whole = partial(run.known, items, whole=True)
         kind = type(algorithm)
         self.queries = kind.query is not Algorithm.query
+        self.whole = run.problem.whole
         self.box: tuple[Any, ...] = (..., *run.problem.box)
         self.fast = on_the_box(algorithm) and not differentiable
         # Only a given start can have exact zeros in its spectrum.
@@ -436,14 +437,15 @@ class _Worker:
 
     def _outside(self, n: int) -> tuple[float, float, float]:
         """Outside the support x becomes a x + b p, and y is c x."""
-        nowhere, (one, zero) = _Nowhere(), torch.eye(2, dtype=torch.float64)[0]
-        a, b = (self.algorithm.iterate(x, p, nowhere, n) for x, p in ((one, zero), (zero, one)))
-        return float(a), float(b), float(self.algorithm.query(one, nowhere, n))
+        nowhere, (x, p) = _Nowhere(), torch.eye(2, dtype=torch.float64)
+        c = float(self.algorithm.query(x, nowhere, n)[0]) if self.queries else 1.0
+        a, b = self.algorithm.iterate(x, p, nowhere, n).tolist()
+        return a, b, c
 
     def _fast_step(self, x: Tensor, n: int, a: float, b: float, c: float) -> tuple[Tensor, Tensor]:
         """One iteration in place: the formulas on the support's box, their linear part outside."""
         algorithm, known = self.algorithm, self.known
-        if self.problem.whole:
+        if self.whole:
             p = self._project(algorithm.query(x, known, n) if self.queries else x)
             return algorithm.iterate(x, p, known, n), p
         inner, y = x[self.box], x
