@@ -150,7 +150,7 @@ def test_unit_output_lies_between_0_and_1_and_starts_dark() -> None:
     intensity = 1e3 * torch.rand(20, 12, 13)
     estimate = small((6, 7), (12, 13), output="unit")(intensity)
     assert ((estimate >= 0) & (estimate <= 1)).all()
-    assert UNet((6, 7), (12, 13), output="unit")(intensity).mean() < 0.2
+    assert UNet((6, 7), (12, 13), output="unit")(intensity).mean() < 0.25  # 0.12 with a standard deviation of 0.02
     seen, scale = seen_by(UNet((6, 7), (12, 13), output="unit", representation="intensity"), intensity)
     assert torch.equal(seen, intensity)
     assert (scale == 1).all()
@@ -163,7 +163,7 @@ def test_autocast_computes_the_network_alone_in_half_precision(device: torch.dev
     with torch.autocast(device.type, torch.bfloat16):
         estimate = net(intensity)
     assert estimate.dtype == torch.float32
-    assert (estimate - expected).norm() < 0.2 * expected.norm()  # 0.01, and at times three times that
+    assert (estimate - expected).norm() < 0.1 * expected.norm()  # 0.01 with a standard deviation of 0.004
 
 
 def test_channels_last_changes_nothing(device: torch.device) -> None:

@@ -362,7 +362,7 @@ def test_shrinkwrap_finds_the_support_of_several_objects():
     )
     assert (r.support.sum((-1, -2)) < guess.sum((-1, -2))).all()
     solved = r.error < 0.05
-    assert solved.sum() >= 2  # a fifth is not, whatever the start
+    assert solved.sum() >= 3  # 7 with a standard deviation of 1
     aligned = pr.symmetry.align(r.obj, obj, fourier_shape=(80, 80)).aligned[solved]
     assert ((aligned * obj[solved]).sum() / (aligned.norm() * obj[solved].norm())) > 0.99
 
