@@ -299,7 +299,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         checkpoint: Called with a dict of tensors and numbers, which `torch.save` can keep, every `checkpoint_every`
             iterations.
         checkpoint_every: Iterations from one checkpoint to the next.
-        resume: Such a dict, to go on exactly where it was made; all other arguments as then.
+        resume: Such a dict, to go on exactly where it was made; with other data, another schedule or other options that
+            the state depends on it is refused, with the name of what differs.
 
     Shape:
         - intensity: (*, m1..md)
