@@ -271,6 +271,8 @@ def test_an_endless_value_is_shown_in_short() -> None:
     with pytest.raises(ValueError, match=r"^Recipe: schedule 'hio:9999") as found:
         pr.solvers.Recipe("hio:" + "9" * 5000)
     assert len(str(found.value)) < 1000
+    with pytest.raises(ValueError, match="at most 50 brackets or repeats in one another"):
+        pr.solvers.Recipe("2*" * 2000 + "hio:1")
 
 
 @given(st.integers(1, 10**6), st.floats(0.1, 10))
