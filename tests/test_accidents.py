@@ -271,6 +271,8 @@ def test_an_endless_value_is_shown_in_short() -> None:
     with pytest.raises(ValueError, match=r"^Recipe: schedule 'hio:9999") as found:
         pr.solvers.Recipe("hio:" + "9" * 5000)
     assert len(str(found.value)) < 1000
+    with pytest.raises(ValueError, match="at most 50 brackets or repeats in one another"):
+        pr.solvers.Recipe("2*" * 2000 + "hio:1")
 
 
 @given(st.integers(1, 10**6), st.floats(0.1, 10))
@@ -538,3 +540,31 @@ def test_a_checkpoint_is_of_its_data(
     assert "r.npz.checkpoint must be of this run, got one with another content of FILE p.npz" in fails(capsys, *words)
     assert main([*words, "--restart"]) == 0
     assert not Path("r.npz.checkpoint").exists()
+
+
+def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
+    intensity, kept = pr.operators.fourier_intensity(torch.rand(2, 6, 6), (12, 12)), []
+    run: dict[str, Any] = {"support": torch.ones(6, 6) > 0, "starts": 2, "schedule": "hio:20"}
+    pr.solvers.reconstruct(intensity, checkpoint=kept.append, checkpoint_every=10, **run)
+    support = torch.ones(6, 6) > 0
+    support[0] = False
+    for name, other in (
+        ("intensity", {}),
+        ("support", {"support": support}),
+        ("mask", {"mask": torch.ones(12, 12) > 0}),
+        ("schedule", {"schedule": "hio:30"}),
+        ("seed", {"seed": 1}),
+        ("constraint", {"constraint": "nonnegative"}),
+    ):
+        data = intensity.flip(0) if name == "intensity" else intensity
+        with pytest.raises(ValueError, match=f"resume must be of this run, got one with another {name}"):
+            pr.solvers.reconstruct(data, resume=kept[0], **{**run, **other})
+
+
+def test_a_centre_between_pixels_is_said(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        file["entry_1/image_1/data"] = PATTERN
+        file["entry_1/image_1/image_center"] = [7.4, 6.0]
+    with pytest.warns(UserWarning, match=r"centre \(6\.0, 7\.4\) lies between pixels, and \(6, 7\) was taken"):
+        pr.io.load_intensity(tmp_path / "x.cxi", ndim=2)

@@ -113,7 +113,7 @@ def test_text_carries_options():
         ),
         ("er:5,hio(beta=fast):5", r"that hio takes \(beta must be .*, got 'fast'\) at 'hio\(beta=fast\):5'"),
         ("hio:" + "9" * 5000, "must have a positive number of iterations at .* of at most 15 digits"),
-        ("(" * 5000, "must have at most 50 brackets in one another"),
+        ("(" * 5000, "must have at most 50 brackets or repeats in one another"),
     ],
 )
 def test_options_in_text_that_are_wrong_are_named_with_their_place(text, message):

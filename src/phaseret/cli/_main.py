@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all went well, 1 after an error, 130 if interrupted. Wrong options end with `SystemExit` and 2.
     """
     prepare_streams()
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its network library warns of what is raised too
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # its network library logs what is raised too
     words = sys.argv[1:] if argv is None else argv
     _check_spelling(words)
     options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))

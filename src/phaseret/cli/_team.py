@@ -160,7 +160,7 @@ def team(timeout: float) -> Iterator[Team]:
             store, rank, size = next(meet("env://", timeout=patience))
             distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
         except (RuntimeError, OSError) as error:
-            said = " ".join(re.sub(r"\[/\S*\] *", "", str(error)).split()).partition(". ")[0]
+            said = " ".join(re.sub(r"\[/\S*\] *", "", str(error)).split()).partition(". ")[0].rstrip(".")
             where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             rule = f"all WORLD_SIZE={size} processes must meet at {where} within {timeout:g} s, got the error: {said}"
             _checks.fail(rule, "Start them with torchrun, or unset WORLD_SIZE", OSError)

@@ -311,9 +311,14 @@ class OpenPattern:
         pixel = (*(m // 2 for m in frame), *(round(c) for c in said))[-self.ndim :]
         if len(said) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
             return "middle", [f"the file's centre {said} lies outside the frame and was not used: use center=(y, x)"]
+        between = [
+            f"the file's centre {tuple(said)} lies between pixels, and {pixel} was taken: the object's phase is a ramp "
+            "then, so do not ask for a real or non-negative one"
+        ]
         note = f"the file's beam centre {pixel} was taken for the zero frequency: if it is not, use center="
         away = pixel != tuple(m // 2 for m in frame)
-        return self._in_region(pixel), [f"{note}'middle' or its pixel"] * away
+        halfway = any(abs(c - round(c)) > 0.25 for c in said)
+        return self._in_region(pixel), [f"{note}'middle' or its pixel"] * away + between * halfway
 
     def _in_region(self, pixel: tuple[int, ...]) -> tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""

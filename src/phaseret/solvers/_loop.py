@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
+from phaseret._output import checksum
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
 from phaseret.solvers._options import Options, complete, spelled
@@ -170,10 +171,12 @@ class Run:
         # How many items to work on at a time, if that was given or memory ended once; the grid that is counted with.
         self.chunk, self._chunk_given, self.pixels = chunk, chunk is not None, math.prod(problem.shape)
         self._told, self.compile = False, False
+        # What a state says it belongs to, found out when one is asked for.
+        self.made_from: Callable[[], dict[str, str]] = dict
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
-        saved = {name: getattr(self, name) for name in _SAVED}
+        saved = {name: getattr(self, name) for name in _SAVED} | {"made_from": self.made_from()}
         return {
             name: value.detach().clone() if isinstance(value, Tensor) else list(value) if name in _LISTS else value
             for name, value in saved.items()
@@ -181,9 +184,15 @@ class Run:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        if set(state) != set(_SAVED):
+        names = (*_SAVED, "made_from")
+        if set(state) != set(names):
             fix = "Pass what checkpoint was called with"
-            _checks.fail(f"resume must hold {', '.join(_SAVED)}, got {', '.join(map(str, state))}", fix)
+            _checks.fail(f"resume must hold {', '.join(names)}, got {', '.join(map(str, state))}", fix)
+        now, then = self.made_from(), state["made_from"]
+        other = [name for name in now if now[name] != then.get(name)]
+        if other:
+            fix = "Pass what was passed then, or begin without resume"
+            _checks.fail(f"resume must be of this run, got one with another {', '.join(other)}", fix)
         if state["iterate"].shape != self.iterate.shape or state["estimate"].shape != self.estimate.shape:
             got = f"{tuple(state['iterate'].shape)} and {tuple(state['estimate'].shape)}"
             expected = f"{tuple(self.iterate.shape)} and {tuple(self.estimate.shape)}"
@@ -477,7 +486,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     got = f"{starts} for each of {shape[0]} patterns {shape[1:]}"
     _memory.check_fits("starts", needed, "Use fewer of them", got, problem.device)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
-    run = _begin(step, problem, seeds, asked)
+    run = _begin(step, problem, intensity, seeds, asked)
     bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
     try:
         for leaf in itertools.islice(step.leaves(), run.leaf, None):
@@ -492,7 +501,24 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
 
 
-def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Run:
+# The options on which the state of a run depends.
+_DEPENDS = (
+    "support", "support_size", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm", "centered",
+    "init", "seed",
+)  # fmt: skip
+
+
+def _made_from(step: Step, intensity: Tensor, asked: Options) -> dict[str, str]:
+    """The checksum of all that a state depends on, by its name."""
+    given = {"intensity": intensity, "schedule": repr(step), **{name: asked.get(name) for name in _DEPENDS}}
+    found = {}
+    for name, value in given.items():
+        tensors = {name: value} if isinstance(value, Tensor) else {}
+        found[name] = checksum("" if tensors else repr(value), tensors)
+    return found
+
+
+def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:
     """The run before its first iteration, or where the one to resume stood."""
     if problem.device.type == "cpu":
         _memory.keep_heap()
@@ -500,6 +526,7 @@ def _begin(step: Step, problem: Problem, seeds: list[int], asked: Options) -> Ru
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
     run.given, run.compile = asked["init"] is not None, asked["compile"]
+    run.made_from = cache(partial(_made_from, step, intensity, asked))
     _fill(run, seeds, asked["init"])
     for part in step.modules():
         if isinstance(part, Step):

@@ -39,6 +39,7 @@ _FOREIGN = {
 }
 _SEPARATED = "Steps are separated by commas, and the first runs first"
 _DEPTH = 50
+_SHOWN = 200  # letters of a schedule that an error shows
 
 
 class Recipe(Step):
@@ -114,9 +115,10 @@ class _Parser:
         return steps
 
     def _fail(self, expected: str, fix: str = "", at: int | None = None) -> NoReturn:
-        rest = self.text[self.at if at is None else at :]
+        rest = _checks.shortened(self.text[self.at if at is None else at :], _SHOWN)
         fix = fix or f"The words are {', '.join(_WORDS)}"
-        _checks.fail(f"schedule {self.text!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
+        text = _checks.shortened(self.text, _SHOWN)
+        _checks.fail(f"schedule {text!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
 
     def _take(self, pattern: str) -> str:
         """What stands next, if the pattern fits it, and is then behind us; "" if it does not."""
@@ -143,11 +145,12 @@ class _Parser:
             times = self._count("a positive number of repeats")
             if not self._take(r"\*"):
                 self._fail("a * after the number of repeats")
-            return [Recipe(*self._item(), times=times)]
+            self._deeper()
+            repeated = self._item()
+            self.depth -= 1
+            return [Recipe(*repeated, times=times)]
         if self._take(r"\("):
-            self.depth += 1
-            if self.depth > _DEPTH:
-                self._fail(f"at most {_DEPTH} brackets in one another", "Use fewer")
+            self._deeper()
             inner = self._items()
             self.depth -= 1
             if not self._take(r"\)"):
@@ -157,6 +160,11 @@ class _Parser:
         if word not in _WORDS:
             self._fail("a step", _meant(word), at=place)
         return [self._step(word, place)]
+
+    def _deeper(self) -> None:
+        self.depth += 1
+        if self.depth > _DEPTH:
+            self._fail(f"at most {_DEPTH} brackets or repeats in one another", "Use fewer")
 
     def _step(self, word: str, place: int) -> Step:
         options, counts = self._options(word), []
@@ -302,7 +310,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         checkpoint: Called with a dict of tensors and numbers, which `torch.save` can keep, every `checkpoint_every`
             iterations.
         checkpoint_every: Iterations from one checkpoint to the next.
-        resume: Such a dict, to go on exactly where it was made; all other arguments as then.
+        resume: Such a dict, to go on exactly where it was made; with other data, another schedule or other options that
+            the state depends on it is refused, with the name of what differs.
 
     Shape:
         - intensity: (*, m1..md)
