@@ -51,7 +51,9 @@ def loose(n_iter=70, **options):
 def test_the_largest_pixels_are_kept_each_item_its_own_number():
     x = torch.tensor([[[3.0, -5.0], [1.0, 4.0]], [[0.0, 2.0], [-2.0, 1.0]]])
     expected = torch.tensor([[[0.0, -5.0], [0.0, 4.0]], [[0.0, 2.0], [-2.0, 0.0]]])
-    assert torch.equal(keep_largest(x, torch.tensor([2.4, 1.0]), 2), expected)
+    assert torch.equal(keep_largest(x, torch.tensor([2.4, 1.6]), 2), expected)
+    first = torch.tensor([[0.0, 2.0], [0.0, 0.0]])  # of equal ones
+    assert torch.equal(keep_largest(x, torch.tensor([2.4, 1.0]), 2), torch.stack([expected[0], first]))
     assert torch.equal(keep_largest(x, torch.tensor([99.0, 99.0]), 2), x)
     turned = keep_largest(x * 1j, torch.tensor([2.0, 2.0]), 2)
     assert torch.equal(turned, expected * 1j)
