@@ -88,33 +88,37 @@ def _physics_class(deepinv: Any) -> type:
             return gradient if x.is_complex() else gradient.real
 
         def prox_l2(self, z: Tensor, y: Tensor, gamma: Any, **_: Any) -> Tensor:
-            """The nearest minimum of gamma/2 |A(x) - y|^2 + 1/2 |x - z|^2, item by item from z on."""
-            weight = torch.as_tensor(gamma, dtype=z.real.dtype, device=z.device)
-            weight = weight.flatten().expand(len(z))
-
-            def value(x: Tensor) -> Tensor:
-                misfit = (self.A(x) - y).square().flatten(1).sum(1)
-                return (weight * misfit + _fft.power(x - z).flatten(1).sum(1)) / 2
-
-            def each(numbers: Tensor) -> Tensor:
-                return numbers.reshape(-1, *[1] * (z.ndim - 1))
-
-            x, now, step = z, value(z), 1 / (1 + weight)
-            for _number in range(_PROX_STEPS):
-                slope = each(weight) * self.A_vjp(x, self.A(x) - y) + (x - z)
-                decrease = _fft.power(slope).flatten(1).sum(1)
-                tried = x - each(step) * slope
-                then = value(tried)
-                better = then <= now - step * decrease / 4
-                x, now = torch.where(each(better), tried, x), torch.where(better, then, now)
-                step = torch.where(better, 1.5 * step, step / 3)
-            return x
+            return _nearest_minimum(self, z, y, gamma)
 
     return OperatorPhysics
 
 
 # Steps of descent, of which about one in four finds its length.
 _PROX_STEPS = 60
+
+
+def _nearest_minimum(physics: Any, z: Tensor, y: Tensor, gamma: Any) -> Tensor:
+    """The nearest minimum of gamma/2 |A(x) - y|^2 + 1/2 |x - z|^2, item by item from z on."""
+    weight = torch.as_tensor(gamma, dtype=z.real.dtype, device=z.device)
+    weight = weight.flatten().expand(len(z))
+
+    def value(x: Tensor) -> Tensor:
+        misfit = (physics.A(x) - y).square().flatten(1).sum(1)
+        return (weight * misfit + _fft.power(x - z).flatten(1).sum(1)) / 2
+
+    def each(numbers: Tensor) -> Tensor:
+        return numbers.reshape(-1, *[1] * (z.ndim - 1))
+
+    x, now, step = z, value(z), 1 / (1 + weight)
+    for _number in range(_PROX_STEPS):
+        slope = each(weight) * physics.A_vjp(x, physics.A(x) - y) + (x - z)
+        decrease = _fft.power(slope).flatten(1).sum(1)
+        tried = x - each(step) * slope
+        then = value(tried)
+        better = then <= now - step * decrease / 4
+        x, now = torch.where(each(better), tried, x), torch.where(better, then, now)
+        step = torch.where(better, 1.5 * step, step / 3)
+    return x
 
 
 def to_deepinv(

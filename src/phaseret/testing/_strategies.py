@@ -321,7 +321,7 @@ def operators(
     Example:
         >>> from hypothesis import find
         >>> find(operators((2, 3), kinds=["fourier"]), lambda operator: True)
-        FourierIntensity(fourier_shape=(3, 5), norm='ortho', centered=False, onesided=False)
+        FourierIntensity(fourier_shape=(3, 5), norm='ortho', centered=False, onesided=False, undersampled=False)
     """
     if not kinds or not set(kinds) <= set(_KINDS):
         raise refuse(
