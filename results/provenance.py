@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).parent
+DAY = 86400  # seconds
 
 
 def machine() -> dict[str, object]:
@@ -82,8 +86,12 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file completely or not at all."""
+    """Write a file completely or not at all; what killed processes left of it a day ago is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # of several processes the last one wins
     write(temporary)
     temporary.replace(path)
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):  # by processes that were killed, or are at work
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > DAY:
+                left.unlink()

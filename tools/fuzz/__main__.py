@@ -23,7 +23,7 @@ import torch
 
 import phaseret
 from results.provenance import RESULTS, about, commit, write_json
-from tools.fuzz._attempt import Outcome, Target, attempt, attempts, shortened
+from tools.fuzz._attempt import Outcome, Target, attempt, attempts, processor_seconds, shortened
 
 KEPT = Path(__file__).parent / "kept"
 
@@ -117,11 +117,6 @@ class Run:
             key=lambda row: order.index(row["target"]),
         )
         write_json(file, {**about("python -m tools.fuzz TARGET --seconds N --record"), "rows": rows})
-
-
-def processor_seconds() -> float:
-    """Seconds of the processor for this process and those that it waited for: no other load counts."""
-    return sum(os.times()[:4])
 
 
 def main(words: Sequence[str] | None = None) -> int:

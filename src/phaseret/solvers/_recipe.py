@@ -39,6 +39,7 @@ _FOREIGN = {
 }
 _SEPARATED = "Steps are separated by commas, and the first runs first"
 _DEPTH = 50
+_SHOWN = 100  # letters of a schedule that an error repeats
 
 
 class Recipe(Step):
@@ -114,9 +115,12 @@ class _Parser:
         return steps
 
     def _fail(self, expected: str, fix: str = "", at: int | None = None) -> NoReturn:
-        rest = self.text[self.at if at is None else at :]
+        whole, rest = (
+            x if len(x) < _SHOWN else f"{x[:_SHOWN]} ..."
+            for x in (self.text, self.text[self.at if at is None else at :])
+        )
         fix = fix or f"The words are {', '.join(_WORDS)}"
-        _checks.fail(f"schedule {self.text!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
+        _checks.fail(f"schedule {whole!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
 
     def _take(self, pattern: str) -> str:
         """What stands next, if the pattern fits it, and is then behind us; "" if it does not."""
