@@ -78,7 +78,7 @@ class Run:
     def try_(self, inputs: Sequence[bytes]) -> None:
         """Try them, and keep what is found."""
         while inputs:
-            outcomes = attempts(self.target, inputs, self.folder)
+            outcomes = attempts(self.target, inputs[: self.target.batch], self.folder)
             for data, outcome in zip(inputs, outcomes, strict=False):
                 self.counts["finding" if outcome.is_finding else outcome.kind] += 1
                 self.kills += int(outcome.said) if outcome.kind == "accepted" else 0
