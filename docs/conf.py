@@ -4,6 +4,7 @@
 - One page of the command, from its --help.
 - One table per file of results/, one section per file of examples/.
 - The leaderboard, from results/leaderboard.json and the docstrings of its protocols.
+- What the fuzzers tried, from results/fuzz.json.
 - Formulas become MathML with docutils' own converter, so that pages need no script from elsewhere.
 """
 
@@ -209,6 +210,21 @@ def leaderboard_page() -> str:
     return page
 
 
+def robustness_page() -> str:
+    """What the fuzzers tried, and what became of it."""
+    result = json.loads((ROOT / "results/fuzz.json").read_text(encoding="utf-8"))
+    rows = result["rows"]
+    keys = ("inputs", "seconds", "kills", "mended", "findings")
+    inputs, seconds, kills, mended, findings = (sum(row.get(key, 0) for row in rows) for key in keys)
+    page = heading("What it has been through", "=") + (HERE / "robustness.inc").read_text(encoding="utf-8")
+    page += f"\n{inputs:,} inputs and {kills:,} kills in {seconds / 60:.0f} minutes of the processor. These runs had "
+    page += f"{findings} findings; {mended} inputs that once were findings are mended and kept.\n\n"
+    page += f"``{result['command']}``; {cell(result['hardware'])}\n\n"
+    columns = ["target", "about", "inputs", "accepted", "refused", "busy", "kills"]
+    columns += ["seconds", "findings", "mended", "commit"]
+    return page + table(columns, [[cell(row.get(key)) for key in columns] for row in rows])
+
+
 def example_section(path: Path) -> str:
     """Name and first line of an example as its title, then the file."""
     title = f"{path.name}: {docstring(path).splitlines()[0].rstrip('.')}"
@@ -228,8 +244,11 @@ def write_pages(app: Sphinx) -> None:
     pages["command.rst"] = command_page()
     pages["results.rst"] = heading("Measured results", "=") + (HERE / "results.inc").read_text(encoding="utf-8")
     results = sorted((ROOT / "results").glob("*.json"))
-    pages["results.rst"] += "\n" + "".join(results_section(path) for path in results if path.stem != "leaderboard")
+    pages["results.rst"] += "\n" + "".join(
+        results_section(path) for path in results if path.stem not in ("leaderboard", "fuzz")
+    )
     pages["leaderboard.rst"] = leaderboard_page()
+    pages["robustness.rst"] = robustness_page()
     pages["examples.rst"] = heading("Examples", "=") + (HERE / "examples.inc").read_text(encoding="utf-8") + "\n"
     pages["examples.rst"] += "".join(map(example_section, sorted((ROOT / "examples").glob("*.py"))))
     API.mkdir(exist_ok=True)

@@ -15,9 +15,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import pickle
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -151,6 +151,7 @@ def fit(
     start = folder / "last.ckpt"
     if start.exists():
         check_resumable(start, settings)
+        check_resumable(folder / "best.ckpt", settings)
     L.seed_everything(settings["seed"], verbose=False)
     quiet_lightning()
     rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -275,10 +276,13 @@ def bfloat16_is_fast() -> bool:
 def check_resumable(checkpoint: Path, settings: Settings) -> None:
     """A clear error unless the checkpoint is one of a training with these settings."""
     try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["settings"]
-    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+        with zipfile.ZipFile(checkpoint) as archive:
+            if archive.testzip() is not None:  # torch does not compare the checksums
+                raise zipfile.BadZipFile
+        saved = dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["settings"])
+    except Exception:  # whatever is in the file
         rule = f"{checkpoint} must be a checkpoint of these experiments, got a file that cannot be read as one"
-        raise ValueError(f"{rule}. Remove it, or give another --out.") from None
+        raise ValueError(f"{rule}. Remove its folder, or give another --out.") from None
     differing = [
         f"{name} {saved.get(name)} there and {settings.get(name)} here"
         for name in {**saved, **settings}

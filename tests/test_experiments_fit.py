@@ -92,6 +92,17 @@ def test_a_training_killed_at_any_moment_ends_where_an_uninterrupted_one_ends(
         assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_checkpoint_with_a_flipped_bit_is_refused(name: str, uninterrupted: Path, tmp_path: Path) -> None:
+    for each in ("last", "best"):
+        content = bytearray((uninterrupted / f"{each}.ckpt").read_bytes())
+        if each == name:
+            content[len(content) // 2] ^= 1  # among the weights
+        (tmp_path / f"{each}.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}\.ckpt must be a checkpoint of these experiments"):
+        train(tmp_path, 0.1)
+
+
 def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
     """As torchrun starts them."""
     both = [PROCESSES.Process(target=train, args=(tmp_path / "both", 0.0, place)) for place in places(2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,15 @@ def test_a_finished_training_is_known_by_its_settings(tmp_path: Path) -> None:
     assert finish(tmp_path / "new", settings, {"loss": 0.5}) == {"loss": 0.5}
     assert finished(tmp_path / "new", settings) == {"loss": 0.5}
     assert finished(tmp_path / "new", {**settings, "images": 4}) is None
+
+
+def test_what_killed_processes_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    from results.provenance import write_json
+
+    old, new, other = (tmp_path / name for name in ("a.json.7.tmp", "a.json.8.tmp", "b.json.7.tmp"))
+    for file in (old, new, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    write_json(tmp_path / "a.json", [1])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.json.8.tmp", "b.json.7.tmp"]

@@ -480,3 +480,9 @@ def test_progress_shows_a_bar(capsys):
 def test_help_names_every_word_of_a_schedule():
     words = set(re.findall(r"[a-z]+", Recipe.__doc__))
     assert {*ALGORITHMS, "shrinkwrap", "breed", "detwin"} <= words
+
+
+def test_an_endless_schedule_is_not_repeated_whole() -> None:
+    with pytest.raises(ValueError, match=r"schedule 'hio:5,x+ \.\.\.' must have a step at 'x+ \.\.\.'\.") as caught:
+        Recipe("hio:5," + "x" * 10**5)
+    assert len(str(caught.value)) < 500

@@ -23,7 +23,7 @@ import torch
 
 import phaseret
 from results.provenance import RESULTS, about, commit, write_json
-from tools.fuzz._attempt import Outcome, Target, attempt, attempts, shortened
+from tools.fuzz._attempt import Outcome, Target, attempt, attempts, processor_seconds, shortened
 
 KEPT = Path(__file__).parent / "kept"
 
@@ -78,7 +78,7 @@ class Run:
     def try_(self, inputs: Sequence[bytes]) -> None:
         """Try them, and keep what is found."""
         while inputs:
-            outcomes = attempts(self.target, inputs, self.folder)
+            outcomes = attempts(self.target, inputs[: self.target.batch], self.folder)
             for data, outcome in zip(inputs, outcomes, strict=False):
                 self.counts["finding" if outcome.is_finding else outcome.kind] += 1
                 self.kills += int(outcome.said) if outcome.kind == "accepted" else 0
@@ -117,11 +117,6 @@ class Run:
             key=lambda row: order.index(row["target"]),
         )
         write_json(file, {**about("python -m tools.fuzz TARGET --seconds N --record"), "rows": rows})
-
-
-def processor_seconds() -> float:
-    """Seconds of the processor for this process and those that it waited for: no other load counts."""
-    return sum(os.times()[:4])
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -170,13 +170,16 @@ def _place(said: str) -> str:
     return f" in {' > '.join(places)}" if places else ""
 
 
-def shortened(target: Target, data: bytes, found: Outcome, folder: Path, tries: int = 100) -> bytes:
-    """The input without what the finding can do without, as far as so many tries tell."""
-    size = max(1, len(data) // 2)
-    at = 0
-    while tries and data:
+def processor_seconds() -> float:
+    """Seconds of the processor for this process and those that it waited for: no other load counts."""
+    return sum(os.times()[:4])
+
+
+def shortened(target: Target, data: bytes, found: Outcome, folder: Path, seconds: float = 10) -> bytes:
+    """The input without what the finding can do without, as far as is known after so long."""
+    size, at, end = max(1, len(data) // 2), 0, processor_seconds() + seconds
+    while data and processor_seconds() < end:
         shorter = data[:at] + data[at + size :]
-        tries -= 1
         if attempt(target, shorter, folder) == found:
             data = shorter
         else:

@@ -39,7 +39,7 @@ def objects(count: int) -> Tensor:
 
 
 def training() -> dict[str, Tensor]:
-    """`experiments.fit`: four epochs with noise; the weights of the best one and of the last."""
+    """Four epochs of `experiments.fit`, with noise: the weights of the best one and of the last."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.Unflatten(-1, (4, 4)))
 
@@ -84,12 +84,19 @@ def saving() -> dict[str, Tensor]:
     return {"obj": pr.io.load_reconstruction("r.h5")["obj"], "intensity": pr.io.load_intensity("i.cxi").intensity}
 
 
-JOBS: dict[str, Callable[[], dict[str, Tensor]]] = {
-    "kill-training": training,
-    "kill-stack": partial(reconstruction, "--ndim", "2", "--block", "1", "--schedule", "2*(hio:40,er:10)"),
-    "kill-pattern": partial(reconstruction, "--checkpoint-every", "25", "--schedule", "4*(hio:40,er:10)"),
-    "kill-saving": saving,
+ABOUT: dict[str, tuple[str, Callable[[], dict[str, Tensor]]]] = {
+    "kill-training": ("trainings of experiments", training),
+    "kill-stack": (
+        "phaseret reconstruct of a stack",
+        partial(reconstruction, "--ndim", "2", "--block", "1", "--schedule", "2*(hio:40,er:10)"),
+    ),
+    "kill-pattern": (
+        "phaseret reconstruct --checkpoint-every",
+        partial(reconstruction, "--checkpoint-every", "25", "--schedule", "4*(hio:40,er:10)"),
+    ),
+    "kill-saving": ("results, patterns and weights being saved", saving),
 }
+JOBS = {name: job for name, (_, job) in ABOUT.items()}
 
 # --- kills -----------------------------------------------------------------------------------------------------------
 
@@ -191,12 +198,12 @@ def mutate(name: str, rng: Random, seeds: Sequence[bytes]) -> bytes:
 
 TARGETS = {
     name: Target(
-        (job.__doc__ or reconstruction.__doc__ or "").partition("\n")[0],
+        about,
         partial(seeds, name),
         partial(run, name),
         partial(mutate, name),
         seconds=60,
         batch=1,
     )
-    for name, job in JOBS.items()
+    for name, (about, _) in ABOUT.items()
 }
