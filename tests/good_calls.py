@@ -113,6 +113,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "interop.from_deepinv": {"physics": SimpleNamespace(B=abs, B_adjoint=abs)},
     "interop.loss_from_deepinv": {"loss": NETWORK},
     "interop.loss_to_deepinv": {"loss": pr.losses.PassiveLoss()},
+    "interop.metric_to_deepinv": {"metric": pr.metrics.psnr},
     "interop.to_deepinv": {"operator": FOURIER},
 }
 # Brackets mark the call of a Module, which is made with OPTIONS; that of a pair follows from its function.

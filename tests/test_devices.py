@@ -163,7 +163,7 @@ def assert_same(found: Outcome, expected: Outcome, tolerance: float) -> None:
 
 def run(path: str, kind: str) -> tuple[Outcome, Outcome]:
     """The outcome on a fake GPU and that on the CPU."""
-    if path.startswith("interop.") and path.partition(".")[2] in ("to_deepinv", "loss_to_deepinv"):
+    if path.startswith("interop.") and path.partition(".")[2] in ("to_deepinv", "loss_to_deepinv", "metric_to_deepinv"):
         pytest.importorskip("deepinv")
     expected = outcome(path, "cpu")
     with fake_gpu(kind) as gpu:

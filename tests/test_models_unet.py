@@ -274,6 +274,6 @@ def test_repr_shows_the_options() -> None:
     net = UNet((6, 7), (12, 13), representation="intensity", onesided=True)
     expected = (
         "object_shape=(6, 7), fourier_shape=(12, 13), representation='intensity', output='nonnegative', "
-        "channels=(32, 64, 128, 256), onesided=True"
+        "channels=(32, 64, 128, 256), onesided=True, undersampled=False, mask_channel=False"
     )
     assert net.extra_repr() == expected

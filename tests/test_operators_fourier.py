@@ -391,7 +391,7 @@ def test_construction_errors(
             torch.ones(3, 5, 4),
             ValueError,
             "fourier_shape must be at least (9, 7) = 2n-1 for an object of shape (5, 4), got (8, 8). "
-            "Use min_fourier_shape((5, 4)).",
+            "Use min_fourier_shape((5, 4)), or undersampled=True where such data are wanted.",
         ),
     ],
 )
@@ -440,7 +440,7 @@ def test_a_complex_object_has_no_onesided_data() -> None:
             (5, 4),
             ValueError,
             "fourier_shape must be at least (9, 7) = 2n-1 for an object of shape (5, 4), got (8, 8). "
-            "Use min_fourier_shape((5, 4)).",
+            "Use min_fourier_shape((5, 4)), or undersampled=True where such data are wanted.",
         ),
         (
             torch.ones(8, 8).int(),
@@ -569,8 +569,8 @@ def test_cuda_graph(module: type[Operator]) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_module_shows_its_options_and_has_no_state(module: type[Operator]) -> None:
-    op = module((8, 9), norm="backward", onesided=True, chunk=4)  # type: ignore[call-arg]
-    options = "fourier_shape=(8, 9), norm='backward', centered=False, onesided=True, chunk=4"
+    op = module((8, 9), norm="backward", onesided=True, undersampled=False, chunk=4)  # type: ignore[call-arg]
+    options = "fourier_shape=(8, 9), norm='backward', centered=False, onesided=True, undersampled=False, chunk=4"
     assert repr(op) == f"{module.__name__}({options})"
     assert op.state_dict() == {}
     assert repr(copy.deepcopy(op)) == repr(op)
