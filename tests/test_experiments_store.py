@@ -56,10 +56,8 @@ def test_a_finished_training_is_known_by_its_settings(tmp_path: Path) -> None:
 def test_what_killed_processes_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
     from results.provenance import write_json
 
-    old, new, other = (tmp_path / name for name in ("a.json.7.tmp", "a.json.8.tmp", "b.json.7.tmp"))
-    for file in (old, new, other):
-        file.touch()
-    for file in (old, other):
-        os.utime(file, (0, 0))
+    left, alive, other = f"a.json.{2**22 + 1}.tmp", f"a.json.{os.getppid()}.tmp", f"b.json.{2**22 + 1}.tmp"
+    for name in (left, alive, other):
+        (tmp_path / name).touch()
     write_json(tmp_path / "a.json", [1])
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.json.8.tmp", "b.json.7.tmp"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["a.json", alive, other])

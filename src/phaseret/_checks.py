@@ -382,9 +382,10 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
         fail(f"{name} must have one to three sizes, got {given!r}", "Leave out the axes of the batch")
     if any(size < 1 for size in value):
         fail(f"{name} must hold positive sizes, got {shown(given)}", "Use sizes of at least 1")
-    if math.prod(map(int, value)) > LARGEST:
+    sizes = tuple([int(size) for size in value])
+    if math.prod(sizes) > LARGEST:
         fail(f"{name} must hold sizes that can be counted together, got {shown(given)}", "Use smaller ones")
-    return tuple(int(size) for size in value)
+    return sizes
 
 
 def fourier_shape(value: Sequence[int], object_shape: Sequence[int], undersampled: bool = False) -> None:

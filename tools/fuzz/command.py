@@ -134,25 +134,26 @@ class surroundings:
         self.words, self.said = words, said
 
     def __enter__(self) -> Path:
-        descriptors = {"in": 0, "out": 1, "err": 2}
         os.dup2(os.open(self.said, os.O_RDWR | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
-        encoding = "ascii" if "ascii" in self.words else "utf-8"
-        sys.stdout, sys.stderr = (open(n, "w", encoding=encoding, closefd=False) for n in (1, 2))  # noqa: SIM115
+        closed = {word.partition("-")[0] for word in self.words if word.endswith("-closed")}
         for word in self.words:
-            name, _, how = word.partition("-")
             if "=" in word:
                 variable, _, value = word.partition("=")
                 os.environ[variable] = value
-            elif how == "closed" and name in descriptors:
-                os.close(descriptors[name])
-                setattr(sys, f"std{name}", None)
-            elif how == "full" and name in descriptors:
-                os.dup2(os.open("/dev/full", os.O_RDWR), descriptors[name])
-            elif how == "broken":
+            elif word in ("out-full", "err-full"):
+                os.dup2(os.open("/dev/full", os.O_RDWR), 1 if word == "out-full" else 2)
+            elif word == "out-broken":
                 reader, writer = os.pipe()
                 os.close(reader)
                 os.dup2(writer, 1)
+        encoding = "ascii" if "ascii" in self.words else "utf-8"
+        for number, name in enumerate(("in", "out", "err")):
+            if name in closed:
+                os.close(number)
+                setattr(sys, f"std{name}", None)
+            elif number:
+                setattr(sys, f"std{name}", open(number, "w", encoding=encoding, closefd=False))
         return self.said
 
     def __exit__(self, *_: object) -> None:

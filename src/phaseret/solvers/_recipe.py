@@ -39,7 +39,7 @@ _FOREIGN = {
 }
 _SEPARATED = "Steps are separated by commas, and the first runs first"
 _DEPTH = 50
-_SHOWN = 200  # letters of a schedule that an error shows
+_SHOWN = 100  # letters of a schedule that an error shows
 
 
 class Recipe(Step):
