@@ -483,6 +483,8 @@ def test_help_names_every_word_of_a_schedule():
 
 
 def test_an_endless_schedule_is_not_repeated_whole() -> None:
-    with pytest.raises(ValueError, match=r"schedule 'hio:5,x+ \.\.\. x+' must have a step at 'x+ \.\.\. x+'\.") as caught:
+    with pytest.raises(
+        ValueError, match=r"schedule 'hio:5,x+ \.\.\. x+' must have a step at 'x+ \.\.\. x+'\."
+    ) as caught:
         Recipe("hio:5," + "x" * 10**5)
     assert len(str(caught.value)) < 500
