@@ -436,7 +436,7 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             (x, y[..., :6]),
             {},
             "fourier_shape must be at least (9, 7) = 2n-1 for an object of shape (5, 4), got (9, 6). "
-            "Use min_fourier_shape((5, 4)).",
+            "Use min_fourier_shape((5, 4)), or undersampled=True where such data are wanted.",
         ),
         (
             ValueError,
