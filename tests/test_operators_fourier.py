@@ -469,8 +469,8 @@ def test_shape_helper_errors() -> None:
         fast_fourier_shape((0,))
     with pytest.raises(
         ValueError,
-        match=r"^fast_fourier_shape: oversampling must be a finite number above 0 and at most 1000000\.0, got 0\. Choose a number "
-        r"in this range\.",
+        match=r"^fast_fourier_shape: oversampling must be a finite number above 0 and at most 1000000\.0, got 0\. "
+        r"Choose a number in this range\.",
     ):
         fast_fourier_shape((4,), 0)
     with pytest.raises(TypeError, match=r"^fast_fourier_shape: oversampling must be a finite number above 0, got 'x'"):
