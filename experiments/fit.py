@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 import phaseret as pr
 from experiments.data import Batches, Patterns
 from experiments.progress import Progress, print_epoch
-from results.provenance import replace
+from results.provenance import remove_left, replace
 
 Settings = dict[str, Any]
 #: (network, objects, intensities) -> the value to minimise
@@ -149,6 +149,8 @@ def fit(
     """
     settings = complete(settings)
     start = folder / "last.ckpt"
+    for checkpoint in (start, folder / "best.ckpt"):
+        remove_left(checkpoint)
     if start.exists():
         check_resumable(start, settings)
         check_resumable(folder / "best.ckpt", settings)

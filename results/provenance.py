@@ -95,15 +95,20 @@ def _finite(content: Any) -> Any:
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file completely or not at all; what killed processes left of it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-        if not _runs(left.suffixes[-2].removeprefix(".")):
-            left.unlink(missing_ok=True)
+    remove_left(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # of several processes the last one wins
     try:
         write(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_left(path: Path) -> None:
+    """Remove the parts that killed processes left of a file."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        if not _runs(left.suffixes[-2].removeprefix(".")):
+            left.unlink(missing_ok=True)
 
 
 def _runs(process: str) -> bool:

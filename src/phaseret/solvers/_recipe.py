@@ -115,10 +115,12 @@ class _Parser:
         return steps
 
     def _fail(self, expected: str, fix: str = "", at: int | None = None) -> NoReturn:
-        rest = _checks.shortened(self.text[self.at if at is None else at :], _SHOWN)
+        text, rest = (
+            _checks.shortened(repr(part), _SHOWN) if part else ""  # letters that are escaped make it longer
+            for part in (self.text, self.text[self.at if at is None else at :])
+        )
         fix = fix or f"The words are {', '.join(_WORDS)}"
-        text = _checks.shortened(self.text, _SHOWN)
-        _checks.fail(f"schedule {text!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
+        _checks.fail(f"schedule {text or repr('')} must have {expected} at {rest or 'its end'}", fix)
 
     def _take(self, pattern: str) -> str:
         """What stands next, if the pattern fits it, and is then behind us; "" if it does not."""
