@@ -544,7 +544,9 @@ def test_a_checkpoint_is_of_its_data(
 
 def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
     intensity, kept = pr.operators.fourier_intensity(torch.rand(2, 6, 6), (12, 12)), []
-    run: dict[str, Any] = {"support": torch.ones(6, 6) > 0, "starts": 2, "schedule": "hio:20"}
+    low, larger = torch.full((6, 6), 1e-3), torch.full((6, 6), 1e-3)
+    larger[3, 3] += 1e-7
+    run: dict[str, Any] = {"support": torch.ones(6, 6) > 0, "starts": 1, "schedule": "hio:20", "bounds": (low, 9.0)}
     pr.solvers.reconstruct(intensity, checkpoint=kept.append, checkpoint_every=10, **run)
     support = torch.ones(6, 6) > 0
     support[0] = False
@@ -555,6 +557,8 @@ def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
         ("schedule", {"schedule": "hio:30"}),
         ("seed", {"seed": 1}),
         ("constraint", {"constraint": "nonnegative"}),
+        ("bounds", {"bounds": (larger, 9.0)}),
+        ("bounds", {"bounds": (low, 9)}),
     ):
         data = intensity.flip(0) if name == "intensity" else intensity
         with pytest.raises(ValueError, match=f"resume must be of this run, got one with another {name}"):

@@ -513,8 +513,9 @@ def _made_from(step: Step, intensity: Tensor, asked: Options) -> dict[str, str]:
     given = {"intensity": intensity, "schedule": repr(step), **{name: asked.get(name) for name in _DEPENDS}}
     found = {}
     for name, value in given.items():
-        tensors = {name: value} if isinstance(value, Tensor) else {}
-        found[name] = checksum("" if tensors else repr(value), tensors)
+        parts = dict(enumerate(value if isinstance(value, list | tuple) else [value]))  # bounds are a pair
+        tensors = {str(i): part for i, part in parts.items() if isinstance(part, Tensor)}
+        found[name] = checksum(repr([part for part in parts.values() if not isinstance(part, Tensor)]), tensors)
     return found
 
 
