@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor
 
-from phaseret import _checks
+from phaseret import _checks, _words
 from phaseret._fft import Norm
 from phaseret.projections import Bounds, Constraint
 
@@ -89,7 +89,7 @@ def complete(options: Mapping[str, Any]) -> Options:
 
 def _refuse(name: str) -> None:
     """Answer an option that does not exist with the one that was meant."""
-    meant = _checks.meant(name, (*Options.__annotations__, *_OF_ALGORITHMS))
+    meant = _words.meant(name, (*Options.__annotations__, *_OF_ALGORITHMS))
     if meant in _OF_ALGORITHMS:
         fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
     else:
