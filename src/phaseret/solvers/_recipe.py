@@ -115,10 +115,10 @@ class _Parser:
         return steps
 
     def _fail(self, expected: str, fix: str = "", at: int | None = None) -> NoReturn:
-        rest = shortened(self.text[self.at if at is None else at :], _SHOWN)
+        rest = self.text[self.at if at is None else at :]
         fix = fix or f"The words are {', '.join(_WORDS)}"
-        text = shortened(self.text, _SHOWN)
-        _checks.fail(f"schedule {text!r} must have {expected} at {repr(rest) if rest else 'its end'}", fix)
+        text, where = (shortened(repr(x), _SHOWN) for x in (self.text, rest))
+        _checks.fail(f"schedule {text} must have {expected} at {where if rest else 'its end'}", fix)
 
     def _take(self, pattern: str) -> str:
         """What stands next, if the pattern fits it, and is then behind us; "" if it does not."""
