@@ -445,6 +445,24 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert sorted(path.name for path in tmp_path.iterdir()) == [".y.npz.0badcafe.part", "x.npz", "x[1].npz"]
 
 
+@pytest.mark.skipif(_output.FCNTL is None, reason="without locks what is left is known by its age")
+def test_a_file_that_another_writer_takes_for_left_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch, losses = Path.touch, iter([True, True, False])
+
+    def lost(path: Path, *args: Any, **options: Any) -> None:
+        touch(path, *args, **options)
+        if next(losses):
+            _output.remove_left(tmp_path, ".x.*.part")
+
+    monkeypatch.setattr(Path, "touch", lost)
+    with _output.written(tmp_path / "x", overwrite=False) as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "x").read_text() == "whole"
+    assert next(losses, None) is None
+
+
 # --- what is resumed --------------------------------------------------------------------------------------------------
 
 
