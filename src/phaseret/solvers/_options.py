@@ -11,6 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _words
 from phaseret._fft import Norm
+from phaseret._output import checksum
 from phaseret.projections import Bounds, Constraint
 
 if TYPE_CHECKING:
@@ -85,6 +86,24 @@ def complete(options: Mapping[str, Any]) -> Options:
         if asked[name] is not None and not callable(asked[name]):
             _checks.fail(f"{name} must be a function, got {asked[name]!r}", "Pass the function itself", TypeError)
     return cast(Options, asked)
+
+
+# The options on which the state of a run depends.
+_DEPENDS = (
+    "support", "support_size", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm", "centered",
+    "init", "seed",
+)  # fmt: skip
+
+
+def made_from(schedule: str, intensity: Tensor, asked: Options) -> dict[str, str]:
+    """The checksum of all that a state depends on, by its name."""
+    given = {"intensity": intensity, "schedule": schedule, **{name: asked.get(name) for name in _DEPENDS}}
+    found = {}
+    for name, value in given.items():
+        parts = dict(enumerate(value if isinstance(value, list | tuple) else [value]))  # bounds are a pair
+        tensors = {str(i): part for i, part in parts.items() if isinstance(part, Tensor)}
+        found[name] = checksum(repr([part for part in parts.values() if not isinstance(part, Tensor)]), tensors)
+    return found
 
 
 def _refuse(name: str) -> None:
