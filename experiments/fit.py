@@ -34,7 +34,8 @@ from torch.utils.data import DataLoader
 import phaseret as pr
 from experiments.data import Batches, Patterns
 from experiments.progress import Progress, print_epoch
-from results.provenance import remove_left, replace
+from phaseret._output import remove_parts
+from results.provenance import replace
 
 Settings = dict[str, Any]
 #: (network, objects, intensities) -> the value to minimise
@@ -150,7 +151,7 @@ def fit(
     settings = complete(settings)
     start = folder / "last.ckpt"
     for checkpoint in (start, folder / "best.ckpt"):
-        remove_left(checkpoint)
+        remove_parts(checkpoint)
     if start.exists():
         check_resumable(start, settings)
         check_resumable(folder / "best.ckpt", settings)

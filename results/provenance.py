@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import math
 import os
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from phaseret._output import written
 
 RESULTS = Path(__file__).parent
 
@@ -93,32 +94,7 @@ def _finite(content: Any) -> Any:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file completely or not at all; what killed processes left of it is removed."""
+    """Write a file completely or not at all; of several processes the last one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_left(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # of several processes the last one wins
-    try:
+    with written(path, overwrite=True) as temporary:
         write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_left(path: Path) -> None:
-    """Remove the parts that killed processes left of a file."""
-    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-        if not _runs(left.suffixes[-2].removeprefix(".")):
-            left.unlink(missing_ok=True)
-
-
-def _runs(process: str) -> bool:
-    """Whether a process of this number runs here, as far as this system can tell."""
-    if os.name != "posix" or not process.isdecimal():
-        return True
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

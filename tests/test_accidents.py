@@ -445,6 +445,24 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert sorted(path.name for path in tmp_path.iterdir()) == [".y.npz.0badcafe.part", "x.npz", "x[1].npz"]
 
 
+@pytest.mark.skipif(_output.FCNTL is None, reason="without locks what is left is known by its age")
+def test_a_file_that_another_writer_takes_for_left_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch, losses = Path.touch, iter([True, True, False])
+
+    def lost(path: Path, *args: Any, **options: Any) -> None:
+        touch(path, *args, **options)
+        if next(losses):
+            _output.remove_left(tmp_path, ".x.*.part")
+
+    monkeypatch.setattr(Path, "touch", lost)
+    with _output.written(tmp_path / "x", overwrite=False) as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "x").read_text() == "whole"
+    assert next(losses, None) is None
+
+
 # --- what is resumed --------------------------------------------------------------------------------------------------
 
 
@@ -544,7 +562,9 @@ def test_a_checkpoint_is_of_its_data(
 
 def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
     intensity, kept = pr.operators.fourier_intensity(torch.rand(2, 6, 6), (12, 12)), []
-    run: dict[str, Any] = {"support": torch.ones(6, 6) > 0, "starts": 2, "schedule": "hio:20"}
+    low, larger = torch.full((6, 6), 1e-3), torch.full((6, 6), 1e-3)
+    larger[3, 3] += 1e-7
+    run: dict[str, Any] = {"support": torch.ones(6, 6) > 0, "starts": 1, "schedule": "hio:20", "bounds": (low, 9.0)}
     pr.solvers.reconstruct(intensity, checkpoint=kept.append, checkpoint_every=10, **run)
     support = torch.ones(6, 6) > 0
     support[0] = False
@@ -555,6 +575,8 @@ def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
         ("schedule", {"schedule": "hio:30"}),
         ("seed", {"seed": 1}),
         ("constraint", {"constraint": "nonnegative"}),
+        ("bounds", {"bounds": (larger, 9.0)}),
+        ("bounds", {"bounds": (low, 9)}),
     ):
         data = intensity.flip(0) if name == "intensity" else intensity
         with pytest.raises(ValueError, match=f"resume must be of this run, got one with another {name}"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +50,3 @@ def test_a_finished_training_is_known_by_its_settings(tmp_path: Path) -> None:
     assert finish(tmp_path / "new", settings, {"loss": 0.5}) == {"loss": 0.5}
     assert finished(tmp_path / "new", settings) == {"loss": 0.5}
     assert finished(tmp_path / "new", {**settings, "images": 4}) is None
-
-
-def test_what_killed_processes_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
-    from results.provenance import write_json
-
-    left, alive, other = f"a.json.{2**22 + 1}.tmp", f"a.json.{os.getppid()}.tmp", f"b.json.{2**22 + 1}.tmp"
-    for name in (left, alive, other):
-        (tmp_path / name).touch()
-    write_json(tmp_path / "a.json", [1])
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["a.json", alive, other])

@@ -304,8 +304,22 @@ def test_bounds_for_each_pixel_are_those_of_its_own(dtype):
         torch.testing.assert_close(found.flatten(1)[:, k], one)
     module = pr.projections.ProjectObject(bounds=(low, 1.0), **options)
     torch.testing.assert_close(module(x), project_object(x, bounds=(low, torch.tensor(1.0)), **options))
+    assert torch.equal(module.bounds[0], low)
     assert copy.deepcopy(module).float().bounds.dtype == torch.float32
     torch.testing.assert_close(project_object(x, bounds=(high, high), **options).abs(), high.expand_as(x))
+
+
+@pytest.mark.parametrize("constraint", ["complex", "real"])
+def test_bounds_out_of_order_give_nan_and_no_call_looks_at_them(constraint):
+    x, low = torch.randn(3, 4), torch.tensor([0.2, 0.8, -0.5, torch.nan])
+    x = x if constraint == "real" else x + 0j
+
+    def project(x):
+        return project_object(x, bounds=(low, 0.5), constraint=constraint, ndim=1)
+
+    wrong = torch.tensor([False, True, constraint == "complex", True])
+    for found in (project(x), torch.func.vmap(project)(x), torch.compile(project, backend="eager", fullgraph=True)(x)):
+        assert torch.equal(found.isnan(), wrong.expand(3, 4))
 
 
 def test_the_gradient_of_pixels_within_complex_bounds_is_one_zeros_included():
@@ -370,9 +384,14 @@ X = torch.rand(2, 4, 4)
             "project_object: bounds must be a sequence of numbers or tens",
         ),
         (lambda: project_object(X, bounds=(X, X, X)), TypeError, r"bounds must be a pair \(low, high\), got 3"),
-        (lambda: project_object(X, bounds=(X, X - 1)), ValueError, "bounds must be numbers in order at every pixel"),
-        (lambda: project_object(X, bounds=(X * torch.nan, 1)), ValueError, "bounds must be numbers in order"),
-        (lambda: project_object(X, bounds=(X - 1e3, 1e3)), ValueError, "must be non-negative .* got -.* somewhere"),
+        (
+            lambda: pr.projections.ProjectObject(bounds=(X, X - 1), constraint="real"),
+            ValueError,
+            "ProjectObject: bounds must be numbers in order at every pixel, got some",
+        ),
+        (lambda: ObjectConstraint(bounds=(X * torch.nan, 1)), ValueError, "bounds must be numbers in order"),
+        (lambda: ObjectConstraint(bounds=(X - 1e3, 1e3)), ValueError, "and non-negative for constraint='complex', got"),
+        (lambda: project_object(X, bounds=(X, X[:, :1, :2])), ValueError, "bounds must broadcast to one shape, got"),
         (lambda: project_object(X, bounds=(torch.zeros(7, 7), 1)), ValueError, "bounds must broadcast to obj"),
         (lambda: project_object(X, bounds=(1, 0)), ValueError, r"bounds must be in order, got \(1, 0\)"),
         (lambda: project_object(X, bounds=(-1, 1)), ValueError, "bounds must be non-negative for constraint='complex'"),

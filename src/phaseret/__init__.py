@@ -2,14 +2,15 @@
 
 The floor plan: a module imports only from the lines below its own::
 
-    7  __main__
-    6  cli  testing
-    5  plotting  interop
-    4  losses  metrics  solvers  models  datasets  io
-    3  symmetry  projections  noise
-    2  operators
-    1  _fft  _memory  _module  _output  _reduction
-    0  _checks  _version
+    8  __main__
+    7  cli  testing
+    6  plotting  interop
+    5  losses  metrics  solvers  models  datasets  io
+    4  symmetry  projections  noise
+    3  operators
+    2  _fft  _memory  _module  _output  _reduction
+    1  _checks
+    0  _version  _words
 
 A module is loaded when it is first named: ``phaseret --help`` need not wait for PyTorch.
 """

@@ -8,7 +8,6 @@ call stack when, and only when, there is something to say: nothing is passed dow
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import os
@@ -22,6 +21,8 @@ from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
+
+from phaseret._words import meant, shortened
 
 # Calls pass through these packages: a Module's from torch, a metric's from torchmetrics.
 _BETWEEN = frozenset(sys.stdlib_module_names) | {"torch", "torchmetrics"}
@@ -71,12 +72,6 @@ def _called() -> tuple[str, int]:
             break
         frame, level = frame.f_back, level + 1
     return name, level
-
-
-def shortened(text: str, longest: int = 600) -> str:
-    """The text, without its middle if it is endless: what a user gave may have any length."""
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
 def shown(value: Any) -> str:
@@ -251,22 +246,6 @@ def same_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) 
         )
 
 
-# What people type who come from other programs.
-_OTHER_WORDS = {
-    **dict.fromkeys(("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle", "steps"), "n_iter"),
-    **dict.fromkeys(("restarts", "n_starts", "num_starts", "nstarts"), "starts"),
-    **dict.fromkeys(("x0", "initial", "guess", "start", "obj"), "init"),
-    **dict.fromkeys(("real", "nonnegative", "positive", "positivity"), "constraint"),
-}
-
-
-def meant(word: str, options: Sequence[str]) -> str:
-    """The option that was meant by a word that is none; an empty text where that cannot be told."""
-    other = _OTHER_WORDS.get(word.lower(), "")
-    near = [other] if other in options else difflib.get_close_matches(word, options, 1)
-    return near[0] if near else ""
-
-
 def known(given: Iterable[str], options: Sequence[str]) -> None:
     """The names of the options that are given exist."""
     for name in given:
@@ -281,8 +260,8 @@ def choice(name: str, value: Any, options: Iterable[Any]) -> None:
     options = tuple(options)
     if value not in options:
         words = [option for option in options if isinstance(option, str)]
-        close = difflib.get_close_matches(value, words) if isinstance(value, str) else []
-        fix = f"Did you mean {close[0]!r}?" if close else "Choose one of these"
+        near = meant(value, words) if isinstance(value, str) else ""
+        fix = f"Did you mean {near!r}?" if near else "Choose one of these"
         fail(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}", fix)
 
 

@@ -154,14 +154,17 @@ def keep_heap() -> None:
     torch.empty(_HEAP_BYTES, dtype=torch.uint8)
 
 
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is at work; True where torch, which has no public word for it, cannot say."""
+    return bool(getattr(torch._C, "_are_functorch_transforms_active", lambda: True)())
+
+
 def recomputed(function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
     """`function` of the arguments; nothing else is kept for the gradient, for which it is computed again.
 
     The transforms of `torch.func` cannot compute again: for them everything is kept.
     """
-    # torch has no public word for this; without the private one all is kept, which is right, only larger.
-    transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
-    if transformed():
+    if transformed():  # then all is kept, which is right, only larger
         return function(*args)
     result: Tensor = checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
     return result

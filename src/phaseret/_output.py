@@ -68,11 +68,14 @@ def written(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
     """
     target = check_free(path, overwrite)
     place = Path(os.path.realpath(target))
-    remove_left(place.parent, f".{glob.escape(_stem(place))}.*.part")
+    remove_parts(place)
     temporary = place.with_name(f".{_stem(place)}.{secrets.token_hex(4)}.part")
     try:
-        temporary.touch(exist_ok=False)
-        with held(temporary):
+        with contextlib.ExitStack() as stack:
+            while not temporary.exists():  # another writer may take it for left before it is locked
+                temporary.touch()
+                with contextlib.suppress(FileNotFoundError):
+                    stack.enter_context(held(temporary))
             yield temporary
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
@@ -94,6 +97,11 @@ def written(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_parts(path: Path) -> None:
+    """Remove what killed writers of the file left."""
+    remove_left(path.parent, f".{glob.escape(_stem(path))}.*.part")
+
+
 def beside(path: str | os.PathLike[str], ending: str) -> Path:
     """The path with something behind its name; a name that is too long for that is replaced by its checksum."""
     target = Path(path)
@@ -106,43 +114,38 @@ def _stem(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """While this process works on a file or a folder it holds a lock on it, which ends with the process."""
+def held(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """While this process works on a file or a folder it holds a lock on it, which ends with the process.
+
+    Whoever has it already is waited for, or answered with an OSError. A system or a disk without locks has none.
+    """
     if FCNTL is None:
         yield
         return
     number = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # of file systems without locks
-            FCNTL.flock(number, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
+        with contextlib.suppress(OSError) if wait else contextlib.nullcontext():
+            FCNTL.flock(number, FCNTL.LOCK_EX | (0 if wait else FCNTL.LOCK_NB))
         yield
     finally:
         os.close(number)
 
 
 def remove_left(folder: Path, pattern: str, seconds: float = 0.0) -> None:
-    """Remove what killed processes left: files and folders, at least so old, of which nobody holds a lock."""
+    """Remove what killed processes left: files and folders, at least so old, of which nobody holds a lock.
+
+    Without locks they are known by an age of a day.
+    """
+    seconds = _DAY if FCNTL is None else seconds
     for path in folder.glob(pattern):
-        with contextlib.suppress(OSError):  # another process was faster, or it belongs to somebody else
-            if time.time() - path.lstat().st_mtime < seconds or _in_use(path):
+        with contextlib.suppress(OSError):  # another process works on it or was faster, or it belongs to somebody else
+            if time.time() - path.lstat().st_mtime < seconds:
                 continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-def _in_use(path: Path) -> bool:
-    if FCNTL is None:
-        return time.time() - path.lstat().st_mtime < _DAY
-    number = os.open(path, os.O_RDONLY)
-    try:
-        FCNTL.flock(number, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(number)
+            with held(path, wait=False):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

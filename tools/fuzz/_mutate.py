@@ -7,20 +7,8 @@ import struct
 from collections.abc import Callable, Sequence
 from random import Random
 
-NUMBERS = (
-    b"0",
-    b"-1",
-    b"1",
-    b"7",
-    b"255",
-    b"65536",
-    b"4294967295",
-    b"9223372036854775808",
-    b"9" * 40,
-    b"1e300",
-    b"-0.5",
-)
-NUMBERS += (b"nan", b"inf", b"1e-320", b"")
+NUMBERS = tuple(b"0 -1 1 7 255 65536 4294967295 9223372036854775808".split())
+NUMBERS += (b"9" * 40, b"1e300", b"-0.5", b"nan", b"inf", b"1e-320", b"")
 _EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 
 

@@ -44,18 +44,7 @@ LINES = (
 AROUND = ("@out-closed", "@err-closed", "@in-closed", "@out-full", "@err-full", "@out-broken", "@ascii")
 AROUND += ("@WORLD_SIZE=2", "@WORLD_SIZE=x", "@RANK=-1", "@LOCAL_RANK=x", "@COLUMNS=x", "@COLUMNS=0", "@MPLBACKEND=x")
 FILES = ("gone.h5", "link", "folder", "pipe", "empty", "object.npy", "mask.npy", "picture.png", "nan.npy", "words.txt")
-VALUES = (
-    *NUMBERS,
-    *(name.encode() for name in FILES),
-    b"-",
-    b"--",
-    b"auto",
-    b"none",
-    b"corner",
-    b"a,b",
-    b"1,2,3",
-    b"5,",
-)
+VALUES = (*NUMBERS, *map(str.encode, FILES), *b"- -- auto none corner a,b 1,2,3 5,".split())
 VALUES += (b"0:0", b"5:1", b":", b"::", b"pattern.h5::gone", b"\xff\xfe.npy", "é.npz".encode(), b"x" * 300, b"out.exe")
 VALUES += (b"nonnegative", b"intensity", b"bad", b"cuda", b"mps", b"er:2,(", b"1,1", b"9" * 20 + b",1", b"frame_*.npy")
 

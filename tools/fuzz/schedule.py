@@ -22,19 +22,7 @@ SEEDS = (
 )
 TOKENS = (*NUMBERS, *re.findall(rb"[a-z]+", b" ".join(SEEDS)), *(bytes([c]) for c in b"(),:*=+-.'\" \n\t\0"))
 TOKENS += ("é".encode(), "٣".encode(), b"\xff", b"(" * 60, b")" * 60, b"2*" * 60, b"None", b"True", b"HIO", b"gamma")
-TOKENS += (
-    b"sigma=",
-    b"beta=",
-    b"threshold=",
-    b"factor=",
-    b"method=",
-    b"kind=",
-    b"ratio=",
-    b"(1,2,3)",
-    b"()",
-    b"1_0",
-    b"0x10",
-)
+TOKENS += tuple(b"sigma= beta= threshold= factor= method= kind= ratio= (1,2,3) () 1_0 0x10".split())
 HELD = {"support": torch.ones(6, 6, dtype=torch.bool), "constraint": "nonnegative", "starts": 2, "seed": 0}
 PATTERN = pr.operators.fourier_intensity(torch.rand(6, 6), (12, 12))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import logging
 import os
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from phaseret._version import __version__
+from phaseret._words import meant, shortened
 from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
 from phaseret.cli._messages import in_flags, readable
 from phaseret.cli._options import add_options, chosen, flags, joined, spellings, valued
@@ -44,14 +44,13 @@ class _Parser(argparse.ArgumentParser):
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         if choice is not None:
             message += _meant(choice[1], re.findall(r"[^ ,']+", choice[2]))
-        if len(message) > _LONG:  # rare enough to load what cuts it
-            message = importlib.import_module("phaseret._checks").shortened(message, _LONG)
-        self.exit(2, f"{self.prog}: error: {readable(message)} (see {self.prog} --help)\n")
+        message = readable(shortened(message, _LONG))
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def _meant(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word.lstrip("-"), [known.lstrip("-") for known in words], 1)
-    return f", did you mean {'--' * word.startswith('--')}{near[0]}?" if near else ""
+    near = meant(word.lstrip("-"), [known.lstrip("-") for known in words])
+    return f", did you mean {'--' * word.startswith('--')}{near}?" if near else ""
 
 
 def _check_spelling(words: Sequence[str]) -> None:

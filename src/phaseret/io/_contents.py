@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks, _memory
+from phaseret._words import shortened
 
 # The packages that read files, and log what is wrong besides raising it.
 _READERS = ("tifffile", "fabio", "PIL", "h5py", "silx")
@@ -228,7 +229,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             _checks.fail(f"{path} must fit into memory, got {asked}", "Read part of it with index=", MemoryError)
         if isinstance(error, MemoryError):
             raise
-        said = " ".join(_checks.shortened(str(error), 300).split()) or type(error).__name__
+        said = " ".join(shortened(str(error), 300).split()) or type(error).__name__
         fix = "It may be truncated, damaged or still being written"
         if re.search("requires the .* package", said):
             fix = "Install what it asks for"

@@ -39,13 +39,13 @@ def told(contents: Contents, name: str) -> Told:
 def _of_dectris(text: str) -> Told:
     found = {key: match for key, pattern in _DECTRIS.items() if (match := re.search(pattern, text))}
     size, center = found.get("pixel_size"), found.get("center")
-    unit = UNITS.get(size[2]) if size else None
+    height, width = (_length(size[number], size[2]) if size else None for number in (3, 1))
     return Told(
         saturation=_positive(found["saturation"][1]) if "saturation" in found else None,
         center=_pixel(center[2], center[1], 0.0) if center else None,
-        pixel_size=(float(size[3]) * unit, float(size[1]) * unit) if size and unit else None,
-        wavelength=_length(found.get("wavelength")),
-        distance=_length(found.get("distance")),
+        pixel_size=(height, width) if height and width else None,
+        wavelength=_length(*found["wavelength"].groups()) if "wavelength" in found else None,
+        distance=_length(*found["distance"].groups()) if "distance" in found else None,
     )
 
 
@@ -77,6 +77,6 @@ def _pixel(y: str, x: str, first: float) -> tuple[float, float] | None:
     return (height - first, width - first) if height and width else None
 
 
-def _length(match: re.Match[str] | None) -> float | None:
-    value = _positive(match[1]) if match else None
-    return value * UNITS[match[2]] if match and value and match[2] in UNITS else None
+def _length(text: str, unit: str) -> float | None:
+    value = _positive(text)
+    return value * UNITS[unit] if value and unit in UNITS else None

@@ -84,8 +84,7 @@ def told(contents: Contents, name: str) -> Told:
     size = contents.lookup("pixel_size")
     plain = size is not None and size.shape in ((), (2,)) and size.dtype.kind in "iuf"
     pair = contents.read("pixel_size").reshape(-1) if plain else None
-    folder = folder_of(contents.where(name))
-    word = contents.where(name).rpartition("/")[2]
+    folder, _, word = contents.where(name).rpartition("/")
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
         magnitude=word if word.lower().removeprefix("fourier_") in MAGNITUDES else None,

@@ -183,7 +183,7 @@ class OpenPattern:
             obj=None if told.obj is None else _object_tensor(self._beside(told.obj, index)),
             ndim=self.ndim,
             kind=kind,
-            center=center,
+            center=self._in_region(center),
             saturation=self._saturation(),
             pixel_size=told.pixel_size,
             wavelength=told.wavelength,
@@ -278,9 +278,7 @@ class OpenPattern:
 
     def background(self, path: str, key: str | None) -> Tensor:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
-        center = self.wanted.center or self.told.center or "middle"
-        if not isinstance(center, str):
-            center = tuple(round(c) for c in center)
+        center, _ = self._center()
         with opened(path) as contents:
             axes = min(len(contents.entry(key or _only(contents)).shape), self.ndim)
         wanted = replace(
@@ -289,7 +287,7 @@ class OpenPattern:
             ndim=axes,
             center=center if isinstance(center, str) else center[-axes:],
             mask_is="ignored",
-            saturation=float(np.finfo(np.float32).max),
+            saturation=math.inf,
             roi=None if self.wanted.roi is None else self.wanted.roi[-axes:],
             crop=None if self.wanted.crop is None else self.wanted.crop[-axes:],
         )
@@ -298,13 +296,13 @@ class OpenPattern:
             return pattern.read().intensity * self.wanted.bin ** (self.ndim - axes)
 
     def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
-        """The zero frequency: as asked for, as the file says, or the middle; counted in the region of interest."""
+        """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""
         asked, frame = self.wanted.center, self.shape[-self.ndim :]
         if isinstance(asked, str):
             return asked, []
         if asked is not None:
             _checks.sequence("center", asked, "indices", "Use 'corner', 'middle' or one index per axis")
-            return self._in_region(tuple(asked)), []
+            return tuple(asked), []
         said = self.told.center
         if said is None or isinstance(said, str):
             return said or "middle", []
@@ -318,11 +316,11 @@ class OpenPattern:
         note = f"the file's beam centre {pixel} was taken for the zero frequency: if it is not, use center="
         away = pixel != tuple(m // 2 for m in frame)
         halfway = any(abs(c - round(c)) > 0.25 for c in said)
-        return self._in_region(pixel), [f"{note}'middle' or its pixel"] * away + between * halfway
+        return pixel, [f"{note}'middle' or its pixel"] * away + between * halfway
 
-    def _in_region(self, pixel: tuple[int, ...]) -> tuple[int, ...]:
+    def _in_region(self, pixel: Place | tuple[int, ...]) -> Place | tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""
-        if self.wanted.roi is None:
+        if isinstance(pixel, str) or self.wanted.roi is None:
             return pixel
         starts = [part.indices(10**9)[0] for part in _slices(self.wanted.roi, self.shape, self.ndim)]
         return tuple(c - start for c, start in zip(pixel, starts, strict=False))
@@ -457,7 +455,8 @@ def load_mask(
 
     Args:
         path: The file, of any kind that `load_intensity` reads.
-        key: Name of the array. Default: CXI's mask, else an array called measured, valid or mask, else the only one.
+        key: Name of the array. Default: CXI's mask, else an array called by what its pixels are (measured, valid,
+            good, bad, invalid, beamstop) or mask, else the only one.
         ndim: Number of axes of one pattern. A mask of fewer axes is one for all frames of a volume.
         center: Where the file has the zero frequency: "middle", "corner" or its pixel.
         mask_is: What the non-zero pixels are: "measured" (this library's convention) or "bad" (PyNX's). A CXI mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,6 @@ import numpy as np
 
 from phaseret import _checks
 from phaseret.io._contents import Contents, Entry, part, reading
-
-# What a tif file can say that is seldom meant.
-_DOUBTS: dict[Callable[[Any], bool], str] = {
-    lambda series: series.keyframe.photometric == 0: (
-        "the picture calls 0 white, and its numbers were taken as they are: if white shows what is large, invert them"
-    ),
-    lambda series: "S" in series.axes[:-1]: (
-        "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
-    ),
-}
 
 
 def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -36,7 +26,7 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             if pieces > max(1, len(page.dataoffsets)):  # tifffile would look for each of them
                 raise ValueError(f"it announces {pieces} pieces and holds {len(page.dataoffsets)}")
         entries = [_series(one) for one in series]
-        doubts = [next((note for said, note in _DOUBTS.items() if said(one)), "") for one in series]
+        doubts = [_doubt(one) for one in series]
     alike = {(entry.shape, entry.dtype, entry.color) for entry in entries}
     if len(entries) > 1 and len(alike) == 1:
         first = entries[0]
@@ -44,6 +34,19 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     names = ["data"] if len(entries) == 1 else [f"series_{number}" for number in range(len(entries))]
     notes = {key: note for key, note in zip(names, doubts, strict=False) if note}
     return replace(named(path, name, dict(zip(names, entries, strict=True))), notes=notes)
+
+
+def _doubt(series: Any) -> str:
+    """What a tif file says of a series that is seldom meant."""
+    if "S" in series.axes[:-1]:
+        return (
+            "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
+        )
+    if series.keyframe.photometric == 0:
+        return (
+            "the picture calls 0 white, and its numbers were taken as they are: if white shows what is large, invert it"
+        )
+    return ""
 
 
 def _series(series: Any) -> Entry:

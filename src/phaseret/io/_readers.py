@@ -10,6 +10,7 @@ import contextlib
 import errno
 import gzip
 import logging
+import math
 import os
 import re
 import tempfile
@@ -108,7 +109,7 @@ def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     except (ValueError, OSError) as error:
         error.args = (str(error).replace(str(inside), str(path)),)
         raise
-    return Contents(path, *list(vars(contents).values())[1:])
+    return replace(contents, path=path)
 
 
 def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
@@ -230,17 +231,18 @@ def _over_coordinates(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | Non
     points = [np.unique(column, return_inverse=True) for column in table[:, :axes].T]
     shape = tuple(len(values) for values, _ in points)
     place = np.ravel_multi_index([index for _, index in points], shape)
-    even = all(np.allclose(np.diff(values, 2), 0, atol=1e-3 * np.ptp(values)) for values, _ in points)
-    if (
-        not even
-        or min(shape) < 2
-        or not np.array_equal(np.sort(place), np.arange(len(table)))
-        or np.prod(shape) != len(table)
-    ):
+    even = all(_are_even(values) for values, _ in points)
+    if not even or min(shape) < 2 or math.prod(shape) != len(table) or len(np.unique(place)) != len(table):
         return None
     values = np.empty(len(table))
     values[place] = table[:, -1]
     return values.reshape(shape).T
+
+
+def _are_even(values: np.ndarray[Any, Any]) -> bool:
+    """Whether the coordinates lie on a grid, up to a tenth of its step: they are written with few digits."""
+    grid = np.linspace(values[0], values[-1], len(values))
+    return np.allclose(values, grid, rtol=0, atol=0.1 * np.ptp(values) / len(values))
 
 
 def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:

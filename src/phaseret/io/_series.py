@@ -57,8 +57,8 @@ def lost(files: Sequence[Any]) -> list[str]:
     places = [place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1]
     if len(places) != 1 or len({len(part) for part in parts}) > 1 or not places[0] % 2:
         return []
-    numbers = [int(part[places[0]]) for part in parts]
-    gaps = sorted(set(range(min(numbers), max(numbers))) - set(numbers))
+    numbers = sorted(int(part[places[0]]) for part in parts)
+    gaps = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
     if not gaps or len({b - a for a, b in pairwise(numbers)}) == 1:
         return []
     shown = ", ".join(map(str, gaps[:6])) + (f" and {len(gaps) - 6} more" if len(gaps) > 6 else "")

@@ -155,8 +155,7 @@ def _may_look(estimate: Tensor, intensity: Tensor) -> bool:
     """Whether the estimate is the real answer of a network, and values can be looked at."""
     if estimate.is_complex() or estimate.grad_fn is None or torch.compiler.is_compiling():
         return False
-    transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
-    return not (transformed() or estimate.is_meta or intensity.is_meta)
+    return not (_memory.transformed() or estimate.is_meta or intensity.is_meta)
 
 
 def _ask_for_units(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tensor | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, get_args
@@ -55,6 +56,7 @@ class ObjectConstraint:
         if support_size is not None:
             _checks.integer("support_size", support_size)
         bounds = _checked_bounds(bounds, constraint, dtype)
+        _look_at_bounds(bounds, constraint)
         _check_phase_range(phase_range, constraint)
         _checks.item_axes(ndim)
         if support is not None:
@@ -144,29 +146,42 @@ def _check_pair(name: str, pair: Any) -> None:
 
 
 def _checked_bounds(bounds: Any, constraint: str, dtype: torch.dtype) -> Bounds | None:
-    """The bounds, in order and of a sign that the constraint allows: two numbers, or two tensors of the dtype."""
+    """The bounds, in order and of a sign that the constraint allows: two numbers, or two tensors of the dtype.
+
+    Values of tensors are not looked at: the lower bound is NaN where they are not such.
+    """
     if bounds is None:
         return None
     _checks.sequence("bounds", bounds, "numbers or tensors", "Use (0, 1), for example")
     tensors = {f"bounds[{i}]": value for i, value in enumerate(bounds) if isinstance(value, Tensor)}
     if not tensors:
         _check_pair("bounds", bounds)
-        lowest, shown = bounds[0], bounds
-    elif len(bounds) != 2:
+        if constraint != "real" and bounds[0] < 0:
+            rule = f"bounds must be non-negative for constraint={constraint!r}"
+            _checks.fail(f"{rule}, got {bounds}", "Use a lower bound of at least 0")
+        return cast("Bounds", bounds)
+    if len(bounds) != 2:
         _checks.fail(f"bounds must be a pair (low, high), got {len(bounds)}", "Use (0, 1), for example", TypeError)
-    else:
-        _checks.real(**tensors)
-        _checks.same_device(**tensors)
-        device = next(iter(tensors.values())).device
-        low, high = bounds = tuple(torch.as_tensor(value, dtype=dtype, device=device) for value in bounds)
-        if not bool((low <= high).all()):  # NaN neither
-            _checks.fail("bounds must be numbers in order at every pixel, got some that are not", "Use (low, high)")
-        lowest = float(low.min())
-        shown = f"{lowest:g} somewhere"
-    if constraint != "real" and lowest < 0:
-        rule = f"bounds must be non-negative for constraint={constraint!r}"
-        _checks.fail(f"{rule}, got {shown}", "Use a lower bound of at least 0")
-    return cast("Bounds", bounds)
+    _checks.real(**tensors)
+    _checks.same_device(**tensors)
+    device = next(iter(tensors.values())).device
+    pair = [torch.as_tensor(value, dtype=dtype, device=device) for value in bounds]
+    try:
+        low, high = torch.broadcast_tensors(*pair)
+    except RuntimeError:
+        shapes = " and ".join(str(tuple(value.shape)) for value in pair)
+        _checks.fail(f"bounds must broadcast to one shape, got {shapes}", "Give both that of the object")
+    right = low <= high if constraint == "real" else (low >= 0) & (low <= high)
+    return low.where(right, torch.nan), high
+
+
+def _look_at_bounds(bounds: Bounds | None, constraint: str) -> None:
+    """Bounds that are tensors are right at every pixel."""
+    low = None if bounds is None else bounds[0]
+    if isinstance(low, Tensor) and not low.is_meta and bool(low.isnan().any()):
+        sign = "" if constraint == "real" else f", and non-negative for constraint={constraint!r}"
+        rule = f"bounds must be numbers in order at every pixel{sign}"
+        _checks.fail(f"{rule}, got some that are not", "Use (low, high) with low <= high")
 
 
 def _check_phase_range(phase_range: Any, constraint: str) -> None:
@@ -238,7 +253,8 @@ def project_object(
     """The nearest object that agrees with what is known of it.
 
     Zero outside the support; the real part for "real"; its positive part for "nonnegative"; values clipped to the
-    bounds; the nearest point of the cone of allowed phases; with `support_size` the pixels of each item that it costs
+    bounds (NaN where those are tensors that are not in order, which no call looks at); the nearest point of the cone of
+    allowed phases; with `support_size` the pixels of each item that it costs
     most to drop are kept: the largest by modulus, of equal ones the first, never more. What lies outside the support
     does not matter, NaN neither.
 
@@ -277,11 +293,11 @@ def project_object(
     known = ObjectConstraint(
         support_size=support_size,
         constraint=constraint,
-        bounds=bounds,
         phase_range=phase_range,
         ndim=ndim,
         dtype=_fft.promote(obj).real.dtype,
     )
+    known.bounds = _checked_bounds(bounds, constraint, known.dtype)
     _checks.item_axes(ndim, obj=obj)
     obj = _fft.promote(obj)
     if support is not None:
@@ -338,9 +354,10 @@ class ProjectObject(Module):
             "phase_range": phase_range,
             "ndim": ndim,
         }
-        checked = ObjectConstraint(**options).bounds  # refuses what is wrong
-        if checked is not None and isinstance(checked[0], Tensor):
-            options["bounds"] = torch.stack(torch.broadcast_tensors(*cast("tuple[Tensor, Tensor]", checked)))
+        ObjectConstraint(**options)  # refuses what is wrong
+        if own := [value.dtype for value in bounds or () if isinstance(value, Tensor)]:
+            pair = _checked_bounds(bounds, constraint, functools.reduce(torch.promote_types, own, torch.float32))
+            options["bounds"] = torch.stack(cast("tuple[Tensor, Tensor]", pair))
         super().__init__(**options)
 
     def forward(self, obj: Tensor) -> Tensor:

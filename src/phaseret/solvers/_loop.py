@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
-from phaseret._output import checksum
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
-from phaseret.solvers._options import Options, complete, spelled
+from phaseret.solvers._options import Options, complete, made_from, spelled
 from phaseret.solvers._problem import Problem, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
 
@@ -501,23 +500,6 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
 
 
-# The options on which the state of a run depends.
-_DEPENDS = (
-    "support", "support_size", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm", "centered",
-    "init", "seed",
-)  # fmt: skip
-
-
-def _made_from(step: Step, intensity: Tensor, asked: Options) -> dict[str, str]:
-    """The checksum of all that a state depends on, by its name."""
-    given = {"intensity": intensity, "schedule": repr(step), **{name: asked.get(name) for name in _DEPENDS}}
-    found = {}
-    for name, value in given.items():
-        tensors = {name: value} if isinstance(value, Tensor) else {}
-        found[name] = checksum("" if tensors else repr(value), tensors)
-    return found
-
-
 def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:
     """The run before its first iteration, or where the one to resume stood."""
     if problem.device.type == "cpu":
@@ -526,7 +508,7 @@ def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], as
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
     run.given, run.compile = asked["init"] is not None, asked["compile"]
-    run.made_from = cache(partial(_made_from, step, intensity, asked))
+    run.made_from = cache(partial(made_from, repr(step), intensity, asked))
     _fill(run, seeds, asked["init"])
     for part in step.modules():
         if isinstance(part, Step):

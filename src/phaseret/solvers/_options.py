@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor
 
-from phaseret import _checks
+from phaseret import _checks, _words
 from phaseret._fft import Norm
+from phaseret._output import checksum
 from phaseret.projections import Bounds, Constraint
 
 if TYPE_CHECKING:
@@ -87,9 +88,27 @@ def complete(options: Mapping[str, Any]) -> Options:
     return cast(Options, asked)
 
 
+# The options on which the state of a run depends.
+_DEPENDS = (
+    "support", "support_size", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm", "centered",
+    "init", "seed",
+)  # fmt: skip
+
+
+def made_from(schedule: str, intensity: Tensor, asked: Options) -> dict[str, str]:
+    """The checksum of all that a state depends on, by its name."""
+    given = {"intensity": intensity, "schedule": schedule, **{name: asked.get(name) for name in _DEPENDS}}
+    found = {}
+    for name, value in given.items():
+        parts = dict(enumerate(value if isinstance(value, list | tuple) else [value]))  # bounds are a pair
+        tensors = {str(i): part for i, part in parts.items() if isinstance(part, Tensor)}
+        found[name] = checksum(repr([part for part in parts.values() if not isinstance(part, Tensor)]), tensors)
+    return found
+
+
 def _refuse(name: str) -> None:
     """Answer an option that does not exist with the one that was meant."""
-    meant = _checks.meant(name, (*Options.__annotations__, *_OF_ALGORITHMS))
+    meant = _words.meant(name, (*Options.__annotations__, *_OF_ALGORITHMS))
     if meant in _OF_ALGORITHMS:
         fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
+from phaseret._words import meant, shortened
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._loop import Step, solve
 from phaseret.solvers._options import STARTS, Options, spelled
@@ -116,7 +116,7 @@ class _Parser:
 
     def _fail(self, expected: str, fix: str = "", at: int | None = None) -> NoReturn:
         text, rest = (
-            _checks.shortened(repr(part), _SHOWN) if part else ""  # letters that are escaped make it longer
+            shortened(repr(part), _SHOWN) if part else ""  # letters that are escaped make it longer
             for part in (self.text, self.text[self.at if at is None else at :])
         )
         fix = fix or f"The words are {', '.join(_WORDS)}"
@@ -193,8 +193,8 @@ class _Parser:
         while self._take("," if options else r"\("):
             place, name = self.at, self._take(r"\w*").lower()
             if name not in known or name in options:
-                near = difflib.get_close_matches(name, known, 1)
-                fix = f"Did you mean {near[0]!r}?" if near else f"Its options are {', '.join(known) or 'none'}"
+                near = meant(name, known)
+                fix = f"Did you mean {near!r}?" if near else f"Its options are {', '.join(known) or 'none'}"
                 self._fail(f"an option of {word}, each once,", fix, at=place)
             if not self._take("="):
                 self._fail(f"a = and the value after {name}", f"Write {name}=1, for example")
@@ -220,8 +220,8 @@ def _meant(token: str) -> str:
     name = token.rstrip("0123456789")
     digits, word = token[len(name) :], _FOREIGN.get(name.replace("_", ""))
     if word is None:
-        near = difflib.get_close_matches(token, _WORDS, 1)
-        return f"Did you mean {near[0]!r}? The words are {', '.join(_WORDS)}" if near else ""
+        near = meant(token, _WORDS)
+        return f"Did you mean {near!r}? The words are {', '.join(_WORDS)}" if near else ""
     return f"Write {word}" if word in _WITHOUT_ITERATIONS else f"Write {word}:{digits or 50}. {_SEPARATED}"
 
 
