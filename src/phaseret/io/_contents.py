@@ -206,6 +206,12 @@ class Refusal(Exception):
     """A reader says what is wrong with a whole file, and how to mend it."""
 
 
+def too_large(path: Path, size: int, fix: str) -> Refusal:
+    """Of a packed file that holds more bytes than there is memory for."""
+    what = f"{path} must fit into memory when it is unpacked, got more than {size / 2**30:.3g} GiB"
+    return Refusal(what, f"{fix}, or raise the limit with PHASERET_MEMORY=GiB")
+
+
 def part(array: Any, index: int | slice | None) -> Any:
     """Part of the first axis of an array that was read as a whole."""
     return array if index is None else array[index]
