@@ -193,8 +193,23 @@ def _numbers(index: int | slice | Sequence[int]) -> list[int]:
     return [] if isinstance(index, slice) else [index] if isinstance(index, int) else list(index)
 
 
+def part_beside(shape: Sequence[int], stack: Sequence[int], index: Index | None) -> Index | None:
+    """The part of an array beside a stack, one for each pattern or one for all, that goes with a part of the stack."""
+    if index is None or len(shape) < len(stack):
+        return None
+    if shape[0] == stack[0]:
+        return index
+    return 0 if shape[0] == 1 and isinstance(index, int) else None
+
+
 class Refusal(Exception):
     """A reader says what is wrong with a whole file, and how to mend it."""
+
+
+def too_large(path: Path, size: int, fix: str) -> Refusal:
+    """Of a packed file that holds more bytes than there is memory for."""
+    what = f"{path} must fit into memory when it is unpacked, got more than {size / 2**30:.3g} GiB"
+    return Refusal(what, f"{fix}, or raise the limit with PHASERET_MEMORY=GiB")
 
 
 def part(array: Any, index: int | slice | None) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus
-from phaseret.io._contents import Contents, Index
+from phaseret.io._contents import Contents, Index, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
 from phaseret.io._measurement import Kind, Measurement, Place, ready, say_note, say_notes, to_corner
@@ -197,12 +197,8 @@ class OpenPattern:
         return made if wanted.bin == 1 else made.binned(wanted.bin)
 
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
-        """The part of an array beside the stack, one for each pattern or one for all, that goes with its part."""
-        if index is None or len(shape) < len(self.shape):
-            return None
-        if shape[0] == self.shape[0]:
-            return index
-        return 0 if shape[0] == 1 and isinstance(index, int) else None
+        """See `part_beside`."""
+        return part_beside(shape, self.shape, index)
 
     def _frames(self, index: Index | None) -> np.ndarray[Any, Any]:
         """The values, the axis of the stack first."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _memory
-from phaseret.io._contents import Contents, Entry, Refusal, part, reading
+from phaseret.io._contents import Contents, Entry, part, reading, too_large
 
 _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 # The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
@@ -80,8 +80,7 @@ def _unpacked(path: Path, value: memoryview) -> memoryview:
     unpack = zlib.decompressobj()
     content = unpack.decompress(value, most // 2 if most else 0)
     if unpack.unconsumed_tail:
-        fix = "Save part of it, or raise the limit with PHASERET_MEMORY=GiB"
-        raise Refusal(f"{path} must fit into memory when it is unpacked, got more than {len(content)} bytes", fix)
+        raise too_large(path, len(content), "Save part of it")
     return memoryview(content)
 
 

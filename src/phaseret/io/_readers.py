@@ -25,7 +25,7 @@ import numpy as np
 
 from phaseret import _checks, _memory
 from phaseret._output import held, remove_left
-from phaseret.io._contents import Contents, Entry, Refusal, part, reading
+from phaseret.io._contents import Contents, Entry, Refusal, part, reading, too_large
 from phaseret.io._hdf5 import open_hdf5
 from phaseret.io._matlab import open_mat
 from phaseret.io._pictures import named, open_picture, open_tif
@@ -120,8 +120,7 @@ def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
             while block := packed.read(1 << 20):
                 size += len(block)
                 if most is not None and 2 * size > most:
-                    what = f"{path} must fit into memory when it is unpacked, got more than {size / 2**30:.3g} GiB"
-                    raise Refusal(what, "Unpack it and read part of it, or raise the limit with PHASERET_MEMORY=GiB")
+                    raise too_large(path, size, "Unpack it and read part of it")
                 unpacked.write(block)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Index, numbers_of
+from phaseret.io._contents import Index, numbers_of, part_beside
 from phaseret.io._measurement import Measurement, stacked
 
 Opener = Callable[[Any], AbstractContextManager[Any]]
@@ -26,7 +26,7 @@ def files_of(path: Any, *, must_match: bool = True) -> list[Any]:
     if isinstance(path, str | os.PathLike):
         return _matching(str(path), must_match) or [path]
     _checks.sequence("path", path, "files", "Name a file, or several")
-    files = [file for one in path for file in (_matching(str(_checks.path(one))) or [one])]
+    files = [file for one in path for file in (_matching(str(_checks.path(one)), must_match) or [one])]
     if not files:
         _checks.fail("path must name a file, got an empty list", "Name one or more")
     return files
@@ -127,5 +127,5 @@ class OpenSeries:
             return found
 
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
-        """The part of an array beside the stack, one for each pattern or one for all, that goes with its part."""
-        return index if index is not None and len(shape) == len(self.shape) and shape[0] == self.shape[0] else None
+        """See `part_beside`."""
+        return part_beside(shape, self.shape, index)

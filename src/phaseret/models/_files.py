@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from phaseret import _checks, _memory
-from phaseret._output import checksum as _checksum
-from phaseret._output import written
+from phaseret._output import checksum, written
 from phaseret.models._layers import Model
 
 # What every model card says, beside the architecture and its options.
@@ -83,7 +82,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     library = _checks.extra("safetensors.torch", "safetensors", "train")
     # One entry, since safetensors shuffles several: the same network gives the same file
-    content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
+    content: bytes = library.save(tensors, metadata={_KEY: f"{checksum(text, tensors)} {text}"})
     with written(path, overwrite) as partial:
         partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -130,7 +129,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         tensors = library.load(content)
     except Exception as error:
         _damaged(file, error)
-    if _checksum(text, tensors) != stored:
+    if checksum(text, tensors) != stored:
         _damaged(file, "its checksum differs")
     about = _description(file, text)
     architecture = _architectures().get(about["architecture"])
@@ -207,8 +206,8 @@ def _header(file: Path, content: bytes) -> tuple[str, str]:
     """The description and the checksum of the file's header: eight bytes of length, then a mapping as text."""
     try:
         size = int.from_bytes(content[:8], "little")
-        checksum, _, text = json.loads(content[8 : 8 + size])["__metadata__"][_KEY].partition(" ")
-        return text, checksum
+        stored, _, text = json.loads(content[8 : 8 + size])["__metadata__"][_KEY].partition(" ")
+        return text, stored
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IndexError):
         fix = "Other weights can be loaded into a network with torch, safetensors and load_state_dict"
         _checks.fail(f"path must name a whole file that phaseret.models.save wrote, got {str(file)!r}", fix)

@@ -15,7 +15,8 @@ All take an intensity and give one, so that they follow an operator::
     )
 
 Counts are not in the units of the object: a network that answers from 0 to 1 fits them with
-``PassiveLoss(scale=True)`` and ``psnr(..., scale=True)``, or stay in its units with ``counts=False``.
+``PassiveLoss(scale=True)`` and ``psnr(..., scale=True)``; with ``counts=False`` the data keep the units of the
+object.
 
 Random numbers come from `generator`: the same seed gives the same noise, wherever the data lies if the generator stays
 where it is. Without one they come from torch's own. An item's noise depends on its place in the batch, its level does
