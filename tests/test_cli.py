@@ -757,6 +757,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("reconstruct pattern.h5 -o r.h5 --support zero.npy", "'data' of zero.npy must be non-zero somewhere"),
         ("reconstruct pattern.h5 -o r.h5 --support 0,3", "support must hold positive sizes, got "),
         ("reconstruct pattern.h5 -o r.h5 --support 99,99", "--support must be at most (12, 10) for data of (24, 20)"),
+        ("reconstruct pattern.h5 -o r.h5 --support 16,15", "; or --undersampled where such data are wanted"),
         ("reconstruct pattern.h5 -o r.h5 --schedule dance:7", "--schedule 'dance:7' must have a step at 'dance:7'"),
         ("reconstruct pattern.h5 -o r.h5 --constraint happy", "--constraint must be one of 'complex', "),
         ("reconstruct pattern.h5 -o r.h5 --starts 0", "starts must be an integer of at least 1, got 0"),
@@ -942,3 +943,11 @@ def test_the_installed_command_runs(folder: Path) -> None:
     expected = "x.h5 must be writable, got the error: the disk is full. Free some space."
     assert found.stderr == f"phaseret simulate: error: {expected}\n"
     assert listing(folder) == {"pattern.h5", "pattern.npy", "stack.h5", "stack.npy"}
+
+
+def test_data_below_2n_minus_1_pass_where_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "reconstruct pattern.h5 -o r.h5 --support 16,15 --undersampled --schedule er:2 --starts 1"
+    status, _, said = run(line, capsys)
+    assert status == 0
+    assert "do not determine" in said
+    assert pr.io.load_object("r.h5").shape == (16, 15)

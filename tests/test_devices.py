@@ -32,6 +32,7 @@ pytestmark = [
 # Calls that make the CPU wait for the GPU: how often at most, and what for.
 CHECKS = "patterns and support are looked at once before the iterations, and the starts are compared after them"
 ON_CPU = "drawn on the CPU, so that a seed gives the same everywhere"
+FINITE = "starts that are given, and a descent that ends, are looked at once"
 RINGS = "the numbers of the rings are computed on the CPU"
 FILES = "what is written or drawn goes to the CPU"
 WAITS: dict[str, tuple[int, str]] = {
@@ -39,8 +40,9 @@ WAITS: dict[str, tuple[int, str]] = {
     "solvers.SparseRRR()": (19, f"{CHECKS}; its exponents are uploaded"),
     "solvers.reconstruct": (18, CHECKS),
     "models.IterativeRefinement()": (18, CHECKS),
-    **{f"solvers.{name}": (1, ON_CPU) for name in ("spectral_initialization", "wirtinger_flow")},
-    "solvers.truncated_amplitude_flow": (1, ON_CPU),
+    "solvers.spectral_initialization": (1, ON_CPU),
+    **{f"solvers.{name}": (2, f"{ON_CPU}; {FINITE}") for name in ("truncated_amplitude_flow", "wirtinger_flow")},
+    "solvers.maximum_likelihood": (1, FINITE),
     "datasets.SymmetryVariant": (2, ON_CPU),
     "operators.coded_masks": (1, ON_CPU),
     "operators.gaussian_matrix": (1, ON_CPU),

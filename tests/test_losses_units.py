@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -71,10 +72,11 @@ def test_counts_for_a_network_between_0_and_1_are_asked_about_once(
     options: Any, counted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, counts = counted
-    monkeypatch.setattr(_passive, "_looked_at", set())
+    monkeypatch.setattr(_passive, "_calls", Counter())
     said = (
-        r": the estimates lie between 0 and 1, but the data have a mean of \S+ per pixel, and an object of ones only "
-        r"\S+: .*If these are counts, use PoissonNoise\(counts=False\), .* or scale=True in the loss and the metrics"
+        r": the estimates lie between 0 and 1, but the data have a mean of \S+ per pixel, where those of "
+        r"such an object have at most \S+: .*If these are counts, use PoissonNoise\(counts=False\), "
+        r".* or scale=True in the loss and the metrics"
     )
     for name, loss in (
         ("PassiveLoss", pr.losses.PassiveLoss(**options)),
@@ -105,6 +107,60 @@ def test_nothing_is_asked_where_units_fit_or_may_fit(counted: Any) -> None:
     loss = pr.losses.PassiveLoss()
     torch.func.vmap(lambda x, y: loss(x.sigmoid(), y))(answer, counts)
     torch.func.grad(lambda x: loss(x.sigmoid(), counts))(answer.detach())
+
+
+@pytest.mark.parametrize("answer", [torch.sigmoid, lambda x: x.clamp(0, 1)])
+def test_few_counts_and_answers_that_end_at_0_and_1_are_asked_about(answer: Any) -> None:
+    draw = torch.Generator().manual_seed(0)
+    obj, mask = objects(32, draw), torch.rand(16, 16, generator=draw) > 0.2
+    mask[0, 0] = True
+    data = pr.operators.fourier_intensity(obj, (16, 16))
+    counts = pr.noise.poisson_noise(data, photons_per_pixel=1, counts=True, generator=draw)
+    assert (counts == 0).sum() > 3000
+    estimate = answer(torch.randn(32, 8, 8, generator=draw).requires_grad_())
+    for known in ({}, {"mask": mask}):
+        with pytest.warns(UserWarning, match="no such estimate explains them"):
+            pr.losses.PassiveLoss()(estimate, counts, **known)
+
+
+def test_a_network_that_comes_to_the_ends_of_its_range_later_is_asked_then(counted: Any) -> None:
+    counts, loss = counted[1], pr.losses.PassiveLoss()
+    weight = torch.full((3, 8, 8), 0.1, requires_grad=True)
+    for _call in range(9):
+        loss((2 * weight).clamp(0, 1) * (torch.arange(8) > 3), counts)  # as of a network without an upper bound
+    with pytest.warns(UserWarning, match="no such estimate explains them"):
+        loss((20 * weight).clamp(0, 1) * (torch.arange(8) > 3), counts)
+    for _call in range(91):
+        loss((20 * weight).clamp(0, 1), counts)
+
+
+@given(
+    st.sampled_from([(5,), (6, 7), (3, 4, 3)]),
+    st.sampled_from(["uniform", "binary", "sparse", "stripes", "ones", "zeros"]),
+    st.sampled_from([{}, {"onesided": True}, {"centered": True}, {"norm": "backward"}, {"norm": "forward"}]),
+    st.sampled_from([0, 1]),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+def test_data_of_objects_between_0_and_1_are_never_asked_about(
+    shape: tuple[int, ...], kind: str, plane: dict[str, Any], odd: int, masked: bool, seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    obj = torch.rand(2, *shape, generator=draw)
+    obj = {
+        "uniform": obj,
+        "binary": (obj > 0.5).float(),
+        "sparse": (obj > 0.9).float(),
+        "stripes": (torch.arange(shape[-1]) % 2).expand(2, *shape).float(),
+        "ones": torch.ones_like(obj),
+        "zeros": torch.zeros_like(obj),
+    }[kind]
+    operator = pr.operators.FourierIntensity(tuple(2 * n - odd for n in shape), **plane)
+    data = operator(obj)
+    mask = (torch.rand(data.shape, generator=draw) > 0.5) | (torch.arange(data.shape[-1]) == 1) if masked else None
+    answer = torch.rand(2, *shape, generator=draw).clamp(0.01, 0.99).requires_grad_() * 1
+    pr.losses.PassiveLoss(operator)(answer, data, mask=mask)  # a warning would be an error
+    pr.losses.PassiveLoss(operator, background=9.0)(answer, data + 9, mask=mask)
 
 
 @given(st.sampled_from(DOMAINS), st.booleans(), st.booleans(), st.floats(0.01, 100), st.integers(0, 2**31))

@@ -178,6 +178,16 @@ def test_log_likelihood_where_rate_or_counts_are_zero() -> None:
     assert metrics.poisson_log_likelihood(3 * one, torch.tensor([0.0]), FourierIntensity((1,))).item() == -9
 
 
+@given(st.floats(1e-12, 1e6), st.floats(1e-3, 1e6))
+def test_the_likelihood_keeps_its_digits_where_little_light_is_expected(rate: float, count: float) -> None:
+    one = torch.tensor([[math.sqrt(rate)]], dtype=torch.float32)
+    counts = torch.tensor([[count]], dtype=torch.float32)
+    y = counts.double().item()
+    expected = y * math.log(one.double().square().item() / y) - (one.double().square().item() - y)
+    found = metrics.poisson_log_likelihood(one, counts, FourierIntensity((1,))).item()
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-6 * y)
+
+
 def test_log_likelihood_is_accurate_for_many_counts_in_single_precision() -> None:
     rate = torch.full((200,), 1e6)
     counts = torch.poisson(rate.double())

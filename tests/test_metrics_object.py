@@ -350,3 +350,17 @@ def test_ssim_does_not_lose_its_digits_on_a_pedestal() -> None:
     got = metrics.ssim((estimate + 1e4).float(), (obj + 1e4).float(), align=False)
     torch.testing.assert_close(got.double(), expected, atol=2e-3, rtol=0)
     assert 0.1 < got < 0.9
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_a_perfect_item_leaves_the_gradients_of_the_others_alone(align: bool) -> None:
+    obj = torch.rand(3, 8, 8, dtype=torch.float64)
+    estimate = obj * torch.tensor([1.0, 0.5, 0.8])[:, None, None]
+    estimate.requires_grad_()
+    values = metrics.psnr(estimate, obj, align=align, reduction="none")
+    assert values[0] == math.inf
+    (found,) = torch.autograd.grad(values[values.isfinite()].sum(), estimate)
+    rest = estimate.detach()[1:].requires_grad_()
+    (expected,) = torch.autograd.grad(metrics.psnr(rest, obj[1:], align=align, reduction="sum"), rest)
+    assert (found[0] == 0).all()
+    torch.testing.assert_close(found[1:], expected)

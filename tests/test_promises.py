@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
-from good_calls import CALLS, FOURIER, OPTIONS, call, called, made
+from good_calls import CALLS, FOURIER, MASK, OPTIONS, call, called, made
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
 
@@ -225,6 +225,8 @@ def test_options_of_modules_keep_what_half_precision_would_lose() -> None:
     assert pr.symmetry.GlobalPhase(torch.tensor([1.2345678])).half().theta.item() == pytest.approx(1.2345678)
     assert pr.losses.PassiveLoss(background=torch.tensor([70000.0])).half().background.isfinite().all()
     assert pr.losses.PassiveLoss(background=torch.tensor([0.1])).double().background.dtype == torch.float64
+    assert pr.symmetry.Shift(torch.tensor([70001])).type(torch.float16).shifts.tolist() == [70001]
+    assert pr.noise.MaskPixels(MASK).type(torch.float32).mask.dtype == torch.bool
 
 
 def test_a_state_of_another_kind_is_loaded_whole() -> None:

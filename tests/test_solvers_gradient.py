@@ -239,3 +239,10 @@ X = torch.rand(12, dtype=torch.complex128)
 def test_bad_arguments_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_descent_that_leaves_all_numbers_says_so() -> None:
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    operator = pr.operators.FourierIntensity((12, 12))
+    with pytest.warns(UserWarning, match=r"^wirtinger_flow: the descent went beyond all numbers.*Use a smaller mu"):
+        solvers.wirtinger_flow(operator(obj), operator, init=obj + 0.1, mu=1000.0, n_iter=100)

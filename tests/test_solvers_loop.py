@@ -367,6 +367,26 @@ def test_an_option_that_does_not_exist_is_answered_with_the_one_that_was_meant(n
             call(GOOD, **{name: 1})
 
 
+def test_the_own_option_of_reconstruct_is_meant_too():
+    with pytest.raises(TypeError, match=r"^reconstruct: .*got 'shedule'. Did you mean 'schedule'\?"):
+        solvers.reconstruct(GOOD, shedule="hio:2")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_start_that_is_not_finite_is_refused(value):
+    init = torch.rand(6, 6).index_fill(0, torch.tensor([2]), value)
+    operator = pr.operators.FourierIntensity((12, 12))
+    said = r"must be finite, got other values\. Set them to 0 with torch\.nan_to_num"
+    with pytest.raises(ValueError, match="HIO: init " + said):
+        solvers.HIO(2)(GOOD, support=S, init=init)
+    with pytest.raises(ValueError, match="wirtinger_flow: init " + said):
+        solvers.wirtinger_flow(GOOD[0], operator, init=init + 0j)
+    with pytest.raises(ValueError, match="maximum_likelihood: estimate " + said):
+        solvers.maximum_likelihood(init, GOOD[0], operator)
+    behind = torch.ones(6, 6, dtype=torch.bool).index_fill(0, torch.tensor([2]), False)
+    assert solvers.maximum_likelihood(init, GOOD[0], operator, support=behind, n_iter=2).obj.isfinite().all()
+
+
 @pytest.mark.parametrize("option", ["centered", "progress", "callback", "checkpoint", "generator"])
 def test_options_of_the_wrong_kind_are_refused(option):
     with pytest.raises(TypeError, match=f"HIO: {option} must be"):

@@ -140,6 +140,13 @@ def floating(**tensors: Any) -> None:
             fail(f"{name} must be real or complex floating, got {value.dtype}", f"Use {name}.float()", TypeError)
 
 
+def finite(**tensors: Tensor) -> None:
+    """Every value is finite; looks at them."""
+    for name, value in tensors.items():
+        if not bool(value.isfinite().all()):
+            fail(f"{name} must be finite, got other values", f"Set them to 0 with torch.nan_to_num({name})")
+
+
 def real(**tensors: Any) -> None:
     """Every argument is a tensor of a real floating dtype."""
     tensor(**tensors)

@@ -108,6 +108,8 @@ def _moved(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
     """An option as ``.to(...)`` has it: its kind stays, real or complex, and half precision stops at single."""
     parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
     moved = fn(parts)
+    if moved.is_floating_point() and not parts.is_floating_point():  # of `type`, which casts whole numbers too
+        moved = tensor.to(moved.device)
     if moved.dtype in (torch.float16, torch.bfloat16):  # which would lose pixels of positions and shifts, and counts
         moved = parts.to(moved.device, torch.float32)
     if moved.is_complex():

@@ -133,6 +133,7 @@ class Search:
     phase_range: tuple[float, float] | None = option(
         "range of a complex object's phase, in radians", type=limits, metavar="LOW,HIGH"
     )
+    undersampled: bool = switch("allow a support of more than (m + 1) / 2 pixels: other objects have the same data")
     schedule: str | None = option(
         'for example "hio:1000,er:50" or "6*(hio:50,er:20)"; default: "sparse:1400,er:30", which needs no tight '
         "support but several times as long",

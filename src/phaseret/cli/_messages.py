@@ -46,6 +46,7 @@ def in_flags(message: object, flags: Mapping[str, str], held: frozenset[str] = f
     for pattern, plain in _PHRASES:
         text = re.sub(pattern, plain, text)
     for name, flag in flags.items():
+        text = re.sub(rf"\b{name}=True\b", flag, text)
         # name='value', name=(1, 2), name=value: as they are typed
         text = re.sub(rf"\b{name}='(\w+)'", rf"{flag} \1", text)
         for whole, inside in re.findall(rf"\b({name}=[(\[]([\d., -]+)[)\]])", text):

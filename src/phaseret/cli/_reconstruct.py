@@ -74,6 +74,7 @@ class Solves(Search, Pattern):
             result = solvers.reconstruct(
                 intensity,
                 constraint=self.constraint,
+                undersampled=self.undersampled,
                 seed=self.seed,
                 compile=self.compile,
                 ndim=job.measurement.ndim,

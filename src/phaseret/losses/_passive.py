@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import Any, get_args
 
 import torch
@@ -110,18 +112,21 @@ def passive_loss(
     """
     options: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
     options |= {"normalize": normalize, "scale": scale, "undersampled": undersampled, "reduction": reduction}
-    return _loss(estimate, intensity, operator, _looked_at, **options)
+    return _loss(estimate, intensity, operator, _calls, **options)
 
 
-# Shapes of objects and data whose units the function has looked at; a Module has its own.
-_looked_at: set[tuple[torch.Size, torch.Size]] = set()
+# Calls of the function by the shapes of objects and data; a Module has its own. At some it looks at the units: at first
+# a network need not reach the ends of its range.
+Calls = Counter[tuple[torch.Size, torch.Size]]
+_calls: Calls = Counter()
+_LOOKS = (1, 10, 100, 1000)
 
 
 def _loss(
     estimate: Tensor,
     intensity: Tensor,
     operator: Operator | None,
-    looked_at: set[tuple[torch.Size, torch.Size]],
+    calls: Calls,
     *,
     domain: Domain,
     criterion: Criterion,
@@ -139,12 +144,15 @@ def _loss(
         operator._check(estimate, on_grid=True)
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
-    if not scale and shapes not in looked_at and _may_look(estimate, intensity):
-        looked_at.add(shapes)
-        _ask_for_units(estimate.detach(), intensity.detach(), operator, mask)
+    dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
+    if not scale and _may_look(estimate, intensity):
+        calls[shapes] += 1
+        if calls[shapes] in _LOOKS and _doubted(
+            estimate, intensity if dark is None else intensity - dark, operator, mask
+        ):
+            calls[shapes] = _LOOKS[-1]
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize, scale)
-    dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     if dark is not None:
         dark = dark if mask is None else dark.where(mask, 0)
         dark = dark.reshape(-1, *intensity.shape[len(batch) :]).to(items[1].dtype)
@@ -155,25 +163,44 @@ def _may_look(estimate: Tensor, intensity: Tensor) -> bool:
     """Whether the estimate is the real answer of a network, and values can be looked at."""
     if estimate.is_complex() or estimate.grad_fn is None or torch.compiler.is_compiling():
         return False
+    if estimate.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
     return not (_memory.transformed() or estimate.is_meta or intensity.is_meta)
 
 
-def _ask_for_units(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tensor | None) -> None:
-    """Warn where a network answers between 0 and 1, but the data are brighter than those of any such object."""
-    one = estimate.reshape(-1, *estimate.shape[estimate.ndim - operator.object_ndim :])[0]
-    with torch.no_grad():
-        brightest = _fft.power(operator._predicted(torch.ones_like(one)))
-        if mask is not None:
-            intensity, brightest = intensity.where(mask, 0), brightest.where(mask, 0)
-        numbers = torch.stack([*estimate.aminmax(), intensity.mean(), brightest.mean()])
-    low, high, measured, possible = numbers.tolist()
-    if low > 0 and high <= 1 and measured > 2 * possible:
+@torch.no_grad()
+def _doubted(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tensor | None) -> bool:
+    """Warn where a network answers between 0 and 1, but the data are brighter than those of any such object.
+
+    Those of ones are the brightest. In the far field there is a sharper limit: the squares of such values add up to no
+    more than the values themselves, so to the largest magnitude, that of the zero frequency.
+    """
+    axes = tuple(range(-operator.data_ndim, 0))
+    ones = torch.ones_like(estimate.reshape(-1, *estimate.shape[estimate.ndim - operator.object_ndim :])[0])
+    brightest = _fft.power(operator._predicted(ones))
+    share = operator.weights(brightest).expand_as(brightest)
+    share = share / share.sum()
+    seen = _fft.promote(intensity if mask is None else intensity.where(mask, 0))
+    limit = (share * brightest).sum()
+    if is_fourier(operator):
+        # The mean pattern: where its zero frequency is hidden, or not the brightest, it says nothing about units.
+        known = seen if mask is None else seen.masked_fill(~mask, -math.inf)
+        pattern = known.reshape(-1, brightest.numel()).mean(0)
+        top = pattern.index_select(0, brightest.argmax().reshape(1))[0]
+        top = top.where(top >= pattern.amax(), math.inf)
+        limit = limit.minimum((brightest.amax() * top).sqrt() / ones.numel())
+    low, high, measured, most = torch.stack([*estimate.aminmax(), (share * seen).sum(axes).mean(), limit]).tolist()
+    # A network whose values end at 0 alone may yet answer with larger ones.
+    bounded = (low > 0 and high <= 1) or (low >= 0 and high == 1)
+    doubted: bool = bounded and measured > 2 * most
+    if doubted:
         _checks.warn(
-            f"the estimates lie between 0 and 1, but the data have a mean of {measured:.3g} per pixel, and an object "
-            f"of ones only {possible:.3g}: no such estimate explains them",
+            f"the estimates lie between 0 and 1, but the data have a mean of {measured:.3g} per pixel, where those of "
+            f"such an object have at most {most:.3g}: no such estimate explains them",
             "If these are counts, use PoissonNoise(counts=False), which keeps the units of the object, or scale=True "
             "in the loss and the metrics, or a network whose answer follows the data: UNet(output='nonnegative')",
         )
+    return doubted
 
 
 def _as_items(
@@ -292,7 +319,7 @@ class PassiveLoss(Module):
         _checks.flag(undersampled=undersampled)
         how |= {"normalize": normalize, "scale": scale, "undersampled": undersampled}
         super().__init__(operator=operator, **how, reduction=reduction)
-        self._looked_at: set[tuple[torch.Size, torch.Size]] = set()
+        self._calls: Calls = Counter()
 
     def forward(
         self,
@@ -307,6 +334,6 @@ class PassiveLoss(Module):
         if background is not None:
             given["background"] = background
         options = self.options | given
-        return _loss(estimate, intensity, options.pop("operator"), self._looked_at, **options)
+        return _loss(estimate, intensity, options.pop("operator"), self._calls, **options)
 
     __call__ = called_as(forward)

@@ -153,8 +153,10 @@ def poisson_log_likelihood(
     expected, counts = _fft.power(field), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
     impossible = (counts > 0) & (expected == 0)
+    ratio = (expected / _fft.divisor(counts)).masked_fill(impossible | (counts == 0), 1)
     r = ((expected - counts) / _fft.divisor(counts)).masked_fill(impossible, 0)
-    values = (counts * (r.log1p() - r)).where(counts != 0, -expected).masked_fill(impossible, -math.inf)
+    logarithm = torch.where(r < -0.5, ratio.log(), r.clamp_min(-0.5).log1p())  # 1 + r rounds to 0 where I is small
+    values = (counts * (logarithm - r)).where(counts != 0, -expected).masked_fill(impossible, -math.inf)
     weight = operator.weights(counts).expand_as(counts)
     if mask is not None:
         values, weight = values.where(mask, 0), weight.where(mask, 0)

@@ -165,7 +165,7 @@ def psnr(
         data_range: Largest minus smallest value an object can take.
 
     Returns:
-        Real tensor in dB; inf where the error is 0.
+        Real tensor in dB; inf, with a gradient of 0, where the error is 0.
 
     Example:
         >>> obj = torch.rand(2, 28, 28)
@@ -178,7 +178,10 @@ def psnr(
     check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
     error = _squared_error(estimate / data_range, obj / data_range, align, scale, axes)
-    return reduce(-10 * error.log10(), reduction)
+    # A perfect item has no slope, and the gradients of the others stay as they are.
+    perfect = error == 0
+    decibels = -10 * error.masked_fill(perfect, 1).log10()
+    return reduce(decibels.masked_fill(perfect, math.inf), reduction)
 
 
 def ssim(

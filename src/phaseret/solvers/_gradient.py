@@ -420,6 +420,7 @@ def maximum_likelihood(
         support = _checks.broadcast("support", support, "the estimate", x)
         x = torch.where(support, x, 0.0)
         allowed = support.to(problem.intensity.dtype)
+    _checks.finite(estimate=x)
     direction = last = torch.zeros_like(x)
 
     def step(x: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -493,7 +494,10 @@ def _flow(
             constraint=problem.constraint,
             seed=seed,
         )
+    else:
+        _checks.finite(init=init)
     z = problem.given("init", init)
+    problem.object_shape = z.shape[-problem.operator.object_ndim :]
     scale = problem.over_object(1 / problem.gain(z))
 
     def step(z: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -501,4 +505,8 @@ def _flow(
         z = z.clamp(min=0) if problem.constraint == "nonnegative" else z
         return z, problem.operator.linear(z)
 
-    return problem.run(z, step, recipe, seed=seed)
+    result = problem.run(z, step, recipe, seed=seed)
+    if not bool(result.obj.isfinite().all()):
+        fix = "Use a smaller mu, or begin nearer to the object with init"
+        _checks.warn("the descent went beyond all numbers, and the object is nan", fix)
+    return result

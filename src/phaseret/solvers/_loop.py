@@ -582,6 +582,7 @@ def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
         )
     if init.device != problem.device:
         _checks.fail(f"init must lie on {problem.device}, got {init.device}", "Move it with .to(device)")
+    _checks.finite(init=init)
     if problem.real and init.is_complex():
         init = init.real
     count = starts if batch == (*problem.batch, starts) and batch != problem.batch else 1

@@ -68,9 +68,7 @@ _OF_ALGORITHMS = ("n_iter", "beta", "times")
 
 def complete(options: Mapping[str, Any]) -> Options:
     """All options, those that are not given with their defaults; a wrong name or kind is refused."""
-    for name in options:
-        if name not in Options.__annotations__:
-            _refuse(name)
+    check_names(options)
     asked: dict[str, Any] = {**dict.fromkeys(Options.__annotations__), **_DEFAULTS, **options}
     _checks.flag(**{name: asked[name] for name in ("centered", "undersampled", "compile", "progress")})
     for name in ("check_every", "checkpoint_every"):
@@ -106,13 +104,20 @@ def made_from(schedule: str, intensity: Tensor, asked: Options) -> dict[str, str
     return found
 
 
-def _refuse(name: str) -> None:
+def check_names(options: Mapping[str, Any], *own: str) -> None:
+    """The options exist; `own` are those that the function itself has beside them."""
+    for name in options:
+        if name not in Options.__annotations__:
+            _refuse(name, (*Options.__annotations__, *own))
+
+
+def _refuse(name: str, known: tuple[str, ...]) -> None:
     """Answer an option that does not exist with the one that was meant."""
-    meant = _words.meant(name, (*Options.__annotations__, *_OF_ALGORITHMS))
+    meant = _words.meant(name, (*known, *_OF_ALGORITHMS))
     if meant in _OF_ALGORITHMS:
         fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
     else:
-        fix = f"Did you mean {meant!r}?" if meant else f"The options are {', '.join(Options.__annotations__)}"
+        fix = f"Did you mean {meant!r}?" if meant else f"The options are {', '.join(known)}"
     _checks.fail(f"the options of a call must be known ones, got {name!r}", fix, TypeError)
 
 

@@ -15,7 +15,7 @@ from phaseret import _checks
 from phaseret._words import meant, shortened
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._loop import Step, solve
-from phaseret.solvers._options import STARTS, Options, spelled
+from phaseret.solvers._options import STARTS, Options, check_names, spelled
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
@@ -336,6 +336,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         >>> r.obj.shape, r.errors.shape
         (torch.Size([2, 10, 10]), torch.Size([2, 4]))
     """
+    check_names(options, "schedule")
     if schedule is None:
         given = (intensity, options.get("init"))
         differentiable = torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in given)
