@@ -17,7 +17,7 @@ from phaseret.io._contents import Contents, Entry, part, reading
 
 # What a tif file can say that is seldom meant.
 _DOUBTS: dict[Callable[[Any], bool], str] = {
-    lambda series: series.keyframe.photometric == 0: (
+    lambda series: series.keyframe.tags.valueof(262) == 0: (  # not where nothing is said
         "the picture calls 0 white, and its numbers were taken as they are: if white shows what is large, invert them"
     ),
     lambda series: "S" in series.axes[:-1]: (
