@@ -123,6 +123,7 @@ class Wanted:
     roi: Roi | None = None
     crop: Sequence[int] | None = None
     bin: int = 1
+    may_be_dark: bool = False
 
     def __post_init__(self) -> None:
         _checks.choice("dtype", self.dtype, (torch.float32, torch.float64))
@@ -189,6 +190,7 @@ class OpenPattern:
             wavelength=told.wavelength,
             distance=told.distance,
             source=str(contents.path),
+            may_be_dark=wanted.may_be_dark,
         )
         notes = (*self.notes, *about_kind, *about_center, *about_mask, *made.notes, *self._about_beside())
         made = replace(made, notes=tuple(dict.fromkeys(notes)))
@@ -292,6 +294,7 @@ class OpenPattern:
             saturation=float(np.finfo(np.float32).max),
             roi=None if self.wanted.roi is None else self.wanted.roi[-axes:],
             crop=None if self.wanted.crop is None else self.wanted.crop[-axes:],
+            may_be_dark=True,
         )
         with _opened_one(path, wanted) as pattern:
             # The frames of a volume that are added up hold as many times the light.
