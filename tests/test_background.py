@@ -158,3 +158,13 @@ def test_the_command_reads_it_as_it_reads_the_pattern(words: str, tmp_path: Path
                 np.save("stack.npy", frames)
             found.append(pr.io.load_reconstruction(f"{number}.npz")["obj"])
         torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_background_of_nothing_at_all_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("data.npy", np.random.default_rng(0).integers(1, 90, (8, 10)))
+    np.save("zeros.npy", np.zeros((8, 10)))
+    line = "reconstruct data.npy --support 4,5 --schedule er:2 --starts 1 --quiet --overwrite -o"
+    assert main(shlex.split(f"{line} plain.npz")) == main(shlex.split(f"{line} less.npz --background zeros.npy")) == 0
+    plain, less = (pr.io.load_reconstruction(name)["obj"] for name in ("plain.npz", "less.npz"))
+    torch.testing.assert_close(less, plain)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret.cli import _main, _reconstruct, main
+from phaseret.cli._streams import interrupted_later
 from phaseret.cli._team import Team
 from processes import PROCESSES, places
 
@@ -951,3 +952,27 @@ def test_data_below_2n_minus_1_pass_where_asked(folder: Path, capsys: pytest.Cap
     assert status == 0
     assert "do not determine" in said
     assert pr.io.load_object("r.h5").shape == (16, 15)
+
+
+def test_an_interrupt_waits_until_what_is_loaded_is_whole() -> None:
+    whole = []
+
+    def load() -> None:
+        with interrupted_later():
+            signal.raise_signal(signal.SIGINT)
+            whole.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert whole
+    with interrupted_later():
+        pass
+
+
+def test_a_picture_does_not_take_the_place_of_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("r.png").symlink_to("r.h5")
+    said = fails("reconstruct p.h5 -o r.h5 --figure r.png --overwrite", capsys)
+    assert "--figure must not be the file of --output, got 'r.png' for 'r.h5'. Name another" in said

@@ -220,6 +220,46 @@ def test_what_a_tif_seldom_means_is_said(tmp_path: Path) -> None:
         np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "three.tif", ndim=2)), frames)
 
 
+def test_a_tif_that_does_not_say_what_is_white_is_not_doubted(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "silent.tif", COUNTS.astype(np.uint16), metadata=None)
+    content = (tmp_path / "silent.tif").read_bytes()
+    said = np.array([262, 3], "<u2").tobytes()  # the tag of what is white, a short number
+    assert content.count(said) == 1
+    (tmp_path / "silent.tif").write_bytes(content.replace(said, np.array([1286, 3], "<u2").tobytes()))
+    np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "silent.tif")), COUNTS)
+
+
+def test_what_attributes_and_plain_names_say_of_the_detector_counts(tmp_path: Path) -> None:
+    level = int(np.sort(COUNTS.ravel())[-4])
+    over = int((level < COUNTS).sum())
+    with h5py.File(tmp_path / "on_array.h5", "w") as file:
+        file["data"] = COUNTS
+        file["data"].attrs.update({"saturation_value": level, "beam_center_y": 11.0, "beam_center_x": 9.0})
+    with h5py.File(tmp_path / "on_group.h5", "w") as file:
+        file["scan/data"] = COUNTS
+        file["scan"].attrs.update({"saturation": level, "beam_center_y": 11.0, "beam_center_x": 9.0})
+    np.savez(tmp_path / "plain.npz", data=COUNTS, saturation=level, beam_center_y=11.0, beam_center_x=9.0)
+    for name in ("on_array.h5", "on_group.h5", "plain.npz"):
+        with pytest.warns(UserWarning, match=r"beam centre \(11, 9\) was taken"):
+            assert pr.io.load_intensity(tmp_path / name).intensity[0, 0] == COUNTS[11, 9]
+        assert unmeasured(pr.io.load_intensity(tmp_path / name, center="middle")) == over
+
+
+def test_a_pair_that_may_be_the_centre_is_asked_about(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pair.npz", data=COUNTS, center=np.array([11, 9]))
+    with pytest.warns(UserWarning, match=r"'center' of the file, \(11, 9\), was not used. .* use center=\(11, 9\)"):
+        pr.io.load_intensity(tmp_path / "pair.npz")
+    assert pr.io.load_intensity(tmp_path / "pair.npz", center=(11, 9)).intensity[0, 0] == COUNTS[11, 9]
+    np.savez(tmp_path / "middle.npz", data=COUNTS, center=np.array(SHAPE) // 2)
+    pr.io.load_intensity(tmp_path / "middle.npz")
+
+
+def test_a_stack_that_is_narrow_along_its_last_axis_is_questioned(tmp_path: Path) -> None:
+    np.save(tmp_path / "last.npy", np.stack([COUNTS, COUNTS + 1], -1))
+    with pytest.warns(UserWarning, match="If it is the last, use stack_axis=-1"):
+        pr.io.load_intensity(tmp_path / "last.npy", ndim=2)
+
+
 def test_a_hole_in_a_series_is_said(tmp_path: Path) -> None:
     for number in (1, 2, 4, 6):
         np.save(tmp_path / f"f_{number}.npy", COUNTS + number)

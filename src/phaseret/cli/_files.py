@@ -122,6 +122,9 @@ class Writes(Output):
                     _checks.fail(
                         f"{name} must not be a file that is read, got {written!r}, which is {read!r}", "Name another"
                     )
+        if self.output and self.figure and os.path.realpath(self.output) == os.path.realpath(self.figure):
+            rule = f"--figure must not be the file of --output, got {self.figure!r} for {self.output!r}"
+            _checks.fail(rule, "Name another")
         if self.output:
             with typed("--output"):
                 io.check_output(self.output, overwrite=self.overwrite)

@@ -17,7 +17,7 @@ from phaseret._words import meant, shortened
 from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
 from phaseret.cli._messages import in_flags, readable
 from phaseret.cli._options import add_options, chosen, flags, joined, spellings, valued
-from phaseret.cli._streams import finish_printing, prepare_streams, print_error, stop_printing
+from phaseret.cli._streams import finish_printing, interrupted_later, prepare_streams, print_error, stop_printing
 
 COMMANDS: dict[str, type[Any]] = {
     "info": Info,
@@ -99,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_, **__: say("warning: ", message)
         try:
             # What a command does is loaded, and PyTorch with it, once it is known that it is to be done.
-            chosen(importlib.import_module(f"phaseret.cli._{options.command}").Command, options).run()
+            with interrupted_later():
+                module = importlib.import_module(f"phaseret.cli._{options.command}")
+            chosen(module.Command, options).run()
             finish_printing()
         except KeyboardInterrupt as interrupt:
             say("interrupted", f"; {interrupt}" if str(interrupt) else "")

@@ -146,7 +146,7 @@ class Stack:
         if note.exists():
             try:
                 kept = json.loads(note.read_text())
-            except ValueError:
+            except (OSError, ValueError):
                 _checks.fail(f"{note} must be whole, got a damaged file", "Use --restart to begin anew")
             check_same_run(kept, run, self.folder)
         _write(note, run)

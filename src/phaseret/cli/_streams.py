@@ -1,11 +1,14 @@
-"""The standard streams, which may be closed, full, or of an encoding that lacks letters."""
+"""What a terminal does to a command: streams that are closed, full, or of an encoding that lacks letters; Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import TextIO
 
 
@@ -21,6 +24,22 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def interrupted_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of what is done here: some modules, loaded by half, swallow it or raise other errors."""
+    if threading.current_thread() is not threading.main_thread():  # no other one can be interrupted
+        yield
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        signal.raise_signal(signal.SIGINT)
 
 
 def print_error(text: str) -> None:

@@ -8,11 +8,10 @@ Source:
 
 from __future__ import annotations
 
-import math
 import re
 
 from phaseret.io._contents import UNITS, Contents
-from phaseret.io._layout import Told
+from phaseret.io._layout import Told, positive
 
 _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
 _DECTRIS = {
@@ -41,7 +40,7 @@ def _of_dectris(text: str) -> Told:
     size, center = found.get("pixel_size"), found.get("center")
     height, width = (_length(size[number], size[2]) if size else None for number in (3, 1))
     return Told(
-        saturation=_positive(found["saturation"][1]) if "saturation" in found else None,
+        saturation=positive(found["saturation"][1]) if "saturation" in found else None,
         center=_pixel(center[2], center[1], 0.0) if center else None,
         pixel_size=(height, width) if height and width else None,
         wavelength=_length(*found["wavelength"].groups()) if "wavelength" in found else None,
@@ -51,7 +50,7 @@ def _of_dectris(text: str) -> Told:
 
 def _of_edf(contents: Contents) -> Told:
     def said(key: str) -> float | None:
-        return _positive(contents.attribute("", key).split(" ")[0])
+        return positive(contents.attribute("", key).split(" ")[0])
 
     height, width = said("PSize_2"), said("PSize_1")
     return Told(
@@ -63,20 +62,12 @@ def _of_edf(contents: Contents) -> Told:
     )
 
 
-def _positive(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value > 0 else None
-
-
 def _pixel(y: str, x: str, first: float) -> tuple[float, float] | None:
     """The coordinates of a pixel where the middle of the first is at `first`; zeros say nothing."""
-    height, width = _positive(y), _positive(x)
+    height, width = positive(y), positive(x)
     return (height - first, width - first) if height and width else None
 
 
 def _length(text: str, unit: str) -> float | None:
-    value = _positive(text)
+    value = positive(text)
     return value * UNITS[unit] if value and unit in UNITS else None

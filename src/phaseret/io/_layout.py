@@ -7,6 +7,7 @@ layout of their own, whose arrays have plain names: the npz files of this librar
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -25,6 +26,9 @@ MASKS |= dict.fromkeys(("bad", "bad_pixels", "badpixels", "invalid", "beamstop",
 MASKS |= {"mask": None}
 SUPPORT, OBJECTS = "support", ("obj", "object")
 FACTS = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
+# What the largest right value is called, and the pixel of the beam.
+LEVELS = ("saturation_value", "saturation", "saturation_level", "count_cutoff", "countrate_correction_count_cutoff")
+CENTERS = ("center", "centre", "beam_center", "beam_centre")
 # Frames of one detector, written one after the other.
 NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
@@ -40,6 +44,7 @@ class Told:
         ndim: Number of axes of one pattern.
         magnitude: The words by which it says that it holds the square root of the intensity.
         center: Where the zero frequency lies: a place, or the last coordinates of its pixel, not rounded.
+        pair: An array that may be the pixel of the zero frequency in some order of its axes, and its numbers.
         mask: The array that is the mask, and what its non-zero pixels are if that is certain.
         support: The array that is the support.
         obj: The array that is the object.
@@ -53,6 +58,7 @@ class Told:
     ndim: int | None = None
     magnitude: str | None = None
     center: Place | tuple[float, ...] | None = None
+    pair: tuple[str, tuple[float, ...]] | None = None
     mask: tuple[str, MaskIs | None] | None = None
     support: str | None = None
     obj: str | None = None
@@ -80,14 +86,19 @@ def intensity(contents: Contents) -> str | None:
 
 
 def told(contents: Contents, name: str) -> Told:
-    """What the plain names say."""
+    """What plain names and attributes say."""
     size = contents.lookup("pixel_size")
     plain = size is not None and size.shape in ((), (2,)) and size.dtype.kind in "iuf"
     pair = contents.read("pixel_size").reshape(-1) if plain else None
     folder, _, word = contents.where(name).rpartition("/")
+    places = dict.fromkeys((contents.where(name), folder))
+    center = tuple(_said(contents, places, (f"beam_center_{axis}", f"beam_centre_{axis}")) or 0.0 for axis in "yx")
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
         magnitude=word if word.lower().removeprefix("fourier_") in MAGNITUDES else None,
+        center=center if all(center) else None,
+        pair=_pair(contents, folder),
+        saturation=_said(contents, places, LEVELS),
         mask=mask_in(contents, folder),
         support=contents.first(inside(folder, SUPPORT), SUPPORT),
         obj=contents.first(inside(folder, OBJECTS[0]), OBJECTS[0]),
@@ -96,6 +107,33 @@ def told(contents: Contents, name: str) -> Told:
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
         beside=beside(contents, folder),
     )
+
+
+def positive(text: str) -> float | None:
+    """The number that a text is, if it is finite and above 0: others say nothing."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _said(contents: Contents, places: Iterable[str], words: Sequence[str]) -> float | None:
+    """A number above 0 called by one of the words: an attribute of one of the places, or an array in one of them."""
+    for place in places:
+        for word in words:
+            found = positive(contents.attribute(place, word)) or contents.number(inside(place, word))
+            if found and found > 0:
+                return found
+    return None
+
+
+def _pair(contents: Contents, folder: str) -> tuple[str, tuple[float, ...]] | None:
+    name = contents.first(*(inside(folder, word) for word in CENTERS))
+    entry = None if name is None else contents.entry(name)
+    if name is None or entry is None or entry.dtype.kind not in "iuf" or math.prod(entry.shape) not in (2, 3):
+        return None
+    return name, tuple(map(float, contents.read(name).reshape(-1)))
 
 
 def folder_of(name: str) -> str:

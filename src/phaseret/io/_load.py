@@ -123,6 +123,7 @@ class Wanted:
     roi: Roi | None = None
     crop: Sequence[int] | None = None
     bin: int = 1
+    may_be_dark: bool = False
 
     def __post_init__(self) -> None:
         _checks.choice("dtype", self.dtype, (torch.float32, torch.float64))
@@ -189,6 +190,7 @@ class OpenPattern:
             wavelength=told.wavelength,
             distance=told.distance,
             source=str(contents.path),
+            may_be_dark=wanted.may_be_dark,
         )
         notes = (*self.notes, *about_kind, *about_center, *about_mask, *made.notes, *self._about_beside())
         made = replace(made, notes=tuple(dict.fromkeys(notes)))
@@ -286,6 +288,7 @@ class OpenPattern:
             saturation=math.inf,
             roi=None if self.wanted.roi is None else self.wanted.roi[-axes:],
             crop=None if self.wanted.crop is None else self.wanted.crop[-axes:],
+            may_be_dark=True,
         )
         with _opened_one(path, wanted) as pattern:
             # The frames of a volume that are added up hold as many times the light.
@@ -301,7 +304,7 @@ class OpenPattern:
             return tuple(asked), []
         said = self.told.center
         if said is None or isinstance(said, str):
-            return said or "middle", []
+            return said or "middle", [] if said else list(self._about_pair(frame))
         pixel = (*(m // 2 for m in frame), *(round(c) for c in said))[-self.ndim :]
         if len(said) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
             return "middle", [f"the file's centre {said} lies outside the frame and was not used: use center=(y, x)"]
@@ -313,6 +316,13 @@ class OpenPattern:
         away = pixel != tuple(m // 2 for m in frame)
         halfway = any(abs(c - round(c)) > 0.25 for c in said)
         return pixel, [f"{note}'middle' or its pixel"] * away + between * halfway
+
+    def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
+        """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
+        name, numbers = self.told.pair or ("", ())
+        pixel, middle = tuple(round(x) if math.isfinite(x) else -1 for x in numbers), tuple(m // 2 for m in frame)
+        if name and any(pixel) and middle not in (pixel, pixel[::-1]):
+            yield f"{name!r} of the file, {pixel}, was not used: if it is the pixel of the beam, use center={pixel}"
 
     def _in_region(self, pixel: Place | tuple[int, ...]) -> Place | tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""
@@ -393,7 +403,7 @@ def _stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | Non
             return 0, (note,)
         note = f"the last axis of {shape} was taken for that of the stack, as MATLAB has it: if it is the first, use "
         return ndim, (f"{note}stack_axis=0",)
-    if len(set(last)) == 1 and 4 * shape[-1] < shape[0]:
+    if (4 if len(set(last)) == 1 else 8) * shape[-1] < min(last):
         return 0, (f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1",)
     return 0, ()
 

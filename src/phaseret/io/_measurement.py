@@ -235,8 +235,9 @@ def ready(
     wavelength: float | None,
     distance: float | None,
     source: str,
+    may_be_dark: bool = False,
 ) -> Measurement:
-    """`as_measurement` without its warnings."""
+    """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere."""
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
@@ -261,7 +262,8 @@ def ready(
     clipped = _flat_top(values, given & ~saturated)
     values = torch.where(measured, to_corner(values, ndim, center), 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
-    _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
+    if not may_be_dark:
+        _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
     return Measurement(
         values.square() if kind == "magnitude" else values,
         mask=None if bool(measured.all()) else measured,

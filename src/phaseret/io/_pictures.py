@@ -42,7 +42,7 @@ def _doubt(series: Any) -> str:
         return (
             "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
         )
-    if series.keyframe.photometric == 0:
+    if series.keyframe.tags.valueof(262) == 0:  # not where nothing is said
         return (
             "the picture calls 0 white, and its numbers were taken as they are: if white shows what is large, invert it"
         )
