@@ -916,7 +916,9 @@ def test_what_cannot_be_printed_is_an_error(folder: Path) -> None:
                 env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             )
         assert found.returncode == 1
-        assert re.fullmatch("phaseret info: error: .*No space left on device.*\n", found.stderr)
+        assert re.fullmatch(
+            "phaseret info: error: the standard output must be .*No space left on device.*\n", found.stderr
+        )
 
 
 def test_too_little_memory_is_one_line(

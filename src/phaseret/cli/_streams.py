@@ -24,6 +24,9 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        # Else PYTHONUNBUFFERED lets each print fail by itself.
+        sys.stdout.reconfigure(write_through=False)
 
 
 @contextlib.contextmanager
