@@ -956,7 +956,9 @@ def test_data_below_2n_minus_1_pass_where_asked(folder: Path, capsys: pytest.Cap
     assert pr.io.load_object("r.h5").shape == (16, 15)
 
 
-def test_an_interrupt_waits_until_what_is_loaded_is_whole() -> None:
+def test_an_interrupt_waits_until_what_is_loaded_is_whole(request: pytest.FixtureRequest) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     whole = []
 
     def load() -> None:

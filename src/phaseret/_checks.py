@@ -141,7 +141,8 @@ def floating(**tensors: Any) -> None:
 
 
 def finite(**tensors: Tensor) -> None:
-    """Every value is finite; looks at them."""
+    """Every argument is a tensor of finite values; looks at them."""
+    tensor(**tensors)
     for name, value in tensors.items():
         if not bool(value.isfinite().all()):
             fail(f"{name} must be finite, got other values", f"Set them to 0 with torch.nan_to_num({name})")
