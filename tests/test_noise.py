@@ -415,14 +415,14 @@ BAD_OPTIONS: list[tuple[Callable[..., Tensor], type[nn.Module], type[Exception],
         noise.PoissonNoise,
         TypeError,
         {"counts": "yes"},
-        "counts must be True or False, got 'yes'. Use bool(counts).",
+        "counts must be True or False, got 'yes'. Write it without quotes.",
     ),
     (
         noise.gaussian_noise,
         noise.GaussianNoise,
         TypeError,
         {"sigma": 1, "clip": "no"},
-        "clip must be True or False, got 'no'. Use bool(clip).",
+        "clip must be True or False, got 'no'. Write it without quotes.",
     ),
     (
         noise.readout_noise,
@@ -619,7 +619,7 @@ def test_beam_stops_and_dead_pixels_with_bad_options() -> None:
         (
             TypeError,
             lambda: noise.beam_stop((8, 8), radius=1, centered="no"),  # type: ignore[arg-type]
-            "beam_stop: centered must be True or False, got 'no'. Use bool(centered).",
+            "beam_stop: centered must be True or False, got 'no'. Write it without quotes.",
         ),
     ]
     for error, call, message in cases:

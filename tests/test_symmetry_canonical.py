@@ -263,7 +263,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: canonicalize(X, phase="no"),
             TypeError,
-            "canonicalize: phase must be True, False or None, got 'no'. Use bool(phase).",
+            "canonicalize: phase must be True, False or None, got 'no'. Write it without quotes.",
         ),
         (
             lambda: Canonicalize(phase=1),
@@ -289,7 +289,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: Canonicalize(flip="no"),
             TypeError,
-            "Canonicalize: flip must be True or False, got 'no'. Use bool(flip).",
+            "Canonicalize: flip must be True or False, got 'no'. Write it without quotes.",
         ),
         (
             lambda: canonicalize(torch.ones(3, 4), shift=1),

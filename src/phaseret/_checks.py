@@ -295,17 +295,22 @@ def path(value: Any, name: str = "path") -> Path:
     return Path(value)
 
 
+def _as_flag(name: str, value: Any) -> str:
+    """How to say yes or no; every text is true."""
+    return "Write it without quotes" if isinstance(value, str) else f"Use bool({name})"
+
+
 def flag(**values: Any) -> None:
     """Every argument is True or False."""
     for name, value in values.items():
         if not isinstance(value, bool):
-            fail(f"{name} must be True or False, got {value!r}", f"Use bool({name})", TypeError)
+            fail(f"{name} must be True or False, got {value!r}", _as_flag(name, value), TypeError)
 
 
 def switch(name: str, value: Any) -> None:
     """The value is True, False, or None for the default."""
     if value is not None and not isinstance(value, bool):
-        fail(f"{name} must be True, False or None, got {value!r}", f"Use bool({name})", TypeError)
+        fail(f"{name} must be True, False or None, got {value!r}", _as_flag(name, value), TypeError)
 
 
 def generator(value: Any) -> None:
