@@ -300,12 +300,12 @@ X = torch.ones(2, 3, 4)
         (
             lambda: invariant_loss(X, X, phase="no"),
             TypeError,
-            "invariant_loss: phase must be True, False or None, got 'no'. Use bool(phase).",
+            "invariant_loss: phase must be True, False or None, got 'no'. Write it without quotes.",
         ),
         (
             lambda: InvariantLoss(phase="no"),
             TypeError,
-            "InvariantLoss: phase must be True, False or None, got 'no'. Use bool(phase).",
+            "InvariantLoss: phase must be True, False or None, got 'no'. Write it without quotes.",
         ),
         (
             lambda: invariant_loss(X, X[:, :2]),

@@ -369,7 +369,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: align(X, X, phase="no"),
             TypeError,
-            "align: phase must be True, False or None, got 'no'. Use bool(phase).",
+            "align: phase must be True, False or None, got 'no'. Write it without quotes.",
         ),
         *[
             (

@@ -159,7 +159,7 @@ X = torch.ones(5, 3, 4)
         (
             lambda: diagnose(X, phase="no"),
             TypeError,
-            "diagnose: phase must be True, False or None, got 'no'. Use bool(phase).",
+            "diagnose: phase must be True, False or None, got 'no'. Write it without quotes.",
         ),
         (
             lambda: diagnose([(X[0], X[0])] * 3),

@@ -461,7 +461,7 @@ X = torch.ones(2, 3, 4)
         (
             lambda: RandomSymmetry(phase="no"),
             TypeError,
-            "RandomSymmetry: phase must be True, False or None, got 'no'. Use bool(phase).",
+            "RandomSymmetry: phase must be True, False or None, got 'no'. Write it without quotes.",
         ),
         (
             lambda: some_symmetry((), (3, 4), (6, 8), real=True)(X.to("meta")),
