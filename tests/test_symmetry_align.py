@@ -375,7 +375,7 @@ X = torch.ones(2, 3, 4)
             (
                 lambda name=name: align(X, X, **{name: "no"}),
                 TypeError,
-                f"align: {name} must be True or False, got 'no'. Use bool({name}).",
+                f"align: {name} must be True or False, got 'no'. Write it without quotes.",
             )
             for name in ("shift", "flip", "scale")
         ],
