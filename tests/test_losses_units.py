@@ -14,6 +14,8 @@ from torch import Tensor
 import phaseret as pr
 from phaseret.losses import _passive
 
+pytestmark = pytest.mark.filterwarnings("error:.*the estimates lie between 0 and 1, but:UserWarning")
+
 DOMAINS = ["magnitude", "intensity", "poisson", "autocorrelation"]
 
 
