@@ -62,7 +62,7 @@ class Solves(Search, Pattern):
 
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
         """What the solver makes of it, on the CPU."""
-        say_notes(job.measurement)
+        say_notes(job.measurement.notes)
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,7 +19,7 @@ from phaseret.io import _cxi, _headers, _layout, _nexus
 from phaseret.io._contents import Contents, Index, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
-from phaseret.io._measurement import Kind, Measurement, Place, ready, say_note, say_notes, to_corner
+from phaseret.io._measurement import Kind, Measurement, Place, ready, say_notes, to_corner
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, files_of
@@ -104,7 +104,7 @@ def load_intensity(
     wanted = Wanted(key, ndim, kind, center, mask_is, saturation, dtype, stack_axis, roi, crop, bin)
     with opened_pattern(path, wanted) as pattern:
         measurement = pattern.read(index)
-    say_notes(measurement)
+    say_notes(measurement.notes)
     return measurement
 
 
@@ -192,7 +192,7 @@ class OpenPattern:
             source=str(contents.path),
             may_be_dark=wanted.may_be_dark,
         )
-        notes = (*self.notes, *about_kind, *about_center, *about_mask, *made.notes, *self._about_beside())
+        notes = (*self.notes, *about_kind, *about_center, *about_mask, *made.notes, *self._about_beside)
         made = replace(made, notes=tuple(dict.fromkeys(notes)))
         if wanted.crop is not None:
             made = made.cropped(wanted.crop)
@@ -257,14 +257,15 @@ class OpenPattern:
         logarithm = name.lower().startswith(("log_", "log10"))
         return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * logarithm
 
-    def _about_beside(self) -> Iterator[str]:
-        """What lies beside the pattern and was not used."""
+    @cached_property
+    def _about_beside(self) -> tuple[str, ...]:
+        """What lies beside the pattern and was not used; looked for once, however many blocks are read."""
         used = {self.name, self.told.support, self.told.obj, self.told.mask and self.told.mask[0]}
         places = {self.contents.where(name) for name in used if name}
         found = (*self.told.beside, *_layout.alike(self.contents, self.name, small=self.wanted.key is not None))
         beside = {place: name for name in found if (place := self.contents.where(name)) not in places}
         if not beside:
-            return
+            return ()
         names = list(beside.values())
         dark = next(filter(_nexus.dark, names), None)
         fix = f"if the pattern still holds what {dark!r} does, give it to the solver as background="
@@ -272,7 +273,7 @@ class OpenPattern:
             fix = "if it is to be masked, divided or weighted by what lies there, say or do so"
         shown = ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         lies, was = ("lies", "was") if len(names) == 1 else ("lie", "were")
-        yield f"{shown} of the file {lies} beside the pattern and {was} not used: {fix}"
+        return (f"{shown} of the file {lies} beside the pattern and {was} not used: {fix}",)
 
     def background(self, path: str, key: str | None) -> Tensor:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
@@ -475,8 +476,7 @@ def load_mask(
         ValueError: as `load_intensity`.
     """
     mask, notes = frame_mask(path, key, mask_is)
-    for note in notes:
-        say_note(note)
+    say_notes(notes)
     axes = min(_checks.item_axes(ndim), mask.ndim)
     if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
         center = center[-axes:]
@@ -510,8 +510,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     with _opened_whole(path) as contents:
         name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
         value = marked(contents, name)
-        for note in (*contents.noted(name), *doubts(name, value, None)):
-            say_note(note)
+        say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
     if not bool(inside.any()):
         _checks.fail(f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key=")
@@ -545,8 +544,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
             _checks.fail(f"{path} must hold an object, got a diffraction pattern", fix)
         name = name or contents.only()
         value = contents.read(name)
-        for note in contents.noted(name):
-            say_note(note)
+        say_notes(contents.noted(name))
         if contents.entry(name).color:
             luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601; of grey and alpha the grey
             value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]

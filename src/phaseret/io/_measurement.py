@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -205,20 +205,15 @@ def as_measurement(
         distance=distance,
         source=source,
     )
-    say_notes(made)
+    say_notes(made.notes)
     return made
 
 
-def say_notes(measurement: Measurement) -> None:
-    """Each note as a warning."""
-    for note in measurement.notes:
-        say_note(note)
-
-
-def say_note(note: str) -> None:
-    """A note, "what: fix", as a warning."""
-    what, _, fix = note.rpartition(": ")
-    _checks.warn(what, fix[0].upper() + fix[1:])
+def say_notes(notes: Iterable[str]) -> None:
+    """Each note, "what: fix", as a warning."""
+    for note in notes:
+        what, _, fix = note.rpartition(": ")
+        _checks.warn(what, fix[0].upper() + fix[1:])
 
 
 def ready(
