@@ -481,6 +481,18 @@ def inverse_sum(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
     return torch.fft.irfft(field, n=shape[-1], dim=-1, norm="forward")
 
 
+def filtered(plane: Tensor, factor: Tensor, shape: Sequence[int], real: bool) -> Tensor:
+    """A real plane whose transform is multiplied by `factor`, given on the half plane of the transform.
+
+    With `real` the plane is centro-symmetric and itself given on its half, and `factor` on the full plane.
+    """
+    dims = tuple(range(-len(shape), 0))
+    if real:
+        seen = torch.fft.irfftn(torch.complex(plane, torch.zeros_like(plane)), s=tuple(shape), dim=dims)
+        return torch.fft.rfftn(seen * factor, dim=dims).real
+    return torch.fft.irfftn(torch.fft.rfftn(plane, dim=dims) * factor, s=tuple(shape), dim=dims)
+
+
 def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
     """Squared distance from the zero frequency in cycles per pixel: on the half plane for a real `like`."""
     total = torch.zeros((), dtype=like.real.dtype, device=like.device)

@@ -127,6 +127,13 @@ class Search:
     background: str | None = option(
         "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"
     )
+    coherence: Any = option(
+        'the pattern is blurred, as by a source that is not quite coherent: "gaussian", or "free" in its shape; how '
+        "far is found"
+    )
+    point_spread: str | None = option(
+        "the same, known: what becomes of the intensity of one pixel, with its sum 1", metavar="FILE"
+    )
     bounds: tuple[float, float] | None = option(
         "range of the object's values; of the modulus if complex", type=limits, metavar="LOW,HIGH"
     )

@@ -40,9 +40,12 @@ class Solves(Search, Pattern):
 
     def known(self, source: Source) -> dict[str, Tensor]:
         """The arrays of the options, each read once."""
-        found = {"support": self._support(source), "background": self._background(source), "init": None}
-        if self.init is not None:
-            found["init"] = read(io.load_object, self.init, "--init")
+        found = {"support": self._support(source), "background": self._background(source)}
+        found |= {
+            name: read(io.load_object, file, f"--{name.replace('_', '-')}")
+            for name in ("init", "point_spread")
+            if (file := getattr(self, name)) is not None
+        }
         return {name: x for name, x in found.items() if x is not None}
 
     def job(self, source: Source, index: Index | None, known: dict[str, Tensor]) -> Job:
@@ -66,7 +69,7 @@ class Solves(Search, Pattern):
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
-        for name in ("support_size", "schedule", "starts", "bounds", "phase_range"):
+        for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
@@ -211,6 +214,11 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
     file.unlink(missing_ok=True)
 
 
+def _widths(blur: Tensor) -> str:
+    """Those of each axis, averaged over the patterns."""
+    return " x ".join(f"{float(width):.2f}" for width in blur.reshape(-1, blur.shape[-1]).mean(0))
+
+
 def _summary(result: solvers.Reconstruction) -> str:
     patterns, starts = result.error.numel(), len(result.seeds)
     errors = [f"{float(error):.4g}" for error in (result.error.min(), result.error.max())]
@@ -220,6 +228,7 @@ def _summary(result: solvers.Reconstruction) -> str:
         ("recipe", result.recipe),
         ("residual", errors[0] if patterns == 1 else f"{errors[0]} to {errors[1]} of {patterns} patterns"),
         ("agreement", f"{float(agree.mean()):.3g} of {starts} starts look like the best one"),
+        *([] if result.blur is None else [("blur", f"{_widths(result.blur)} pixels (standard deviation)")]),
         ("time", f"{result.seconds:.3g} s"),
     ]
     return "\n".join(f"{name:18}{value}" for name, value in rows)

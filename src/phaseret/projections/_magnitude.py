@@ -12,6 +12,7 @@ from torch import Tensor
 from phaseret import _checks, _fft, _memory
 from phaseret._fft import Norm
 from phaseret._module import Module, called_as
+from phaseret.projections._spread import PointSpread
 
 
 class MagnitudeConstraint:
@@ -27,6 +28,8 @@ class MagnitudeConstraint:
         real: Whether the object is real: the transforms then use the half spectrum.
         norm: Normalisation of the magnitude: "ortho", "backward" or "forward".
         ndim: Number of axes of one item.
+        spread: What blurs the intensities, if anything does: then the modulus of the spectrum is multiplied by
+            magnitude / sqrt(blurred intensity), which is no projection.
 
     Shape:
         - magnitude: (*, m1..md)
@@ -38,18 +41,27 @@ class MagnitudeConstraint:
     """
 
     def __init__(
-        self, magnitude: Tensor, *, mask: Tensor | None = None, real: bool = False, norm: Norm = "ortho", ndim: int = 2
+        self,
+        magnitude: Tensor,
+        *,
+        mask: Tensor | None = None,
+        real: bool = False,
+        norm: Norm = "ortho",
+        ndim: int = 2,
+        spread: PointSpread | None = None,
     ) -> None:
         _checks.real(magnitude=magnitude)
         _checks.item_axes(ndim, magnitude=magnitude)
         _checks.choice("norm", norm, get_args(Norm))
         _checks.flag(real=real)
+        if spread is not None:
+            _checks.instance("spread", spread, PointSpread, "Give coherence or point_spread to a solver")
         if mask is not None:
             _checks.boolean(mask=mask)
             _checks.same_device(magnitude=magnitude, mask=mask)
             _checks.broadcast("mask", mask, "magnitude", magnitude, item="measurement")
         self.shape = tuple(magnitude.shape[-ndim:])
-        self.ndim, self.real = ndim, real
+        self.ndim, self.real, self.spread = ndim, real, spread
         magnitude, size = _fft.promote(magnitude), math.prod(self.shape)
         # magnitude = unit * |unnormalised transform|; the inverse without its factor wants magnitude / (unit * size)
         self._unit = {"ortho": size**-0.5, "backward": 1.0, "forward": 1.0 / size}[norm]
@@ -85,6 +97,7 @@ class MagnitudeConstraint:
             value = getattr(self, name)
             if value is not None and value.ndim >= len(batch) and value.shape[: len(batch)] == batch:
                 setattr(part, name, value[items])
+        part.spread = None if self.spread is None else self.spread.index(items)
         return part
 
     def resized(self, shape: Sequence[int]) -> MagnitudeConstraint:
@@ -106,6 +119,16 @@ class MagnitudeConstraint:
         return part
 
     @property
+    def measured_modulus(self) -> Tensor:
+        """The measured magnitude in the units of the transform without normalisation."""
+        return self._target * self._size
+
+    @property
+    def weight(self) -> Tensor:
+        """How many measured pixels each pixel of the (half) plane stands for."""
+        return self._weight
+
+    @property
     def measured(self) -> Tensor:
         """Number of measured pixels of each item."""
         return self._weight.flatten(-self.ndim).sum(-1)
@@ -115,6 +138,8 @@ class MagnitudeConstraint:
 
         Where the spectrum is zero its phase is taken as 0 and its gradient as 0.
         """
+        if self.spread is not None:
+            return self._project_blurred(x)
         field = _fft.transform(x, self.ndim)
         modulus = _fft.magnitude(field, self.ndim)
         zero = modulus == 0
@@ -129,6 +154,8 @@ class MagnitudeConstraint:
 
         A spectrum that is exactly zero, which only a given start can have, stays zero unless `zeros`.
         """
+        if self.spread is not None:
+            return self._project_blurred(x)
         field = _fft.transform(x, self.ndim)
         rows = field.flatten(-self.ndim)
         pairs = torch.view_as_real(rows)
@@ -146,17 +173,29 @@ class MagnitudeConstraint:
         del field, rows, pairs, part
         return _fft.inverse_sum(handed_over.pop(), self.shape, self.real)
 
+    def _project_blurred(self, x: Tensor) -> Tensor:
+        field = _fft.transform(x, self.ndim)
+        scale = self._target / _fft.divisor(self.modulus(field))
+        if self._free is not None:
+            scale = scale + self._free
+        return _fft.inverse_sum(field * scale, self.shape, self.real)
+
+    def modulus(self, field: Tensor) -> Tensor:
+        """The magnitude that is measured of a spectrum without normalisation: blurred, if that is so."""
+        power = _fft.power(field)
+        return _fft.root(power if self.spread is None else self.spread.blurred(power, self.shape, self.real))
+
     def residual(self, obj: Tensor) -> Tensor:
         r"""Relative magnitude error: (*, n1..nd) -> (*).
 
         sqrt(sum((abs(F obj) - magnitude)^2) / sum(magnitude^2)) over measured pixels. The object may be cropped to any
         box that holds it: the magnitude does not see where it lies.
         """
-        rows = _fft.transform(_fft.pad(obj, self.shape), self.ndim).flatten(-self.ndim)
-        weight = self._weight.flatten(-self.ndim)
-        if torch.is_grad_enabled() and rows.requires_grad:
-            off = _fft.root(_fft.power(rows)) / self._size - self._target.flatten(-self.ndim)
-            error = (off.square() * weight).sum(-1)
+        field = _fft.transform(_fft.pad(obj, self.shape), self.ndim)
+        rows, weight = field.flatten(-self.ndim), self._weight.flatten(-self.ndim)
+        if self.spread is not None or (torch.is_grad_enabled() and rows.requires_grad):
+            off = self.modulus(field) / self._size - self._target
+            error = (off.square() * self._weight).flatten(-self.ndim).sum(-1)
         else:
             pairs = torch.view_as_real(rows)
             error = torch.zeros(rows.shape[:-1], dtype=self._target.dtype, device=rows.device)
@@ -172,7 +211,7 @@ class MagnitudeConstraint:
         """
         field = _fft.transform(_fft.pad(obj, self.shape), self.ndim)
         rings = _fft.Rings(self.shape, obj, onesided=self.real)
-        return rings.transfer(_fft.power(field).sqrt() / self._size * self._weight, self._target * self._weight)
+        return rings.transfer(self.modulus(field) / self._size * self._weight, self._target * self._weight)
 
     def _slabs(self, rows: Tensor) -> list[_Slab]:
         """Pieces of flat spectra with their buffers and data, kept for the next call."""

@@ -21,6 +21,7 @@ from phaseret import _checks, _fft, _memory
 from phaseret._module import Module, called_as
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
+from phaseret.solvers._coherence import refine
 from phaseret.solvers._options import Options, complete, made_from, spelled
 from phaseret.solvers._problem import Problem, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
@@ -176,6 +177,7 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
         saved = {name: getattr(self, name) for name in _SAVED} | {"made_from": self.made_from()}
+        saved |= {name: getattr(self.problem.magnitude.spread, name, None) for name in _SPREAD}
         return {
             name: value.detach().clone() if isinstance(value, Tensor) else list(value) if name in _LISTS else value
             for name, value in saved.items()
@@ -183,7 +185,7 @@ class Run:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        names = (*_SAVED, "made_from")
+        names = (*_SAVED, *_SPREAD, "made_from")
         if set(state) != set(names):
             fix = "Pass what checkpoint was called with"
             _checks.fail(f"resume must hold {', '.join(names)}, got {', '.join(map(str, state))}", fix)
@@ -199,10 +201,14 @@ class Run:
                 f"resume must hold iterates and estimates of shapes {expected}, got {got}",
                 "Pass the same intensity, support and starts as then",
             )
+        moved = {
+            name: value.to(self.problem.device).clone() if isinstance(value, Tensor) else value
+            for name, value in state.items()
+        }
         for name in _SAVED:
-            value = state[name]
-            value = value.to(self.problem.device).clone() if isinstance(value, Tensor) else value
-            setattr(self, name, list(value) if name in _LISTS else value)
+            setattr(self, name, list(moved[name]) if name in _LISTS else moved[name])
+        if self.problem.magnitude.spread is not None:
+            self.problem.magnitude.spread.assign(**{name: moved[name] for name in _SPREAD})
 
     def at_a_time(self, arrays: float) -> int:
         """How many items to work on at a time, each of which needs so many arrays of the grid's size meanwhile."""
@@ -290,7 +296,7 @@ class Run:
             apart = self._chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
             pieces = [_ALL] if differentiable or not apart else self.pieces(arrays_of(algorithm))
             shortcut = None
-            if self.compile and _is_ours(algorithm) and not algorithm.varies:
+            if self.compile and self.problem.magnitude.spread is None and _is_ours(algorithm) and not algorithm.varies:
                 shortcut = _compiled.Shortcut()
             while self.done < algorithm.n_iter and not self.stopped:
                 count = min(self.check_every, algorithm.n_iter - self.done)
@@ -331,6 +337,7 @@ class Run:
 # All patterns and starts.
 _ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")
+_SPREAD = ("kernel", "covariance")
 _SAVED = ("iterate", "estimate", "error", "support", "updates", "price", "iteration", "leaf", "done", "state", *_LISTS)
 
 
@@ -496,6 +503,8 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     finally:
         if bar is not None:
             bar.close()
+    if asked["coherence"] is not None:
+        run.error = run.residual(run.estimate)  # by the point spread that was found last
     del run.iterate  # its memory is free for the comparison of the starts
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
 
@@ -515,6 +524,8 @@ def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], as
             part.check(run)
     if asked["resume"] is not None:
         run.load_state_dict(asked["resume"])
+    if asked["coherence"] is not None:
+        run.after_check.append(partial(refine, asked["coherence"]))
     if asked["checkpoint"] is not None:
         run.after_check.append(_checkpoints(asked["checkpoint"], asked["checkpoint_every"]))
     if asked["callback"] is not None:

@@ -13,6 +13,7 @@ from phaseret import _checks, _words
 from phaseret._fft import Norm
 from phaseret._output import checksum
 from phaseret.projections import Bounds, Constraint
+from phaseret.solvers._coherence import Coherence
 
 if TYPE_CHECKING:
     from phaseret.solvers._loop import Run
@@ -27,6 +28,8 @@ class Options(TypedDict, total=False):
     support_size: int | None
     mask: Tensor | None
     background: Tensor | float | None
+    coherence: Coherence | None
+    point_spread: Tensor | None
     constraint: Constraint
     bounds: Bounds | None
     phase_range: tuple[float, float] | None
@@ -89,7 +92,7 @@ def complete(options: Mapping[str, Any]) -> Options:
 # The options on which the state of a run depends.
 _DEPENDS = (
     "support", "support_size", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm", "centered",
-    "init", "seed",
+    "coherence", "point_spread", "init", "seed",
 )  # fmt: skip
 
 

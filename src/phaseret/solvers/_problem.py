@@ -13,6 +13,8 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.operators import validate
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
+from phaseret.projections._spread import PointSpread
+from phaseret.solvers._coherence import begun
 from phaseret.solvers._options import Options
 
 
@@ -105,13 +107,20 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
     object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim, asked["undersampled"])
     known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
     _check_restricted(known, asked["support"], shape)
-    real = known.constraint != "complex"
+    real, spread = known.constraint != "complex", _point_spread(asked["point_spread"], intensity, ndim)
+    if asked["coherence"] is not None:
+        if spread is not None:
+            rule = f"coherence={asked['coherence']!r} must be left out where point_spread says what it is"
+            _checks.fail(f"{rule}, got both", "Give one of them")
+        spread = begun(asked["coherence"], math.prod(batch), intensity, ndim)
     return Problem(
         batch=batch,
         shape=shape,
         object_shape=object_shape,
         box=box,
-        magnitude=MagnitudeConstraint(_fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim),
+        magnitude=MagnitudeConstraint(
+            _fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim, spread=spread
+        ),
         support=support,
         pixels=pixels,
         known=known,
@@ -126,6 +135,32 @@ def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) 
     """What broadcasts to (*batch, *shape) as (patterns, 1, *shape), or as (1, 1, *shape) where it is one for all."""
     one = math.prod(value.shape[: -len(shape)]) == 1
     return value.expand(*([1] * len(batch) if one else batch), *shape).reshape(-1, 1, *shape)
+
+
+def _point_spread(kernel: Tensor | None, intensity: Tensor, ndim: int) -> PointSpread | None:
+    """The given one, with its middle as the sizes say."""
+    if kernel is None:
+        return None
+    _checks.real(point_spread=kernel)
+    _checks.item_axes(ndim, point_spread=kernel)
+    _checks.same_device(intensity=intensity, point_spread=kernel)
+    _checks.finite(point_spread=kernel)
+    if (kernel < 0).any():
+        _checks.fail("point_spread must not be negative, got negative numbers", "Use point_spread.clamp(min=0)")
+    shape, sizes = tuple(intensity.shape[-ndim:]), tuple(kernel.shape[-ndim:])
+    if any(k > m for k, m in zip(sizes, shape, strict=True)):
+        _checks.fail(f"point_spread must be no larger than the data {shape}, got {sizes}", "Crop it about its middle")
+    batch, own = tuple(intensity.shape[:-ndim]), tuple(kernel.shape[:-ndim])
+    if len(own) > len(batch) or any(n not in (1, m) for n, m in zip(own[::-1], batch[::-1], strict=False)):
+        fix = f"Give one for all patterns, {sizes}, or one each"
+        _checks.fail(f"point_spread must broadcast to the batch shape {batch} of the intensity, got {own}", fix)
+    kernel = _per_pattern(kernel.to(intensity.dtype), batch, sizes)
+    total = kernel.sum(tuple(range(-ndim, 0)))
+    if (total - 1).abs().max() > 0.01:
+        least, most = total.min(), total.max()
+        said = f"{float(least):.3g}" if least == most else f"{float(least):.3g} to {float(most):.3g}"
+        _checks.fail(f"point_spread must sum to 1, got {said}", "Divide it by its sum")
+    return PointSpread(kernel / total.reshape(*total.shape, *[1] * ndim))
 
 
 def _on_box(bound: Tensor, intensity: Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> Tensor:

@@ -281,6 +281,12 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         support_size: Number of non-zero pixels, their place unknown: the largest are kept.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement,
             one for all patterns or one for each: it is subtracted, and what is left below 0 counts as 0.
+        coherence: Find out how far the intensities are blurred, as a source that is not quite coherent or a detector
+            does it: "gaussian", whose widths and direction are fitted to each pattern's best start at each check, or
+            "free" in its shape, which needs bright data and more iterations. Without it a blur of a pixel spoils the
+            object, and the residual hardly shows it. A run takes two to three times as long.
+        point_spread: The same, known: what becomes of the intensity of one pixel, with its middle at index k // 2 and
+            its sum 1; one for all patterns or one for each.
         mask: True where measured; it broadcasts to the intensity. Unmeasured pixels are free: their intensity may hold
             anything.
         constraint: "complex", "real" or "nonnegative".
@@ -306,7 +312,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             same to rounding. Compiling takes seconds for each algorithm, its numbers and shape, and needs a C++
             compiler on a CPU, Triton on CUDA; what fails is left out with a warning. After eight of them in one process
             torch compiles no more, and says so in its log. An algorithm of your own, `SparseRRR`, `OSS`, a schedule of
-            beta and gradients run without.
+            beta, gradients and blurred data run without.
         progress: Show a bar (needs tqdm).
         callback: Called with the :class:`Run` at each check; a true value ends the run.
         checkpoint: Called with a dict of tensors and numbers, which `torch.save` can keep, every `checkpoint_every`
@@ -319,6 +325,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         - intensity: (*, m1..md)
         - support: (n1..nd), (m1..md), or one each (*, ...)
         - mask: (*, m1..md), or what broadcasts to it
+        - point_spread: (k1..kd), or one each (*, k1..kd)
         - result: obj (*, n1..nd)
 
     Returns:

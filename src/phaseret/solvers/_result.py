@@ -51,6 +51,8 @@ class Reconstruction:
         seeds: The seed of each start.
         recipe: What was run.
         seconds: Wall time.
+        point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
+            k // 2: given, or found with `coherence`; None without.
     """
 
     obj: Tensor
@@ -67,6 +69,21 @@ class Reconstruction:
     seeds: list[int]
     recipe: str
     seconds: float
+    point_spread: Tensor | None = None
+
+    @property
+    def blur(self) -> Tensor | None:
+        """(*, d) standard deviations of the point spread along each axis, in pixels; None without one."""
+        if self.point_spread is None:
+            return None
+        batch = self.error.ndim
+        kernel, widths = self.point_spread.flatten(0, batch - 1) if batch else self.point_spread[None], []
+        for axis in range(1, kernel.ndim):
+            profile = kernel.movedim(axis, 1).flatten(2).sum(-1) if kernel.ndim > 2 else kernel
+            place = torch.arange(profile.shape[1]).to(profile)
+            mean = (profile * place).sum(1, keepdim=True)
+            widths.append((profile * (place - mean).square()).sum(1).sqrt())
+        return torch.stack(widths, -1).reshape(*self.error.shape, -1)
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
@@ -118,9 +135,19 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         seeds=seeds,
         recipe=recipe,
         seconds=seconds,
+        point_spread=_point_spread(run),
     )
     _warn_of_disagreement(result)
     return result
+
+
+def _point_spread(run: Run) -> Tensor | None:
+    """The kernel of each pattern."""
+    problem = run.problem
+    if problem.magnitude.spread is None:
+        return None
+    kernel = problem.magnitude.spread.shown(problem.shape)
+    return kernel.expand(problem.patterns, *kernel.shape[1:]).reshape(*problem.batch, *kernel.shape[1:])
 
 
 def _compare(run: Run, best: Tensor, objs: Tensor) -> tuple[Tensor, Tensor]:
