@@ -53,6 +53,14 @@ def half_size(m: int) -> int:
     return m // 2 + 1
 
 
+def quick_size(least: int) -> int:
+    """The next even size without prime factors above 5: such transforms are quick."""
+    size = least + least % 2
+    while 30**40 % size:  # of 2, 3 and 5 alone
+        size += 2
+    return size
+
+
 def frequencies(m: int) -> Tensor:
     """Frequency of each index of a transform of length m, in cycles per pixel, in double precision."""
     return torch.fft.fftfreq(m, dtype=torch.float64)

@@ -149,6 +149,9 @@ class Search:
     )
     starts: int | None = option("random starts per pattern (default: 12)", type=whole)
     seed: int = option("same seed, same answer (default: 0)", type=whole, default=0)
+    whole_frame: bool = switch(
+        "solve on the frame as it is; default: where a much coarser grid holds the object, on that"
+    )
     init: str | None = option("begin with this object instead of random phases", metavar="FILE")
     device: str | None = option("cpu, cuda, cuda:1, ...; default: a GPU if there is one. cuda: each process its own")
     double: bool = switch("compute in double precision")

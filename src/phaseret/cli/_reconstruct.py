@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _memory, io, plotting, solvers
+from phaseret import _checks, _fft, _memory, io, plotting, solvers
 from phaseret._output import beside, written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
@@ -33,6 +33,7 @@ from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.solvers._options import STARTS
+from phaseret.solvers._reduce import quick_grid
 
 
 class Solves(Search, Pattern):
@@ -69,6 +70,10 @@ class Solves(Search, Pattern):
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
+        if "support" in given:
+            sizes = tuple(given["support"].shape[-job.measurement.ndim :])
+            if grid := self._coarser_grid(tuple(intensity.shape[-len(sizes) :]), sizes):
+                intensity = _reduce(intensity, sizes, grid, given)
         for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
@@ -87,6 +92,15 @@ class Solves(Search, Pattern):
             )
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
+
+    def _coarser_grid(self, frame: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The grid to solve on in place of the frame, if it has at most half of the pixels; a blur is the frame's."""
+        if self.whole_frame or self.coherence or self.point_spread:
+            return None
+        if any(2 * n - 1 > m for n, m in zip(sizes, frame, strict=True)):  # the support of a whole frame, or too large
+            return None
+        grid = quick_grid(frame, sizes)
+        return grid if 2 * math.prod(grid) <= math.prod(frame) else None
 
     def _background(self, source: Source) -> Tensor | None:
         """A number, or a pattern read as the measured one is."""
@@ -113,6 +127,18 @@ class Solves(Search, Pattern):
         shape = _checks.shape("support", tuple(map(_size, sizes)))
         _memory.check_fits("support", 3 * math.prod(shape), "Use a box that the pattern holds", self.support)
         return torch.ones(shape, dtype=torch.bool)
+
+
+def _reduce(intensity: Tensor, sizes: tuple[int, ...], grid: tuple[int, ...], given: dict[str, Any]) -> Tensor:
+    """The pattern on the grid; so is all that is given of the same shape."""
+    if "background" in given:
+        intensity = (intensity - _checks.background(given.pop("background"), intensity)).clamp(min=0)
+    if "init" in given and given["init"].shape[-len(sizes) :] == intensity.shape[-len(sizes) :]:
+        given["init"] = _fft.crop(given["init"], sizes)
+    intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=grid, mask=given.pop("mask", None))
+    if mask is not None:
+        given["mask"] = mask
+    return intensity
 
 
 def _size(text: str) -> int:
@@ -176,7 +202,9 @@ class Command(Writes, Solves, Reads, Reconstruct):
     def _write(self, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
         self.save(io.save_reconstruction, result, measurement=measurement)
         self.draw(plotting.plot_reconstruction, result, measurement=measurement)
-        print(_summary(result))
+        frame, sizes = (tuple(x.shape[-measurement.ndim :]) for x in (measurement.intensity, result.obj))
+        grid = self._coarser_grid(frame, sizes)
+        print(_summary(result, f"{_sizes(frame)}, solved on {_sizes(grid)}, which hold the object" if grid else ""))
         print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
 
 
@@ -219,12 +247,17 @@ def _widths(blur: Tensor) -> str:
     return " x ".join(f"{float(width):.2f}" for width in blur.reshape(-1, blur.shape[-1]).mean(0))
 
 
-def _summary(result: solvers.Reconstruction) -> str:
+def _sizes(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _summary(result: solvers.Reconstruction, frame: str) -> str:
     patterns, starts = result.error.numel(), len(result.seeds)
     errors = [f"{float(error):.4g}" for error in (result.error.min(), result.error.max())]
     agree = (result.agreement > 0.9).sum(-1).double()
     rows = [
-        ("object", " x ".join(map(str, result.obj.shape)) + f", {str(result.obj.dtype).removeprefix('torch.')}"),
+        *([("frame", frame)] if frame else []),
+        ("object", f"{_sizes(result.obj.shape)}, {str(result.obj.dtype).removeprefix('torch.')}"),
         ("recipe", result.recipe),
         ("residual", errors[0] if patterns == 1 else f"{errors[0]} to {errors[1]} of {patterns} patterns"),
         ("agreement", f"{float(agree.mean()):.3g} of {starts} starts look like the best one"),

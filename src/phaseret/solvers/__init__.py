@@ -38,6 +38,7 @@ from phaseret.solvers._gradient import (
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._recipe import class_meant as _class_meant
+from phaseret.solvers._reduce import reduce_pattern
 from phaseret.solvers._result import Reconstruction
 from phaseret.solvers._sparse import SparseRRR
 from phaseret.solvers._support import Breed, Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
@@ -67,6 +68,7 @@ __all__ = [
     "autocorrelation_support",
     "maximum_likelihood",
     "reconstruct",
+    "reduce_pattern",
     "shrinkwrap_support",
     "spectral_initialization",
     "truncated_amplitude_flow",

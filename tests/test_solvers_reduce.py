@@ -1,0 +1,116 @@
+"""A frame on a coarser grid: the same samples of the same intensity, with gaps and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import phaseret as pr
+from phaseret import solvers
+from phaseret.cli import main
+from phaseret.operators import fourier_intensity
+
+DOUBLE = torch.float64
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize(("n", "m"), [((7,), (40,)), ((7, 6), (33, 40)), ((4, 5, 3), (20, 21, 12)), ((8, 8), (15, 90))])
+def test_the_coarser_pattern_is_that_of_the_object(
+    n: tuple[int, ...], m: tuple[int, ...], dtype: torch.dtype, norm: str, centered: bool
+) -> None:
+    obj, options = torch.randn(2, *n, dtype=dtype), {"norm": norm, "centered": centered}
+    found, mask = solvers.reduce_pattern(fourier_intensity(obj, m, **options), n, **options)
+    grid = found.shape[1:]
+    assert mask is None
+    assert all(2 * size - 1 <= new <= old for size, new, old in zip(n, grid, m, strict=True))
+    torch.testing.assert_close(found, fourier_intensity(obj, grid, **options))
+
+
+@given(st.integers(1, 6), st.integers(0, 9), st.integers(0, 9))
+def test_any_grid_from_2n_minus_1_to_the_frame_will_do(n: int, less: int, more: int) -> None:
+    obj, grid = torch.rand(n, 2, dtype=DOUBLE), (2 * n - 1 + less, 3)
+    frame = fourier_intensity(obj, (grid[0] + more, 7))
+    found, _ = solvers.reduce_pattern(frame, (n, 2), fourier_shape=grid)
+    torch.testing.assert_close(found, fourier_intensity(obj, grid))
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_small_gaps_are_filled_and_large_ones_stay_gaps(centered: bool) -> None:
+    obj = torch.rand(10, 12, dtype=DOUBLE)
+    frame = fourier_intensity(obj, (80, 90), centered=centered)
+    mask = torch.ones(80, 90, dtype=torch.bool)
+    mask[20:22] = False  # as between the modules of a detector
+    mask[50:66, 30:48] = False
+    damaged = torch.where(mask, frame, torch.nan)
+    found, left = solvers.reduce_pattern(damaged, (10, 12), mask=mask, centered=centered)
+    expected = fourier_intensity(obj, found.shape, centered=centered).sqrt()
+    assert left is not None
+    off = ((found.sqrt() - expected) / expected.mean()).abs()
+    # of 16 x 18 pixels at four times the sampling about 4 x 5 are left, and the band limit reaches in from the rim
+    assert 8 <= int((~left).sum()) <= 35
+    assert float(off[left].square().mean().sqrt()) < 0.02
+    assert solvers.reduce_pattern(frame, (10, 12), mask=torch.ones_like(mask), centered=centered)[1] is None
+
+
+def test_what_is_not_in_the_autocorrelation_is_left_out() -> None:
+    obj = torch.rand(8, 8, dtype=DOUBLE)
+    frame = fourier_intensity(obj, (128, 128))
+    noise = frame.mean() * torch.randn(128, 128, dtype=DOUBLE)
+    grid = (16, 16)
+    clean = fourier_intensity(obj, grid)
+    off = solvers.reduce_pattern((frame + noise).clamp(min=0), (8, 8), fourier_shape=grid)[0] - clean
+    direct = (frame + noise).clamp(min=0)[::8, ::8] * (128 / 16) ** 2 - clean  # the same pixels of the frame
+    assert off.square().mean() < 0.25 * direct.square().mean()
+
+
+def test_a_batch_gives_what_its_items_give() -> None:
+    frames, mask = fourier_intensity(torch.rand(3, 5, 4), (24, 25)), torch.rand(3, 24, 25) > 0.1
+    together = solvers.reduce_pattern(frames, (5, 4), mask=mask)
+    for i in range(3):
+        alone = solvers.reduce_pattern(frames[i], (5, 4), mask=mask[i])
+        torch.testing.assert_close(alone[0], together[0][i])
+        assert torch.equal(alone[1], together[1][i])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"object_shape": (9, 4)}, r"fourier_shape must be at least \(17, 7\) = 2n-1"),
+        ({"fourier_shape": (7, 40)}, r"fourier_shape must be at most that of the intensity \(16, 16\), got \(7, 40\)"),
+        ({"fourier_shape": (6, 7)}, r"fourier_shape must be at least \(7, 7\) = 2n-1"),
+        ({"mask": torch.zeros(16, 16) > 0}, "mask"),
+    ],
+)
+def test_what_is_wrong_is_said(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        solvers.reduce_pattern(torch.rand(16, 16), **{"object_shape": (4, 4), **options})
+
+
+def test_the_command_solves_a_large_frame_on_a_coarser_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obj = torch.zeros(10, 12)
+    obj[2:9, 1:11] = torch.rand(7, 10)
+    frame = fourier_intensity(obj, (91, 95))
+    frame[40:43] += 1e3  # seen by the mask alone
+    mask = torch.ones(91, 95, dtype=torch.bool)
+    mask[40:43] = False
+    pr.io.save_intensity(tmp_path / "pattern.npz", pr.io.as_measurement(frame, mask=mask))
+    np.save(tmp_path / "init.npy", pr.operators.pad(obj, (91, 95)).numpy())
+    found = {}
+    for option in ("", "--whole-frame"):
+        out = tmp_path / f"result{option}.npz"
+        words = f"--support 10,12 --constraint nonnegative --schedule hio:20,er:20 --starts 1 --background 0 {option}"
+        start = ["--init", str(tmp_path / "init.npy")]
+        assert main(["reconstruct", str(tmp_path / "pattern.npz"), *words.split(), *start, "-o", str(out)]) == 0
+        printed = capsys.readouterr().out
+        assert ("91 x 95, solved on 20 x 24, which hold the object" in printed) == (not option)
+        found[option] = pr.io.load_reconstruction(out)["obj"]
+        assert found[option].shape == obj.shape
+    for estimate in found.values():
+        assert float(pr.metrics.nmse(estimate, obj, align=True)) < 1e-2
