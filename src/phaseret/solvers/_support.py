@@ -141,8 +141,7 @@ def _completed(intensity: Tensor, mask: Tensor, ndim: int) -> Tensor:
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     tiny = torch.finfo(intensity.dtype).tiny
-    sizes = torch.tensor(shape, dtype=intensity.dtype, device=intensity.device)
-    reach = (_WIDEST * sizes).expand(*intensity.shape[:-ndim], ndim)
+    reach = torch.stack([intensity.new_full(intensity.shape[:-ndim], _WIDEST * m) for m in shape], -1)
 
     def gradient(x: Tensor) -> Tensor:
         return torch.where(mask, 0.0, _fft.inverse_sum(_fft.transform(x, ndim) * outside, shape, real=True))
