@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import time
@@ -92,11 +93,91 @@ def test_a_generator_decides_the_seeds():
 def test_the_best_start_is_the_one_with_the_least_error():
     _, intensity = patterns()
     r = solvers.HIO(60)(intensity, support=box(6, 6), constraint="nonnegative", starts=4)
-    torch.testing.assert_close(r.error, r.errors.amin(-1))
     torch.testing.assert_close(r.errors.gather(-1, r.ranking), r.errors.sort(-1).values)
-    torch.testing.assert_close(r.obj, r.objs[torch.arange(3), r.ranking[:, 0]])
+    assert r.averaged.gather(-1, r.ranking[:, :1]).all()
+    alone = r.averaged.sum(-1) == 1
+    torch.testing.assert_close(r.error[alone], r.errors.amin(-1)[alone])
+    torch.testing.assert_close(r.obj[alone], r.objs[torch.arange(3), r.ranking[:, 0]][alone])
     torch.testing.assert_close(r.history[..., -1], r.errors)
     torch.testing.assert_close(r.agreement.gather(-1, r.ranking[:, :1]), torch.ones(3, 1))
+
+
+def alike(constraint):
+    """Two noisy patterns, and five starts: four near the object, one of them its twin elsewhere, and another object."""
+    generator = torch.Generator().manual_seed(7)
+    kind = torch.complex128 if constraint == "complex" else torch.float64
+    obj = torch.zeros(2, 8, 8, dtype=kind)
+    obj[:, 1:6, 1:6] = torch.randn(2, 5, 5, dtype=kind, generator=generator)
+    obj = obj.abs() if constraint == "nonnegative" else obj
+    magnitude = pr.operators.fourier_magnitude(obj, (16, 16))
+    noise = 0.02 * torch.randn(magnitude.shape, dtype=torch.float64, generator=generator)
+    near = obj[:, None] + 0.02 * torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=generator)
+    twin = obj.flip(-1, -2).conj()[:, None]
+    other = torch.zeros_like(twin)
+    other[..., 0, :] = 1
+    init = torch.cat([near, -twin if constraint == "real" else twin, other], 1)
+    options = {"support": box(8, 8), "constraint": constraint, "starts": 5, "init": init}
+    return (magnitude + noise).clamp(min=0).square(), options
+
+
+@pytest.mark.parametrize("constraint", ["complex", "real", "nonnegative"])
+def test_the_result_is_the_mean_of_the_starts_that_fit_and_agree(constraint):
+    intensity, options = alike(constraint)
+    r = solvers.ErrorReduction(2)(intensity, **options)
+    assert r.averaged.tolist() == 2 * [4 * [True] + [False]]
+    for n, obj in enumerate(r.obj):
+        best = r.objs[n, r.ranking[n, 0]].expand(4, 8, 8)
+        moved = pr.symmetry.align(r.objs[n, :4], best, fourier_shape=(16, 16), phase=constraint != "nonnegative")
+        mean = moved.aligned.mean(0)
+        mean = mean.clamp(min=0) if constraint == "nonnegative" else mean
+        torch.testing.assert_close(obj, mean)
+        measured = pr.operators.fourier_magnitude(mean, (16, 16)) - intensity[n].sqrt()
+        torch.testing.assert_close(r.error[n], (measured.square().sum() / intensity[n].sum()).sqrt())
+    assert (r.support | (r.obj == 0)).all()
+
+
+def test_an_exact_solution_stays_exact():
+    _, options = alike("nonnegative")
+    obj = options["init"][:, 3].clone()
+    exact = pr.operators.fourier_intensity(obj, (16, 16))
+    options["init"][:, 1] = obj.flip(-1, -2)
+    r = solvers.ErrorReduction(2)(exact, **options)
+    assert r.averaged[:, [0, 2, 4]].sum() == 0
+    assert float(r.error.max()) < 1e-14
+    torch.testing.assert_close(pr.symmetry.align(r.obj, obj).aligned, obj, atol=1e-13, rtol=0)
+
+
+def test_with_a_gradient_the_result_is_the_best_start():
+    intensity, options = alike("nonnegative")
+    r = solvers.ErrorReduction(2)(intensity.requires_grad_(), **options)
+    best = r.ranking[:, :1]
+    assert torch.equal(r.averaged, torch.arange(5) == best)
+    assert torch.equal(r.obj, r.objs[torch.arange(2), best[:, 0]])
+    (gradient,) = torch.autograd.grad(r.obj.sum(), intensity)
+    assert gradient.abs().sum() > 0
+
+
+def test_the_choice_is_told_in_words():
+    intensity, options = alike("nonnegative")
+    r = solvers.ErrorReduction(2)(intensity, **options)
+    best, error, own = int(r.ranking[0, 0]), float(r.error[0]), float(r.errors[0].min())
+    expected = f"mean of 4 of 5 starts that fit and agree: error {error:.3g}; start {best}: error {own:.3g}, the least"
+    assert r.choice[0] == expected
+    other = solvers.ErrorReduction(2)(intensity[:1], **options | {"init": options["init"][:1, 3:], "starts": 2})
+    assert other.choice == [f"start 0: error {float(other.errors[0, 0]):.3g}, the least"]
+    assert solvers.ErrorReduction(2)(intensity, support=box(8, 8)).choice == 2 * ["the only start"]
+
+
+def test_the_choice_tells_the_price_of_pixels():
+    intensity, options = alike("nonnegative")
+    r = solvers.ErrorReduction(2)(intensity[:1], **options | {"init": options["init"][:1, 3:], "starts": 2})
+    error = r.errors[0]
+    assert error[0] < error[1]
+    scores = error[None, 1] * torch.tensor([[3.0, 2.0]])
+    r = dataclasses.replace(r, scores=scores, ranking=scores.argsort(-1), averaged=None)
+    assert r.averaged.tolist() == [[False, True]]
+    score, other = f"{2 * error[1]:.3g}", f"(start 0: {error[0]:.3g}, {3 * error[1]:.3g})"
+    assert r.choice == [f"start 1: error {error[1]:.3g}, times the price of its pixels {score}, the least {other}"]
 
 
 @pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])

@@ -59,11 +59,13 @@ def test_the_largest_pixels_are_kept_each_item_its_own_number():
     assert torch.equal(turned, expected * 1j)
 
 
-def test_the_price_is_that_of_bayes_criterion():
+def test_the_price_is_that_of_akaikes_criterion_and_a_power_of_it_that_of_bayes():
     error, size, data = 0.1, torch.tensor(30.0), torch.tensor(200.0)
     for numbers in (1, 2):
-        criterion = 2 * math.log(error) + numbers * 30 * math.log(200) / 200
-        assert 2 * math.log(error * float(size_price(size, data, numbers))) == pytest.approx(criterion)
+        price = float(size_price(size, data, numbers))
+        assert 2 * math.log(error * price) == pytest.approx(2 * math.log(error) + 2 * numbers * 30 / 200)
+        bayes = 2 * math.log(error) + numbers * 30 * math.log(200) / 200
+        assert 2 * math.log(error * price ** (math.log(200) / 2)) == pytest.approx(bayes)
 
 
 class Slow:
@@ -90,45 +92,57 @@ class Slow:
         field = np.abs(np.fft.fft2(y, norm="ortho"))
         return np.sqrt(((field - np.sqrt(self.intensity)) ** 2).sum() / self.intensity.sum())
 
-    def price(self, size):
-        return np.exp((1 if self.real else 2) * size * np.log(self.data) / (2 * self.data))
+    def price(self, size, per_number=2):
+        """Of Akaike: 2 for each number."""
+        return np.exp((1 if self.real else 2) * size * per_number / (2 * self.data))
 
-    def trial(self, fitted, size):
+    def trial(self, fitted, size, per_number):
         y = self.keep(fitted, size)
         for _ in range(8):
             y = self.keep(self.fit(y), size)
-        return max(self.error(y), 1e-6) * self.price(size), size, y
+        return max(self.error(y), 1e-6) * self.price(size, per_number), size, y
 
-    def block(self, start, count, tune):
+    def block(self, start, count, tune, per_number):
         """Iterations and trials of a start: (iterate, size, best trial)."""
         x, size, best = start
         for _ in range(count):
             p = self.keep(x, size)
             x = x + self.beta * (self.fit(2 * p - x) - p)
         sizes = [size, size / 2**0.25, min(size * 2**0.25, self.area)] if tune else [size]
-        found = min((self.trial(self.fit(x), size) for size in sizes), key=lambda trial: trial[0])
+        found = min((self.trial(self.fit(x), size, per_number) for size in sizes), key=lambda trial: trial[0])
         return x, found[1], min(best, found, key=lambda trial: trial[0])
+
+    def priced(self, trial, per_number):
+        return max(self.error(trial[2]), 1e-6) * self.price(trial[1], per_number)
 
     def search(self, x, smallest, n_iter):
         """The best trial of each start, and the iterations at which the run is checked."""
         shares = np.linspace(0, 1, len(x)) if len(x) > 1 else [0.5]
         starts = [(y, self.area * smallest**share, (np.inf, 0, 0)) for y, share in zip(x, shares, strict=True)]
         done, checked, together = 0, [], n_iter - n_iter // 7
+        prices = [np.log(self.data) if number % 3 == 2 else 2 for number in range(len(x))]
+        tuned = [len(x) == 1 or number % 3 > 0 for number in range(len(x))]
         while done < together:
             count, tune, sharing = min(self.every, together - done), done >= together // 3, done < together // 3
-            tuned = [len(x) == 1 or number % 2 for number in range(len(x))]
-            starts = [self.block(start, count, tune and one) for start, one in zip(starts, tuned, strict=True)]
+            starts = [
+                self.block(start, count, tune and one, price)
+                for start, one, price in zip(starts, tuned, prices, strict=True)
+            ]
             done += count
             checked.append(done)
             if sharing and done >= together // 3:
-                size = min((best for *_, best in starts), key=lambda trial: trial[0])[1]
-                starts = [(y, size if one else own, best) for (y, own, best), one in zip(starts, tuned, strict=True)]
+                trials = [best for *_, best in starts]
+                sizes = [min(trials, key=lambda trial: self.priced(trial, price))[1] for price in prices]
+                starts = [
+                    (y, size if one else own, best)
+                    for (y, own, best), one, size in zip(starts, tuned, sizes, strict=True)
+                ]
         trials = [best for *_, best in starts]
-        first = min(range(len(x)), key=lambda number: trials[number][0])
+        first = min(range(len(x)), key=lambda number: self.priced(trials[number], 2))
         alone = (trials[first][2], trials[first][1], (np.inf, 0, 0))
         while done < n_iter:
             count = min(self.every, n_iter - done)
-            alone = self.block(alone, count, True)
+            alone = self.block(alone, count, True, 2)
             trials[first] = alone[2]
             done += count
             checked.append(done)
@@ -214,7 +228,7 @@ def test_objects_are_found_exactly_without_a_tight_support(support):
     truth = torch.nn.functional.pad(obj, (0, 28, 0, 28))
     assert float(pr.symmetry.align(r.obj, truth).error.max()) < 1e-6
     found, size = r.support.sum((-2, -1)), (obj > 0).sum((-2, -1))
-    assert ((size <= found) & (found <= 1.5 * size)).all()
+    assert ((size <= found) & (found <= 3 * size)).all()
     assert float(r.error.max()) < 1e-3
 
 

@@ -67,7 +67,7 @@ def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
 def plot_reconstruction(
     reconstruction: Reconstruction, *, measurement: Measurement | None = None, index: int = 0
 ) -> Figure:
-    """The object of the best start, the residuals of all starts, their agreement, and with the data the PRTF.
+    """The object, the residuals of all starts, their agreement, and with the data the PRTF.
 
     Args:
         reconstruction: What a solver returned.

@@ -254,12 +254,13 @@ def _sizes(shape: Iterable[int]) -> str:
 def _summary(result: solvers.Reconstruction, frame: str) -> str:
     patterns, starts = result.error.numel(), len(result.seeds)
     errors = [f"{float(error):.4g}" for error in (result.error.min(), result.error.max())]
-    agree = (result.agreement > 0.9).sum(-1).double()
+    agree, means = (result.agreement > 0.9).sum(-1).double(), int((result.averaged.sum(-1) > 1).sum())
     rows = [
         *([("frame", frame)] if frame else []),
         ("object", f"{_sizes(result.obj.shape)}, {str(result.obj.dtype).removeprefix('torch.')}"),
         ("recipe", result.recipe),
         ("residual", errors[0] if patterns == 1 else f"{errors[0]} to {errors[1]} of {patterns} patterns"),
+        ("choice", result.choice[0] if patterns == 1 else f"mean of several starts in {means} of {patterns} patterns"),
         ("agreement", f"{float(agree.mean()):.3g} of {starts} starts look like the best one"),
         *([] if result.blur is None else [("blur", f"{_widths(result.blur)} pixels (standard deviation)")]),
         ("time", f"{result.seconds:.3g} s"),

@@ -263,8 +263,9 @@ def _word_of(step: Step) -> str:
 def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **options: Unpack[Options]) -> Reconstruction:
     r"""Reconstruct objects from their Fourier intensities.
 
-    Every pattern is solved from several random starts; the estimate that explains the data best is the result, and
-    :class:`Reconstruction` says whether the starts agree. The estimate is P_S P_M of the last iterate, and its error is
+    Every pattern is solved from several random starts; the one that explains the data best, or the mean of those that
+    explain them as well and agree with it, is the result, and :class:`Reconstruction` says whether the starts agree.
+    The estimate of a start is P_S P_M of its last iterate, and its error is
 
     .. math:: \sqrt{\textstyle\sum (|F X| - \sqrt Y)^2 / \sum Y}
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
 _RIVAL, _AGREE = 1.25, 0.9
+# The same of those that enter the mean: the best fits alone, which noise makes differ.
+_FITS, _ALIKE = 1.1, 0.8
 # What comparing a start with the best one needs, in arrays.
 _ARRAYS = 12.0
 
@@ -33,14 +35,20 @@ def _above(name: str) -> Any:
 class Reconstruction:
     """The reconstruction of each pattern, and what all starts say about it.
 
+    The best start is the one with the least score. What noise leaves open each start fills in its own way: so the
+    result is the mean of the best start and of those that fit as well, with a score up to 1.1 times its score, and
+    show the same object, with a correlation above 0.8 after alignment. Where there are none it is the best start alone,
+    and where a gradient is asked for. A mean fits the data less closely than each of its starts, which fit the noise
+    too: its error is no measure of that gain.
+
     Attributes:
-        obj: (*, n1..nd) estimate of the best start of each pattern: the one with the least score.
-        error: (*) its relative magnitude error, sqrt(sum (|F obj| - sqrt(Y))^2 / sum Y) over measured pixels.
+        obj: (*, n1..nd) the result of each pattern: the best start, or the mean of it and those that fit and agree.
+        error: (*) relative magnitude error of `obj`, sqrt(sum (|F obj| - sqrt(Y))^2 / sum Y) over measured pixels.
         support: (*, n1..nd) boolean, where the object was allowed to be non-zero.
         objs: (*, starts, n1..nd) estimates of all starts.
         errors: (*, starts) their errors.
         scores: (*, starts) what ranks the starts: their errors, or, after a step that lets them have different numbers
-            of pixels, the errors times the price of these.
+            of pixels (:class:`SparseRRR`), the errors times the price of these.
         ranking: (*, starts) indices of the starts, the least score first.
         agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1.
         prtf: (*, rings) phase retrieval transfer function: the magnitude of the mean of all aligned starts over the
@@ -51,6 +59,7 @@ class Reconstruction:
         seeds: The seed of each start.
         recipe: What was run.
         seconds: Wall time.
+        averaged: (*, starts) boolean, the starts that `obj` is the mean of; of a best start alone that one.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
     """
@@ -69,6 +78,7 @@ class Reconstruction:
     seeds: list[int]
     recipe: str
     seconds: float
+    averaged: Tensor = None  # type: ignore[assignment]
     point_spread: Tensor | None = None
 
     @property
@@ -84,6 +94,22 @@ class Reconstruction:
             mean = (profile * place).sum(1, keepdim=True)
             widths.append((profile * (place - mean).square()).sum(1).sqrt())
         return torch.stack(widths, -1).reshape(*self.error.shape, -1)
+
+    def __post_init__(self) -> None:
+        if self.averaged is None:
+            starts = torch.arange(self.scores.shape[-1], device=self.scores.device)
+            self.averaged = starts == self.ranking[..., :1]
+
+    @property
+    def choice(self) -> list[str]:
+        """What `obj` is, and why, in words: one text for each pattern."""
+        starts = len(self.seeds)
+        errors, scores, averaged = (
+            x.detach().reshape(-1, starts).tolist() for x in (self.errors, self.scores, self.averaged)
+        )
+        best = self.ranking[..., 0].flatten().tolist()
+        found = self.error.detach().flatten().tolist()
+        return [_choice(*row) for row in zip(best, errors, scores, averaged, found, strict=True)]
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
@@ -105,6 +131,23 @@ class Reconstruction:
         return f"Reconstruction({text}, {self.checked[-1] if self.checked else 0} iterations, {self.seconds:.2g} s)"
 
 
+def _choice(best: int, errors: list[float], scores: list[float], averaged: list[bool], error: float) -> str:
+    """What the result of one pattern is, and why."""
+    if len(errors) == 1:
+        return "the only start"
+    least = min(range(len(errors)), key=errors.__getitem__)
+    why = f"start {best}: error {errors[best]:.3g}"
+    if errors == scores:
+        why += ", the least"
+    else:
+        why += f", times the price of its pixels {scores[best]:.3g}, the least"
+        if errors[least] < errors[best]:
+            why += f" (start {least}: {errors[least]:.3g}, {scores[least]:.3g})"
+    if sum(averaged) == 1:
+        return why
+    return f"mean of {sum(averaged)} of {len(errors)} starts that fit and agree: error {error:.3g}; {why}"
+
+
 def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -> Reconstruction:
     """Rank the starts of a finished run, compare them, and give all tensors their public shapes."""
     problem, error, support = run.problem, run.error, run.support
@@ -117,12 +160,22 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     if support is None:
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
-    obj, batch = objs[rows, best], problem.batch
+    obj, chosen, batch = objs[rows, best], error[rows, best], problem.batch
+    alone = torch.arange(starts, device=best.device) == best[:, None]
+    fits = alone if obj.requires_grad else _rivals(scores, _FITS)
     with torch.no_grad():
-        agreement, prtf = _compare(run, obj, objs)
+        agreement, averaged, mean, prtf = _compare(run, obj, objs, fits)
+        averaged |= alone
+    if not obj.requires_grad and starts > 1:
+        several = averaged.sum(-1) > 1
+        mean = problem.constraint(problem.support, whole=False).project(problem.crop(mean)[:, None])
+        chosen = torch.where(several, run.residual(mean)[:, 0], chosen)
+        mean = problem.embed(mean[:, 0], problem.object_shape)
+        obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
+        support = support | (obj != 0)
     result = Reconstruction(
         obj=obj.reshape(*batch, *problem.object_shape),
-        error=error[rows, best].reshape(batch),
+        error=chosen.reshape(batch),
         support=support.reshape(*batch, *problem.object_shape),
         objs=objs.reshape(*batch, starts, *problem.object_shape),
         errors=error.reshape(*batch, starts),
@@ -136,6 +189,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         recipe=recipe,
         seconds=seconds,
         point_spread=_point_spread(run),
+        averaged=averaged.reshape(*batch, starts),
     )
     _warn_of_disagreement(result)
     return result
@@ -150,15 +204,18 @@ def _point_spread(run: Run) -> Tensor | None:
     return kernel.expand(problem.patterns, *kernel.shape[1:]).reshape(*problem.batch, *kernel.shape[1:])
 
 
-def _compare(run: Run, best: Tensor, objs: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlation of each start with the best one after alignment, and the transfer function of the aligned starts.
+def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the starts have in common after alignment with the best one.
 
-    They are compared in the precision of the run: what rounding could confuse correlates equally well.
+    Their correlations with it; which of those that fit are alike, and the mean of these; and the transfer function of
+    all of them. They are compared in the precision of the run: what rounding could confuse correlates equally well.
     """
     problem, (patterns, starts) = run.problem, objs.shape[:2]
     axes = tuple(range(-problem.ndim, 0))
     agreement = torch.ones((patterns, starts), dtype=problem.dtype, device=objs.device)
+    averaged = torch.ones_like(agreement, dtype=torch.bool)
     total = objs[:, 0] if starts == 1 else objs.new_zeros((patterns, *problem.shape))
+    mean = torch.zeros_like(total)
 
     def compare(items: Items) -> None:
         rows, _ = items
@@ -168,12 +225,16 @@ def _compare(run: Run, best: Tensor, objs: Tensor) -> tuple[Tensor, Tensor]:
         inner = (_fft.crop(moved, problem.object_shape).conj() * reference).sum(axes).abs()
         norms = (_fft.power(some).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
         agreement[items] = inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+        averaged[items] = fits[items] & (agreement[items] > _ALIKE)
+        weight = averaged[items].to(problem.dtype)
         total[rows] += moved.sum(1)
+        mean[rows] += (moved * weight[(...,) + (None,) * problem.ndim]).sum(1)
 
     pieces = run.pieces(_ARRAYS)
     if starts > 1:
         pieces = run.in_pieces(compare, pieces)
         total /= starts
+        mean /= averaged.sum(-1).clamp(min=1)[(...,) + (None,) * problem.ndim]
     prtf: dict[int, Tensor] = {}
 
     def transfer(items: Items) -> None:
@@ -182,12 +243,12 @@ def _compare(run: Run, best: Tensor, objs: Tensor) -> tuple[Tensor, Tensor]:
             prtf[rows.start] = problem.magnitude.index((rows,)).transfer(total[rows, None])
 
     run.in_pieces(transfer, pieces)
-    return agreement, torch.cat([prtf[start] for start in sorted(prtf)])
+    return agreement, averaged, mean, torch.cat([prtf[start] for start in sorted(prtf)])
 
 
-def _rivals(scores: Tensor) -> Tensor:
+def _rivals(scores: Tensor, factor: float = _RIVAL) -> Tensor:
     """Which starts fit as well as the best one."""
-    return scores <= _RIVAL * scores.amin(-1, keepdim=True)
+    return scores <= factor * scores.amin(-1, keepdim=True)
 
 
 def _warn_of_disagreement(result: Reconstruction) -> None:

@@ -22,6 +22,8 @@ _EVERY, _FACTOR, _SETTLE = 50, 2**0.25, 8
 _LEAST_BOX = 64
 _BEST = ("score", "error", "best_size", "estimate")
 _STATE = ("iterate", "size", *_BEST)
+# Of so many starts the first keeps its size, and these tune it, by Akaike's and by Bayes' price.
+_KINDS, _AKAIKE, _BAYES = 3, 1, 2
 
 
 class SparseRRR(Step):
@@ -29,24 +31,28 @@ class SparseRRR(Step):
 
     In a loose support a mixture of the object and its twin fits the data as well as the object; but it needs more
     pixels. Each start runs RRR, :math:`x \leftarrow x + \beta (P_M(2 P_k x - x) - P_k x)`, where :math:`P_k` imposes
-    what is known and keeps the k largest pixels. Fits of different size are compared by Bayes' information criterion
+    what is known and keeps the k largest pixels. Fits of different size are compared by Akaike's or by Bayes'
+    information criterion,
 
-    .. math:: 2 \ln R + f k \ln(N) / N
+    .. math:: 2 \ln R + 2 f k / N \quad\text{or}\quad 2 \ln R + f k \ln(N) / N
 
     with the residual R, f = 1 number per pixel of a real object and 2 of a complex one, and N independent data: the
-    measured pixels, but no more than the autocorrelation of the support's box has, halved for a real object.
+    measured pixels, but no more than the autocorrelation of the support's box has, halved for a real object. By Bayes'
+    price few pixels are found, which a mixture with the twin cannot do with; but a dense object with noise never pays
+    it. So both are at work in the search, and Akaike's decides.
 
     1. The sizes of the starts go from the support's down to `smallest` of it. Every 50 iterations each start is
        settled by 8 iterations of error reduction and scored; its best estimate is kept.
-    2. After 2/7 of the iterations every second start takes the size of the best one, keeps its iterate, and from then
-       on moves to the best of k / 2^(1/4), k, k 2^(1/4) whenever it is scored; the others keep their size.
-    3. After 6/7 the best start goes on alone, and tunes its size.
+    2. After 2/7 of the iterations two starts of three take the size of the best one, keep their iterates, and from then
+       on move to the best of k / 2^(1/4), k, k 2^(1/4) whenever they are scored: the second of three by Akaike's price,
+       the third by Bayes'. The first of three keeps its size. (A single start goes by Akaike's price.)
+    3. After 6/7 the best start by Akaike's price goes on alone, and tunes its size by it.
 
-    The support of the run becomes the non-zero pixels found, and its starts are ranked by exp(score / 2): the residual
-    times the price of their pixels. Without a support or support size the object is sought in half of the grid along
-    each axis. A box of at least 128 pixels along its shorter side is first solved on a coarser grid, from the lowest
-    frequencies alone, then on the full one; all patterns of a batch on the same. Follow it by a few iterations of
-    error reduction, which settle the other starts too. The run is checked every 50 iterations; the errors of the
+    The support of the run becomes the non-zero pixels found, and its starts are ranked by R exp(f k / N), the residual
+    times Akaike's price of their pixels. Without a support or support size the object is sought in half of the grid
+    along each axis. A box of at least 128 pixels along its shorter side is first solved on a coarser grid, from the
+    lowest frequencies alone, then on the full one; all patterns of a batch on the same. Follow it by a few iterations
+    of error reduction, which settle the other starts too. The run is checked every 50 iterations; the errors of the
     search are those of the grid it works on.
 
     Args:
@@ -66,8 +72,9 @@ class SparseRRR(Step):
 
     Source:
         The algorithm: Elser, Lan, Bendory (2018), Benchmark problems for phase retrieval, doi:10.1137/18M1170364,
-        with the size known. The criterion: Schwarz (1978), Estimating the dimension of a model,
-        doi:10.1214/aos/1176344136. That the size is tuned by it is ours.
+        with the size known. The criteria: Akaike (1974), A new look at the statistical model identification,
+        doi:10.1109/TAC.1974.1100705; Schwarz (1978), Estimating the dimension of a model, doi:10.1214/aos/1176344136.
+        That the size is tuned by them is ours.
     """
 
     arrays = 18.0
@@ -99,7 +106,7 @@ class SparseRRR(Step):
             stage = self._search(run, full, search)
             run.estimate, size = full.lift(stage)
             run.price = size_price(size, full.data, full.numbers)
-            start = stage.score.argmin(1)
+            start = stage.priced(1.0).argmin(1)
             alone = _Stage(run, problem.shape, start)
             alone.begin(full.problem.embed(run.estimate[rows, start, None]), size[rows, start, None])
             run.estimate = problem.crop(full.problem.embed(run.estimate))
@@ -122,7 +129,7 @@ class SparseRRR(Step):
         run.state, run.done = None, 0
 
     def _search(self, run: Run, full: _Stage, n_iter: int) -> _Stage:
-        """All starts, their sizes fixed for the first third; then every second one tunes its size."""
+        """All starts, their sizes fixed for the first third; then two of three tune their size."""
         problem, starts, first_round = run.problem, run.iterate.shape[1], n_iter // 3
         stage = full
         factor = _coarse_factor(full, known=run.support is not None) if self.coarse is None else self.coarse
@@ -148,8 +155,10 @@ class _Stage(Run):
     Attributes:
         size: (patterns, starts) numbers of pixels kept.
         best_size, estimate, error, score: Those of each start's best trial so far.
-        area: (patterns or 1, starts or 1) numbers of pixels of the support.
-        data: (patterns or 1, starts or 1) numbers of independent data.
+        area: (patterns, starts) numbers of pixels of the support.
+        data: (patterns, starts) numbers of independent data.
+        power: (patterns, starts) power of Akaike's price that each start compares its sizes by.
+        kinds: Which ones of every three starts tune their sizes.
     """
 
     def __init__(self, run: Run, shape: tuple[int, ...], start: Tensor | None = None) -> None:
@@ -186,6 +195,9 @@ class _Stage(Run):
             correlation *= 2 * length - 1
         data = torch.minimum(problem.magnitude.measured, correlation) / (2 if problem.real else 1)
         self.area, self.data = area.expand(items), data.expand(items)
+        self.kinds = [kind for kind in (_AKAIKE, _BAYES) if kind < items[1]] or [0]
+        bayes = torch.arange(items[1], device=area.device) % _KINDS == _BAYES
+        self.power = torch.where(bayes, self.data.log() / 2, 1.0)
 
     def begin(self, iterate: Tensor, size: Tensor, saved: dict[str, Tensor] | None = None) -> None:
         """Set the state to that of a new search, or to a saved one."""
@@ -207,13 +219,12 @@ class _Stage(Run):
         return {name: getattr(self, name).clone() for name in _STATE}
 
     def block(self, count: int, beta: float, tune: bool) -> None:
-        """Iterations, then a trial of each start's size; with `tune`, every second start also tries its neighbours."""
+        """Iterations, then a trial of each start's size; with `tune`, two starts of three also try its neighbours."""
         self.in_pieces(partial(self._settle, count, beta, tune), self.pieces(SparseRRR.arrays))
 
     def _settle(self, count: int, beta: float, tune: bool, items: Items) -> None:
         """The same of some of the items."""
-        starts, crop, largest = self.iterate.shape[1], self.problem.crop, self.area
-        rows, columns = items
+        crop, largest, (rows, columns) = self.problem.crop, self.area, items
         magnitude, known = self.problem.magnitude.index(items[:1]), self.known(items, whole=False)
         x, size = self.iterate[items].clone(), self.size[items]
         for _ in range(count):
@@ -224,15 +235,17 @@ class _Stage(Run):
             crop(x).sub_(p, alpha=beta)
         fitted = crop(magnitude.project_fast(x))
         chosen = self._trial(items, fitted, size)
-        second = slice((columns.start + 1) % 2 if starts > 1 else 0, None, 2)
-        if tune and size[:, second].numel():
-            seconds = rows, slice(columns.start + second.start, columns.stop, 2)
-            tuned = tuple(value[:, second] for value in chosen)
+        for kind in self.kinds if tune else ():
+            first = columns.start + (kind - columns.start) % _KINDS
+            if first >= columns.stop:
+                continue
+            own, them = slice(first - columns.start, None, _KINDS), (rows, slice(first, columns.stop, _KINDS))
+            tuned = tuple(value[:, own] for value in chosen)
             for factor in (1 / _FACTOR, _FACTOR):
-                near = torch.minimum(size[:, second] * factor, largest[seconds])
-                tuned = self._better(self._trial(seconds, fitted[:, second], near), tuned)
+                near = torch.minimum(size[:, own] * factor, largest[them])
+                tuned = self._better(self._trial(them, fitted[:, own], near), tuned)
             for value, new in zip(chosen, tuned, strict=True):
-                value[:, second] = new
+                value[:, own] = new
         best = self._better(chosen, tuple(getattr(self, name)[items] for name in _BEST))
         self.iterate[items], self.size[items] = x, chosen[2]
         for name, value in zip(_BEST, best, strict=True):
@@ -247,7 +260,7 @@ class _Stage(Run):
             fitted = problem.crop(magnitude.project_fast(problem.embed(y)))
             y = keep_largest(known.project(fitted), size, problem.ndim)
         error = magnitude.residual(y)
-        score = error.clamp(min=_EXACT) * size_price(size, self.data[items], self.numbers)
+        score = error.clamp(min=_EXACT) * size_price(size, self.data[items], self.numbers) ** self.power[items]
         return score, error, size.clone(), y
 
     def _better(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -256,10 +269,15 @@ class _Stage(Run):
         wide = lower[(...,) + (None,) * self.problem.ndim]
         return tuple(torch.where(lower if a.ndim == 2 else wide, a, b) for a, b in zip(new, old, strict=True))
 
+    def priced(self, power: Tensor | float) -> Tensor:
+        """The errors (patterns, starts) of the best trials times this power of the price of their pixels."""
+        return self.error.clamp(min=_EXACT) * size_price(self.best_size, self.data, self.numbers) ** power
+
     def share_size(self) -> None:
-        """Every second start takes the size of the best one."""
-        best = self.best_size.gather(1, self.score.argmin(1, keepdim=True))
-        self.size[:, 1 if self.size.shape[1] > 1 else 0 :: 2] = best
+        """The starts that tune take the size of the best one, each kind by its own price."""
+        for kind in self.kinds:
+            best = self.priced(self.power[:, kind, None]).argmin(1, keepdim=True)
+            self.size[:, kind::_KINDS] = self.best_size.gather(1, best)
 
     def lift(self, coarse: _Stage) -> tuple[Tensor, Tensor]:
         """The best estimates of a stage on a coarser grid and their sizes, on this grid."""
@@ -279,8 +297,8 @@ class _Stage(Run):
 
 
 def size_price(size: Tensor, data: Tensor, numbers: int) -> Tensor:
-    """The factor of the residual that `size` pixels of so many numbers cost: exp(f k ln(N) / 2N)."""
-    return torch.exp(numbers * size * data.log() / (2 * data))
+    """The factor of the residual that `size` pixels of so many numbers cost by Akaike's criterion: exp(f k / N)."""
+    return torch.exp(numbers * size / data)
 
 
 def _coarse_factor(full: _Stage, known: bool) -> int:
