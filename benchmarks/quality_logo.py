@@ -26,7 +26,7 @@ MARGIN = 6
 # Every projection algorithm, with as many iterations; the first two are in the picture.
 PLAIN = {
     "HIO": "8*(hio:50,er:20)",
-    "RAAR": "raar:520,er:40",
+    "RAAR": "raar(beta=0.9):520,er:40",
     "ER": "er:560",
     "CHIO": "chio:520,er:40",
     "DM": "dm:520,er:40",

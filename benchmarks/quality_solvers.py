@@ -111,6 +111,8 @@ def algorithms(n_iter: int) -> dict[str, solvers.Step]:
         "hio": solvers.HIO(n_iter),
         "chio": solvers.CHIO(n_iter),
         "raar": solvers.RAAR(n_iter),
+        "raar(beta=0.9)": solvers.RAAR(n_iter, beta=0.9),
+        "raar(beta=0.95)": solvers.RAAR(n_iter, beta=0.95),
         "raar, Luke's schedule 0.75 to 0.99": solvers.RAAR(n_iter, beta=(0.75, 0.99)),
         "difference_map": solvers.DifferenceMap(n_iter),
         "rrr": solvers.RRR(n_iter),
@@ -163,7 +165,7 @@ def photons(clean: Tensor, total: float) -> Tensor:
 
 
 PHOTONS = (1e6, 1e5, 1e4, 1e3)
-ENDED = tuple(f"{name}:300,er:50" for name in ("hio", "raar", "rrr"))
+ENDED = tuple(f"{name}:300,er:50" for name in ("hio", "raar(beta=0.9)", "raar", "rrr"))
 
 
 def aligned_psnr(r: solvers.Reconstruction, obj: Tensor) -> Row:

@@ -55,6 +55,17 @@ def assert_adjoint(operator: Operator, obj: Tensor, field: Tensor) -> None:
     assert operator.adjoint(field, obj.shape[obj.ndim - operator.object_ndim :]).is_contiguous()
 
 
+def assert_gram_diagonal(operator: Operator, shape: tuple[int, ...], weight: Tensor) -> None:
+    """Weighted power of the field of each pixel's own object; or None."""
+    found = operator.gram_diagonal(weight, shape)
+    if found is None:
+        return
+    pixels = torch.eye(int(np.prod(shape)), dtype=torch.float64).reshape(-1, *shape)
+    power = operator.linear(pixels).abs().square()
+    expected = (power.flatten(1) @ weight.flatten(1).T.to(power.dtype)).T.reshape(-1, *shape)
+    torch.testing.assert_close(found.double(), expected.double(), rtol=1e-5, atol=1e-6 * float(expected.max()))
+
+
 def assert_batched(operator: Operator, obj: Tensor) -> None:
     """A batch of any shape gives what its items give one by one, contiguous."""
     for function in (operator, operator.linear):

@@ -196,6 +196,12 @@ def test_adjoint_identity(case: tuple[Operator, Tensor]) -> None:
     slow.assert_adjoint(op, obj, random(*op.data_shape, dtype=torch.complex128))
 
 
+@given(operators())
+def test_gram_diagonal_is_what_each_pixel_of_the_object_adds(case: tuple[Operator, Tensor]) -> None:
+    op, obj = case
+    slow.assert_gram_diagonal(op, tuple(obj.shape), torch.rand(2, *op.data_shape, dtype=torch.float64))
+
+
 @given(operators(), st.data())
 def test_intensity_is_invariant_to_global_phase(case: tuple[Operator, Tensor], data: st.DataObject) -> None:
     op, obj = case

@@ -279,6 +279,13 @@ def test_adjoint_identity(case: tuple[Operator, Tensor]) -> None:
     slow.assert_adjoint(op, obj, torch.randn_like(op.linear(obj).to(torch.complex128)))
 
 
+def test_gram_diagonal_is_what_each_pixel_of_the_object_adds() -> None:
+    for dtype in DTYPES:
+        op = Gaussian(gaussian_matrix((3, 4), 20, dtype=torch.float64).to(dtype))
+        slow.assert_gram_diagonal(op, (3, 4), torch.rand(2, 20, dtype=torch.float64))
+    assert Fresnel((3, 4), fresnel_number=1.0).gram_diagonal(torch.ones(3, 4)) is None
+
+
 @given(operators(), st.data())
 def test_intensity_is_invariant_to_global_phase(case: tuple[Operator, Tensor], data: st.DataObject) -> None:
     op, obj = case

@@ -101,7 +101,7 @@ def test_text_carries_options():
     [
         ("hio(beat=0.8):5", r"must have an option of hio, each once, at 'beat=0.8\):5'. Did you mean 'beta'"),
         ("hio(beta=1,beta=1):5", r"must have an option of hio, each once, at 'beta=1\):5'"),
-        ("breed(beta=1)", "an option of breed, each once, at .* Its options are none"),
+        ("breed(beta=1)", "an option of breed, each once, at .* Did you mean 'best'"),
         ("hio(beta 1):5", r"must have a = and the value after beta at '1\):5'"),
         ("hio(beta=):5", r"must have a value at '\):5'. Write a number, a word or a pair"),
         ("hio(beta=1;):5", r"must have a comma or a \) after the value at ';\):5'"),
@@ -158,7 +158,11 @@ algorithms = st.one_of(
     st.builds(solvers.SparseRRR, st.integers(1, 9), smallest=numbers, coarse=st.none() | st.integers(1, 4)),
     st.builds(solvers.Detwin, st.integers(1, 9), axis=st.none() | st.integers(-2, 1)),
     st.builds(solvers.Shrinkwrap, sigma=numbers, method=st.sampled_from(["max", "rms"]), decay=numbers),
-    st.builds(solvers.Breed),
+    st.builds(
+        solvers.Breed,
+        best=st.sampled_from(["error", "sharpness", "area", "phase"]),
+        rule=st.sampled_from(["sqrt", "b_pa", "sqrt_fourier", "switch"]),
+    ),
 )
 recipes = st.recursive(
     algorithms,
@@ -495,6 +499,149 @@ def test_breeding_mixes_the_starts_with_the_best():
     torch.testing.assert_close(kept[-1].estimate[:, 0], kept[-1].estimate[:, 1], atol=1e-4, rtol=0)
     r = solvers.reconstruct(intensity, schedule="3*(hio:30,er:5,breed),er:20", support=S, constraint="real", starts=4)
     assert r.errors.max() < 0.3
+
+
+class Look(solvers.Step):
+    """Keeps what a run is at, whenever it is reached."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def advance(self, run):
+        self.seen.append((run.iterate.clone(), run.estimate.clone(), run.error.clone()))
+
+
+def phase_of(x):
+    return np.where(x == 0, 1, x / np.where(x == 0, 1, np.abs(x)))
+
+
+RULES = {
+    "sqrt": lambda a, b: np.sqrt(np.abs(a) * np.abs(b)) * phase_of(a + b),
+    "max": lambda a, b: np.maximum(np.abs(a), np.abs(b)) * phase_of(a + b),
+    "mean": lambda a, b: (a + b) / 2,
+    "harmonic": lambda a, b: 2 / (1 / a + 1 / b),
+    "sqrt_pa": lambda a, b: np.sqrt(np.abs(a) * np.abs(b)) * phase_of(a),
+    "max_pa": lambda a, b: np.maximum(np.abs(a), np.abs(b)) * phase_of(a),
+    "mean_pa": lambda a, b: (np.abs(a) + np.abs(b)) / 2 * phase_of(a),
+    "b_pa": lambda a, b: np.abs(b) * phase_of(a),
+    "twice_pa": lambda a, b: (2 * np.abs(a) - np.abs(b)) * phase_of(a),
+}
+
+
+def bred(rule, complex_object, best="error"):
+    """The best start, the two others turned to its phase, and their children, by a recipe on nearly equal starts."""
+    dtype = torch.complex128 if complex_object else torch.float64
+    obj = torch.rand(6, 6, dtype=torch.float64) + 0.1
+    obj = obj * torch.polar(torch.ones_like(obj), torch.rand(6, 6, dtype=torch.float64)) if complex_object else obj
+    intensity = pr.operators.fourier_intensity(obj, (12, 12))
+    init = obj + 0.02 * torch.randn(3, 6, 6, dtype=dtype)
+    before, after = Look(), Look()
+    recipe = Recipe(solvers.ErrorReduction(1), before, solvers.Breed(rule=rule, best=best), after)
+    recipe(intensity, support=S, constraint="complex" if complex_object else "real", starts=3, init=init)
+    (_, estimate, error), (iterate, _, _) = before.seen[0], after.seen[0]
+    estimate, iterate = estimate[0].numpy(), iterate[0].numpy()[..., :6, :6]
+    lead = int(error[0].argmin())
+    a, others = estimate[lead], [i for i in range(3) if i != lead]
+    turned = [estimate[i] * phase_of((estimate[i].conj() * a).sum()) for i in others]
+    return a, turned, iterate[others], (before, after, lead)
+
+
+@pytest.mark.parametrize("complex_object", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_child_is_what_its_rule_says(rule, complex_object):
+    a, others, children, (before, after, lead) = bred(rule, complex_object)
+    for b, child in zip(others, children, strict=True):
+        np.testing.assert_allclose(child, RULES[rule](a, b), atol=1e-9)
+    torch.testing.assert_close(after.seen[0][0][0, lead], before.seen[0][0][0, lead], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("complex_object", [False, True])
+def test_a_child_of_the_spectra_is_the_inverse_transform_of_their_geometric_mean(complex_object):
+    a, others, children, _ = bred("sqrt_fourier", complex_object)
+    for b, child in zip(others, children, strict=True):
+        spectrum = RULES["sqrt"](*(np.fft.fft2(x, (12, 12)) for x in (a, b)))
+        expected = np.fft.ifft2(spectrum)[:6, :6]
+        np.testing.assert_allclose(child, expected if complex_object else expected.real, atol=1e-9)
+
+
+def test_a_switched_child_has_each_pixel_from_one_of_both():
+    a, others, children, _ = bred("switch", True)
+    for b, child in zip(others, children, strict=True):
+        of_a, of_b = np.isclose(child, a, atol=1e-9), np.isclose(child, b, atol=1e-9)
+        assert (of_a | of_b).all()
+        assert of_a.any()
+        assert of_b.any()
+    assert not np.array_equal(np.isclose(children[0], a), np.isclose(children[1], a))
+
+
+@pytest.mark.parametrize("best", ["error", "sharpness", "area", "phase"])
+def test_the_best_start_is_the_one_that_was_asked_for(best):
+    """Three objects: a low one of much phase, a peaked one of little, and a small one, the only one that fits."""
+    wide = torch.full((6, 6), 0.5, dtype=torch.float64)
+    steep = torch.polar(wide, torch.linspace(-2, 2, 6, dtype=torch.float64)[:, None].expand(6, 6))
+    low = torch.polar(wide, torch.full_like(wide, 0.3))
+    low[2:4, 2:4] *= 2
+    small = torch.zeros(6, 6, dtype=torch.complex128)
+    small[1:4, 1:5] = torch.rand(3, 4, dtype=torch.float64) + 1.0
+    objs = torch.stack((steep, low, small))
+    small_fits = pr.operators.fourier_intensity(small, (12, 12))
+    before, after = Look(), Look()
+    recipe = Recipe(Keep(1), before, solvers.Breed(best=best), after)
+    recipe(small_fits, support=S, starts=3, init=objs)
+    same = [torch.equal(before.seen[0][0][0, i], after.seen[0][0][0, i]) for i in range(3)]
+    inside = np.abs(objs.numpy())
+    scores = {
+        "error": [1, 1, 0],
+        "sharpness": (inside**4).sum((1, 2)),
+        "area": -(inside > 0).sum((1, 2)).astype(float),
+        "phase": [
+            -np.abs(np.angle(o * phase_of(phase_of(o[o != 0]).sum()).conj())[o != 0]).sum() for o in objs.numpy()
+        ],
+    }[best]
+    assert same.index(True) == int(np.argmin(scores))
+    assert same.count(True) == 1
+
+
+class Keep(solvers.Algorithm):
+    """Leaves the iterate as it is, and makes it the estimate."""
+
+    def step(self, x, magnitude, known, n):
+        return x, x
+
+
+def test_a_schedule_says_how_starts_are_bred():
+    recipe = Recipe("2*(hio:3,breed(best=sharpness,rule=max_pa)),breed,er:1")
+    assert steps_of(recipe)[1::2][:2] == ["Breed(best='sharpness', rule='max_pa')"] * 2
+    assert recipe.text == "2*(hio:3,breed(best=sharpness,rule=max_pa)),breed,er:1"
+    with pytest.raises(ValueError, match=r"Breed: rule must be one of 'sqrt', 'max'.* got 'sqrtpa'"):
+        solvers.Breed(rule="sqrtpa")
+    with pytest.raises(ValueError, match=r"best of Breed must not be 'phase' for a real object"):
+        Recipe("er:1,breed(best=phase),er:1")(patterns()[1], support=S, constraint="real")
+
+
+@pytest.mark.parametrize("rule", ["sqrt", "sqrt_fourier", "switch"])
+def test_breeding_in_pieces_gives_the_same_in_three_dimensions(rule):
+    obj = torch.rand(2, 4, 3, 5, dtype=torch.float64)
+    obj = torch.polar(obj, obj)
+    intensity = pr.operators.fourier_intensity(obj, (8, 7, 10))
+    options = {"support": torch.ones(4, 3, 5) > 0, "ndim": 3, "starts": 3}
+    step = Recipe(solvers.HIO(5), solvers.Breed(rule=rule, best="sharpness"), solvers.ErrorReduction(2))
+    whole = step(intensity, **options, chunk=6)
+    torch.testing.assert_close(step(intensity, **options, chunk=1).objs, whole.objs)
+    torch.testing.assert_close(step(intensity[1], **options).objs, whole.objs[1])
+
+
+def test_no_start_of_a_real_object_is_lost_by_its_sign():
+    """Starts near the object or its negative stay that near, in twelve drawings at once."""
+    obj = torch.rand(12, 6, 6, dtype=torch.float64) - 0.3
+    intensity = pr.operators.fourier_intensity(obj, (12, 12))
+    signs = torch.tensor([1.0, -1, 1, -1, -1, 1, -1, 1], dtype=torch.float64)[:, None, None]
+    init = signs * (obj[:, None] + 0.01 * torch.randn(12, 8, 6, 6, dtype=torch.float64))
+    r = Recipe("er:1,breed,er:1")(intensity, support=S, constraint="real", starts=8, init=init)
+    assert r.errors.max() < 0.05
+    distance = torch.minimum((r.objs - obj[:, None]).norm(dim=(-1, -2)), (r.objs + obj[:, None]).norm(dim=(-1, -2)))
+    assert (distance < 0.1 * obj.norm(dim=(-1, -2))[:, None]).all()
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------

@@ -84,8 +84,8 @@ def run(context: Context) -> Result:
     ]
     took = train_all(trained, calls, context.jobs)
     compared = Comparison(test_objects(config, context.mnist), how)
-    for name in ("hio", "raar", "rrr"):
-        compared.solve(f"{name}, box", name, torch.ones(SHAPE, dtype=torch.bool))
+    for name, algorithm in {"hio": "hio", "raar": "raar(beta=0.9)", "rrr": "rrr"}.items():
+        compared.solve(f"{name}, box", algorithm, torch.ones(SHAPE, dtype=torch.bool))
     compared.solve("default recipe of reconstruct, box", None, torch.ones(SHAPE, dtype=torch.bool))
     for (_, _, folder), cost, name in zip(calls, took, NETWORKS, strict=True):
         compared.network(name, estimates_in(folder), cost)

@@ -32,7 +32,7 @@ LOSSES = ("magnitude", "poisson")
 CLASSICAL = {
     "HIO": "hio:300",
     "HIO, then ER": "hio:300,er:50",
-    "RAAR, then ER": "raar:300,er:50",
+    "RAAR, then ER": "raar(beta=0.9):300,er:50",
     "RRR, then ER": "rrr:300,er:50",
     "OSS": "oss:300",
     "SparseRRR, then ER": "sparse:1400,er:30",

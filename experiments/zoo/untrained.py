@@ -93,7 +93,7 @@ def refined(estimates: Tensor, intensities: Tensor) -> Tensor:
     """RAAR from complex estimates (N, n, n), in the supports that their moduli tell."""
     modulus = estimates.abs()
     known = {"support": modulus > 0.05 * modulus.amax((-2, -1), keepdim=True), "init": estimates}
-    return run_solver(pr.solvers.reconstruct, intensities, schedule="raar:200,er:100", starts=1, **known).obj
+    return run_solver(pr.solvers.reconstruct, intensities, schedule="raar(beta=0.9):200,er:100", starts=1, **known).obj
 
 
 def compare(sample: str, context: Context) -> tuple[list[Row], dict[str, Any]]:

@@ -32,7 +32,7 @@ class Unrolled(Model):
     the data.
 
     Trained stage by stage (:meth:`estimates`) on 6,000 digits, six stages of five iterations of RAAR with learned
-    relaxations alone reach 23.8 dB from random starts; RAAR with as many projections 18.5 dB by default and 19.7 with
+    relaxations alone reach 23.8 dB from random starts; RAAR with as many projections 18.5 dB at 0.9 and 19.7 with
     its best constant relaxation, HIO 20.1 and 20.7 dB (aligned PSNR of 500 other digits). HIO gains nothing from
     learned relaxations (20.2 dB). Networks make the worst estimates better and the best ones worse: HIO 21.85 against
     21.75 dB with its best relaxation, RAAR 22.4 against 21.9 dB, but hardly any digit is solved exactly (protocol

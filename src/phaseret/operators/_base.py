@@ -61,6 +61,15 @@ class Operator(Module):
         """
         raise NotImplementedError
 
+    def gram_diagonal(self, weight: Tensor, object_shape: Sequence[int] | None = None) -> Tensor | None:
+        """The diagonal of ``A^H diag(weight) A``, A being `linear`: (*, data) -> (*, object), real.
+
+        It is how much each pixel of the object adds to the data, by which
+        :func:`~phaseret.solvers.spectral_initialization` whitens. None where an operator does not tell: then it is
+        taken to be the same for all pixels.
+        """
+        return None
+
     def forward(self, obj: Tensor) -> Tensor:
         """The intensity: (*, object) -> (*, data), real and non-negative."""
         self._check(obj)

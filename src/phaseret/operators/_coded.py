@@ -187,3 +187,7 @@ class CodedDiffraction(FarField):
         shape = self._adjoint_shape(object_shape, self.object_shape)
         waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), shape)
         return (self.masks.conj() * waves).sum(-self.object_ndim - 1)
+
+    def gram_diagonal(self, weight: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
+        """The diagonal of ``A^H diag(weight) A``: (*, L, m1..md) -> (*, n1..nd)."""
+        return (_fft.power(self.masks) * self._light(weight)).sum(-self.object_ndim - 1)

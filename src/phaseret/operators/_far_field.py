@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,3 +62,9 @@ class FarField(Operator):
     def _exit_waves_adjoint(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of pad and transform: (*, K, m1..md) -> (*, K, p1..pd)."""
         return _fft.adjoint(_fft.uncenter(field, self.centered_axes), self.fourier_shape, shape, self.norm)
+
+    def _light(self, weight: Tensor) -> Tensor:
+        """The diagonal of F^H diag(weight) F, F being pad and transform: (*, K, m1..md) -> (*, K, 1..1), one number."""
+        light = weight.sum(tuple(range(-self.object_ndim, 0)), keepdim=True)
+        power = {"ortho": -1, "backward": 0, "forward": -2}[self.norm]
+        return light * float(math.prod(self.fourier_shape)) ** power

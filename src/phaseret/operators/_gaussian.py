@@ -142,6 +142,10 @@ class Gaussian(Operator):
         flat = _product(self._as_field(field, self.data_shape), self.matrix.flatten(1).conj())
         return flat.unflatten(-1, shape)
 
+    def gram_diagonal(self, weight: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
+        """The diagonal of ``A^H diag(weight) A``: (*, M) -> (*, n1..nd)."""
+        return _product(weight, _fft.power(self.matrix).flatten(1)).unflatten(-1, self.matrix.shape[1:])
+
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:
     """``x @ matrix`` in the precision of its arguments: no autocast, no TF32, no bfloat16."""

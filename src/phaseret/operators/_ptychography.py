@@ -172,6 +172,16 @@ class Ptychography(FarField):
         self._check_room("object_shape", shape)
         waves = self._exit_waves_adjoint(self._as_field(field, self.data_shape), self.fourier_shape)
         probes, index = self._windows(shape)
-        patches = (probes.conj() * waves).flatten(-self.data_ndim)
+        return self._gathered(probes.conj() * waves, index, shape)
+
+    def gram_diagonal(self, weight: Tensor, object_shape: Sequence[int] | None = None) -> Tensor:
+        """The diagonal of ``A^H diag(weight) A``: (*, J, p1..pd) -> (*, n1..nd)."""
+        shape = self._adjoint_shape(object_shape)
+        probes, index = self._windows(shape)
+        return self._gathered(_fft.power(probes) * self._light(weight), index, shape)
+
+    def _gathered(self, patches: Tensor, index: Tensor, shape: Sequence[int]) -> Tensor:
+        """What all windows say of the object, added up: (*, J, p1..pd) -> (*, n1..nd)."""
+        patches = patches.flatten(-self.data_ndim)
         zeros = patches.new_zeros(*patches.shape[:-1], math.prod(shape))
         return zeros.scatter_add(-1, index.expand(patches.shape), patches).unflatten(-1, shape)

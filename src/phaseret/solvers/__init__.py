@@ -29,6 +29,7 @@ from phaseret.solvers._algorithms import (
     ErrorReduction,
     SolventFlip,
 )
+from phaseret.solvers._breed import Breed
 from phaseret.solvers._gradient import (
     maximum_likelihood,
     spectral_initialization,
@@ -41,7 +42,7 @@ from phaseret.solvers._recipe import class_meant as _class_meant
 from phaseret.solvers._reduce import reduce_pattern
 from phaseret.solvers._result import Reconstruction
 from phaseret.solvers._sparse import SparseRRR
-from phaseret.solvers._support import Breed, Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
+from phaseret.solvers._support import Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
 
 __all__ = [
     "ADMM",

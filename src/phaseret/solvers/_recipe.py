@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from phaseret import _checks
 from phaseret._words import meant, shortened
 from phaseret.solvers._algorithms import ALGORITHMS
+from phaseret.solvers._breed import Breed
 from phaseret.solvers._loop import Step, solve
 from phaseret.solvers._options import STARTS, Options, check_names, spelled
-from phaseret.solvers._support import Breed, Detwin, Shrinkwrap
+from phaseret.solvers._support import Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,7 +55,7 @@ class Recipe(Step):
     hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap`` and ``breed`` are steps,
     ``detwin:20`` is 20 iterations of HIO with half of the support, and ``3*(...)`` or ``3*hio:50`` repeats. Options
     stand in brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
-    ``shrinkwrap(sigma=2,method=rms)``.
+    ``shrinkwrap(sigma=2,method=rms)``, ``breed(best=sharpness,rule=sqrt_pa)``.
 
     Example:
         >>> Recipe("2*(hio:50,er:20),er:100").n_iter

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._loop import Algorithm, Items, Run, Step
-from phaseret.symmetry import align
+from phaseret.solvers._loop import Algorithm, Run, Step
 
 Method = Literal["max", "rms"]
-# What mixing a start with the best one needs, in arrays.
-_ARRAYS = 20.0
 
 
 def autocorrelation_support(
@@ -367,51 +364,3 @@ class Detwin(Step):
             self.algorithm.advance(run)
         finally:
             run.half = None
-
-
-class Breed(Step):
-    """A step of a recipe that mixes all starts with the best one: guided multi-start.
-
-    Every other start is aligned with the best one (shift, flip, and the phase, or the sign of a real object that may be
-    negative) and replaced by their geometric mean: the modulus is the root of the product of moduli, the phase that of
-    the sum.
-
-    Example:
-        >>> recipe = pr.solvers.Recipe("3*(hio:50,er:20,breed),er:50")
-        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
-        >>> recipe(intensity, support=torch.ones(8, 8) > 0, constraint="nonnegative", starts=4).objs.shape
-        torch.Size([4, 8, 8])
-
-    Source:
-        Chen, Miao, Wang, Lee (2007), Application of optimization technique to noncrystalline x-ray diffraction
-        microscopy: Guided hybrid input-output method, doi:10.1103/PhysRevB.76.064113. In the source the object
-        is real, with the phase of both parents; the complex mean is ours.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def advance(self, run: Run) -> None:
-        problem, estimate = run.problem, run.estimate
-        rows = torch.arange(problem.patterns, device=problem.device)
-        best = run.error.argmin(-1)
-        leaders, child = estimate[rows, best], torch.empty_like(estimate)
-
-        def mix(items: Items) -> None:
-            some = estimate[items]
-            reference = leaders[items[0], None].expand_as(some)
-            options: dict[str, Any] = {
-                "ndim": problem.ndim,
-                "fourier_shape": problem.shape,
-                "phase": problem.free_phase,
-            }
-            aligned = align(some, reference, **options).aligned
-            modulus = (_fft.power(aligned) * _fft.power(reference)).pow(0.25)
-            total = aligned + reference
-            length = _fft.power(total).sqrt()
-            child[items] = torch.where(length > 0, total / _fft.divisor(length), 0.0) * modulus
-
-        run.in_pieces(mix, run.pieces(_ARRAYS))
-        iterate = problem.embed(child)
-        iterate[rows, best] = run.iterate[rows, best]
-        run.iterate = iterate

@@ -1,0 +1,236 @@
+"""What the gradient methods share: intensities with their operator, sums and scales of each item, and the one loop.
+
+Patterns x starts are one batch: objects are (*, starts, object), and intensities (*, 1, data).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.operators import Operator
+from phaseret.projections import CONSTRAINTS, Constraint
+from phaseret.solvers._result import Reconstruction, _warn_of_disagreement
+
+Move = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
+class Measured:
+    """Intensities and their operator, with sums and scales per item; and the loop of all gradient methods."""
+
+    def __init__(
+        self,
+        intensity: Tensor,
+        operator: Operator,
+        object_shape: Sequence[int] | None,
+        mask: Tensor | None,
+        constraint: Constraint,
+        n_iter: int,
+        check_every: int = 1,
+        background: Tensor | float | None = None,
+        tol: float | None = 0.0,
+    ) -> None:
+        self.began = time.perf_counter()
+        Operator.check(operator)
+        _checks.real(intensity=intensity)
+        _checks.rank(operator.data_ndim, intensity=intensity)
+        _checks.choice("constraint", constraint, CONSTRAINTS)
+        self.n_iter = _checks.integer("n_iter", n_iter)
+        self.check_every = _checks.integer("check_every", check_every)
+        intensity = _fft.promote(intensity)
+        rounding = torch.finfo(intensity.dtype).eps / 2
+        self.tol = rounding if tol is None else _checks.number("tol", tol, at_least=0)
+        self.batch = tuple(intensity.shape[: -operator.data_ndim])
+        self.operator, self.object_shape, self.constraint = operator, object_shape, constraint
+        self.real = constraint != "complex"
+        self.data_axes = tuple(range(-operator.data_ndim, 0))
+        self.object_axes = tuple(range(-operator.object_ndim, 0))
+        if background is not None:
+            intensity = (intensity - _checks.background(background, intensity)).clamp(min=0)
+        self.weight = cast("Tensor | None", None)
+        if mask is not None:
+            mask = _checks.mask(mask, intensity)
+            self.weight = self.for_starts(mask.to(intensity.dtype))
+            intensity = torch.where(mask, intensity, 0.0)
+        intensity = self.for_starts(intensity)
+        self.intensity, self.magnitude = intensity, intensity.sqrt()
+        counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
+        self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
+
+    def for_starts(self, data: Tensor) -> Tensor:
+        """Data with an axis of starts, of size 1, before that of one measurement."""
+        return data.unsqueeze(-1 - len(self.data_axes))
+
+    def weighted(self, field: Tensor) -> Tensor:
+        """A field with 0 at unmeasured pixels."""
+        return field if self.weight is None else field * self.weight
+
+    def adjoint(self, field: Tensor) -> Tensor:
+        """The adjoint, on the reals for real objects."""
+        result = self.operator.adjoint(field, self.object_shape)
+        return result.real if self.real and result.is_complex() else result
+
+    def given(self, name: str, obj: Tensor) -> Tensor:
+        """Objects that were given, which must be of the constraint's kind."""
+        _checks.floating(**{name: obj})
+        _checks.rank(self.operator.object_ndim, **{name: obj})
+        _checks.same_device(intensity=self.intensity, **{name: obj})
+        if self.real and obj.is_complex():
+            rule = f"{name} must be real for constraint={self.constraint!r}"
+            _checks.fail(f"{rule}, got {obj.dtype}", f"Pass {name}.real", TypeError)
+        return _fft.promote(obj)
+
+    def given_starts(self, name: str, obj: Tensor, starts: int | None) -> Tensor:
+        """Starts that were given as (*, starts, object): one for all patterns, one each, or all of each."""
+        obj = self.given(name, obj)
+        d = self.operator.object_ndim
+        before = tuple(obj.shape[:-d])
+        each = (*self.batch, before[-1] if starts is None and before else starts or 1)
+        if before not in ((), self.batch, each):
+            item = tuple(obj.shape[-d:])
+            shapes = dict.fromkeys((item, (*self.batch, *item), (*self.batch, "starts", *item)))
+            got = f"{tuple(obj.shape)}{'' if starts is None else f' with starts={starts}'}"
+            _checks.fail(f"{name} must have the shape {' or '.join(map(str, shapes))}, got {got}", "Index or expand it")
+        if before != each or before == self.batch:
+            obj = obj.unsqueeze(-1 - d)
+        return obj.expand(*self.batch, *obj.shape[-1 - d :])
+
+    def light(self) -> Tensor | None:
+        """diag(A^H A) over the measured pixels and over its mean of each object (*, 1, object); None if it is even."""
+        weight = self.weight
+        if weight is None:
+            weight = torch.ones_like(self.intensity[(0,) * len(self.batch)])
+        diagonal = self.operator.gram_diagonal(weight, self.object_shape)
+        if diagonal is None:
+            return None
+        return diagonal / diagonal.mean(self.object_axes, keepdim=True).clamp(min=torch.finfo(diagonal.dtype).tiny)
+
+    def over_object(self, value: Tensor) -> Tensor:
+        """One number per item, to multiply objects with."""
+        return value[(...,) + (None,) * len(self.object_axes)]
+
+    def over_data(self, value: Tensor) -> Tensor:
+        """One number per item, to multiply data with."""
+        return value[(...,) + (None,) * len(self.data_axes)]
+
+    def norm2(self, obj: Tensor) -> Tensor:
+        """Squared norm of each object."""
+        return _fft.power(obj).sum(self.object_axes)
+
+    def gain(self, obj: Tensor) -> Tensor:
+        """|A x|^2 / |x|^2 of each item, over measured pixels."""
+        power = self.weighted(_fft.power(self.operator.linear(obj))).sum(self.data_axes)
+        return power / self.norm2(obj).clamp(min=torch.finfo(power.dtype).tiny)
+
+    def conjugate(self, descent: Tensor, last: Tensor, direction: Tensor, first: bool) -> Tensor:
+        """The next direction of Polak and Ribiere; the descent itself where that does not descend."""
+        tiny = torch.finfo(self.mean.dtype).tiny
+        inner = (descent.conj() * (descent - last)).real.sum(self.object_axes)
+        ratio = torch.zeros_like(inner) if first else (inner / self.norm2(last).clamp(min=tiny)).clamp(min=0)
+        direction = descent + self.over_object(ratio) * direction
+        slope = (descent.conj() * direction).real.sum(self.object_axes)
+        return torch.where(self.over_object(slope > 0), direction, descent)
+
+    def error(self, field: Tensor) -> Tensor:
+        """Relative magnitude error of each item."""
+        axes = len(self.data_axes)
+        return _fft.relative_error(_fft.power(field).sqrt(), self.magnitude, axes, weight=self.weight)
+
+    def scaled(self, obj: Tensor) -> Tensor:
+        """Each object with the factor that gives |A x|^2 the sum of the data."""
+        power = self.weighted(_fft.power(self.operator.linear(obj))).sum(self.data_axes)
+        ratio = self.intensity.sum(self.data_axes) / power.clamp(min=torch.finfo(power.dtype).tiny)
+        return obj * self.over_object(ratio.sqrt())
+
+    def noise(self, seeds: Sequence[int]) -> Tensor:
+        """A random object (starts, object) of each seed, the same for all patterns: the adjoint of white noise."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = self.intensity.shape[-len(self.data_axes) :]
+        noise = torch.stack([torch.randn(shape, generator=g, dtype=torch.complex64) for g in generators])
+        noise = noise.to(self.intensity.device, self.intensity.dtype.to_complex())
+        return self.adjoint(noise.expand(*self.batch, *noise.shape))
+
+    def run(
+        self,
+        x: Tensor,
+        move: Move,
+        recipe: str,
+        *,
+        seeds: Sequence[int] = (0,),
+        support: Tensor | None = None,
+    ) -> Reconstruction:
+        """Iterate: `move` gives the next objects and their fields from those of iteration k.
+
+        An item has converged once an iteration changes its object by at most `tol` of its norm, averaged from one
+        check to the next. It is left alone from then on, and the run ends with the last of them. Only checks wait for
+        the device.
+        """
+        errors: list[Tensor] = []
+        checked: list[int] = []
+        field, last = self.operator.linear(x), x
+        moving, some_rest = torch.ones_like(self.norm2(x), dtype=torch.bool), False
+        for k in range(self.n_iter):
+            new, new_field = move(x, field, k)
+            if some_rest:
+                new = torch.where(self.over_object(moving), new, x)
+                new_field = torch.where(self.over_data(moving), new_field, field)
+            x, field = new, new_field
+            done = k + 1 - (checked[-1] if checked else 0)
+            if done < self.check_every and k + 1 < self.n_iter:
+                continue
+            errors.append(self.error(field))
+            checked.append(k + 1)
+            if self.tol and k + 1 < self.n_iter:
+                # what is nan is not at rest
+                moving = moving & ~(self.norm2(x - last) <= (done * self.tol) ** 2 * self.norm2(x))
+                last = x
+                some_move, all_move = torch.stack([moving.any(), moving.all()]).tolist()
+                some_rest = not all_move
+                if not some_move:
+                    break
+        return self._result(x, torch.stack(errors, -1), checked, recipe, seeds, support)
+
+    def _result(
+        self,
+        objs: Tensor,
+        history: Tensor,
+        checked: list[int],
+        recipe: str,
+        seeds: Sequence[int],
+        support: Tensor | None,
+    ) -> Reconstruction:
+        """The starts (*, starts, object) ranked, and compared up to the phase, all that is left open here."""
+        errors, d = history[..., -1], len(self.object_axes)
+        ranking = errors.detach().argsort(dim=-1, stable=True)
+        best = ranking[..., :1]
+        obj = objs.take_along_dim(self.over_object(best), -1 - d)
+        inner = (objs.conj() * obj).sum(self.object_axes)
+        norms = (self.norm2(objs) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
+        turned = objs * self.over_object(torch.where(inner.abs() > 0, inner / inner.abs(), 1.0))
+        mean = _fft.power(self.operator.linear(turned.mean(-1 - d, keepdim=True))).sqrt()
+        total = self.magnitude.sum(self.data_axes)
+        obj = obj.squeeze(-1 - d)
+        result = Reconstruction(
+            obj=obj,
+            error=errors.take_along_dim(best, -1).squeeze(-1),
+            support=torch.ones_like(obj, dtype=torch.bool) if support is None else support,
+            objs=objs,
+            errors=errors,
+            scores=errors,
+            ranking=ranking,
+            agreement=(inner.abs() / norms).clamp(max=1),
+            prtf=self.weighted(mean).sum(self.data_axes) / total.clamp(min=torch.finfo(total.dtype).tiny),
+            history=history,
+            checked=checked,
+            seeds=list(seeds),
+            recipe=recipe,
+            seconds=time.perf_counter() - self.began,
+        )
+        if errors.shape[-1] > 1:
+            _warn_of_disagreement(result)
+        return result
