@@ -217,11 +217,12 @@ def robustness_page() -> str:
     keys = ("inputs", "seconds", "kills", "mended", "findings")
     inputs, seconds, kills, mended, findings = (sum(row.get(key, 0) for row in rows) for key in keys)
     page = heading("What it has been through", "=") + (HERE / "robustness.inc").read_text(encoding="utf-8")
-    page += f"\n{inputs:,} inputs and {kills:,} kills in {seconds / 60:.0f} minutes of the processor. "
-    page += f"Findings in these runs: {findings}; inputs that once were findings, mended and kept: {mended}.\n\n"
+    page += f"\n{inputs:,} inputs in {seconds / 60:.0f} minutes of the processor. Findings that are not mended: "
+    page += f"{findings}; inputs that once were findings, mended and kept: {mended}. {kills:,} kills: "
+    page += ", ".join(f"{row['kills']} of {row['about']}" for row in rows if row["kills"]) + ".\n\n"
     page += f"``{result['command']}``; {cell(result['hardware'])}\n\n"
-    columns = ["target", "about", "inputs", "accepted", "refused", "busy", "kills"]
-    columns += ["seconds", "findings", "mended", "commit"]
+    columns = ["target", "about", "runs", "inputs", "accepted", "refused", "busy", "kills"]
+    columns += ["seconds", "findings", "mended", "commits"]
     return page + table(columns, [[cell(row.get(key)) for key in columns] for row in rows])
 
 
