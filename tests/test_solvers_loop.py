@@ -363,7 +363,7 @@ def test_an_option_that_does_not_exist_is_answered_with_the_one_that_was_meant(n
         (solvers.Recipe("hio:2"), "Recipe"),
         (solvers.reconstruct, "reconstruct"),
     ):
-        with pytest.raises(TypeError, match=f"^{caller}: the options of a call must be known ones, {answer}"):
+        with pytest.raises(TypeError, match=f"^{caller}: the name of an option must be a known one, {answer}"):
             call(GOOD, **{name: 1})
 
 
