@@ -29,6 +29,7 @@ from sphinx.util import logging
 
 import phaseret
 from phaseret import cli, testing
+from phaseret.cli._main import COMMANDS
 
 os.environ["COLUMNS"] = "90"  # width of the command's help
 HERE = Path(__file__).parent
@@ -121,7 +122,7 @@ def module_page(module: ModuleType) -> str:
 def command_page() -> str:
     """The command's docstring, then the help of the command and of each of its commands."""
     texts = {"phaseret": command_help()}
-    for name in re.findall(r"^ {4}([a-z]+)\b", texts["phaseret"], re.MULTILINE):
+    for name in COMMANDS:
         texts[f"phaseret {name}"] = command_help(name)
     page = heading("The phaseret command", "=") + (inspect.getdoc(cli) or "") + "\n\n"
     for name, text in texts.items():

@@ -346,6 +346,14 @@ def test_a_support_of_the_wrong_kind_is_named(support: object) -> None:
         pr.solvers.RRR(n_iter=2)(torch.rand(16, 16), support=support)
 
 
+def test_sizes_in_the_place_of_a_support_are_answered_with_a_box() -> None:
+    said = (
+        r"reconstruct: .*got \(28, 28\)\. Use torch\.ones\(\(28, 28\), dtype=torch\.bool\) for a box of these sizes\."
+    )
+    with pytest.raises(TypeError, match=said):
+        pr.solvers.reconstruct(torch.rand(64, 64), support=(28, 28))
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [

@@ -165,6 +165,11 @@ def real(**tensors: Any) -> None:
 
 def boolean(**tensors: Any) -> None:
     """Every argument is a boolean tensor."""
+    for name, value in tensors.items():
+        sizes = isinstance(value, tuple | list) and all(isinstance(n, int) and n > 1 for n in value)
+        if sizes and value:
+            fix = f"Use torch.ones({tuple(value)}, dtype=torch.bool) for a box of these sizes"
+            fail(f"{name} must be a torch.Tensor, got {value!r}", fix, TypeError)
     tensor(**tensors)
     for name, value in tensors.items():
         if value.dtype != torch.bool:
