@@ -29,6 +29,7 @@ from sphinx.util import logging
 
 import phaseret
 from phaseret import cli, testing
+from phaseret.cli._main import COMMANDS
 
 os.environ["COLUMNS"] = "90"  # width of the command's help
 HERE = Path(__file__).parent
@@ -121,7 +122,7 @@ def module_page(module: ModuleType) -> str:
 def command_page() -> str:
     """The command's docstring, then the help of the command and of each of its commands."""
     texts = {"phaseret": command_help()}
-    for name in re.findall(r"^ {4}([a-z]+)\b", texts["phaseret"], re.MULTILINE):
+    for name in COMMANDS:
         texts[f"phaseret {name}"] = command_help(name)
     page = heading("The phaseret command", "=") + (inspect.getdoc(cli) or "") + "\n\n"
     for name, text in texts.items():
@@ -217,11 +218,12 @@ def robustness_page() -> str:
     keys = ("inputs", "seconds", "kills", "mended", "findings")
     inputs, seconds, kills, mended, findings = (sum(row.get(key, 0) for row in rows) for key in keys)
     page = heading("What it has been through", "=") + (HERE / "robustness.inc").read_text(encoding="utf-8")
-    page += f"\n{inputs:,} inputs and {kills:,} kills in {seconds / 60:.0f} minutes of the processor. "
-    page += f"Findings in these runs: {findings}; inputs that once were findings, mended and kept: {mended}.\n\n"
+    page += f"\n{inputs:,} inputs in {seconds / 60:.0f} minutes of the processor. Findings that are not mended: "
+    page += f"{findings}; inputs that once were findings, mended and kept: {mended}. {kills:,} kills: "
+    page += ", ".join(f"{row['kills']} of {row['about']}" for row in rows if row["kills"]) + ".\n\n"
     page += f"``{result['command']}``; {cell(result['hardware'])}\n\n"
-    columns = ["target", "about", "inputs", "accepted", "refused", "busy", "kills"]
-    columns += ["seconds", "findings", "mended", "commit"]
+    columns = ["target", "about", "runs", "inputs", "accepted", "refused", "busy", "kills"]
+    columns += ["seconds", "findings", "mended", "commits"]
     return page + table(columns, [[cell(row.get(key)) for key in columns] for row in rows])
 
 

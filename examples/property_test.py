@@ -16,13 +16,15 @@ Time on one core: 4 s; without vector instructions: 4 s.
 
 from __future__ import annotations
 
+import phaseret as pr
+from phaseret.testing import assert_batch_is_items, assert_gradients, assert_invariant, objects, symmetries
+
+# Behind the line that says how to install what is missing.
+# isort: split
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-
-import phaseret as pr
-from phaseret.testing import assert_batch_is_items, assert_gradients, assert_invariant, objects, symmetries
 
 
 def log_loss(estimate: Tensor, intensity: Tensor) -> Tensor:

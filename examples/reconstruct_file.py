@@ -70,13 +70,16 @@ def main(
 
     # Judge: a low residual is no proof. Do independent starts give one object, and up to which frequency?
     agree = reconstruction.agreement > 0.9
-    print(f"{int(agree.sum())} of {starts} starts agree with the best one")
+    print(f"of all {starts} starts, also those that fit the data worse, {int(agree.sum())} found this object")
     operator = pr.operators.FourierIntensity(measurement.fourier_shape)
     objects = reconstruction.objs[agree]
     curve = pr.metrics.prtf(objects, measurement.intensity, operator, mask=measurement.mask)
     pixels = float(pr.metrics.resolution(curve, criterion=0.5))
     size = measurement.object_pixel_size
-    print(f"their phases agree down to {pixels:.1f} pixels" + (f", {pixels * size[0] * 1e9:.0f} nm" if size else ""))
+    print(
+        f"the phases of these agree down to {pixels:.1f} pixels"
+        + (f", {pixels * size[0] * 1e9:.0f} nm" if size else "")
+    )
 
     pr.io.save_reconstruction(result, reconstruction, measurement=measurement, overwrite=True)
     figure = pr.plotting.plot_reconstruction(reconstruction, measurement=measurement)

@@ -88,8 +88,8 @@ def listing(folder: Path) -> set[str]:
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run("--help", capsys)
     assert (status, err) == (0, "")
-    for name in ("info", "reconstruct", "simulate", "compare"):
-        assert name in out
+    for name, command in _main.COMMANDS.items():
+        assert re.search(rf"^ +{name} +{command.SUMMARY}$", out, re.M)
         assert "examples:" in run(f"{name} --help", capsys)[1]
     assert run("--version", capsys)[1].startswith(f"phaseret {pr.__version__}")
 
@@ -219,6 +219,11 @@ def test_simulate_reads_pictures_phases_and_sizes(folder: Path, capsys: pytest.C
     assert found.obj.is_complex()
     assert found.fourier_shape == (32, 24)
     assert found.obj.abs().max() == pytest.approx(1)
+    assert run("simulate modulus.png --size 16,16 -o y.h5", capsys)[2] == (
+        "phaseret simulate: warning: the picture of 40 x 30 pixels in modulus.png loses its proportions in one of "
+        "16 x 16. Use --size 16,12 or 21,16 to keep them.\n"
+    )
+    assert run("simulate modulus.png --size 13,10 -o z.h5", capsys)[2] == ""
 
 
 # --- reconstruct -----------------------------------------------------------------------------------------------------
@@ -813,6 +818,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "compare bare.h5 pattern.npy",
             "bare.h5 must hold an object, got a diffraction pattern. Reconstruct it first, or",
         ),
+        (
+            "info found.h5",
+            "found.h5 must hold an intensity, got an object in 'entry_1/image_1/data'. Give it to phaseret compare, or",
+        ),
         ("compare pattern.npy zero.npy", "B must be finite, and above 0 somewhere, got zero.npy"),
         ("compare none.npy pattern.npy", "A must name a file, got 'none.npy', which does not exist"),
         ("compare pattern.npy pattern.npy --figure old.h5", "--figure must not exist yet, got 'old.h5'"),
@@ -839,6 +848,9 @@ def test_whatever_is_wrong_is_one_line(
     np.savez("two.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
     np.savez("masked.npz", intensity=np.ones((4, 4)), mask=np.ones((4, 4)))
     pr.io.save_intensity("bare.h5", pr.operators.fourier_intensity(digit(), (24, 20)))
+    measured = pr.io.load_intensity("pattern.h5")
+    found = pr.solvers.ErrorReduction(2)(measured.intensity, support=measured.support)
+    pr.io.save_reconstruction("found.h5", found)
     names, before = listing(folder), {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     said = fails(line, capsys)
     assert message in said

@@ -284,6 +284,11 @@ def test_where_deepinv_is_missing_the_error_says_how_to_get_it(call, monkeypatch
         call()
 
 
+def test_a_misspelt_option_of_a_metric_is_answered_at_once() -> None:
+    with pytest.raises(TypeError, match=r"^metric_to_deepinv: .*got 'scal'\. Did you mean 'scale'\?"):
+        metric_to_deepinv(pr.metrics.psnr, scal=True)
+
+
 @pytest.mark.parametrize(
     ("function", "argument", "message"),
     [

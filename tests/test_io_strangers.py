@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,12 +166,62 @@ def test_the_beam_centre_of_a_file_is_used_and_said(units: str, tmp_path: Path) 
             file[f"{DETECTOR}/beam_center_{axis}"] = pixel * size
             file[f"{DETECTOR}/beam_center_{axis}"].attrs["units"] = units
             file[f"{DETECTOR}/{axis}_pixel_size"] = 75e-6
+            file[f"{DETECTOR}/{axis}_pixel_size"].attrs["units"] = "m"
     with pytest.warns(UserWarning, match=r"beam centre \(12, 7\) was taken for the zero frequency"):
         found = pr.io.load_intensity(path)
     given = pr.io.load_intensity(path, center=(12, 7))
     assert torch.equal(found.intensity, given.intensity)
     assert torch.equal(found.mask, given.mask)
     assert pr.io.load_intensity(path, center="middle").mask is None
+
+
+@pytest.mark.parametrize(
+    ("units", "distance", "said"),
+    [
+        ("m", 2.0, []),
+        ("cm", 0.02, []),
+        ("", 2.0, [f"no unit stands beside '{DETECTOR}/distance': SI was taken, metres and joules"]),
+        ("ft", None, [f"'{DETECTOR}/distance' is in 'ft', which is no unit known here: it was not used"]),
+    ],
+)
+def test_a_unit_that_is_missing_or_not_known_is_said(
+    units: str, distance: float | None, said: list[str], tmp_path: Path
+) -> None:
+    arrays = {f"{DETECTOR}/data": counts(), f"{DETECTOR}/distance": 2.0, f"{DETECTOR}/saturation_value": 900.0}
+    words = {f"{DETECTOR}/distance@units": units, f"{DETECTOR}/saturation_value@units": "counts"}
+    path = write(tmp_path / "x.h5", arrays, NEXUS)
+    with h5py.File(path, "a") as file:
+        for place, unit in words.items():
+            name, _, attribute = place.partition("@")
+            file[name].attrs[attribute] = unit
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        found = pr.io.load_intensity(path)
+    assert (found.distance, list(found.notes)) == (distance, said)
+    assert unmeasured(found) == (counts() > 900).sum() > 0
+
+
+def test_the_units_of_a_pair_count_too_and_in_cxi_they_are_si(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"data": counts(), "pixel_size": [55.0, 75.0]})
+    with h5py.File(path, "a") as file:
+        file["pixel_size"].attrs["units"] = "\u00b5m"
+    assert pr.io.load_intensity(path).pixel_size == pytest.approx((55e-6, 75e-6))
+    folder = "entry_1/instrument_1/detector_1"
+    arrays = {"cxi_version": 160, f"{folder}/data": counts(), f"{folder}/distance": 2.0}
+    assert pr.io.load_intensity(write(tmp_path / "x.cxi", arrays)).distance == 2
+
+
+def test_the_bit_of_a_support_means_something_good_in_images_alone(tmp_path: Path) -> None:
+    """CXI 1.6: the bit is free for anybody in the mask of a detector, where a bit that is set means something bad."""
+    mask = np.zeros((20, 22), np.uint32)
+    mask[0, :5] = [0x1, 0x80, 0x1000, 0x10000, 0x11000]
+    for folder, good in (("entry_1/image_1", 3), ("entry_1/instrument_1/detector_1", 1)):
+        arrays = {"cxi_version": 160, f"{folder}/data": counts(), f"{folder}/mask": mask}
+        path = write(tmp_path / "x.cxi", arrays)
+        assert unmeasured(pr.io.load_intensity(path)) == 5 - good
+        assert int((~pr.io.load_mask(path, key=f"{folder}/mask")).sum()) == 5 - good
+    np.savez(tmp_path / "x.npz", data=counts(), bad=mask)
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz")) == 5
 
 
 def test_a_beam_centre_outside_the_frame_is_not_used(tmp_path: Path) -> None:
@@ -187,6 +238,29 @@ def test_values_above_what_the_file_says_are_saturated(name: str, tmp_path: Path
     path = write(tmp_path / "x.h5", {f"{DETECTOR}/data": values, f"{DETECTOR}/{name}": level}, NEXUS)
     assert unmeasured(pr.io.load_intensity(path)) == (values > level).sum() > 0
     assert pr.io.load_intensity(path, saturation=1e9).mask is None
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lost"),
+    [
+        ([(0, 10), (10, 20)], 0),
+        ([(0, 12), (8, 20)], 0),
+        ([(0, 10), (0, 10), (5, 10)], 10),
+        ([(0, 8), (0, 8), (14, 20)], 6),
+        ([(0, 20), (3, 5)], 0),
+    ],
+)
+def test_what_no_part_of_a_virtual_array_covers_was_not_measured_also_where_parts_overlap(
+    pieces: list[tuple[int, int]], lost: int, tmp_path: Path
+) -> None:
+    layout = h5py.VirtualLayout((20, 22), np.int32)
+    for number, (first, stop) in enumerate(pieces):
+        write(tmp_path / f"{number}.h5", {"data": counts()[first:stop]})
+        layout[first:stop] = h5py.VirtualSource(f"{number}.h5", "data", (stop - first, 22))
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    found = pr.io.load_intensity(tmp_path / "master.h5")
+    assert unmeasured(found) == 22 * lost
 
 
 def test_a_virtual_array_without_one_of_its_files_is_refused(tmp_path: Path) -> None:

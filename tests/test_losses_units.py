@@ -94,6 +94,14 @@ def test_counts_for_a_network_between_0_and_1_are_asked_about_once(
         pr.losses.PassiveLoss(**options)(answer, hidden, mask=mask)
 
 
+def test_pictures_of_any_size_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_passive, "_MOST_SHAPES", 3)
+    loss = pr.losses.PassiveLoss()
+    for size in range(2, 9):
+        loss(torch.rand(size, 2, requires_grad=True) + 1, torch.rand(2 * size, 4))
+        assert len(loss._calls) <= 3
+
+
 def test_nothing_is_asked_where_units_fit_or_may_fit(counted: Any) -> None:
     answer, counts = counted
     for estimate, data in (

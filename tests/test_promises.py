@@ -319,6 +319,8 @@ CLASSES = [
     ("metrics.RFactor", {"maks": None}, "'maks'. Did you mean 'mask'?"),
     ("operators.FourierMagnitude", {"padding": 2}, "'padding'. The options are " + ", ".join(FOURIER.options) + "."),
     ("models.UNet", {"chanels": (4, 4)}, "'chanels'. Did you mean 'channels'?"),
+    ("models.Unrolled", {"iterations": 2}, "'iterations'. Did you mean 'n_iter'?"),
+    ("noise.ReadoutNoise", {"step": 2}, "'step'. Did you mean 'resolution'?"),
 ]
 
 
@@ -328,6 +330,23 @@ def test_the_name_of_an_option_that_does_not_exist_is_answered(path: str, option
     with pytest.raises(TypeError) as raised:
         call(getattr(getattr(pr, module), name), {**OPTIONS.get(path, {}), **options})
     assert str(raised.value) == f"{name}: the name of an option must be a known one, got {answer}"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "instead"),
+    [
+        ("metrics", "fsc", "frc(..., ndim=3), the Fourier shell correlation"),
+        ("models", "correlography_noise", "phaseret.noise.correlography_noise"),
+        ("solvers", "hio", "HIO(n_iter)(intensity, ...)"),
+        ("solvers", "WirtingerFlow", "wirtinger_flow(intensity, operator)"),
+    ],
+)
+def test_a_name_of_another_version_is_answered_with_ours(module: str, name: str, instead: str) -> None:
+    with pytest.raises(AttributeError) as raised:
+        getattr(getattr(pr, module), name)
+    assert str(raised.value) == f"{name}: the name must be one of phaseret.{module}, got {name!r}. Use {instead}."
+    with pytest.raises(AttributeError, match=f"module 'phaseret.{module}' has no attribute 'nothing'"):
+        getattr(getattr(pr, module), "nothing")  # noqa: B009
 
 
 def test_options_without_their_names_are_answered_by_the_class_that_was_called() -> None:

@@ -427,6 +427,14 @@ def test_a_support_of_the_wrong_kind_is_named(support: object) -> None:
         pr.solvers.RRR(n_iter=2)(torch.rand(16, 16), support=support)
 
 
+def test_sizes_in_the_place_of_a_support_are_answered_with_a_box() -> None:
+    said = (
+        r"reconstruct: .*got \(28, 28\)\. Use torch\.ones\(\(28, 28\), dtype=torch\.bool\) for a box of these sizes\."
+    )
+    with pytest.raises(TypeError, match=said):
+        pr.solvers.reconstruct(torch.rand(64, 64), support=(28, 28))
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -444,7 +452,7 @@ def test_an_option_that_does_not_exist_is_answered_with_the_one_that_was_meant(n
         (solvers.Recipe("hio:2"), "Recipe"),
         (solvers.reconstruct, "reconstruct"),
     ):
-        with pytest.raises(TypeError, match=f"^{caller}: the options of a call must be known ones, {answer}"):
+        with pytest.raises(TypeError, match=f"^{caller}: the name of an option must be a known one, {answer}"):
             call(GOOD, **{name: 1})
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("lightning")
 if not hasattr(os, "fork"):
     pytest.skip("this system cannot fork", allow_module_level=True)
 
-from tools.fuzz.__main__ import KEPT, Run, targets
+from tools.fuzz.__main__ import KEPT, Run, main, recorded, targets
 from tools.fuzz._attempt import Outcome, Target, Wrong, attempt, attempts, shortened
 from tools.fuzz._mutate import mutated
 
@@ -106,6 +106,44 @@ def test_same_seed_same_inputs() -> None:
     first, again = ([mutated(Random(f"x {number}"), [SEED]) for number in range(200)] for _ in range(2))
     assert first == again
     assert len(set(first)) > 150
+
+
+def test_a_run_adds_to_those_recorded_and_draws_other_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr("tools.fuzz.__main__.RECORD", tmp_path / "fuzz.json")
+    monkeypatch.setattr("tools.fuzz.__main__.targets", lambda: {"planted": target(clear_or_not, mutate=drawn)})
+    monkeypatch.setattr("tools.fuzz.__main__.commit", lambda folder: f"commit {len(recorded())}")
+    go = Run.go
+    monkeypatch.setattr(Run, "go", lambda run, seconds, seed, most: (tried.append(seed), go(run, seconds, seed, most)))
+    for _ in range(2):
+        assert main(["planted", "--record", "--inputs", "30", "--seconds", "60", "--out", str(tmp_path)]) == 0
+    row = recorded()["planted"]
+    assert tried == [0, 1]
+    assert (row["runs"], row["inputs"], row["accepted"] + row["refused"]) == (2, 62, 62)
+    assert row["commits"] == ["commit 0", "commit 1"]
+
+
+def clear_or_not(folder: Path, data: bytes) -> int:
+    return 1 if data == SEED else clear(folder, data) or 0
+
+
+def drawn(rng: Random, seeds: list[bytes]) -> bytes:
+    return rng.randbytes(8)
+
+
+@pytest.mark.parametrize(
+    ("open_before", "kept_before", "kept_now", "expected"),
+    [(1, 2, 2, 1), (1, 2, 3, 0), (0, 2, 3, 0), (2, 3, 2, 2)],
+)
+def test_a_finding_stays_in_the_record_until_it_is_kept(
+    open_before: int, kept_before: int, kept_now: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"target": "planted", "findings": open_before, "mended": kept_before, "kills": 3}
+    monkeypatch.setattr("tools.fuzz.__main__.recorded", lambda: {"planted": before})
+    monkeypatch.setattr("tools.fuzz.__main__.kept", lambda name: [b""] * kept_now)
+    run = Run("planted", target(clear), tmp_path, tmp_path)
+    run.kills, run.seconds = 4, 1.0
+    assert (run.row()["findings"], run.row()["kills"]) == (expected, 7)
 
 
 @pytest.mark.slow

@@ -8,15 +8,16 @@ call stack when, and only when, there is something to say: nothing is passed dow
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, NoReturn, cast
 
 import torch
@@ -98,17 +99,22 @@ def warn(what: str, fix: str) -> None:
     warnings.warn(_worded(name, what, fix), stacklevel=level)
 
 
-_said: set[tuple[str, str]] = set()
-
-
 def warn_once(what: str, fix: str) -> None:
     """Warn, but only once for each name that is called: what is said at each step of a training is not heard."""
-    if torch.compiler.is_compiling():
-        return
-    said = _called()[0], what
-    if said not in _said:
-        _said.add(said)
-        warn(what, fix)
+    if not torch.compiler.is_compiling():
+        _warned(_called()[0], what, fix)
+
+
+@functools.lru_cache(maxsize=256)  # shapes in a text may differ from call to call
+def _warned(name: str, what: str, fix: str) -> None:
+    warn(what, fix)
+
+
+def no_attribute(module: str, name: str, instead: str | None) -> NoReturn:
+    """Answer a name that a module does not have; one of another version or program with what to use instead."""
+    if instead is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    fail(f"the name must be one of {module}, got {name!r}", f"Use {instead}", AttributeError)
 
 
 def extra(module: str, package: str, name: str) -> Any:
@@ -159,6 +165,11 @@ def real(**tensors: Any) -> None:
 
 def boolean(**tensors: Any) -> None:
     """Every argument is a boolean tensor."""
+    for name, value in tensors.items():
+        sizes = isinstance(value, tuple | list) and all(isinstance(n, int) and n > 1 for n in value)
+        if sizes and value:
+            fix = f"Use torch.ones({tuple(value)}, dtype=torch.bool) for a box of these sizes"
+            fail(f"{name} must be a torch.Tensor, got {value!r}", fix, TypeError)
     tensor(**tensors)
     for name, value in tensors.items():
         if value.dtype != torch.bool:
@@ -254,12 +265,13 @@ def same_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) 
         )
 
 
-def known(given: Iterable[str], options: Sequence[str]) -> None:
-    """The names of the options that are given exist."""
+def known(given: Iterable[str], options: Sequence[str], elsewhere: Mapping[str, str] = MappingProxyType({})) -> None:
+    """The names of the options that are given exist; `elsewhere` says where else an option is given."""
     for name in given:
         if name not in options:
-            near = meant(name, options)
+            near = meant(name, (*options, *elsewhere))
             fix = f"Did you mean {near!r}?" if near else f"The options are {', '.join(options) or 'none'}"
+            fix = elsewhere.get(near, fix)
             fail(f"the name of an option must be a known one, got {name!r}", fix, TypeError)
 
 

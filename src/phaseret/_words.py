@@ -5,19 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-# What people type who come from other programs.
+# What people type who come from other programs and versions.
 _OTHER_WORDS = {
-    **dict.fromkeys(("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle", "steps"), "n_iter"),
-    **dict.fromkeys(("restarts", "n_starts", "num_starts", "nstarts"), "starts"),
-    **dict.fromkeys(("x0", "initial", "guess", "start", "obj"), "init"),
-    **dict.fromkeys(("real", "nonnegative", "positive", "positivity"), "constraint"),
+    "n_iter": ("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle", "steps"),
+    "starts": ("restarts", "n_starts", "num_starts", "nstarts"),
+    "init": ("x0", "initial", "guess", "start", "obj"),
+    "constraint": ("real", "nonnegative", "positive", "positivity"),
+    "resolution": ("step",),
 }
 
 
 def meant(word: str, known: Iterable[str]) -> str:
     """The word that was meant by one that is not known; an empty text where that cannot be told."""
-    words, other = list(known), _OTHER_WORDS.get(word.lower(), "")
-    return other if other in words else next(iter(difflib.get_close_matches(word, words, 1)), "")
+    words = list(known)
+    other = (ours for ours, theirs in _OTHER_WORDS.items() if ours in words and word.lower() in theirs)
+    return next(other, "") or next(iter(difflib.get_close_matches(word, words, 1)), "")
 
 
 def shortened(text: str, longest: int = 600) -> str:

@@ -307,6 +307,7 @@ def metric_to_deepinv(metric: Callable[..., Tensor], **options: Any) -> Any:
     if not ("reduction" in known and next(iter(known)) == "estimate"):
         rule = f"metric must be a function of an estimate, got {getattr(metric, '__name__', type(metric).__name__)}"
         _checks.fail(rule, "Use one of phaseret.metrics, such as psnr", TypeError)
+    _checks.known(options, [name for name, p in known.items() if p.kind is p.KEYWORD_ONLY and name != "reduction"])
     return _metric_class(_deepinv().loss.metric.Metric, metric.__name__)(metric, options)
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process with threads cannot be forked
 
@@ -26,6 +27,7 @@ from results.provenance import RESULTS, about, commit, write_json
 from tools.fuzz._attempt import Outcome, Target, attempt, attempts, processor_seconds, shortened
 
 KEPT = Path(__file__).parent / "kept"
+RECORD = RESULTS / "fuzz.json"
 
 
 def targets() -> dict[str, Target]:
@@ -39,6 +41,12 @@ def targets() -> dict[str, Target]:
 def kept(name: str) -> list[bytes]:
     """Inputs that once were findings."""
     return [file.read_bytes() for file in sorted((KEPT / name).glob("*"))]
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """What stands in results/fuzz.json, by target."""
+    rows = json.loads(RECORD.read_text(encoding="utf-8"))["rows"] if RECORD.exists() else []
+    return {row["target"]: row for row in rows}
 
 
 class Run:
@@ -101,22 +109,27 @@ class Run:
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(self.counts.items()))
         return f"{self.name}: {sum(self.counts.values())} inputs ({said}), {len(self.findings)} findings"
 
+    def row(self) -> dict[str, object]:
+        """What the target has been through with this run: counts add to those of its row in results/fuzz.json."""
+        before = recorded().get(self.name, {})
+        counts = {"runs": 1, "inputs": sum(self.counts.values()), "seconds": round(self.seconds), "kills": self.kills}
+        counts |= {kind: self.counts[kind] for kind in ("accepted", "refused", "busy")}
+        mended = len(kept(self.name))
+        newly_mended = max(0, mended - before.get("mended", mended))
+        return {
+            "target": self.name,
+            "about": self.target.about,
+            **{name: before.get(name, 0) + count for name, count in counts.items()},
+            "findings": max(0, before.get("findings", 0) - newly_mended) + len(self.findings),
+            "mended": mended,
+            "commits": list(dict.fromkeys([*before.get("commits", ()), commit(Path(phaseret.__file__).parent)])),
+        }
+
     def record(self) -> None:
-        """Put this run in the place of the last one of its target in results/fuzz.json."""
-        names = ("accepted", "refused", "busy")
-        row: dict[str, object] = {"target": self.name, "about": self.target.about}
-        row |= {"inputs": sum(self.counts.values()), **{name: self.counts[name] for name in names}}
-        row |= {"kills": self.kills} if self.kills else {}
-        row |= {"seconds": round(self.seconds), "findings": len(self.findings), "mended": len(kept(self.name))}
-        file = RESULTS / "fuzz.json"
-        rows = json.loads(file.read_text())["rows"] if file.exists() else []
-        rows = [other for other in rows if other["target"] != self.name]
-        order = list(targets())
-        rows = sorted(
-            [*rows, row | {"commit": commit(Path(phaseret.__file__).parent)}],
-            key=lambda row: order.index(row["target"]),
-        )
-        write_json(file, {**about("python -m tools.fuzz TARGET --seconds N --record"), "rows": rows})
+        """Write its row to results/fuzz.json."""
+        rows = recorded() | {self.name: self.row()}
+        head = about("python -m tools.fuzz TARGET --seconds N --record")
+        write_json(RECORD, {**head, "rows": [rows[name] for name in targets() if name in rows]})
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -129,9 +142,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("target", choices=[*known, "all"], metavar="TARGET", help="one of those below, or all")
     parser.add_argument("--seconds", type=float, default=60, help="of the processor, for each target (default: 60)")
     parser.add_argument("--inputs", type=int, help="end after so many changed inputs")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same inputs (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, help="same seed, same inputs (default: 0, with --record one not run before)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="folder of findings (default: runs/fuzz)")
-    parser.add_argument("--record", action="store_true", help="write the figures to results/fuzz.json")
+    parser.add_argument("--record", action="store_true", help="add the figures to those in results/fuzz.json")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="try this input alone")
     options = parser.parse_args(words)
     found = 0
@@ -144,7 +159,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 outcome = attempt(run.target, options.replay.read_bytes(), run.folder)
                 print(f"{outcome.kind}\n{outcome.said}")
                 return outcome.is_finding
-            run.go(options.seconds, options.seed, options.inputs)
+            runs_before = recorded().get(name, {}).get("runs", 0) if options.record else 0
+            run.go(options.seconds, runs_before if options.seed is None else options.seed, options.inputs)
         print(run.summary(), f"in {run.seconds:.0f} s of the processor", flush=True)
         if options.record:
             run.record()

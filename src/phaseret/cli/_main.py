@@ -136,10 +136,14 @@ def _parser() -> argparse.ArgumentParser:
     summary = "Phase retrieval of diffraction patterns."
     parser = _Parser(prog="phaseret", description=summary, epilog=EXAMPLES, **described)
     parser.add_argument("--version", action="version", version=f"phaseret {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    # Not by help= of each: before Python 3.13 its column is too narrow for the longest name.
+    listing = "\n".join(f"{name:<13}{command.SUMMARY}" for name, command in COMMANDS.items())
+    commands = parser.add_subparsers(
+        title="commands", description=listing, dest="command", required=True, metavar="COMMAND", help="one of these"
+    )
     for name, command in COMMANDS.items():
         summary = f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}."
-        sub = commands.add_parser(name, help=command.SUMMARY, description=summary, epilog=command.EXAMPLES, **described)
+        sub = commands.add_parser(name, description=summary, epilog=command.EXAMPLES, **described)
         sub.add_argument("--debug", action="store_true", help="show where in the program an error arose")
         add_options(sub, command)
     return parser

@@ -18,6 +18,8 @@ _PHRASES = (
     (r" Use min_fourier_shape\([^.]*\)(, or undersampled=True[^.]*)?\.", " Leave it out for sizes that fit."),
     (r"\bLook at the mask, the key and the file\b", "Look at FILE::KEY, and at --mask or --bad-pixels if given"),
     (r"make one with fourier_intensity", "make one with phaseret simulate"),
+    (r"\bRead it with load_object, or name\b", "Give it to phaseret compare, or name"),
+    (r"\bUse (load_intensity\(path\) or )?as_measurement\(intensity\)", "Look at the file"),
     (r"\bkey must name\b", "KEY in FILE::KEY must name"),
     (r"\bkey must say\b", "FILE::KEY must say"),
     (r"\bwith key=", "as FILE::KEY"),

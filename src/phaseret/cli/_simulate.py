@@ -74,6 +74,16 @@ def _picture(name: str, file: str, size: tuple[int, ...] | None) -> Tensor:
             _checks.fail(what, "Use --size 64,64, for example, or leave it out")
         size = _checks.shape("size", size)
         _memory.check_fits("size", 16 * math.prod(size), "Use smaller ones", str(size))
+        _look_at_proportions(file, tuple(obj.shape), size)
         resize = torch.nn.functional.interpolate
         obj = resize(obj[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(min=0)
     return obj / obj.max()
+
+
+def _look_at_proportions(file: str, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
+    """Warn where the proportions of a picture change by more than rounding does."""
+    (height, width), (rows, columns) = shape, size
+    fitting = max(1, round(rows * width / height)), max(1, round(columns * height / width))
+    if abs(fitting[0] - columns) > 1 and abs(fitting[1] - rows) > 1:
+        what = f"the picture of {height} x {width} pixels in {file} loses its proportions in one of {rows} x {columns}"
+        _checks.warn(what, f"Use --size {rows},{fitting[0]} or {fitting[1]},{columns} to keep them")

@@ -21,9 +21,11 @@ from phaseret._words import shortened
 _READERS = ("tifffile", "fabio", "PIL", "h5py", "silx")
 Index = int | slice | Sequence[int]
 # Units a number may be given in, in SI units; "" is a number without one.
-UNITS = {"": 1.0, "m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "A": 1e-10, "J": 1.0}
-UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16}
-UNITS |= dict.fromkeys(("pixel", "pixels", "px"), 1.0)
+UNITS = {"": 1.0, "m": 1.0, "cm": 1e-2, "mm": 1e-3, "nm": 1e-9, "pm": 1e-12, "J": 1.0}
+UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16, "MeV": 1.602176634e-13}
+UNITS |= dict.fromkeys(("um", "µm", "μm", "micron", "microns"), 1e-6)
+UNITS |= dict.fromkeys(("A", "\u00c5", "\u212b", "angstrom", "Angstrom", "angstroms", "Angstroms"), 1e-10)
+UNITS |= dict.fromkeys(("meter", "meters", "metre", "metres", "pixel", "pixels", "px"), 1.0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Contents:
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be opened, in words; "" if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
+        units: The units of the quantities that were asked for, by their names.
     """
 
     path: Path
@@ -73,6 +76,7 @@ class Contents:
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], str] = _nothing
     notes: Mapping[str, str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -99,13 +103,40 @@ class Contents:
         return value
 
     def number(self, *names: str) -> float | None:
-        """The first of the named single numbers that the file holds, in SI units."""
+        """The first of the named single numbers that the file holds."""
+        return self._number(names)[1]
+
+    def quantity(self, *names: str) -> float | None:
+        """The first of the named single numbers that the file holds, in SI units or pixels."""
+        name, value = self._number(names)
+        scale = self.scale(name) if value else 1.0  # 0 says nothing, in any unit
+        return None if value is None or scale is None else value * scale
+
+    def scale(self, name: str) -> float | None:
+        """What the named quantity is multiplied by in SI units or pixels; None where nobody knows."""
+        unit = self.attribute(name, "units")
+        self.units[name] = unit
+        return UNITS.get(unit)
+
+    def about_units(self) -> list[str]:
+        """What was assumed of the units of all quantities that were asked for."""
+        unknown = {name: unit for name, unit in self.units.items() if unit not in UNITS}
+        notes = [
+            f"{name!r} is in {unit!r}, which is no unit known here: it was not used" for name, unit in unknown.items()
+        ]
+        bare = [repr(name) for name, unit in self.units.items() if not unit]
+        if bare and self.format == "HDF5" and self.lookup("cxi_version") is None:  # in CXI it is SI
+            notes.append(f"no unit stands beside {', '.join(bare)}: SI was taken, metres and joules")
+        return notes
+
+    def _number(self, names: Sequence[str]) -> tuple[str, float | None]:
+        """The first of them that is there, and its value if that is finite."""
         for name in names:
             entry = self.lookup(name)
             if entry is not None and entry.dtype.kind in "iuf" and int(np.prod(entry.shape)) == 1:
-                value = float(self.read(name).reshape(())) * UNITS.get(self.attribute(name, "units"), np.nan)
-                return value if np.isfinite(value) else None
-        return None
+                value = float(self.read(name).reshape(()))
+                return name, value if math.isfinite(value) else None
+        return "", None
 
     def text(self, name: str) -> str:
         """The named text, empty if the file does not hold it."""

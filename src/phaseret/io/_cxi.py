@@ -26,7 +26,7 @@ _INSTRUMENT, _IMAGE, _DATA = "entry_1/instrument_1", "entry_1/image_1", "entry_1
 _DETECTOR, _RESULTS = f"{_INSTRUMENT}/detector_1", f"{_IMAGE}/process_1/results/"
 PATTERN, MASK = f"{_DETECTOR}/data", f"{_DETECTOR}/mask"
 OBJECT, SUPPORT, LINK = f"{_IMAGE}/data", f"{_IMAGE}/support", f"{_DATA}/data"
-# Bits of a mask that say something good of a pixel: it has signal, it lies in the support.
+# Bits of a mask that say something good of a pixel: it is above the background, it lies in the support.
 _HAS_SIGNAL, _INSIDE_SUPPORT = 0x1000, 0x10000
 # entry_1/data_1 and the like: a group that CXI numbers.
 _PLACE = re.compile(r"(?P<entry>entry_\d+)/(?:instrument_\d+/)?(?P<kind>detector|image|data)_\d+")
@@ -73,7 +73,7 @@ def told(contents: Contents, name: str) -> Told:
         obj=None if image else contents.first(f"{entry}/image_1/data"),
         saturation=contents.number(f"{detector}/saturation_value") or None,
         wavelength=_nexus.wavelength(contents, entry),
-        distance=contents.number(f"{detector}/distance") or None,
+        distance=contents.quantity(f"{detector}/distance") or None,
         pixel_size=_nexus.pixel_size(contents, detector),
         beside=beside(contents, *dict.fromkeys((*folders, detector))),
     )
@@ -97,11 +97,16 @@ def marks_bad(contents: Contents, mask: str) -> bool:
     return contents.format == "HDF5" and bits and (bool(_PLACE.match(place)) or place.endswith("pixel_mask"))
 
 
-def is_good(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Where a mask of bad pixels has none of the bits that say something bad."""
-    if mask.dtype.kind in "iu":
-        mask = mask.astype(np.int64) & ~(_HAS_SIGNAL | _INSIDE_SUPPORT)
-    return mask == 0
+def without_good_bits(contents: Contents, name: str, mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A mask of bad pixels without the bits by which CXI says something good of a pixel.
+
+    That it lies in the support is said in the mask of an image; the bit is free for anybody in that of a detector.
+    """
+    found = _PLACE.match(contents.where(name))
+    if found is None or contents.format != "HDF5" or mask.dtype.kind not in "iu":
+        return mask
+    good = _HAS_SIGNAL | (_INSIDE_SUPPORT if found["kind"] == "image" else 0)
+    return mask.astype(np.int64) & ~good
 
 
 def result_names(contents: Contents) -> dict[str, str]:

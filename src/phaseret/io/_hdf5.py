@@ -243,7 +243,7 @@ def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> An
     if not dataset.is_virtual or dataset.dtype.kind not in "biufc" or not dataset.shape:
         return values
     spaces = [source.vspace for source in dataset.virtual_sources()]
-    if sum(space.get_select_npoints() for space in spaces) >= dataset.size:
+    if _cover(spaces, dataset.shape):
         return values
     numbers = np.arange(dataset.shape[0])
     numbers = numbers if index is None else np.atleast_1d(numbers[index])
@@ -255,6 +255,24 @@ def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> An
             region: tuple[Any, ...] = (rows, *inside)
             known[region] = True
     return np.where(known.reshape(np.shape(values)), values, np.nan)
+
+
+def _cover(spaces: Sequence[Any], shape: tuple[int, ...]) -> bool:
+    """Whether each pixel of an array of that shape lies in one of the selections, which may overlap."""
+    counts, size = [space.get_select_npoints() for space in spaces], math.prod(shape)
+    if max(counts, default=0) >= size or sum(counts) < size:  # one has it all, or grows with its source
+        return sum(counts) >= size
+    blocks = np.concatenate([np.asarray(space.get_select_hyper_blocklist()) for space in spaces])
+    cells, edges = [], []
+    for axis, n in enumerate(shape):
+        first, stop = blocks[:, 0, axis], blocks[:, 1, axis] + 1
+        cuts = np.unique(np.concatenate([[0, n], first, stop]))
+        cells.append((np.searchsorted(cuts, first), np.searchsorted(cuts, stop)))
+        edges.append(len(cuts) - 1)
+    known = np.zeros(edges, dtype=bool)  # between all edges of blocks, so that it is small
+    for block in range(len(blocks)):
+        known[tuple(slice(first[block], stop[block]) for first, stop in cells)] = True
+    return bool(known.all())
 
 
 class _Pieces:

@@ -89,7 +89,8 @@ def told(contents: Contents, name: str) -> Told:
     """What plain names and attributes say."""
     size = contents.lookup("pixel_size")
     plain = size is not None and size.shape in ((), (2,)) and size.dtype.kind in "iuf"
-    pair = contents.read("pixel_size").reshape(-1) if plain else None
+    scale = contents.scale("pixel_size") if plain else None
+    pair = None if scale is None else contents.read("pixel_size").reshape(-1) * scale
     folder, _, word = contents.where(name).rpartition("/")
     places = dict.fromkeys((contents.where(name), folder))
     center = tuple(_said(contents, places, (f"beam_center_{axis}", f"beam_centre_{axis}")) or 0.0 for axis in "yx")
@@ -102,8 +103,8 @@ def told(contents: Contents, name: str) -> Told:
         mask=mask_in(contents, folder),
         support=contents.first(inside(folder, SUPPORT), SUPPORT),
         obj=contents.first(inside(folder, OBJECTS[0]), OBJECTS[0]),
-        wavelength=contents.number("wavelength") or None,
-        distance=contents.number("distance") or None,
+        wavelength=contents.quantity("wavelength") or None,
+        distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
         beside=beside(contents, folder),
     )

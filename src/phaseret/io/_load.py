@@ -239,6 +239,7 @@ class OpenPattern:
             fix = "Pass mask_is='measured', 'bad' or 'ignored'"
             _checks.fail(f"mask_is must say what the non-zero pixels of {name!r} of {self.contents.path} are", fix)
         value = self._beside(name, index)
+        value = _cxi.without_good_bits(self.contents, name, value) if meaning == "bad" else value
         mask, notes = self._inside(as_measured(value, meaning)), list(doubts(name, value, meaning))
         share = 1 - float(mask.double().mean())
         if share > 0.5 and self.wanted.mask_is is None:
@@ -384,7 +385,8 @@ def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPa
         if wanted.roi is not None:
             _slices(wanted.roi, shape, ndim)
             told = replace(told, support=None, obj=None)  # they belong to the whole frame
-        yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, (*contents.noted(name), *notes))
+        notes = (*contents.noted(name), *contents.about_units(), *notes)
+        yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 
 
 def _stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:
@@ -488,7 +490,9 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with _opened_whole(path) as contents:
         name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
-        value, mask_is = marked(contents, name), "bad" if _cxi.marks_bad(contents, name) else mask_is
+        value = marked(contents, name)
+        if _cxi.marks_bad(contents, name):
+            value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
         return as_measured(value, mask_is), [*contents.noted(name), *doubts(name, value, mask_is)]
 
 

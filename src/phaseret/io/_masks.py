@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io import _cxi
 from phaseret.io._contents import Contents
 from phaseret.io._layout import MASKS, MaskIs
 from phaseret.io._pictures import grey
@@ -47,7 +46,7 @@ def marked(contents: Contents, name: str) -> np.ndarray[Any, Any]:
 
 def as_measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
     """True where measured: a pixel without a number never is."""
-    good = mask != 0 if mask_is == "measured" else _cxi.is_good(mask)
+    good = mask != 0 if mask_is == "measured" else mask == 0
     return torch.from_numpy(np.ascontiguousarray(good & ~_not_numbers(mask)))
 
 

@@ -54,7 +54,7 @@ def told(contents: Contents, name: str) -> Told:
         mask=next(filter(None, masks), None),
         saturation=contents.number(*levels) or None,
         wavelength=wavelength(contents, entry),
-        distance=contents.number(f"{detector}/distance", f"{detector}/detector_distance") or None,
+        distance=contents.quantity(f"{detector}/distance", f"{detector}/detector_distance") or None,
         pixel_size=size,
         beside=beside(contents, group, *(folder for folder in folders if folder != group)),
     )
@@ -84,7 +84,7 @@ def detectors(contents: Contents, entry: str) -> list[str]:
 
 def pixel_size(contents: Contents, detector: str) -> tuple[float, float] | None:
     """That of a detector, (y, x); where one is written it is that of both."""
-    height, width = (contents.number(f"{detector}/{axis}_pixel_size") for axis in "yx")
+    height, width = (contents.quantity(f"{detector}/{axis}_pixel_size") for axis in "yx")
     one = height or width
     return None if not one else (height or one, width or one)
 
@@ -94,10 +94,10 @@ def wavelength(contents: Contents, entry: str) -> float | None:
     for parent in (*groups(contents, entry, "instrument"), *groups(contents, entry, "sample")):
         for kind in ("beam", "source", "monochromator"):
             for group in groups(contents, parent, kind):
-                found = contents.number(f"{group}/incident_wavelength", f"{group}/wavelength")
+                found = contents.quantity(f"{group}/incident_wavelength", f"{group}/wavelength")
                 if found is not None:
                     return found or None
-                energy = contents.number(f"{group}/incident_energy", f"{group}/energy")
+                energy = contents.quantity(f"{group}/incident_energy", f"{group}/energy")
                 if energy:
                     return PLANCK_LIGHT / energy
     return None
@@ -142,7 +142,8 @@ def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) 
     found = []
     for axis, size in zip("yx", sizes or (None, None), strict=True):
         name = f"{detector}/beam_center_{axis}"
-        value, unit = contents.number(name), contents.attribute(name, "units")
+        unit = contents.attribute(name, "units")
+        value = contents.quantity(name) if unit else contents.number(name)
         if not value:
             return None
         is_length = unit not in ("", "pixel", "pixels", "px")

@@ -120,6 +120,7 @@ def passive_loss(
 Calls = Counter[tuple[torch.Size, torch.Size]]
 _calls: Calls = Counter()
 _LOOKS = (1, 10, 100, 1000)
+_MOST_SHAPES = 256
 
 
 def _loss(
@@ -146,6 +147,8 @@ def _loss(
     shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     if not scale and _may_look(estimate, intensity):
+        if len(calls) == _MOST_SHAPES:  # those of pictures of any size have no end
+            calls.clear()
         calls[shapes] += 1
         if calls[shapes] in _LOOKS and _doubted(
             estimate, intensity if dark is None else intensity - dark, operator, mask

@@ -63,16 +63,21 @@ if find_spec("torchmetrics") is None:
         __all__.remove(_name)
 
 
-def __getattr__(name: str) -> Any:
-    """The classes for torchmetrics, which is imported when the first of them is asked for."""
-    if name not in _CLASSES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # An ImportError, not what hasattr expects: of an AttributeError in `from phaseret.metrics import PSNR` Python says
-    # only that there is no such name.
-    _checks.extra("torchmetrics", "torchmetrics", "train")
-    from phaseret.metrics import _torchmetrics
+_RENAMED = {"fsc": "frc(..., ndim=3), the Fourier shell correlation"}
 
-    return getattr(_torchmetrics, name)
+
+if not TYPE_CHECKING:  # by which any name would have a type
+
+    def __getattr__(name: str) -> Any:
+        """The classes for torchmetrics, which is imported when the first of them is asked for."""
+        if name not in _CLASSES:
+            _checks.no_attribute(__name__, name, _RENAMED.get(name))
+        # An ImportError, not what hasattr expects: of an AttributeError in `from phaseret.metrics import PSNR` Python
+        # says only that there is no such name.
+        _checks.extra("torchmetrics", "torchmetrics", "train")
+        from phaseret.metrics import _torchmetrics
+
+        return getattr(_torchmetrics, name)
 
 
 def __dir__() -> list[str]:

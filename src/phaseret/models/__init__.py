@@ -20,6 +20,9 @@ All give an estimate for each item of a batch on its own, and take a mask at the
 ``weights`` of the repository.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from phaseret import _checks
 from phaseret.models._cascade import Cascade
 from phaseret.models._correlography import CorrelographyNet
 from phaseret.models._dncnn import DnCNN
@@ -53,3 +56,12 @@ __all__ = [
     "prdeep",
     "save",
 ]
+
+_RENAMED = {"correlography_noise": "phaseret.noise.correlography_noise"}
+
+
+if not TYPE_CHECKING:  # by which any name would have a type
+
+    def __getattr__(name: str) -> NoReturn:
+        """Answer a name of another version with the one that is meant."""
+        _checks.no_attribute(__name__, name, _RENAMED.get(name))

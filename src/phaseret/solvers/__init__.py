@@ -14,6 +14,8 @@ Always look at `agreement` of the :class:`Reconstruction`: a low residual is no 
 one object are more of one.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
 from phaseret import _checks
 from phaseret.solvers._algorithms import (
     ADMM,
@@ -84,9 +86,8 @@ _FUNCTIONS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Answer a name of another version or program with the one that is meant."""
-    meant = f"Use {_FUNCTIONS[name]}" if name in _FUNCTIONS else _class_meant(name)
-    if meant is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _checks.fail(f"the name must be one of {__name__}, got {name!r}", meant, AttributeError)
+if not TYPE_CHECKING:  # by which any name would have a type
+
+    def __getattr__(name: str) -> NoReturn:
+        """Answer a name of another version or program with the one that is meant."""
+        _checks.no_attribute(__name__, name, _FUNCTIONS.get(name) or _class_meant(name))

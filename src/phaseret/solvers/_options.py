@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _words
+from phaseret import _checks
 from phaseret._fft import Norm
 from phaseret._output import checksum
 from phaseret.projections import Bounds, Constraint
@@ -66,7 +66,10 @@ _DEFAULTS: Options = {
     "progress": False,
     "checkpoint_every": 1000,
 }
-_OF_ALGORITHMS = ("n_iter", "beta", "times")
+_OF_ALGORITHMS = {
+    name: f"Give {name} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
+    for name in ("n_iter", "beta", "times")
+}
 
 
 def complete(options: Mapping[str, Any]) -> Options:
@@ -109,19 +112,7 @@ def made_from(schedule: str, intensity: Tensor, asked: Options) -> dict[str, str
 
 def check_names(options: Mapping[str, Any], *own: str) -> None:
     """The options exist; `own` are those that the function itself has beside them."""
-    for name in options:
-        if name not in Options.__annotations__:
-            _refuse(name, (*Options.__annotations__, *own))
-
-
-def _refuse(name: str, known: tuple[str, ...]) -> None:
-    """Answer an option that does not exist with the one that was meant."""
-    meant = _words.meant(name, (*known, *_OF_ALGORITHMS))
-    if meant in _OF_ALGORITHMS:
-        fix = f"Give {meant} when the algorithm is made, as in HIO(n_iter=50, beta=0.9), or in a schedule, 'hio:50'"
-    else:
-        fix = f"Did you mean {meant!r}?" if meant else f"The options are {', '.join(known)}"
-    _checks.fail(f"the options of a call must be known ones, got {name!r}", fix, TypeError)
+    _checks.known(options, (*Options.__annotations__, *own), _OF_ALGORITHMS)
 
 
 def spelled(function: Called) -> Called:

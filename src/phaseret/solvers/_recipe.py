@@ -232,7 +232,7 @@ def class_meant(name: str) -> str | None:
     if word is None:
         return None
     kind = _WORDS[word].__name__
-    return f"Use {kind}(n_iter)(intensity, ...)" if word in ALGORITHMS else f"Use {kind} as a step of a Recipe"
+    return f"{kind}(n_iter)(intensity, ...)" if word in ALGORITHMS else f"{kind} as a step of a Recipe"
 
 
 def _own_options(kind: type[Step]) -> dict[str, Any]:
