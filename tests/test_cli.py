@@ -258,13 +258,13 @@ def test_reconstruct_takes_the_support_it_is_told(folder: Path, capsys: pytest.C
     outline[3:13, 4:13] = 1
     np.save("support.npy", outline)
     whole = (24, 20)
-    for support, shape in (("support.npy", whole), ("11,10", (11, 10)), ("auto", whole), ("none", whole)):
+    for support, shape in (("support.npy", whole), ("11,10", (11, 10)), ("auto", (12, 10)), ("none", whole)):
         line = f"reconstruct pattern.h5 --schedule er:5 --constraint nonnegative --support {support}"
         status, _, err = run(f"{line} -o r.npz --overwrite", capsys)
         assert status == 0, err
         assert pr.io.load_object("r.npz").shape == shape, support
         allowed = int(pr.io.load_support("r.npz").sum())
-        assert allowed == {"support.npy": 90, "11,10": 110, "auto": 90, "none": 480}[support]
+        assert allowed == {"support.npy": 90, "11,10": 110, "auto": 120, "none": 480}[support]
 
 
 def test_reconstruct_options_reach_the_solver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -780,7 +780,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ),
         ("reconstruct pattern.h5 -o r.tif", "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', g"),
         ("reconstruct pattern.h5 -o r.h5 --figure p.xyz", "the ending of --figure must be one of "),
-        ("reconstruct bare.h5 -o r.h5", "Give --support or --support-size, or --constraint nonnegative."),
+        (
+            "reconstruct bare.h5 -o r.h5 --support none",
+            "Give --support or --support-size, or --constraint nonnegative.",
+        ),
         ("simulate negative.npy -o r.h5", "negative.npy must be finite, non-negative and above 0 somewhere"),
         (
             "simulate complex.npy -o r.h5",

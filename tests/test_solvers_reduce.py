@@ -114,3 +114,25 @@ def test_the_command_solves_a_large_frame_on_a_coarser_grid(tmp_path: Path, caps
         assert found[option].shape == obj.shape
     for estimate in found.values():
         assert float(pr.metrics.nmse(estimate, obj, align=True)) < 1e-2
+
+
+def test_the_command_finds_the_box_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 13), torch.linspace(-1, 1, 11), indexing="ij")
+    obj = ((y * y + x * x + 0.5 * x * y < 0.9) & (x + y < 0.9)) * torch.polar(1 + 0.3 * y, 0.8 * x * y)
+    frame = fourier_intensity(obj, (96, 90))
+    frame = torch.poisson(frame * (1e7 / frame.sum()))
+    pr.io.save_intensity(tmp_path / "pattern.npz", frame)
+    pr.io.save_intensity(tmp_path / "stack.npz", pr.io.as_measurement(frame.expand(2, 96, 90)))
+    words = ["--schedule", "hio:10,er:5", "--starts", "1", "-o", str(tmp_path / "r.npz"), "--overwrite"]
+    assert main(["reconstruct", str(tmp_path / "pattern.npz"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "the box that the autocorrelation allows" in printed
+    assert "96 x 90, solved on " in printed
+    found = pr.io.load_reconstruction(tmp_path / "r.npz")["obj"].shape
+    assert all(n <= box <= 1.5 * n for n, box in zip((13, 11), found, strict=True))
+    # the boxes of a stack need not be the same
+    assert main(["reconstruct", str(tmp_path / "stack.npz"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "the box that the autocorrelation allows" in printed
+    assert "solved on" not in printed
+    assert pr.io.load_reconstruction(tmp_path / "r.npz")["obj"].shape == (2, 96, 90)

@@ -118,7 +118,7 @@ class Search:
 
     support: str | None = option(
         "where the object may be: an array (non-zero inside), a box of this size, the box that the autocorrelation "
-        "allows, or nothing known; default: the support in FILE, if there is one",
+        "allows, or nothing known; default: the support in FILE, else auto",
         metavar="FILE|N,M|auto|none",
         heading="what is known of the object",
     )
@@ -177,8 +177,9 @@ class Reconstruct(Output, Search, Pattern):
     EXAMPLES: ClassVar[str] = """
 examples:
   phaseret reconstruct pattern.h5 -o result.h5
-      With the support of the file, if it has one, and the default recipe: 12 starts of "sparse:1400,er:30", which
-      finds objects in a loose support, or in none. Half a minute for a pattern of 512 x 512 pixels, minutes for larger.
+      With the support of the file, if it has one, else in the box that the autocorrelation allows, and the default
+      recipe: 12 starts of "sparse:1400,er:30", which finds objects in a loose support. A large frame is solved on the
+      grid that holds that box.
   phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
       --starts 4 -o result.h5 --figure result.png
       A real, non-negative object in a known support, many times faster; the picture shows the object and whether
@@ -186,7 +187,7 @@ examples:
   phaseret reconstruct pattern.h5 --support 140,120 --schedule "6*(hio:50,er:20)" --seed 1 -o result.h5
       A box of 140 x 120 pixels as the support, and a recipe of your own.
   phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
-      Only the pattern is known: begin with the box that the autocorrelation allows, and find the shape inside it.
+      Begin with the box that the autocorrelation allows, and find the shape inside it: sooner, and less certain.
   torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
       A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
       result.h5.parts until all are done: the same command again carries on, if neither options nor files have changed

@@ -55,14 +55,20 @@ class Solves(Search, Pattern):
         arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
         if self.support is None:
             arrays["support"] = measurement.support
-        if self.support == "auto":
+        if self._finds_support(measurement):
             find = solvers.autocorrelation_support
-            arrays["support"] = find(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
+            box = find(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
+            arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
         typed = {"FILE": ", ".join(self.file), "mask": mask}
         typed |= {name: getattr(self, name) for name in known}
         return Job(measurement, {name: x for name, x in arrays.items() if x is not None}, typed)
+
+    def _finds_support(self, measurement: io.Measurement) -> bool:
+        """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
+        known = self.support is not None or self.support_size is not None or measurement.support is not None
+        return self.support == "auto" or not known
 
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
         """What the solver makes of it, on the CPU."""
@@ -127,6 +133,12 @@ class Solves(Search, Pattern):
         shape = _checks.shape("support", tuple(map(_size, sizes)))
         _memory.check_fits("support", 3 * math.prod(shape), "Use a box that the pattern holds", self.support)
         return torch.ones(shape, dtype=torch.bool)
+
+
+def _cut_out(box: Tensor) -> Tensor:
+    """A box of True without what is around it."""
+    sizes = [int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(box.ndim)]
+    return torch.ones(sizes, dtype=torch.bool)
 
 
 def _reduce(intensity: Tensor, sizes: tuple[int, ...], grid: tuple[int, ...], given: dict[str, Any]) -> Tensor:
@@ -204,7 +216,10 @@ class Command(Writes, Solves, Reads, Reconstruct):
         self.draw(plotting.plot_reconstruction, result, measurement=measurement)
         frame, sizes = (tuple(x.shape[-measurement.ndim :]) for x in (measurement.intensity, result.obj))
         grid = self._coarser_grid(frame, sizes)
-        print(_summary(result, f"{_sizes(frame)}, solved on {_sizes(grid)}, which hold the object" if grid else ""))
+        rows = [("frame", f"{_sizes(frame)}, solved on {_sizes(grid)}, which hold the object")] if grid else []
+        if self._finds_support(measurement):
+            rows.append(("support", "the box that the autocorrelation allows"))
+        print(_summary(result, rows))
         print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
 
 
@@ -251,12 +266,12 @@ def _sizes(shape: Iterable[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _summary(result: solvers.Reconstruction, frame: str) -> str:
+def _summary(result: solvers.Reconstruction, assumed: list[tuple[str, str]]) -> str:
     patterns, starts = result.error.numel(), len(result.seeds)
     errors = [f"{float(error):.4g}" for error in (result.error.min(), result.error.max())]
     agree, means = (result.agreement > 0.9).sum(-1).double(), int((result.averaged.sum(-1) > 1).sum())
     rows = [
-        *([("frame", frame)] if frame else []),
+        *assumed,
         ("object", f"{_sizes(result.obj.shape)}, {str(result.obj.dtype).removeprefix('torch.')}"),
         ("recipe", result.recipe),
         ("residual", errors[0] if patterns == 1 else f"{errors[0]} to {errors[1]} of {patterns} patterns"),
