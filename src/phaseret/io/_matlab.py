@@ -19,7 +19,7 @@ _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)), frozenset((16, 17, 18)), 14, 15
 # The classes of arrays that hold arrays.
 _CELL, _STRUCT, _OBJECT, _LAST_PLAIN = 1, 2, 3, 15
-_HEADER, _DEEPEST = 128, 32
+_HEADER, _DEEPEST, _AXES = 128, 32, 32
 
 
 def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -111,6 +111,9 @@ def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> No
         return
     if [tag for tag, _ in parts[:3]] != [6, 5, 1] or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
         raise ValueError("an array does not begin as one")
+    sizes = np.frombuffer(parts[1][1], f"{order}i4")
+    if not 2 <= len(sizes) <= _AXES or (sizes < 0).any():  # SciPy ends the process at letters without axes
+        raise ValueError(f"an array has the sizes {sizes.tolist()}")
     flags = int(np.frombuffer(parts[0][1][:4], f"{order}u4")[0])
     holds, rest = flags & 0xFF, parts[3:]
     if holds in (_CELL, _STRUCT, _OBJECT):
