@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -131,3 +132,16 @@ def test_a_run_needs_no_double_precision(word: str) -> None:
     with fake_gpu() as gpu:
         errors(ALGORITHMS[word](60), "cuda", count=2, starts=3)
     assert not gpu.doubles
+
+
+@pytest.mark.parametrize("flow", [pr.solvers.wirtinger_flow, pr.solvers.truncated_amplitude_flow])
+def test_a_flow_waits_for_the_device_once_at_each_check(flow: Callable[..., pr.solvers.Reconstruction]) -> None:
+    """At none of the iterations between, and not at all if nothing may end it."""
+    operator = pr.operators.CodedDiffraction(pr.operators.coded_masks((8, 8), 4))
+    intensity = operator(torch.randn(3, 8, 8, dtype=torch.complex64))
+    waits = []
+    for n_iter, tol in ((1, None), (45, None), (45, 0)):
+        with fake_gpu() as gpu:
+            flow(intensity.to("cuda"), copy.deepcopy(operator).to("cuda"), n_iter=n_iter, tol=tol)
+        waits.append(gpu.waits.total())
+    assert waits == [waits[0], waits[0] + 4, waits[0]], gpu.waits

@@ -195,7 +195,7 @@ def test_oss_equals_the_published_formula(constraint):
     best, kept = x, 0
     for n, iterate in enumerate(seen):
         new = hio(x, M, None, lambda y: agrees(y, support, constraint), n)
-        alpha = 2 if n < 15 else 1 / 5  # times the size of the grid
+        alpha = 2 if n < 15 else 1 / 10  # times the size of the grid
         smooth = np.fft.ifft2(np.fft.fft2(new) * np.exp(-0.5 * (rows[:, None] ** 2 + columns**2) / alpha**2))
         new = np.where(support, new, smooth if constraint == "complex" else smooth.real)
         if n in (9, 14, 19, 29) and misfit(x) < misfit(best):

@@ -314,7 +314,7 @@ class OSS(Algorithm):
     .. math:: x_{n+1} = \begin{cases} x' & \text{inside the support} \\
               F^{-1}[W F x'] & \text{outside} \end{cases} \qquad W_k = \exp\big(-\tfrac{1}{2} |k|^2 / \alpha^2\big)
 
-    with x' the HIO update. The width alpha falls evenly from 2 m to m / 5, m being the grid's size: once per stage.
+    with x' the HIO update. The width alpha falls evenly from 2 m to m / 10, m being the grid's size: once per stage.
     The iterate whose estimate fits the data best is remembered: each stage begins with it, and the last ends with it.
     It is looked for every ten iterations and where a stage ends. An iteration costs two transform pairs, and a look
     three more. Without a support it is HIO that ends with the best.
@@ -330,9 +330,10 @@ class OSS(Algorithm):
 
     Source:
         Rodriguez, Xu, Chen, Zou, Miao (2013), Oversampling smoothness: an effective algorithm for phase retrieval of
-        noisy diffraction intensities, doi:10.1107/S0021889813002471, with the widths of the program that its authors
-        published; the filter of a last width near 0, as the text has it, leaves a constant, which solves nothing. In
-        the source a stage begins with the best iterate of the last stage; here it is the best of all so far.
+        noisy diffraction intensities, doi:10.1107/S0021889813002471. Its last width is near 0, which leaves a
+        constant outside; that of the program that its authors published is m / 5. Digits at 10\ :sup:`3` photons are
+        better with ours. In the source a stage begins with the best iterate of the last stage; here it is the best of
+        all so far.
     """
 
     arrays = 14.0
@@ -358,7 +359,7 @@ class OSS(Algorithm):
     def width(self, n: int, size: int) -> float:
         """Width alpha of the filter in iteration n, in frequency pixels of a grid of this size."""
         stage, count = self.stage(n)
-        return size * (2 - 1.8 * stage / max(1, count - 1))
+        return size * (2 - 1.9 * stage / max(1, count - 1))
 
     def step(self, x: Tensor, magnitude: Projection, known: ObjectConstraint, n: int) -> tuple[Tensor, Tensor]:
         x, best = x.unbind(2)
