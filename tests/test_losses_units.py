@@ -102,6 +102,21 @@ def test_pictures_of_any_size_are_not_remembered_for_ever(monkeypatch: pytest.Mo
         assert len(loss._calls) <= 3
 
 
+@pytest.mark.filterwarnings("ignore:.*do not determine an object")
+@pytest.mark.parametrize("centered", [False, True])
+def test_objects_in_the_place_of_intensities_are_asked_about_once(centered: bool) -> None:
+    obj, operator = torch.rand(3, 16, 16) + 0.1, pr.operators.FourierIntensity((16, 16), centered=centered)
+    obj[:, :2] = obj[:, 7:9] = obj[..., :2] = obj[..., 7:9] = 0
+    estimate = torch.rand(3, 16, 16, requires_grad=True) + 0.5
+    loss = pr.losses.PassiveLoss(operator)
+    with pytest.warns(UserWarning, match=r"PassiveLoss: the estimates are not negative, .* If it is the object, use"):
+        loss(estimate, obj)
+    loss(estimate, obj)
+    loss = pr.losses.PassiveLoss(operator)
+    loss(estimate - 1, obj)
+    loss(estimate, pr.operators.fourier_intensity(obj, (16, 16), undersampled=True, centered=centered))
+
+
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("m", [(16, 16), (17, 15)])
 def test_intensities_in_the_place_of_objects_are_asked_about_once(
@@ -116,6 +131,10 @@ def test_intensities_in_the_place_of_objects_are_asked_about_once(
     ):
         loss(estimate, intensity)
     loss(estimate, intensity)
+    monkeypatch.setattr(_invariant, "_calls", Counter())
+    noisy = pr.noise.poisson_noise(intensity, photons_per_pixel=100)
+    with pytest.warns(UserWarning, match=r"InvariantLoss: obj looks like measured intensities"):
+        loss(estimate, noisy)
     monkeypatch.setattr(_invariant, "_calls", Counter())
     copies = pr.symmetry.RandomSymmetry(fourier_shape=m)(obj)
     loss(estimate, copies)

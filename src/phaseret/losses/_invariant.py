@@ -99,17 +99,17 @@ _calls: Calls = Counter()
 def _looks_measured(obj: Tensor, ndim: int) -> bool:
     """Warn where what should be objects on the whole grid looks like the intensities of real ones.
 
-    Those are not negative, the largest at zero frequency, and the same at opposite frequencies.
+    Those are not negative, the largest at zero frequency, and but for noise the same at opposite frequencies.
     """
-    axes, middle = tuple(range(-ndim, 0)), [m // 2 for m in obj.shape[-ndim:]]
     if obj.is_complex():
         return False
+    axes, middle = tuple(range(-ndim, 0)), [m // 2 for m in obj.shape[-ndim:]]
     found = obj.new_zeros(2, dtype=torch.bool)
-    for i, origin in enumerate(([0] * ndim, middle)):
-        x = obj.roll([-n for n in origin], axes)
-        first, largest = x.flatten(-ndim)[..., 0], x.abs().amax(axes)
-        unlike = (x - _fft.mirror(x, axes)).abs().amax(axes)
-        found[i] = ((first == largest) & (largest > 0) & (unlike <= 1e-4 * largest) & (x.amin(axes) >= 0)).all()
+    for i, x in enumerate((obj, obj.roll([-n for n in middle], axes))):
+        x = x.reshape(-1, *x.shape[-ndim:]) / _fft.largest(x.reshape(-1, *x.shape[-ndim:]), ndim)
+        rest = x.flatten(1)[:, 1:], _fft.mirror(x, axes).flatten(1)[:, 1:]
+        alike = (rest[0] * rest[1]).sum(1) >= 0.3 * rest[0].square().sum(1)
+        found[i] = ((x.flatten(1)[:, 0] == 1) & alike & (x.amin(axes) >= 0)).all()
     measured = bool(found.any())
     if measured:
         shape = tuple(obj.shape[-ndim:])

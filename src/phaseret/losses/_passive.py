@@ -145,7 +145,7 @@ def _loss(
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     if not scale and looks(calls, estimate, intensity, shapes):
         seen = intensity if dark is None else intensity - dark
-        if _doubted(estimate, seen, operator, mask):
+        if _doubted(estimate, seen, operator, mask) or (mask is None and _misplaced(estimate, seen, operator)):
             asked(calls, shapes)
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize, scale)
@@ -188,6 +188,29 @@ def _doubted(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tens
             "in the loss and the metrics, or a network whose answer follows the data: UNet(output='nonnegative')",
         )
     return doubted
+
+
+@torch.no_grad()
+def _misplaced(estimate: Tensor, intensity: Tensor, operator: Operator) -> bool:
+    """Warn where data of the estimates' own shape, as objects are, cannot be intensities of such estimates.
+
+    That of an object without negative values is the largest at zero frequency.
+    """
+    shape = tuple(intensity.shape[intensity.ndim - operator.data_ndim :])
+    if not is_fourier(operator) or tuple(estimate.shape[estimate.ndim - operator.object_ndim :]) != shape:
+        return False
+    pattern = _fft.promote(intensity).reshape(-1, *shape).mean(0)
+    origin = tuple(m // 2 if operator.centered else 0 for m in shape)
+    low, zero, largest = torch.stack([estimate.amin(), pattern[origin], pattern.amax()]).tolist()
+    misplaced: bool = low >= 0 and largest > 2 * zero
+    if misplaced:
+        _checks.warn(
+            f"the estimates are not negative, so that their intensities are largest at zero frequency, but the "
+            f"intensity, which has their shape {shape}, is not",
+            "If it is the object, use InvariantLoss or SupervisedLoss; if its zero frequency lies elsewhere, an "
+            "operator with centered=True",
+        )
+    return misplaced
 
 
 def _as_items(
