@@ -415,8 +415,15 @@ def test_damaged_parts_are_refused(folder: Path, capsys: pytest.CaptureFixture[s
     (folder / "r.h5.parts" / "run.json").write_text("{")
     assert "run.json must be whole, got a damaged file. Use --restart to begin anew." in fails(line, capsys)
     assert "r.h5" not in listing(folder)
+    (folder / "r.h5.parts" / "mine").mkdir()
+    said = "r.h5.parts/mine must be a file that an interrupted run kept, got a folder. Move it away, or choose"
+    assert said in fails(f"{line} --restart", capsys)
+    (folder / "r.h5.parts" / "mine").rmdir()
     assert run(f"{line} --restart", capsys)[0] == 0
     assert "r.h5.parts" not in listing(folder)
+    (folder / "r.h5.checkpoint").mkdir()
+    one = "reconstruct pattern.h5 --schedule er:3 --checkpoint-every 2 -o r.h5 --overwrite --restart"
+    assert "r.h5.checkpoint must be a file that an interrupted run kept, got a folder" in fails(one, capsys)
 
 
 def test_a_damaged_block_is_done_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

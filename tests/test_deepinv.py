@@ -47,7 +47,7 @@ def test_plug_and_play_comes_closer_to_the_data_and_to_the_object(algorithm: str
     tv = deepinv.models.TVDenoiser(n_it_max=20)
     prior = deepinv.optim.RED(tv) if algorithm == "GD" else deepinv.optim.PnP(tv)
     model = getattr(deepinv.optim, algorithm)(
-        data_fidelity=deepinv.optim.L2(), prior=prior, stepsize=0.05, sigma_denoiser=0.02, max_iter=30, early_stop=False
+        data_fidelity=deepinv.optim.L2(), prior=prior, stepsize=0.05, sigma_denoiser=0.01, max_iter=30, early_stop=False
     )
     found = model(measured, physics, init=(start, start))
     assert not found.is_complex()

@@ -263,6 +263,18 @@ def test_what_no_part_of_a_virtual_array_covers_was_not_measured_also_where_part
     assert unmeasured(found) == 22 * lost
 
 
+def test_a_virtual_array_that_grows_with_its_source_is_read(tmp_path: Path) -> None:
+    end = h5py.h5s.UNLIMITED
+    layout = h5py.VirtualLayout((20, 22), np.int32, maxshape=(None, 22))
+    source = h5py.VirtualSource("part.h5", "data", (20, 22), maxshape=(None, 22))
+    layout[:end] = source[:end]
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file.create_dataset("data", data=counts(), maxshape=(None, 22))
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "master.h5")), counts())
+
+
 def test_a_virtual_array_without_one_of_its_files_is_refused(tmp_path: Path) -> None:
     layout = h5py.VirtualLayout((20, 22), np.int32)
     for name, rows in (("upper.h5", slice(0, 10)), ("lower.h5", slice(10, 20))):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import phaseret as pr
-from phaseret.losses import _passive
+from phaseret.losses import _invariant, _looks, _passive
 
 pytestmark = pytest.mark.filterwarnings("error:.*the estimates lie between 0 and 1, but:UserWarning")
 
@@ -95,11 +95,51 @@ def test_counts_for_a_network_between_0_and_1_are_asked_about_once(
 
 
 def test_pictures_of_any_size_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_passive, "_MOST_SHAPES", 3)
+    monkeypatch.setattr(_looks, "_MOST_SHAPES", 3)
     loss = pr.losses.PassiveLoss()
     for size in range(2, 9):
         loss(torch.rand(size, 2, requires_grad=True) + 1, torch.rand(2 * size, 4))
         assert len(loss._calls) <= 3
+
+
+@pytest.mark.filterwarnings("ignore:.*do not determine an object")
+@pytest.mark.parametrize("centered", [False, True])
+def test_objects_in_the_place_of_intensities_are_asked_about_once(centered: bool) -> None:
+    obj, operator = torch.rand(3, 16, 16) + 0.1, pr.operators.FourierIntensity((16, 16), centered=centered)
+    obj[:, :2] = obj[:, 7:9] = obj[..., :2] = obj[..., 7:9] = 0
+    estimate = torch.rand(3, 16, 16, requires_grad=True) + 0.5
+    loss = pr.losses.PassiveLoss(operator)
+    with pytest.warns(UserWarning, match=r"PassiveLoss: the estimates are not negative, .* If it is the object, use"):
+        loss(estimate, obj)
+    loss(estimate, obj)
+    loss = pr.losses.PassiveLoss(operator)
+    loss(estimate - 1, obj)
+    loss(estimate, pr.operators.fourier_intensity(obj, (16, 16), undersampled=True, centered=centered))
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("m", [(16, 16), (17, 15)])
+def test_intensities_in_the_place_of_objects_are_asked_about_once(
+    centered: bool, m: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_invariant, "_calls", Counter())
+    obj, estimate = torch.rand(3, 8, 8) + 0.1, torch.rand(3, 8, 8, requires_grad=True) * 2
+    intensity = pr.operators.fourier_intensity(obj, m, centered=centered)
+    loss = pr.losses.InvariantLoss()
+    with pytest.warns(
+        UserWarning, match=r"InvariantLoss: obj looks like measured intensities: .*; PassiveLoss compares"
+    ):
+        loss(estimate, intensity)
+    loss(estimate, intensity)
+    monkeypatch.setattr(_invariant, "_calls", Counter())
+    noisy = pr.noise.poisson_noise(intensity, photons_per_pixel=100)
+    with pytest.warns(UserWarning, match=r"InvariantLoss: obj looks like measured intensities"):
+        loss(estimate, noisy)
+    monkeypatch.setattr(_invariant, "_calls", Counter())
+    copies = pr.symmetry.RandomSymmetry(fourier_shape=m)(obj)
+    loss(estimate, copies)
+    loss(estimate, obj)
+    loss(estimate.detach(), intensity)
 
 
 def test_nothing_is_asked_where_units_fit_or_may_fit(counted: Any) -> None:

@@ -189,7 +189,13 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
         (
             {"init": torch.rand(9, 4)},
             ValueError,
-            "intensity must be at least as large as the object (9, 4), got (8, 8).",
+            "fourier_shape must be at least (17, 7) = 2n-1 for an object of shape (9, 4), got (8, 8).",
+        ),
+        (
+            {"init": torch.rand(5, 4)},
+            ValueError,
+            "fourier_shape must be at least (9, 7) = 2n-1 for an object of shape (5, 4), got (8, 8). Use "
+            "min_fourier_shape((5, 4)), or undersampled=True where such data are wanted.",
         ),
         (
             {"operator": FourierIntensity((8, 9))},

@@ -40,6 +40,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "reconstruct": lambda **o: pr.solvers.reconstruct(
         DATA, schedule="hio:2", support=SUPPORT, constraint="nonnegative", starts=1, **o
     ),
+    "prdeep": lambda **o: pr.models.prdeep(DATA, lambda x, s: x, init=torch.rand(2, 6, 5), sigmas=[0.1], n_iter=1, **o),
     "UNet": lambda **o: pr.models.UNet((6, 5), SHAPE, channels=(4, 4), **o)(DATA),
     "CorrelographyNet": lambda **o: pr.models.CorrelographyNet((6, 5), SHAPE, channels=(4, 4), **o)(DATA),
     "Unrolled": lambda **o: pr.models.Unrolled((6, 5), SHAPE, stages=1, n_iter=1, channels=2, **o)(DATA),

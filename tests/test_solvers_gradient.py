@@ -393,3 +393,21 @@ def test_a_descent_that_leaves_all_numbers_says_so() -> None:
     operator = pr.operators.FourierIntensity((12, 12))
     with pytest.warns(UserWarning, match=r"^wirtinger_flow: the descent went beyond all numbers.*Use a smaller mu"):
         solvers.wirtinger_flow(operator(obj), operator, init=obj + 0.1, mu=1000.0, n_iter=100)
+
+
+@pytest.mark.filterwarnings("ignore:.*do not determine an object")
+def test_objects_on_the_whole_grid_are_starts_too() -> None:
+    """Such as a solver's answer without a support: the same descent as through an operator that takes the sizes."""
+    obj = torch.rand(2, 6, 5)
+    operator = pr.operators.FourierIntensity((13, 11))
+    other = pr.operators.FourierIntensity((13, 11), undersampled=True)
+    data, start = operator(obj), torch.rand(2, 13, 11)
+    support = pr.operators.pad(torch.ones(6, 5), (13, 11)) > 0
+    for solve in (
+        lambda op: pr.solvers.maximum_likelihood(start, 100 * data, op, support=support, n_iter=3),
+        lambda op: pr.solvers.wirtinger_flow(data, op, init=start, constraint="real", n_iter=3),
+        lambda op: pr.solvers.truncated_amplitude_flow(data, op, init=start, constraint="nonnegative", n_iter=3),
+    ):
+        found = solve(operator)
+        assert found.obj.shape == (2, 13, 11)
+        assert torch.equal(found.obj, solve(other).obj)

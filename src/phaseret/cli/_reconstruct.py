@@ -27,7 +27,7 @@ from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._messages import typed
-from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks
+from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
@@ -199,7 +199,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
             job = self.job(source, self.index, known)
         file, run = beside(self.output, ".checkpoint"), description | job.checksums()
         if self.restart:
-            file.unlink(missing_ok=True)
+            remove_file(file)
         with _checkpoints(file, self.checkpoint_every, run) as settings:
             result = self.solve(job, progress=shows_progress, **settings)
             self._write(job.measurement, result)

@@ -140,7 +140,7 @@ class Stack:
         self.folder.mkdir(exist_ok=True)
         if restart:
             for file in self.folder.iterdir():
-                file.unlink(missing_ok=True)
+                remove_file(file)
             self.team.wait()
         note = self.folder / "run.json"
         if note.exists():
@@ -197,6 +197,14 @@ def check_same_run(kept: Mapping[str, str], run: Mapping[str, str], place: Path)
         other = ", ".join(sorted(name for name in {*kept, *run} if kept.get(name) != run.get(name)))
         fix = "Use --restart to begin anew, or choose another output"
         _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
+
+
+def remove_file(file: Path) -> None:
+    """Remove what an interrupted run kept, if it did; a folder in its place is not from there, and stays."""
+    if file.is_dir() and not file.is_symlink():
+        what = f"{file} must be a file that an interrupted run kept, got a folder"
+        _checks.fail(what, "Move it away, or choose another output")
+    file.unlink(missing_ok=True)
 
 
 def _write(file: Path, note: dict[str, str]) -> None:

@@ -233,8 +233,8 @@ def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:
     try:
         stops = source.src_space.get_select_bounds()[1]
     except (ValueError, RuntimeError):  # all of it, or without an end
-        taken = source.vspace.get_select_npoints()
-        return bool(math.prod(shape) < taken <= _checks.LARGEST)
+        taken = _points(source.vspace)
+        return taken is not None and math.prod(shape) < taken
     return any(stop >= size for stop, size in zip(stops, shape, strict=False))
 
 
@@ -257,9 +257,19 @@ def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> An
     return np.where(known.reshape(np.shape(values)), values, np.nan)
 
 
+def _points(space: Any) -> int | None:
+    """How many points a selection has; None if it grows."""
+    try:
+        count = int(space.get_select_npoints())
+    except (ValueError, RuntimeError):
+        return None
+    return count if count <= _checks.LARGEST else None
+
+
 def _cover(spaces: Sequence[Any], shape: tuple[int, ...]) -> bool:
     """Whether each pixel of an array of that shape lies in one of the selections, which may overlap."""
-    counts, size = [space.get_select_npoints() for space in spaces], math.prod(shape)
+    size = math.prod(shape)
+    counts = [size if count is None else count for count in map(_points, spaces)]
     if max(counts, default=0) >= size or sum(counts) < size:  # one has it all, or grows with its source
         return sum(counts) >= size
     blocks = np.concatenate([np.asarray(space.get_select_hyper_blocklist()) for space in spaces])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret._module import Module, called_as
 from phaseret._reduction import Reduction, check_reduction, reduce
+from phaseret.losses._looks import Calls, asked, looks
 from phaseret.symmetry import Symmetry
 from phaseret.symmetry._search import box_of, correlations, prepare, search
 
@@ -65,6 +67,8 @@ def invariant_loss(
     Returns:
         Real tensor, squared object units.
 
+    A network's estimates compared with objects on the whole grid that look like intensities are warned of once.
+
     Raises:
         TypeError: if estimate or obj is not a floating tensor, or an option is of the wrong kind.
         ValueError: if shapes or devices differ, or an option is out of range.
@@ -78,11 +82,43 @@ def invariant_loss(
     """
     _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
     estimate, obj, shape, phase = prepare(estimate, obj, ndim, fourier_shape, phase, shift=shift, flip=flip)
+    shapes = estimate.shape[-ndim:], obj.shape[-ndim:]
+    if shapes[0] != shapes[1] and looks(_calls, estimate, obj, shapes) and _looks_measured(obj, ndim):
+        asked(_calls, shapes)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)
     if temperature is not None:
         distance = _soft_minimum(estimate, obj, distance, shape, shift, flip, phase, float(temperature))
     return reduce(distance, reduction)
+
+
+_calls: Calls = Counter()
+
+
+@torch.no_grad()
+def _looks_measured(obj: Tensor, ndim: int) -> bool:
+    """Warn where what should be objects on the whole grid looks like the intensities of real ones.
+
+    Those are not negative, the largest at zero frequency, and but for noise the same at opposite frequencies.
+    """
+    if obj.is_complex():
+        return False
+    axes, middle = tuple(range(-ndim, 0)), [m // 2 for m in obj.shape[-ndim:]]
+    found = obj.new_zeros(2, dtype=torch.bool)
+    for i, x in enumerate((obj, obj.roll([-n for n in middle], axes))):
+        x = x.reshape(-1, *x.shape[-ndim:]) / _fft.largest(x.reshape(-1, *x.shape[-ndim:]), ndim)
+        rest = x.flatten(1)[:, 1:], _fft.mirror(x, axes).flatten(1)[:, 1:]
+        alike = (rest[0] * rest[1]).sum(1) >= 0.3 * rest[0].square().sum(1)
+        found[i] = ((x.flatten(1)[:, 0] == 1) & alike & (x.amin(axes) >= 0)).all()
+    measured = bool(found.any())
+    if measured:
+        shape = tuple(obj.shape[-ndim:])
+        _checks.warn(
+            f"obj looks like measured intensities: of the shape {shape} of the whole grid, nowhere negative, alike at "
+            "opposite frequencies, and largest at the zero one",
+            "Pass the true objects; PassiveLoss compares estimates with intensities",
+        )
+    return measured
 
 
 def _distance(estimate: Tensor, obj: Tensor, nearest: Symmetry, phase: bool) -> Tensor:

@@ -15,6 +15,7 @@ from phaseret._module import Module, called_as
 from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.losses._compare import Comparison, Domain
 from phaseret.losses._criterion import Criterion, check_criterion
+from phaseret.losses._looks import Calls, asked, looks
 from phaseret.losses._one_pass import OnePass
 from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier, matched
@@ -115,12 +116,8 @@ def passive_loss(
     return _loss(estimate, intensity, operator, _calls, **options)
 
 
-# Calls of the function by the shapes of objects and data; a Module has its own. At some it looks at the units: at first
-# a network need not reach the ends of its range.
-Calls = Counter[tuple[torch.Size, torch.Size]]
+# Those of the function; a Module has its own.
 _calls: Calls = Counter()
-_LOOKS = (1, 10, 100, 1000)
-_MOST_SHAPES = 256
 
 
 def _loss(
@@ -146,29 +143,16 @@ def _loss(
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
-    if not scale and _may_look(estimate, intensity):
-        if len(calls) == _MOST_SHAPES:  # those of pictures of any size have no end
-            calls.clear()
-        calls[shapes] += 1
-        if calls[shapes] in _LOOKS and _doubted(
-            estimate, intensity if dark is None else intensity - dark, operator, mask
-        ):
-            calls[shapes] = _LOOKS[-1]
+    if not scale and looks(calls, estimate, intensity, shapes):
+        seen = intensity if dark is None else intensity - dark
+        if _doubted(estimate, seen, operator, mask) or (mask is None and _misplaced(estimate, seen, operator)):
+            asked(calls, shapes)
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize, scale)
     if dark is not None:
         dark = dark if mask is None else dark.where(mask, 0)
         dark = dark.reshape(-1, *intensity.shape[len(batch) :]).to(items[1].dtype)
     return reduce(_values(comparison, *items, dark, chunk=operator.chunk).reshape(batch), reduction)
-
-
-def _may_look(estimate: Tensor, intensity: Tensor) -> bool:
-    """Whether the estimate is the real answer of a network, and values can be looked at."""
-    if estimate.is_complex() or estimate.grad_fn is None or torch.compiler.is_compiling():
-        return False
-    if estimate.is_cuda and torch.cuda.is_current_stream_capturing():
-        return False
-    return not (_memory.transformed() or estimate.is_meta or intensity.is_meta)
 
 
 @torch.no_grad()
@@ -204,6 +188,29 @@ def _doubted(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tens
             "in the loss and the metrics, or a network whose answer follows the data: UNet(output='nonnegative')",
         )
     return doubted
+
+
+@torch.no_grad()
+def _misplaced(estimate: Tensor, intensity: Tensor, operator: Operator) -> bool:
+    """Warn where data of the estimates' own shape, as objects are, cannot be intensities of such estimates.
+
+    That of an object without negative values is the largest at zero frequency.
+    """
+    shape = tuple(intensity.shape[intensity.ndim - operator.data_ndim :])
+    if not is_fourier(operator) or tuple(estimate.shape[estimate.ndim - operator.object_ndim :]) != shape:
+        return False
+    pattern = _fft.promote(intensity).reshape(-1, *shape).mean(0)
+    origin = tuple(m // 2 if operator.centered else 0 for m in shape)
+    low, zero, largest = torch.stack([estimate.amin(), pattern[origin], pattern.amax()]).tolist()
+    misplaced: bool = low >= 0 and largest > 2 * zero
+    if misplaced:
+        _checks.warn(
+            f"the estimates are not negative, so that their intensities are largest at zero frequency, but the "
+            f"intensity, which has their shape {shape}, is not",
+            "If it is the object, use InvariantLoss or SupervisedLoss; if its zero frequency lies elsewhere, an "
+            "operator with centered=True",
+        )
+    return misplaced
 
 
 def _as_items(

@@ -27,6 +27,7 @@ def prdeep(
     operator: Any = None,
     mask: Tensor | None = None,
     ndim: int = 2,
+    undersampled: bool = False,
 ) -> Tensor:
     r"""Refine an estimate of a real object with a denoiser: regularisation by denoising (RED).
 
@@ -53,9 +54,11 @@ def prdeep(
         operator: The measurement, of real objects. Default: the Fourier transform of the padded object.
         mask: True where measured. Default: everywhere.
         ndim: Number of axes of one object, if no operator says it.
+        undersampled: Allow m < 2n - 1 (but m >= n) without an operator, where other objects have the same data. A
+            warning says so once.
 
     Shape:
-        - intensity: (*, m1..md)
+        - intensity: (*, m1..md) with m >= 2n - 1, or m >= n if undersampled
         - init: (*, n1..nd)
         - output: (*, n1..nd)
 
@@ -64,7 +67,7 @@ def prdeep(
 
     Raises:
         TypeError: if intensity or init is not real, denoiser cannot be called, or operator is not an Operator.
-        ValueError: if an option is out of range, or the batches differ.
+        ValueError: if an option is out of range, the batches differ, or m < 2n - 1 without `undersampled`.
 
     Example:
         >>> obj = torch.rand(2, 8, 8)
@@ -96,6 +99,9 @@ def prdeep(
     pull = _checks.number("lam", lam, at_least=0) * _checks.number("step_size", step_size, above=0)
     x = _fft.promote(init)
     batch, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
+    _checks.flag(undersampled=undersampled)
+    if operator is None:
+        _checks.fourier_shape(misfit.shape, shape, undersampled)
     with torch.no_grad():
         for sigma in levels:
             for _ in range(n_iter):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Gamma
 
 from phaseret import _checks, _fft
 
@@ -74,8 +72,6 @@ def correlography_noise(
 
 def _gamma(order: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Numbers like these from the Gamma distribution of this order: each is the sum of `order` exponential ones."""
-    if generator is None:
-        return Gamma(torch.full_like(like, order), torch.ones_like(like), validate_args=False).sample()
-    # torch's distributions draw from its default generator alone
-    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    return torch.from_numpy(np.random.default_rng(seed).standard_gamma(order, like.shape)).to(like)
+    device = like.device if generator is None else generator.device
+    # What torch.distributions.Gamma calls, which takes no generator.
+    return torch._standard_gamma(like.new_full(like.shape, order, device=device), generator=generator).to(like)

@@ -310,6 +310,7 @@ def maximum_likelihood(
     """
     problem = Measured(intensity, operator, None, mask, constraint, n_iter, check_every, tol=tol)
     x = problem.given("estimate", estimate)
+    operator = problem.operator
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
     b = background

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import Operator
+from phaseret.operators._data import is_fourier, operator_of
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._result import Reconstruction, _warn_of_disagreement
 
@@ -80,6 +81,8 @@ class Measured:
         _checks.floating(**{name: obj})
         _checks.rank(self.operator.object_ndim, **{name: obj})
         _checks.same_device(intensity=self.intensity, **{name: obj})
+        if is_fourier(self.operator) and tuple(obj.shape[-self.operator.object_ndim :]) == self.operator.fourier_shape:
+            self.operator = operator_of(self.intensity, self.operator, undersampled=True)  # laid out on the whole grid
         if self.real and obj.is_complex():
             rule = f"{name} must be real for constraint={self.constraint!r}"
             _checks.fail(f"{rule}, got {obj.dtype}", f"Pass {name}.real", TypeError)
