@@ -224,7 +224,7 @@ def test_bad_steps_are_refused():
 def test_repr_shows_the_steps():
     recipe = Recipe(solvers.HIO(5), "2*er:3")
     assert repr(recipe) == "Recipe(HIO(n_iter=5, beta=0.9), Recipe(ErrorReduction(n_iter=3), times=2))"
-    assert "Shrinkwrap(threshold=0.2, sigma=3.0" in repr(Recipe("shrinkwrap"))
+    assert "Shrinkwrap(threshold=0.05, sigma=3.0" in repr(Recipe("shrinkwrap"))
     assert (
         repr(Recipe("hio:5,2*(er:3)")) == "Recipe(HIO(n_iter=5, beta=0.9), Recipe(ErrorReduction(n_iter=3), times=2))"
     )
@@ -345,11 +345,12 @@ def test_first_guesses_of_a_batch_are_those_of_its_items():
 def test_the_defaults_of_the_supports_are_the_numbers_in_use():
     own = {name: p.default for name, p in inspect.signature(solvers.shrinkwrap_support).parameters.items()}
     assert own | {"obj": 0} == {"obj": 0, **SHRINKWRAP, "ndim": 2}
-    assert solvers.Shrinkwrap().options == SHRINKWRAP | {"decay": 0.9, "least_sigma": 1.0}
+    of_the_room = {"least": 0.05, "most": 1.0}
+    assert solvers.Shrinkwrap().options == SHRINKWRAP | of_the_room | {"decay": 0.9, "least_sigma": 1.0}
     assert inspect.signature(solvers.autocorrelation_support).parameters["threshold"].default is None
 
 
-SHRINKWRAP = {"threshold": 0.2, "sigma": 3.0, "method": "max", "least": 0.001, "most": 0.25}
+SHRINKWRAP = {"threshold": 0.05, "sigma": 3.0, "method": "rms", "least": 0.001, "most": 0.25}
 
 
 def test_the_root_mean_square_is_that_of_the_pixels_that_are_not_zero():
@@ -400,6 +401,76 @@ def test_shrinkwrap_keeps_within_its_guards():
     obj = torch.rand(3, 10, 10)
     assert (solvers.shrinkwrap_support(obj, threshold=5.0, least=0.05).sum((-1, -2)) == 5).all()
     assert (solvers.shrinkwrap_support(obj, threshold=1e-3, most=0.25).sum((-1, -2)) == 25).all()
+
+
+def collapsing(*starts):
+    """The starts of two patterns go through a support update that keeps every pixel above half of the brightest."""
+    obj = 1 + torch.rand(2, 8, 8)
+    intensity = pr.operators.fourier_intensity(obj, (20, 20))
+    spot = torch.zeros(2, 8, 8)
+    spot[:, 3, 4] = 4
+    init = torch.stack([{"object": obj, "spot": spot}[name] for name in starts], 1)
+    update = solvers.Shrinkwrap(threshold=0.5, sigma=0, method="max", least=0.1)
+    recipe = Recipe(solvers.HIO(1), solvers.Shrinkwrap(threshold=0.01, sigma=0), _Keep(init), update, "er:1")
+    return recipe(intensity, support=torch.ones(8, 8) > 0, constraint="nonnegative", starts=len(starts), init=init)
+
+
+class _Keep(solvers.Step):
+    """Every start shows what it was given."""
+
+    def __init__(self, init):
+        super().__init__()
+        self.init = init
+
+    def advance(self, run):
+        run.estimate = self.init.clone()
+
+
+def test_a_start_whose_support_collapsed_is_ranked_last_and_warned_of():
+    with pytest.warns(UserWarning, match=r"the supports of 4 of 6 starts fell to the least .* and 0 of 2 reconstruc"):
+        r = collapsing("spot", "object", "spot")
+    assert r.scores.isinf().tolist() == r.agreement.eq(0).tolist() == 2 * [[True, False, True]]
+    assert r.ranking[:, 0].tolist() == [1, 1]
+    assert r.averaged.tolist() == 2 * [[False, True, False]]
+    torch.testing.assert_close(r.obj, r.objs[:, 1])
+    assert r.choice[0].endswith("the least of 1 starts; the supports of the others collapsed")
+
+
+def test_starts_that_agree_on_a_collapsed_support_do_not_count():
+    with pytest.warns(UserWarning, match=r"the supports of 4 of 4 starts fell .* and 2 of 2 reconstructions have no"):
+        r = collapsing("spot", "spot")
+    assert (r.agreement == 0).all()
+    assert r.averaged.tolist() == 2 * [[True, False]]
+    assert r.choice[0].endswith("the supports of all starts collapsed")
+    assert "0% of the best agree" in repr(r)
+
+
+def test_a_collapse_is_known_after_a_resumption():
+    obj = 1 + torch.rand(8, 8)
+    intensity = pr.operators.fourier_intensity(obj, (20, 20))
+    recipe = Recipe("hio:5", solvers.Shrinkwrap(threshold=50.0), "er:5")
+    options = {"support": torch.ones(8, 8) > 0, "constraint": "nonnegative", "starts": 2, "check_every": 1}
+    states = []
+    with pytest.warns(UserWarning, match="the supports of 2 of 2 starts fell"):
+        recipe(intensity, checkpoint=states.append, checkpoint_every=7, **options)
+    with pytest.warns(UserWarning, match="the supports of 2 of 2 starts fell"):
+        r = recipe(intensity, resume=states[0], **options)
+    assert r.scores.isinf().all()
+
+
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+def test_without_a_support_the_room_is_that_of_the_autocorrelation(constraint):
+    seen = []
+    intensity = pr.operators.fourier_intensity(torch.rand(2, 6, 5), (40, 30))
+    options = {"support_size": 20} if constraint == "complex" else {}
+    mask = torch.ones(40, 30, dtype=torch.bool)
+    mask[0, 3:5] = False
+    Recipe("hio:3,shrinkwrap,hio:1")(
+        intensity, mask=mask, constraint=constraint, callback=lambda run: seen.append(run.room), **options
+    )
+    mask = mask if constraint == "complex" else mask | mask.flip(0, 1).roll((1, 1), (0, 1))
+    expected = solvers.autocorrelation_support(intensity, mask=mask).sum((-2, -1))
+    assert seen[-1].flatten().tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

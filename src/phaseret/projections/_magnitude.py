@@ -118,6 +118,14 @@ class MagnitudeConstraint:
         part._spread = torch.zeros_like(part.total)
         return part
 
+    def planes(self) -> tuple[Tensor, Tensor | None]:
+        """The measured intensity on the full plane, in some unit, and where it was measured; None if all was."""
+        intensity, mask = self._target.square(), None if self._free is None else self._weight > 0
+        if self.real:
+            intensity = _fft.full_from_half(intensity, self.shape)
+            mask = None if mask is None else _fft.full_from_half(mask, self.shape)
+        return intensity, mask
+
     @property
     def measured_modulus(self) -> Tensor:
         """The measured magnitude in the units of the transform without normalisation."""

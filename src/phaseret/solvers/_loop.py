@@ -149,6 +149,8 @@ class Run:
         half: A part of the box to which a step restricts the support for a while; usually None.
         updates: How often the support was updated.
         price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
+        collapsed: (patterns, starts) boolean, the starts whose support fell to its least size; None if none was found.
+        room: (patterns, 1) how many pixels the object may have; None until a step asks.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -157,7 +159,8 @@ class Run:
     def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
         self.problem, self.iterate, self.check_every = problem, iterate, check_every
         self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
-        self.price = cast("Tensor | None", None)
+        self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
+        self.room = cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -338,7 +341,10 @@ class Run:
 _ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")
 _SPREAD = ("kernel", "covariance")
-_SAVED = ("iterate", "estimate", "error", "support", "updates", "price", "iteration", "leaf", "done", "state", *_LISTS)
+_SAVED = (
+    "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "iteration", "leaf", "done", "state",
+    *_LISTS,
+)  # fmt: skip
 
 
 def on_the_box(algorithm: Algorithm) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,11 @@ class Reconstruction:
         objs: (*, starts, n1..nd) estimates of all starts.
         errors: (*, starts) their errors.
         scores: (*, starts) what ranks the starts: their errors, or, after a step that lets them have different numbers
-            of pixels (:class:`SparseRRR`), the errors times the price of these.
+            of pixels (:class:`SparseRRR`), the errors times the price of these; infinite where the support collapsed
+            (:class:`Shrinkwrap`).
         ranking: (*, starts) indices of the starts, the least score first.
-        agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1.
+        agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1; 0 where the
+            support collapsed.
         prtf: (*, rings) phase retrieval transfer function: the magnitude of the mean of all aligned starts over the
             measured one, summed over rings of r / min(m1..md) cycles per pixel; 1 where the starts agree.
             :func:`phaseret.metrics.prtf` gives it for any reconstructions.
@@ -136,8 +139,12 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     if len(errors) == 1:
         return "the only start"
     least = min(range(len(errors)), key=errors.__getitem__)
-    why = f"start {best}: error {errors[best]:.3g}"
-    if errors == scores:
+    why, kept = f"start {best}: error {errors[best]:.3g}", [s for s in scores if s < math.inf]
+    if not kept:
+        why += "; the supports of all starts collapsed"
+    elif len(kept) < len(scores):
+        why += f", the least of {len(kept)} starts; the supports of the others collapsed"
+    elif errors == scores:
         why += ", the least"
     else:
         why += f", times the price of its pixels {scores[best]:.3g}, the least"
@@ -153,6 +160,8 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     problem, error, support = run.problem, run.error, run.support
     patterns, starts = error.shape
     scores = error.detach() if run.price is None else error.detach() * run.price
+    if run.collapsed is not None:
+        scores = torch.where(run.collapsed, math.inf, scores)
     ranking = scores.argsort(dim=-1, stable=True)
     best = ranking[:, 0]
     objs = problem.embed(run.estimate, problem.object_shape)
@@ -162,10 +171,11 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
     obj, chosen, batch = objs[rows, best], error[rows, best], problem.batch
     alone = torch.arange(starts, device=best.device) == best[:, None]
-    fits = alone if obj.requires_grad else _rivals(scores, _FITS)
+    fits = alone if obj.requires_grad else _rivals(scores, _FITS) & scores.isfinite()
     with torch.no_grad():
         agreement, averaged, mean, prtf = _compare(run, obj, objs, fits)
         averaged |= alone
+        agreement = torch.where(scores.isfinite(), agreement, 0.0)
     if not obj.requires_grad and starts > 1:
         several = averaged.sum(-1) > 1
         mean = problem.constraint(problem.support, whole=False).project(problem.crop(mean)[:, None])
@@ -253,14 +263,22 @@ def _rivals(scores: Tensor, factor: float = _RIVAL) -> Tensor:
 
 def _warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object."""
-    rivals, agree = _rivals(result.scores), result.agreement >= _AGREE
+    rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
     few = (2 * agreeing < agree.shape[-1]) & ~different
     starts = agree.shape[-1]
     least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
     # all from the device at once
-    least, *counts = torch.stack([x.to(least.dtype) for x in (least, different.sum(), few.sum(), found)]).tolist()
-    unlike, rare, fewest = map(int, counts)
+    lost = result.scores.isinf()
+    numbers = (least, different.sum(), few.sum(), found, lost.sum(), lost.all(-1).sum())
+    least, *counts = torch.stack([x.to(least.dtype) for x in numbers]).tolist()
+    unlike, rare, fewest, collapsed, all_of_them = map(int, counts)
+    if collapsed:
+        _checks.warn(
+            f"the supports of {collapsed} of {lost.numel()} starts fell to the least that their step allows: they lost "
+            f"the object and are ranked last, and {all_of_them} of {few.numel()} reconstructions have no other start",
+            "Lower the step's threshold, as in shrinkwrap(threshold=0.02), or its least for an object that is so small",
+        )
     if unlike:
         _checks.warn(
             f"{unlike} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "

@@ -11,6 +11,7 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._problem import Problem
 
 Method = Literal["max", "rms"]
 
@@ -166,9 +167,9 @@ def _completed(intensity: Tensor, mask: Tensor, ndim: int) -> Tensor:
 def shrinkwrap_support(
     obj: Tensor,
     *,
-    threshold: float = 0.2,
+    threshold: float = 0.05,
     sigma: float = 3.0,
-    method: Method = "max",
+    method: Method = "rms",
     least: float = 0.001,
     most: float = 0.25,
     ndim: int = 2,
@@ -180,7 +181,8 @@ def shrinkwrap_support(
 
     Args:
         obj: Estimate on its grid, real or complex floating.
-        threshold: Level relative to the largest value ("max") or to the root mean square of the non-zero ones ("rms").
+        threshold: Level relative to the largest value ("max") or to the root mean square of the non-zero ones ("rms"),
+            which a few bright pixels change less.
         sigma: Standard deviation of the Gaussian blur in pixels; it wraps around the edges.
         method: "max" or "rms".
         least: Least share of the grid.
@@ -206,26 +208,41 @@ def shrinkwrap_support(
 
     Source:
         Marchesini et al. (2003), X-ray image reconstruction from a diffraction pattern alone,
-        doi:10.1103/PhysRevB.68.140101.
+        doi:10.1103/PhysRevB.68.140101, with 0.2 of the maximum: it loses what is faint beside something bright.
     """
     _checks.floating(obj=obj)
     _checks.item_axes(ndim, obj=obj)
     _check_shrinkwrap(threshold, sigma, method, least, most)
     obj = _fft.promote(obj.detach())
-    axes, modulus = tuple(range(-ndim, 0)), _fft.power(obj).sqrt()
+    modulus = _fft.power(obj).sqrt()
+    blurred, level = _blurred(modulus, threshold, sigma, method, ndim)
+    room = torch.full(modulus.shape[:-ndim], math.prod(modulus.shape[-ndim:]), device=obj.device)
+    return _guarded(blurred, level, room, least, most)[0]
+
+
+def _blurred(modulus: Tensor, threshold: float, sigma: float, method: Method, ndim: int) -> tuple[Tensor, Tensor]:
+    """The blurred modulus and the level above which the object is (an axis of one pixel for each of the item's)."""
+    axes = tuple(range(-ndim, 0))
     blurred = _fft.blur(modulus, ndim, 2 * (math.pi * sigma) ** 2)
     if method == "max":
-        level = blurred.amax(axes, keepdim=True)
-    else:
-        power, count = blurred.square().sum(axes, keepdim=True), (modulus > 0).sum(axes, keepdim=True)
-        level = (power / count.clamp(min=1)).sqrt()
-    pixels = blurred.flatten(-ndim)
-    counts = [min(pixels.shape[-1], max(1, round(share * pixels.shape[-1]))) for share in (most, least)]
-    # The smallest of the largest so many values, selected without sorting.
-    brightest = pixels.topk(counts[0], sorted=False).values
-    lowest, highest = (brightest.topk(count, sorted=False).values.amin(-1).reshape(level.shape) for count in counts)
-    level = torch.minimum(torch.maximum(threshold * level, lowest), highest)
-    return blurred >= level
+        return blurred, threshold * blurred.amax(axes, keepdim=True)
+    power, count = blurred.square().sum(axes, keepdim=True), (modulus > 0).sum(axes, keepdim=True)
+    return blurred, threshold * (power / count.clamp(min=1)).sqrt()
+
+
+def _guarded(blurred: Tensor, level: Tensor, room: Tensor, least: float, most: float) -> tuple[Tensor, Tensor]:
+    """Where it is above the level, but at least and most a share of `room` (*) pixels; and whether it had less (*)."""
+    ndim = blurred.ndim - room.ndim
+    sorted_ = blurred.flatten(-ndim).sort(-1, descending=True).values
+    # The smallest of the largest so many values.
+    lowest, highest = (
+        sorted_.gather(-1, (share * room).round().long().clamp(1, sorted_.shape[-1])[..., None] - 1).reshape(
+            level.shape
+        )
+        for share in (most, least)
+    )
+    fell = (level > highest).reshape(room.shape)
+    return blurred >= torch.minimum(torch.maximum(level, lowest), highest), fell
 
 
 def _check_shrinkwrap(threshold: float, sigma: float, method: str, least: float, most: float) -> None:
@@ -242,14 +259,16 @@ class Shrinkwrap(Step):
     """A step of a recipe that replaces the support by :func:`shrinkwrap_support` of the estimate, within the one given.
 
     Each time it is used the blur is narrower: sigma falls by the factor `decay` down to `least_sigma`. Every start has
-    its own support.
+    its own support. It keeps to a share of the room there is: the pixels of the given support, or without one those of
+    :func:`autocorrelation_support`. A start whose support fell to the least share, and was kept there, has lost the
+    object: it is ranked last, with an infinite score, it agrees with no other, and a warning tells of it.
 
     Args:
         threshold: Level relative to the largest value or the root mean square.
         sigma: Standard deviation of the first blur in pixels.
         method: "max" or "rms".
-        least: Least share of the data grid.
-        most: Largest share of the data grid.
+        least: Least share of the room.
+        most: Largest share of the room.
         decay: Factor of sigma from one use to the next, in (0, 1].
         least_sigma: Smallest sigma.
 
@@ -261,18 +280,22 @@ class Shrinkwrap(Step):
         torch.Size([24, 24])
     """
 
+    threshold: float
     sigma: float
+    method: Method
+    least: float
+    most: float
     decay: float
     least_sigma: float
 
     def __init__(
         self,
         *,
-        threshold: float = 0.2,
+        threshold: float = 0.05,
         sigma: float = 3.0,
-        method: Method = "max",
-        least: float = 0.001,
-        most: float = 0.25,
+        method: Method = "rms",
+        least: float = 0.05,
+        most: float = 1.0,
         decay: float = 0.9,
         least_sigma: float = 1.0,
     ) -> None:
@@ -290,15 +313,30 @@ class Shrinkwrap(Step):
     def advance(self, run: Run) -> None:
         problem = run.problem
         sigma = max(min(self.least_sigma, self.sigma), self.sigma * self.decay**run.updates)
-        options = {name: value for name, value in self.options.items() if name not in ("decay", "least_sigma")}
-        found = shrinkwrap_support(problem.embed(run.estimate), **options | {"sigma": sigma, "ndim": problem.ndim})
-        found = problem.crop(found)
+        if run.room is None:
+            run.room = _room(problem)
+        modulus = _fft.power(problem.embed(run.estimate.detach())).sqrt()
+        blurred, level = _blurred(modulus, self.threshold, sigma, self.method, problem.ndim)
+        blurred = problem.crop(blurred)
+        if problem.support is not None:
+            blurred = torch.where(problem.support, blurred, 0.0)
+        found, run.collapsed = _guarded(blurred, level, run.room.expand(run.error.shape), self.least, self.most)
         if problem.support is not None:
             found = found & problem.support
         # an estimate that has nothing inside keeps the support it has
         some = found.any(tuple(range(2, found.ndim)), keepdim=True)
         run.support = torch.where(some, found, True if run.support is None else run.support)
         run.updates += 1
+
+
+def _room(problem: Problem) -> Tensor:
+    """How many pixels the object of each pattern may have: (patterns, 1)."""
+    if problem.support is not None:
+        return problem.support.flatten(2).sum(-1).expand(problem.patterns, 1)
+    if not problem.whole:
+        return torch.full((problem.patterns, 1), math.prod(problem.box_shape), device=problem.device)
+    intensity, mask = problem.magnitude.planes()
+    return autocorrelation_support(intensity, mask=mask, ndim=problem.ndim).flatten(2).sum(-1)
 
 
 class Detwin(Step):
