@@ -430,3 +430,30 @@ def test_modules_are_their_functions():
         module(X - 0.5), project_object(X - 0.5, support=support, constraint="nonnegative", support_size=3)
     )
     assert "support_size=3" in repr(module)
+
+
+@given(st.integers(0, 10_000), st.booleans())
+def test_the_pixels_kept_are_the_nearest_when_each_has_bounds_of_its_own(seed, real):
+    g = torch.Generator().manual_seed(seed)
+    x = 2 * torch.randn(5, generator=g, dtype=torch.float64 if real else torch.complex128)
+    low, high = torch.sort(2 * torch.rand(2, 5, generator=g, dtype=torch.float64), dim=0).values
+    value = x.clamp(low, high) if real else x / x.abs() * x.abs().clamp(low, high)
+    distances = []
+    for kept in itertools.combinations(range(5), 2):
+        y = torch.zeros_like(x)
+        y[list(kept)] = value[list(kept)]
+        distances.append(float((y - x).norm()))
+    constraint = "real" if real else "complex"
+    found = project_object(x, support_size=2, bounds=(low, high), constraint=constraint, ndim=1)
+    assert int((found != 0).sum()) == 2
+    assert float((found - x).norm()) == pytest.approx(min(distances))
+
+
+@pytest.mark.parametrize("items", [1, 3, 4, 5])
+def test_spectra_in_slabs_are_those_in_one_piece_whatever_the_number_of_items(items, monkeypatch):
+    x, magnitude = torch.randn(items, 4, 5, dtype=torch.complex128), torch.rand(items, 4, 5, dtype=torch.float64)
+    whole = MagnitudeConstraint(magnitude)
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: 8)  # slabs of four
+    parts = MagnitudeConstraint(magnitude)
+    torch.testing.assert_close(parts.project_fast(x.clone()), whole.project(x))
+    torch.testing.assert_close(parts.residual(x), whole.residual(x))

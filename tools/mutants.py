@@ -43,8 +43,8 @@ from tools._mutations import Finder, Mutant
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [f"src/phaseret/{name}" for name in ("operators", "losses", "projections", "symmetry", "solvers")]
-TESTS = ("bad_input", "checks", "fft", "interop", "losses", "memory", "metrics", "noise", "operators", "projections",
-         "solvers", "symmetry", "testing")  # fmt: skip
+TESTS = ("background", "bad_input", "checks", "devices", "fft", "interop", "losses", "memory", "metrics", "noise",
+         "operators", "projections", "promises", "solvers", "symmetry", "testing")  # fmt: skip
 QUIET = ["-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:xdist"]
 SURVIVED, KILLED, ELSEWHERE = 0, 1, 3  # exit codes of a mutant's process; a signal is too slow or a crash
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
@@ -174,13 +174,15 @@ class _Judge:
                     self.seen.setdefault((file, line), set()).add(test)
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that can see a mutant: of its own package first, one of each function first, the quickest first."""
+        """The tests that can see a mutant: one of each function first, of its own package first, the quickest first."""
         first, last = mutant.lines if mutant.function else mutant.scope
         found = set[str]().union(*(self.seen.get((mutant.file, n), ()) for n in range(first, last + 1)))
+        # No line is seen of what torch compiles: whoever runs any line of the file may run this one.
+        found = found or set().union(*(tests for (file, _), tests in self.seen.items() if file == mutant.file))
         own, ranks, order = f"tests/test_{Path(mutant.file).parent.name}", Counter[str](), list[tuple[Any, ...]]()
         for seconds, test in sorted((self.seconds[test], test) for test in found):
             function = test.partition("[")[0]
-            order.append((not test.startswith(own), ranks[function], seconds, test))
+            order.append((ranks[function], not test.startswith(own), seconds, test))
             ranks[function] += 1
         chosen, left = [], LONGEST
         for *_, seconds, test in sorted(order):
@@ -195,7 +197,9 @@ class _Judge:
         items = {item.nodeid: item for item in session.items}
         tests = [items[test] for test in self.tests(mutant) if test in items]
         for item, following in zip(tests, [*tests[1:], None], strict=True):
-            signal.setitimer(signal.ITIMER_REAL, 5 + 10 * self.seconds[item.nodeid])  # ends the process
+            # They end the process: the first where it computes, however busy the machine is, the other where it waits.
+            signal.setitimer(signal.ITIMER_PROF, 5 + 10 * self.seconds[item.nodeid])
+            signal.setitimer(signal.ITIMER_REAL, 60 + 20 * self.seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.testsfailed:
                 return KILLED
