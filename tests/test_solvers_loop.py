@@ -507,3 +507,15 @@ def test_without_a_schedule_the_sparse_one_is_taken_unless_it_cannot_be(monkeypa
     assert solvers.reconstruct(intensity, init=torch.rand(6, 6).requires_grad_()) == plain
     with torch.no_grad():
         assert solvers.reconstruct(leaf) == sparse
+
+
+@pytest.mark.parametrize("hidden", [math.nan, math.inf, -1.0])
+def test_no_gradient_comes_from_what_was_not_measured(hidden: float) -> None:
+    intensity = patterns()[1].double()
+    mask = torch.rand(12, 12) > 0.2
+    leaf = intensity.where(mask, hidden).requires_grad_()
+    obj = solvers.HIO(3)(leaf, support=box(6, 6), constraint="real", mask=mask).obj
+    (found,) = torch.autograd.grad(obj.square().sum(), leaf)
+    assert found.isfinite().all()
+    assert (found[:, ~mask] == 0).all()
+    assert (found[:, mask] != 0).any()
