@@ -415,3 +415,11 @@ def test_phase_copies_are_forgiven_for_complex_and_on_request_for_real_objects()
     assert invariant_loss(global_phase(obj, 2.0), obj).item() < 1e-28
     assert invariant_loss(-obj, obj).item() > 0.1
     assert invariant_loss(-obj, obj, phase=True).item() == 0
+
+
+def test_the_soft_minimum_has_the_digits_of_the_least_distance() -> None:
+    obj = 1000 + torch.rand(3, 4)
+    estimate = obj + 1e-2 * torch.rand(3, 4)  # whose distance is lost in the sum of squares, which is 1e7
+    hard, soft = (invariant_loss(estimate, obj, temperature=t) for t in (None, 1e-3))
+    assert 1e-6 < hard < 1e-4
+    torch.testing.assert_close(soft, hard)

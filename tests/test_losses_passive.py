@@ -17,7 +17,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import phaseret as pr
 from phaseret import _memory, testing
-from phaseret.losses import PassiveLoss, passive_loss
+from phaseret.losses import PassiveLoss, _one_pass, passive_loss
 from phaseret.operators import FourierIntensity, FourierMagnitude, Operator
 
 SHAPES = [
@@ -720,3 +720,36 @@ def test_an_estimate_laid_out_on_the_whole_grid_is_measured_where_it_lies(option
     value = passive_loss(whole, intensity, op, domain=domain)
     torch.testing.assert_close(value, passive_loss(obj, intensity, op, domain=domain))
     assert gradcheck(lambda x: passive_loss(x, intensity, op, domain=domain), whole, fast_mode=True)
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "sizes"),
+    [
+        ((8, 10), torch.float32, [2, 2, 2, 1]),  # 48 pixels of a half plane
+        ((8, 10), torch.complex64, [1] * 7),
+        ((5, 9), torch.float32, [4, 3]),
+        ((5, 9), torch.complex64, [2, 2, 2, 1]),
+        ((4, 2, 3), torch.float32, [4, 3]),  # not six and one
+        ((60,), torch.float32, [3, 3, 1]),
+        ((999,), torch.float32, [1] * 7),
+    ],
+)
+def test_a_batch_is_cut_into_equal_pieces_of_what_fits(
+    shape: tuple[int, ...], dtype: torch.dtype, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: 100)
+    cuts = list(_one_pass._pieces(torch.empty(7, *[2] * len(shape), dtype=dtype), shape))
+    assert [len(range(7)[cut]) for cut in cuts] == sizes
+    assert torch.equal(torch.cat([torch.arange(7)[cut] for cut in cuts]), torch.arange(7))
+
+
+@pytest.mark.parametrize(("pixels", "sizes"), [(100, [3] * 6 + [2]), (1000, [20]), (30, [1] * 20), (1, [1] * 20)])
+def test_large_spectra_are_cut_into_columns_that_fit(
+    pixels: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: pixels)
+    found = list(_one_pass._columns(torch.empty(1, 20, 30)))
+    assert found == [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -283,3 +285,38 @@ def test_options_of_units_are_refused_when_they_are_no_words_of_theirs() -> None
         pr.metrics.psnr(torch.rand(4, 4), torch.rand(4, 4), scale="yes")
     with pytest.raises(TypeError, match=r"PSNR: scale must be True or False, got 0\.5"):
         pr.metrics.PSNR(scale=0.5)
+
+
+# --- the limit -------------------------------------------------------------------------------------------------------
+
+
+def asked_about(data: Tensor, operator: Any, n: tuple[int, ...], **options: Any) -> bool:
+    answer = torch.rand(n).clamp(0.01, 0.99).requires_grad_() * 1
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pr.losses.PassiveLoss(operator)(answer, data, **options)
+    assert all("no such estimate explains them" in str(warning.message) for warning in said)
+    return len(said) == 1
+
+
+@pytest.mark.parametrize("factor", [1.9, 2.1])
+def test_data_are_asked_about_from_twice_what_an_object_of_ones_gives(factor: float) -> None:
+    matrix = torch.tensor([[1.0, 0, 0], [0, 2, 0], [1, 1, 1], [1, 2, 0], [0, 0, 0]])
+    operator, known = pr.operators.Gaussian(matrix), torch.tensor([False, True, True, True, True])
+    data = factor * operator(torch.ones(3))
+    assert asked_about(data, operator, (3,)) == (factor > 2)
+    data[1] += data[0]  # the same mean, all of it where known
+    data[0] = math.nan
+    assert asked_about(data, operator, (3,), mask=known) == (factor > 2)
+
+
+@pytest.mark.parametrize("factor", [1.9, 2.1])
+def test_in_the_far_field_a_zero_frequency_that_is_seen_says_more(factor: float) -> None:
+    operator, obj = pr.operators.FourierIntensity((8, 8)), torch.zeros(4, 4)
+    obj[:2, :2] = 1
+    data = operator(obj)  # its mean is the largest that its zero frequency allows; the latter grows with the root
+    assert asked_about(factor**2 * data, operator, (4, 4)) == (factor > 2)
+    known = torch.ones(8, 8, dtype=torch.bool)
+    known[0, 0] = False
+    brightest, seen = operator(torch.ones(4, 4)).mean(), (data * known).mean()
+    assert asked_about(factor * brightest / seen * data, operator, (4, 4), mask=known) == (factor > 2)

@@ -430,3 +430,26 @@ def test_modules_are_their_functions():
         module(X - 0.5), project_object(X - 0.5, support=support, constraint="nonnegative", support_size=3)
     )
     assert "support_size=3" in repr(module)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_the_pixels_kept_are_the_nearest_when_each_has_bounds_of_its_own(dtype):
+    x = 2 * torch.randn(150, 5, dtype=dtype)
+    low, high = torch.sort(2 * torch.rand(2, 150, 5, dtype=torch.float64), dim=0).values
+    value = x / x.abs() * x.abs().clamp(low, high) if dtype.is_complex else x.clamp(low, high)
+    pairs = torch.tensor([[i in pair for i in range(5)] for pair in itertools.combinations(range(5), 2)])
+    least = (pairs * value[:, None] - x[:, None]).norm(dim=-1).amin(1)
+    options = {"bounds": (low, high), "constraint": "complex" if dtype.is_complex else "real"}
+    found = project_object(x, support_size=2, ndim=1, **options)
+    assert ((found != 0).sum(1) == 2).all()
+    torch.testing.assert_close((found - x).norm(dim=-1), least)
+
+
+@pytest.mark.parametrize("items", [1, 3, 4, 5])
+def test_spectra_in_slabs_are_those_in_one_piece_whatever_the_number_of_items(items, monkeypatch):
+    x, magnitude = torch.randn(items, 4, 5, dtype=torch.complex128), torch.rand(items, 4, 5, dtype=torch.float64)
+    whole = MagnitudeConstraint(magnitude)
+    monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: 8)  # slabs of four
+    parts = MagnitudeConstraint(magnitude)
+    torch.testing.assert_close(parts.project_fast(x.clone()), whole.project(x))
+    torch.testing.assert_close(parts.residual(x), whole.residual(x))

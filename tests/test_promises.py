@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
-from good_calls import CALLS, FOURIER, MASK, OPTIONS, call, called, made
+from good_calls import CALLS, FOURIER, MASK, OPTIONS, PUBLIC, call, called, good, made, spelt
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
 
@@ -355,3 +355,45 @@ def test_options_without_their_names_are_answered_by_the_class_that_was_called()
     assert str(raised.value) == (
         "HIO: at most 1 options must be given without a name, got 2. Name them: n_iter=, beta=."
     )
+
+
+# --- defaults --------------------------------------------------------------------------------------------------------
+
+# What an option is that is left out, wherever there is one of this name; None of any other name.
+DEFAULTS: dict[str, Any] = {
+    "align": True, "alpha": 0.4, "beta": 0.9, "centered": False, "check_every": 10, "checkpoint_every": 1000,
+    "clip": True, "closest": 0.5, "compile": False, "constraint": "complex", "counts": False, "criterion": "mse",
+    "data_range": 1.0, "decay": 0.9, "delta": 1.2, "domain": "magnitude", "dtype": torch.float32, "exclude": 0.05,
+    "far": 0.8, "flip": True, "fraction": 0.05, "gamma": 0.7, "kind": "octanary", "least": 1e-3, "least_sigma": 1.0,
+    "method": "max", "most": 0.25, "mu": 0.2, "n_iter": 1000, "ndim": 2, "norm": "ortho", "normalize": False,
+    "onesided": False, "oversampling": 2.0, "paraxial": True, "progress": False, "radius": 3, "real": False,
+    "reduction": "mean", "scale": False, "seed": 0, "shift": True, "sigma": 3.0, "smallest": 1 / 16, "stages": 10,
+    "threshold": 0.2, "times": 1, "truncation": 3.0, "undersampled": False, "upsample": 1, "value": 0.0, "win_size": 11,
+}  # fmt: skip
+EXCEPT: dict[str, dict[str, Any]] = {
+    "interop.to_deepinv": {"real": True},
+    "metrics.SuccessRate": {"threshold": 0.05},
+    "metrics.resolution": {"criterion": "half-bit"},
+    "metrics.success_rate": {"threshold": 0.05},
+    "noise.GaussianNoise": {"domain": "intensity"},
+    "noise.correlography_noise": {"background": 0.0},
+    "noise.gaussian_noise": {"domain": "intensity"},
+    "operators.gaussian_matrix": {"dtype": torch.complex64},
+    "solvers.ADMM": {"beta": 1.0},
+    "solvers.RRR": {"beta": 0.5},
+    "solvers.SparseRRR": {"beta": 0.7, "n_iter": 1400},
+    "solvers.autocorrelation_support": {"threshold": 0.04},
+    "solvers.maximum_likelihood": {"background": 0.1, "n_iter": 50},
+    "solvers.spectral_initialization": {"n_iter": 50},
+    "solvers.truncated_amplitude_flow": {"mu": 0.6},
+}
+
+
+@pytest.mark.parametrize("path", [path for path in PUBLIC if path.split(".")[0] in {o.split(".")[0] for o in OURS}])
+def test_an_option_has_the_same_default_everywhere_and_may_be_given(path: str) -> None:
+    defaults = {p.name: p.default for p in spelt(path) if p.default is not p.empty}
+    table = {name: DEFAULTS.get(name) for name in defaults} | EXCEPT.get(path, {})
+    assert defaults == table
+    assert {name: type(value) for name, value in defaults.items()} == {name: type(table[name]) for name in table}
+    if path in OPTIONS or path in CALLS:
+        call(PUBLIC[path], {**table, **good(path)})

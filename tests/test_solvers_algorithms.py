@@ -10,6 +10,7 @@ import torch
 
 import phaseret as pr
 from phaseret import solvers
+from phaseret.solvers._algorithms import ALGORITHMS
 
 BETA = 0.8
 
@@ -374,3 +375,14 @@ def test_repr_shows_the_options():
     assert repr(solvers.OSS(5)) == "OSS(n_iter=5, beta=0.9, stages=10)"
     assert repr(solvers.ChargeFlip(5)) == "ChargeFlip(n_iter=5, delta=1.2)"
     assert repr(solvers.ErrorReduction(5)) == "ErrorReduction(n_iter=5)"
+
+
+@pytest.mark.parametrize("word", [word for word in ALGORITHMS if word != "sparse"])
+def test_no_axis_is_special(word):
+    obj = torch.rand(3, 5, 2, dtype=torch.float64)
+    intensity = pr.operators.fourier_intensity(obj, (7, 12, 5))
+    step, order = ALGORITHMS[word](3), (1, 2, 0)
+    options = {"constraint": "nonnegative", "support": torch.ones(3, 5, 2) > 0, "init": torch.rand_like(obj), "ndim": 3}
+    found = step(intensity, **options).obj
+    turned = {"support": options["support"].permute(order), "init": options["init"].permute(order)}
+    torch.testing.assert_close(step(intensity.permute(order), **{**options, **turned}).obj, found.permute(order))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -195,3 +196,29 @@ def test_memory_that_ends_while_a_graph_is_recorded_is_told(monkeypatch: pytest.
 def test_compile_is_a_switch() -> None:
     with pytest.raises(TypeError, match="compile must be True or False"):
         solved(pr.solvers.HIO(7), compile="yes")
+
+
+def test_work_is_done_on_another_stream_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a card that only notes what happens."""
+    events: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str = "side") -> None:
+            self.name = name
+
+        def wait_stream(self, other: Stream) -> None:
+            events.append(f"{self.name} waits for {other.name}")
+
+    @contextlib.contextmanager
+    def within(place: Any) -> Iterator[None]:
+        events.append(f"in {getattr(place, 'name', place)}")
+        yield
+        events.append("out")
+
+    fakes = {"Stream": Stream, "current_stream": lambda: Stream("main"), "CUDAGraph": lambda: "graph"}
+    for name, fake in {**fakes, "device": within, "stream": within, "graph": within}.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    made = _compiled.capture(lambda: events.append("work"), torch.device("cuda:0"))
+    assert made == "graph"
+    warm = ["side waits for main", "in side", "work", "work", "work", "out", "main waits for side"]
+    assert events == ["in cuda:0", *warm, "in graph", "work", "out", "out"]

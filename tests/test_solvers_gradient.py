@@ -411,3 +411,103 @@ def test_objects_on_the_whole_grid_are_starts_too() -> None:
         found = solve(operator)
         assert found.obj.shape == (2, 13, 11)
         assert torch.equal(found.obj, solve(other).obj)
+
+
+# --- the refinement against a slow one -------------------------------------------------------------------------------
+
+
+def refined_slowly(start, counts, operator, dark, inside, count):
+    """Conjugate gradients of Polak and Ribiere, the least likelihood along each line found to all digits."""
+
+    def loss(x):
+        model = operator(x) + dark
+        return torch.where(inside, model - counts * model.log(), 0.0).sum()
+
+    x, direction, last = start, torch.zeros_like(start), None
+    for _ in range(count):
+        leaf = x.clone().requires_grad_()
+        descent = -torch.autograd.grad(loss(leaf), leaf)[0]
+        if last is not None:
+            ratio = (descent.conj() * (descent - last)).real.sum() / last.abs().square().sum()
+            direction = ratio.clamp(min=0) * direction
+        direction, last = descent + direction, descent
+        field, along = operator.linear(x), operator.linear(direction)
+        t = torch.zeros((), dtype=torch.float64)
+        for _ in range(60):
+            moved = field + t * along
+            model = moved.abs().square() + dark
+            rate = 2 * (moved.conj() * along).real
+            bend = counts / model.square() * rate.square() + (1 - counts / model) * 2 * along.abs().square()
+            slope, curvature = (torch.where(inside, part, 0.0).sum() for part in ((1 - counts / model) * rate, bend))
+            t = t - slope / curvature.abs()
+        x = x + t * direction
+    return x
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("real", [False, True])
+def test_the_refinement_is_that_of_conjugate_gradients_with_the_best_step(count, real):
+    operator, _ = gaussian(6, 60)
+    obj = 20 * torch.randn(6, dtype=torch.float64 if real else torch.complex128)
+    dark = 1 + torch.rand(60, dtype=torch.float64)
+    inside = torch.rand(60) > 0.2
+    counts = torch.poisson(operator(obj) + dark)
+    start = obj + torch.randn_like(obj)
+    hidden = {"intensity": counts.where(inside, math.nan), "background": dark.where(inside, -1.0)}
+    found = solvers.maximum_likelihood(start, operator=operator, n_iter=count, mask=inside, **hidden).obj
+    expected = refined_slowly(start, counts, operator, dark, inside, count)
+    assert (found - expected).norm() < 1e-4 * (expected - start).norm()
+
+
+def test_the_refinement_of_a_non_negative_object_stays_so():
+    operator, _ = gaussian(6, 60)
+    counts = torch.poisson(operator(torch.tensor([5.0, 0, 5, 0, 5, 0], dtype=torch.float64)))
+    start = torch.tensor([5.0, 0.1, 5, 0.1, 5, -3], dtype=torch.float64)
+    free, clipped = (
+        solvers.maximum_likelihood(start, counts, operator, n_iter=1, constraint=constraint).obj
+        for constraint in ("real", "nonnegative")
+    )
+    assert free.min() < 0
+    torch.testing.assert_close(clipped, free.clamp(min=0))
+
+
+@pytest.mark.parametrize(
+    ("background", "error", "message"),
+    [
+        (torch.ones(95), ValueError, r"background must broadcast to the intensity .*, got \(95,\)"),
+        (torch.ones(96) + 0j, TypeError, "background must be real"),
+        (torch.zeros(96), ValueError, "background must be above 0, got less. Use background.clamp"),
+        (torch.full((96,), math.nan), ValueError, "background must"),
+    ],
+)
+def test_a_background_that_no_likelihood_has_is_refused(background, error, message):
+    with pytest.raises(error, match=f"^maximum_likelihood: {message}"):
+        solvers.maximum_likelihood(X, Y, OPERATOR, background=background)
+
+
+@pytest.mark.parametrize(
+    "method", [solvers.spectral_initialization, solvers.wirtinger_flow, solvers.truncated_amplitude_flow]
+)
+def test_data_with_too_few_axes_are_refused(method):
+    with pytest.raises(ValueError, match=rf"^{method.__name__}: intensity must have at least 2 axes, got "):
+        method(torch.rand(8), pr.operators.FourierIntensity((8, 8)), object_shape=(4, 4))
+
+
+def test_numbers_between_0_and_1_are_allowed_where_those_above_0_are():
+    start = solvers.spectral_initialization(Y, OPERATOR, truncation=0.5, n_iter=1)
+    bright = 0.25 * Y.mean() >= Y
+    expected = solvers.spectral_initialization(Y * bright, OPERATOR, truncation=None, n_iter=1)
+    assert distance(start / start.norm(), expected / expected.norm(), 1) < 1e-6
+    for method, options in ((solvers.wirtinger_flow, {"mu": 0.5}), (solvers.truncated_amplitude_flow, {"mu": 0.5})):
+        assert method(Y, OPERATOR, n_iter=1, **options).obj.isfinite().all()
+    for gamma in (0.5, math.inf):
+        assert solvers.truncated_amplitude_flow(Y, OPERATOR, n_iter=1, gamma=gamma).obj.isfinite().all()
+    assert solvers.maximum_likelihood(X, Y, OPERATOR, n_iter=1, background=0.5).obj.isfinite().all()
+
+
+def test_a_pixel_at_the_limit_of_the_truncation_is_kept():
+    operator = pr.operators.Gaussian(torch.eye(3, dtype=torch.float64))
+    intensity = torch.tensor([4.0, 4.1, 1.0], dtype=torch.float64)  # of a modulus of 1 the first is (1 + gamma)^2
+    options = {"n_iter": 1, "init": torch.ones(3, dtype=torch.float64), "mu": 0.5, "gamma": 1.0, "constraint": "real"}
+    found = solvers.truncated_amplitude_flow(intensity, operator, **options).obj
+    torch.testing.assert_close(found, torch.tensor([1.5, 1.0, 1.0], dtype=torch.float64))

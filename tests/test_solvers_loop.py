@@ -6,12 +6,14 @@ import dataclasses
 import inspect
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import phaseret as pr
-from phaseret import solvers
+from phaseret import _memory, solvers
+from phaseret.solvers import _recipe
 
 # most runs here are too short to solve anything
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
@@ -525,3 +527,83 @@ def test_a_modulus_known_at_every_pixel_is_kept_wherever_the_support_lies(place:
     assert float(right.error.max()) < 1e-6
     with pytest.raises(ValueError, match=r"bounds must broadcast to the object \(\d+, \d+\), got \(2, 2\)"):
         pr.solvers.RRR(1)(intensity, support=support, bounds=(torch.zeros(2, 2), 1.0))
+
+
+def test_the_repr_says_the_numbers() -> None:
+    _, intensity = patterns()
+    r = solvers.HIO(3)(intensity, support=box(6, 6), constraint="real", starts=2)
+    r = dataclasses.replace(r, error=torch.tensor([0.2, 0.125, 0.25]), seconds=2.0)
+    scores, agreement = torch.tensor([[0.2, 0.2], [0.1, 0.9], [0.3, 0.3]]), torch.tensor([[1.0, 0], [1, 0], [1, 1]])
+    r = dataclasses.replace(r, scores=scores, agreement=agreement)
+    text = "obj (3, 6, 6) torch.float32, error 0.125 to 0.25, 2 starts (80% of the best agree)"
+    assert repr(r) == f"Reconstruction({text}, 3 iterations, 2 s)"
+    r = dataclasses.replace(r, obj=r.obj[0], error=torch.tensor(0.2), seeds=[0], checked=[])
+    assert repr(r) == "Reconstruction(obj (6, 6) torch.float32, error 0.2, 1 start, 0 iterations, 2 s)"
+
+
+def test_there_may_be_more_starts_than_pixels_along_an_axis() -> None:
+    obj, intensity = patterns(1, 3, 6)
+    init = obj + torch.rand(8, 3, 3)
+    options = {"support": box(3, 3), "constraint": "nonnegative"}
+    together = solvers.HIO(2)(intensity[0], init=init, starts=8, **options)
+    for start, one in zip(init, together.objs, strict=True):
+        torch.testing.assert_close(solvers.HIO(2)(intensity[0], init=start, **options).obj, one)
+
+
+@pytest.mark.parametrize(("patterns", "starts"), [(1, 1), (1, 4), (2, 3), (5, 1), (5, 3)])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 20])
+def test_each_item_is_in_one_piece_and_no_piece_is_too_large(patterns: int, starts: int, chunk: int) -> None:
+    run = SimpleNamespace(error=torch.empty(patterns, starts), at_a_time=lambda arrays: chunk)
+    done = torch.zeros(patterns, starts)
+    for items in solvers.Run.pieces(run, 1.0):
+        done[items] += 1
+        assert 0 < done[items].numel() <= chunk
+        assert all(s.stop <= n for s, n in zip(items, done.shape, strict=True))
+    assert (done == 1).all()
+
+
+def test_starts_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, intensity = patterns()
+    options = {"support": box(6, 6), "starts": 5}
+    kept = 5 * 3 * 12 * 12 * 4  # bytes of the iterates of real objects
+    monkeypatch.setattr(_memory, "physical_memory", lambda: kept)
+    solvers.HIO(1)(intensity, constraint="real", **options)
+    monkeypatch.setattr(_memory, "physical_memory", lambda: kept - 1)
+    with pytest.raises(
+        MemoryError, match=r"^HIO: starts must fit into memory, got 5 for each of 3 patterns \(12, 12\)"
+    ):
+        solvers.HIO(1)(intensity, constraint="real", **options)
+    monkeypatch.setattr(_memory, "physical_memory", lambda: 2 * kept)
+    solvers.HIO(1)(intensity, constraint="complex", **options)
+    monkeypatch.setattr(_memory, "physical_memory", lambda: 2 * kept - 1)
+    with pytest.raises(MemoryError, match=r"^HIO: starts must fit into memory"):
+        solvers.HIO(1)(intensity, constraint="complex", **options)
+
+
+def test_a_generator_that_is_none_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"HIO: generator must be a torch.Generator.*, got 5"):
+        solvers.HIO(1)(patterns()[1], support=box(6, 6), generator=5)
+
+
+def test_without_a_schedule_the_sparse_one_is_taken_unless_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_recipe, "solve", lambda step, intensity, options: (repr(step), options["starts"]))
+    sparse, plain = ((repr(solvers.Recipe(text)), 12) for text in ("sparse:1400,er:30", "raar:400,er:100"))
+    _, intensity = patterns()
+    leaf = intensity.clone().requires_grad_()
+    assert solvers.reconstruct(intensity) == solvers.reconstruct(intensity, init=torch.rand(6, 6)) == sparse
+    assert solvers.reconstruct(intensity, support_size=9) == solvers.reconstruct(leaf) == plain
+    assert solvers.reconstruct(intensity, init=torch.rand(6, 6).requires_grad_()) == plain
+    with torch.no_grad():
+        assert solvers.reconstruct(leaf) == sparse
+
+
+@pytest.mark.parametrize("hidden", [math.nan, math.inf, -1.0])
+def test_no_gradient_comes_from_what_was_not_measured(hidden: float) -> None:
+    intensity = patterns()[1].double()
+    mask = torch.rand(12, 12) > 0.2
+    leaf = intensity.where(mask, hidden).requires_grad_()
+    obj = solvers.HIO(3)(leaf, support=box(6, 6), constraint="real", mask=mask).obj
+    (found,) = torch.autograd.grad(obj.square().sum(), leaf)
+    assert found.isfinite().all()
+    assert (found[:, ~mask] == 0).all()
+    assert (found[:, mask] != 0).any()

@@ -224,3 +224,26 @@ def test_unmodified_digits_only_look_unambiguous(data_dir) -> None:  # type: ign
     assert variant.share > 0.6
     assert variant.share_canonical < 0.1
     assert variant.share_aligned < 0.01
+
+
+def test_the_report_says_the_numbers() -> None:
+    distances = {name: torch.rand(4) for name in ("object_distance", "canonical_distance", "aligned_distance")}
+    found = _diagnose.Ambiguity(
+        share=0.04,
+        share_random=0.86,
+        share_canonical=0.5,
+        share_aligned=0.0,
+        neighbour=torch.tensor([1, 0, 3, 2]),
+        near=torch.tensor([True, True, False, True]),
+        magnitude_distance=torch.tensor([0.1, 0.25, 0.9, 0.2]),
+        far=0.75,
+        **distances,
+    )
+    assert repr(found).splitlines() == [
+        "Ambiguity of 4 items: 3 have another whose magnitude is within 0.25 of theirs.",
+        "Of these pairs, the objects lie far apart (more than 0.75 of the distance of random pairs) in",
+        "    4.0%  as given",
+        "   86.0%  after a random symmetry each: the ambiguity of the problem itself",
+        "   50.0%  after canonicalize",
+        "    0.0%  after align, pair by pair",
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -595,3 +597,10 @@ def test_elements_are_compared_by_identity() -> None:
 
 def test_random_symmetry_takes_integers_of_numpy() -> None:
     assert RandomSymmetry(np.int64(2)).shift == RandomSymmetry(2).shift == (2, 2)
+
+
+@pytest.mark.parametrize(("move", "of"), [(shift, torch.long), (subpixel_shift, torch.float32)])
+@pytest.mark.parametrize("sizes", [(3, 0), (3, 4), (0,)])
+def test_shifts_along_no_axis_or_too_many_are_refused(move: Any, of: torch.dtype, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"shifts must have the shape \(\*, d\) .*, got {re.escape(str(sizes))}"):
+        move(torch.rand(3, 4, 4), torch.zeros(sizes, dtype=of))

@@ -118,7 +118,8 @@ class Finder(ast.NodeVisitor):
 
     def visit_Return(self, node: ast.Return) -> None:
         if node.value and self.text(node.value) != "None":
-            self.put(node.value, "None")
+            if self.text(node.value) != "False":  # which is as untrue
+                self.put(node.value, "None")
             self.visit(node.value)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -168,7 +169,8 @@ class Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_If(self, node: ast.If | ast.IfExp) -> None:
-        self.put(node.test, f"not ({self.text(node.test)})")
+        if self.text(node.test) != "TYPE_CHECKING":
+            self.put(node.test, f"not ({self.text(node.test)})")
         self.generic_visit(node)
 
     visit_IfExp = visit_If

@@ -6,7 +6,7 @@
 
 The first call records which test runs which line of which file. Then every mutant runs in a process forked from one
 that has imported torch, the library and the tests: the changed function gets its new code there, and the tests that run
-its line follow, those of its own package and the quickest first, until one fails. Only what an import runs (defaults,
+its line follow, the quickest first, until one fails. Only what an import runs (defaults,
 constants) needs an import of its own. A mutant is killed when a test fails or takes much longer than it did.
 """
 
@@ -43,13 +43,13 @@ from tools._mutations import Finder, Mutant
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [f"src/phaseret/{name}" for name in ("operators", "losses", "projections", "symmetry", "solvers")]
-TESTS = ("bad_input", "checks", "fft", "interop", "losses", "memory", "metrics", "noise", "operators", "projections",
-         "solvers", "symmetry", "testing")  # fmt: skip
+TESTS = ("background", "bad_input", "checks", "devices", "fft", "interop", "losses", "memory", "metrics", "noise",
+         "operators", "projections", "promises", "solvers", "symmetry", "testing")  # fmt: skip
 QUIET = ["-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:xdist"]
 SURVIVED, KILLED, ELSEWHERE = 0, 1, 3  # exit codes of a mutant's process; a signal is too slow or a crash
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 MEMORY = 2**33
-LONGEST = 30.0  # seconds of tests that a mutant may take; those that come after them are not asked
+LONGEST = 60.0  # seconds of tests, traced, that a mutant may take; those that come after them are not asked
 
 
 class _Plugin:
@@ -115,11 +115,11 @@ def _record(path: Path, known: dict[str, list[Any]]) -> Callable[[pytest.Session
                 seen[item.nodeid] = known[item.nodeid]
                 continue
             lines: dict[str, set[int]] = {}
-            failed, start = session.testsfailed, time.perf_counter()
+            failed, start = session.testsfailed, time.process_time()
             sys.settrace(_tracer(lines))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             sys.settrace(None)
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             seen[item.nodeid] = [text, seconds, {f: sorted(v) for f, v in lines.items()}, failed == session.testsfailed]
         provenance.write_json(path, seen)
 
@@ -174,17 +174,19 @@ class _Judge:
                     self.seen.setdefault((file, line), set()).add(test)
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that can see a mutant: of its own package first, one of each function first, the quickest first."""
+        """The tests that can see a mutant, the quickest first; cases of one function and other packages come later."""
         first, last = mutant.lines if mutant.function else mutant.scope
         found = set[str]().union(*(self.seen.get((mutant.file, n), ()) for n in range(first, last + 1)))
-        own, ranks, order = f"tests/test_{Path(mutant.file).parent.name}", Counter[str](), list[tuple[Any, ...]]()
+        # No line is seen of what torch compiles: whoever runs any line of the file may run this one.
+        found = found or set().union(*(tests for (file, _), tests in self.seen.items() if file == mutant.file))
+        own, ranks, order = f"tests/test_{Path(mutant.file).parent.name}", Counter[str](), list[tuple[float, str]]()
         for seconds, test in sorted((self.seconds[test], test) for test in found):
             function = test.partition("[")[0]
-            order.append((not test.startswith(own), ranks[function], seconds, test))
             ranks[function] += 1
+            order.append((seconds * ranks[function] * (1 if test.startswith(own) else 2), test))
         chosen, left = [], LONGEST
-        for *_, seconds, test in sorted(order):
-            left -= seconds
+        for _, test in sorted(order):
+            left -= self.seconds[test]
             if left < 0 and chosen:
                 break
             chosen.append(test)
@@ -195,7 +197,9 @@ class _Judge:
         items = {item.nodeid: item for item in session.items}
         tests = [items[test] for test in self.tests(mutant) if test in items]
         for item, following in zip(tests, [*tests[1:], None], strict=True):
-            signal.setitimer(signal.ITIMER_REAL, 5 + 10 * self.seconds[item.nodeid])  # ends the process
+            # They end the process: the first where it computes, however busy the machine is, the other where it waits.
+            signal.setitimer(signal.ITIMER_PROF, 5 + 10 * self.seconds[item.nodeid])
+            signal.setitimer(signal.ITIMER_REAL, 60 + 20 * self.seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.testsfailed:
                 return KILLED
