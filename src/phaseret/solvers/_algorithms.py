@@ -99,6 +99,12 @@ class RAAR(Algorithm):
     with the reflections R = 2 P - I. A pair (b0, b1) as beta is Luke's schedule
     :math:`\beta_n = b_1 + (b_0 - b_1) \exp(-(n/7)^3)`: it starts at b0 and comes to b1 in about ten iterations.
 
+    The larger beta, the more starts find the object, and the less the iterate settles where noise leaves no solution:
+    end it with :class:`ErrorReduction` there. With beta = 0.9, 0.95, 0.97 and 0.98 single starts find 49, 82, 87 and
+    95 % of digits in a box, and 0, 38, 75 and 88 % a dense texture; the best of three starts of
+    digits at a million photons has 37.8, 42.3, 42.6 and 39.0 dB (``python -m benchmarks.quality_peers``). A schedule
+    from 0.75 to 0.97 does as well as 0.97, within a few per cent and 2 dB.
+
     Args:
         n_iter: Number of iterations.
         beta: Relaxation in (0, 1], or (b0, b1) for the schedule.
