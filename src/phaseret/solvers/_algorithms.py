@@ -99,6 +99,13 @@ class RAAR(Algorithm):
     with the reflections R = 2 P - I. A pair (b0, b1) as beta is Luke's schedule
     :math:`\beta_n = b_1 + (b_0 - b_1) \exp(-(n/7)^3)`: it starts at b0 and comes to b1 in about ten iterations.
 
+    The larger beta, the more starts find the object, and the less the iterate settles where noise leaves no solution:
+    end it with :class:`ErrorReduction` there. With beta = 0.9, 0.95, 0.97 and 0.98 single starts find 49, 82, 87 and
+    95 % of digits in a box, and 0, 38, 75 and 88 % a dense texture; the best of three starts of digits at a million
+    photons has 37.8, 42.3, 42.6 and 39.0 dB (``python -m benchmarks.quality_peers``). A schedule from 0.75 to 0.97
+    does much the same as 0.97, and runs slower. At fewer photons 0.9 is up to 1 dB better
+    (``python -m benchmarks.quality_solvers noise``).
+
     Args:
         n_iter: Number of iterations.
         beta: Relaxation in (0, 1], or (b0, b1) for the schedule.
@@ -318,6 +325,9 @@ class OSS(Algorithm):
     The iterate whose estimate fits the data best is remembered: each stage begins with it, and the last ends with it.
     It is looked for every ten iterations and where a stage ends. An iteration costs two transform pairs, and a look
     three more. Without a support it is HIO that ends with the best.
+
+    Digits of 10\ :sup:`5`, 10\ :sup:`4` and 10\ :sup:`3` photons come out at 29.9, 21.8 and 16.8 dB, where RAAR with
+    beta = 0.9, then error reduction, has 27.9, 21.0 and 16.4 (``python -m benchmarks.quality_solvers noise``).
 
     Args:
         n_iter: Number of iterations.

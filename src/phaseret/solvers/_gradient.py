@@ -18,7 +18,7 @@ from phaseret.solvers._measured import Measured
 from phaseret.solvers._result import Reconstruction
 
 # Power iterations and truncation of the spectral start.
-_POWERS, _TRUNCATION = 50, 3.0
+_POWERS, _TRUNCATION = 100, 3.0
 
 
 def spectral_initialization(
