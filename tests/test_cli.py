@@ -85,6 +85,13 @@ def listing(folder: Path) -> set[str]:
 # --- help ------------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_wrong_is_one_line_whatever_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["info", "--a\nb\x85c", "x"], ["info", "x", "--index", "a\u2028b\n"], ["in\rfo"]):
+        with pytest.raises(SystemExit):
+            _main.main(words)
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run("--help", capsys)
     assert (status, err) == (0, "")

@@ -224,6 +224,12 @@ def test_the_bit_of_a_support_means_something_good_in_images_alone(tmp_path: Pat
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz")) == 5
 
 
+def test_texts_in_the_place_of_an_object_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"obj": np.array([[b"one", b"two"]])})
+    with pytest.raises(ValueError, match=r"load_object: 'obj' of .* must hold one number per pixel, got .S3"):
+        pr.io.load_object(path)
+
+
 def test_a_beam_centre_outside_the_frame_is_not_used(tmp_path: Path) -> None:
     arrays = {f"{DETECTOR}/data": counts(), f"{DETECTOR}/beam_center_x": 700.0, f"{DETECTOR}/beam_center_y": 3.0}
     path = write(tmp_path / "x.h5", arrays, NEXUS)

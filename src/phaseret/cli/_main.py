@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         if choice is not None:
             message += _meant(choice[1], re.findall(r"[^ ,']+", choice[2]))
-        message = readable(shortened(message, _LONG))
+        message = readable(" ".join(shortened(message, _LONG).split()))  # one line, whatever was typed
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 

@@ -181,7 +181,7 @@ class OpenPattern:
             values,
             mask=counted,
             support=None if told.support is None else as_inside(self._beside(told.support, index)),
-            obj=None if told.obj is None else _object_tensor(self._beside(told.obj, index)),
+            obj=None if told.obj is None else _object_tensor(contents, told.obj, self._beside(told.obj, index)),
             ndim=self.ndim,
             kind=kind,
             center=self._in_region(center),
@@ -552,7 +552,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
         if contents.entry(name).color:
             luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601; of grey and alpha the grey
             value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]
-        return _object_tensor(value), name if beside_pattern else None
+        return _object_tensor(contents, name, value), name if beside_pattern else None
 
 
 def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
@@ -562,7 +562,10 @@ def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(value, dtype=numpy_type))
 
 
-def _object_tensor(value: np.ndarray[Any, Any]) -> Tensor:
+def _object_tensor(contents: Contents, name: str, value: np.ndarray[Any, Any]) -> Tensor:
+    if value.dtype.kind not in "biufc":
+        fix = "Name another array with key="
+        _checks.fail(f"{name!r} of {contents.path} must hold one number per pixel, got {value.dtype}", fix)
     if value.dtype.kind == "c":
         return _tensor(value, torch.complex128 if value.dtype.itemsize > 8 else torch.complex64)
     return _tensor(value, torch.float64 if value.dtype == np.float64 else torch.float32)
