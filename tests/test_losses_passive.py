@@ -758,4 +758,4 @@ def test_large_spectra_are_cut_into_columns_that_fit(
 def test_data_of_another_shape_than_the_operator_measures_are_named_by_theirs() -> None:
     rule = r"intensity must have the operator's data shape \(8, 8\), got \(7, 9\)\. Give the operator that measured"
     with pytest.raises(ValueError, match=f"^passive_loss: {rule}"):
-        passive_loss(torch.rand(3, 2, 4, 4), torch.rand(3, 2, 7, 9), operator=FourierIntensity((8, 8)))
+        passive_loss(torch.rand(3, 4, 4), torch.rand(3, 7, 9), operator=FourierIntensity((8, 8)))
