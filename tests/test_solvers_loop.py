@@ -539,3 +539,18 @@ def test_halves_are_of_patterns_or_of_the_starts_of_one(patterns: int, starts: i
     assert 0 <= _loop._count(first) * axis - _loop._count(second) * axis <= 1
     one = slice(3, 4), slice(0, 1)
     assert _loop._halves(one) == [one]
+
+
+def test_the_memory_that_one_item_lacks_is_an_error_and_not_halved_again() -> None:
+    tried: list[int] = []
+
+    def work(items: tuple[slice, slice]) -> None:
+        tried.append(_loop._count(items))
+        raise torch.cuda.OutOfMemoryError("tried to allocate 3 GiB")
+
+    halved: list[int] = []
+    run = SimpleNamespace(halve=halved.append)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="3 GiB"):
+        solvers.Run.in_pieces(run, work, [(slice(0, 2), slice(0, 2))])
+    assert tried == [4, 2, 1]
+    assert halved == [4, 2]
