@@ -753,3 +753,9 @@ def test_large_spectra_are_cut_into_columns_that_fit(
     monkeypatch.setattr(_memory, "pixels_at_a_time", lambda device: pixels)
     found = list(_one_pass._columns(torch.empty(1, 20, 30)))
     assert found == [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+
+
+def test_data_of_another_shape_than_the_operator_measures_are_named_by_theirs() -> None:
+    rule = r"intensity must have the operator's data shape \(8, 8\), got \(7, 9\)\. Give the operator that measured"
+    with pytest.raises(ValueError, match=f"^passive_loss: {rule}"):
+        passive_loss(torch.rand(3, 4, 4), torch.rand(3, 7, 9), operator=FourierIntensity((8, 8)))

@@ -790,3 +790,11 @@ def test_module_and_function_agree() -> None:
         Autocorrelation((3, 4), **options)(intensity),
         autocorrelation(intensity, (3, 4), **options),  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize("far", [0, 1])
+def test_one_distance_of_several_that_no_phase_has_is_refused(far: int) -> None:
+    distance = [1.0, 1.0]
+    distance[far] = 1e304
+    with pytest.raises(ValueError, match=r"must give finite phases, got .*1e[+]?304.*Check the units"):
+        Fresnel((8, 8), distance=distance, wavelength=1e-5, pixel_size=1e-5)

@@ -386,3 +386,9 @@ def test_no_axis_is_special(word):
     found = step(intensity, **options).obj
     turned = {"support": options["support"].permute(order), "init": options["init"].permute(order)}
     torch.testing.assert_close(step(intensity.permute(order), **{**options, **turned}).obj, found.permute(order))
+
+
+@pytest.mark.parametrize(("beta", "wrong"), [((0.5, 1.5), 1), ((0.0, 0.5), 0), ((1.01, 0.5), 0), ((0.5, -0.1), 1)])
+def test_a_schedule_beyond_0_and_1_is_refused(beta, wrong):
+    with pytest.raises(ValueError, match=rf"RAAR: beta\[{wrong}\] must be .*above 0.*at most 1, got {beta[wrong]}"):
+        solvers.RAAR(5, beta=beta)

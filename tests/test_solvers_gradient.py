@@ -511,3 +511,12 @@ def test_a_pixel_at_the_limit_of_the_truncation_is_kept():
     options = {"n_iter": 1, "init": torch.ones(3, dtype=torch.float64), "mu": 0.5, "gamma": 1.0, "constraint": "real"}
     found = solvers.truncated_amplitude_flow(intensity, operator, **options).obj
     torch.testing.assert_close(found, torch.tensor([1.5, 1.0, 1.0], dtype=torch.float64))
+
+
+def test_the_recipe_says_what_was_asked():
+    for dark, name in ((0.5, "0.5"), (torch.full((96,), 0.5), "(96,)")):
+        r = solvers.maximum_likelihood(X, Y, OPERATOR, n_iter=2, background=dark)
+        assert r.recipe == f"maximum_likelihood(n_iter=2, background={name})"
+    assert solvers.wirtinger_flow(Y, OPERATOR, n_iter=2, mu=0.1).recipe == "wirtinger_flow(n_iter=2, mu=0.1)"
+    r = solvers.truncated_amplitude_flow(Y, OPERATOR, n_iter=2, mu=0.5, gamma=0.25)
+    assert r.recipe == "truncated_amplitude_flow(n_iter=2, mu=0.5, gamma=0.25)"

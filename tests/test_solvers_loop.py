@@ -13,7 +13,7 @@ import torch
 
 import phaseret as pr
 from phaseret import _memory, solvers
-from phaseret.solvers import _recipe
+from phaseret.solvers import _loop, _recipe
 
 # most runs here are too short to solve anything
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
@@ -607,3 +607,38 @@ def test_no_gradient_comes_from_what_was_not_measured(hidden: float) -> None:
     assert found.isfinite().all()
     assert (found[:, ~mask] == 0).all()
     assert (found[:, mask] != 0).any()
+
+
+def test_the_warning_says_how_little_the_starts_agree() -> None:
+    with pytest.warns(UserWarning, match="are not unique") as said:
+        r = solvers.ErrorReduction(2)(torch.ones(16, 16), support=box(8, 8), starts=6)
+    rivals = r.agreement[r.scores <= 2 * r.scores.min()]
+    assert f"(correlation down to {float(rivals.min()):.2f})" in str(said[0].message)
+
+
+@pytest.mark.parametrize(("patterns", "starts"), [(1, 2), (1, 5), (2, 1), (2, 3), (3, 3), (5, 1)])
+def test_halves_are_of_patterns_or_of_the_starts_of_one(patterns: int, starts: int) -> None:
+    items = slice(2, 2 + patterns), slice(1, 1 + starts)
+    first, second = _loop._halves(items)
+    axis = 0 if patterns > 1 else 1
+    assert first[1 - axis] == second[1 - axis] == items[1 - axis]
+    assert (first[axis].start, second[axis].stop) == (items[axis].start, items[axis].stop)
+    assert first[axis].stop == second[axis].start
+    assert 0 <= _loop._count(first) * axis - _loop._count(second) * axis <= 1
+    one = slice(3, 4), slice(0, 1)
+    assert _loop._halves(one) == [one]
+
+
+def test_the_memory_that_one_item_lacks_is_an_error_and_not_halved_again() -> None:
+    tried: list[int] = []
+
+    def work(items: tuple[slice, slice]) -> None:
+        tried.append(_loop._count(items))
+        raise torch.cuda.OutOfMemoryError("tried to allocate 3 GiB")
+
+    halved: list[int] = []
+    run = SimpleNamespace(halve=halved.append)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="3 GiB"):
+        solvers.Run.in_pieces(run, work, [(slice(0, 2), slice(0, 2))])
+    assert tried == [4, 2, 1]
+    assert halved == [4, 2]

@@ -247,3 +247,9 @@ def test_the_report_says_the_numbers() -> None:
         "   50.0%  after canonicalize",
         "    0.0%  after align, pair by pair",
     ]
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 2, 2, 2, 2), (2, 4)])
+def test_a_set_without_objects_or_with_too_few_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"^diagnose: dataset must .*, got .*{re.escape(str(shape))}"):
+        diagnose(torch.rand(shape))
