@@ -66,14 +66,13 @@ class Solves(Search, Pattern):
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
-        for name in ("support_size", "schedule", "starts", "bounds", "phase_range"):
+        for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
         with _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"):
             result = solvers.reconstruct(
                 intensity,
-                constraint=self.constraint,
                 undersampled=self.undersampled,
                 seed=self.seed,
                 compile=self.compile,

@@ -243,6 +243,6 @@ def check_complex(problem: Problem) -> None:
     if symmetric:
         _checks.warn(
             f"{symmetric} of {problem.patterns} patterns are symmetric within noise, as those of real objects are, but "
-            'the constraint is "complex", by default: half as much would have to be found',
+            'the constraint is "complex", by default, which has twice as much to find',
             'Use constraint="nonnegative" or "real"; say constraint="complex" if the object is complex nevertheless',
         )
