@@ -117,7 +117,7 @@ def case(shape: tuple[int, ...], seconds: float) -> list[dict[str, object]]:
     for name, algorithm in ALGORITHMS.items():
         solver = algorithm(n_iter)
         candidates[name] = lambda solver=solver: solver(intensity, support=support, constraint="nonnegative")
-    candidates["hio complex"] = lambda: pr.solvers.HIO(n_iter)(intensity, support=support)
+    candidates["hio complex"] = lambda: pr.solvers.HIO(n_iter)(intensity, support=support, constraint="complex")
     candidates["textbook hio"] = lambda: textbook(magnitude, padded, start, 10)
     others = solvephase_hio(magnitude, padded, n_iter) | cohere_hio(magnitude, cohere_iter)
     rows: list[dict[str, object]] = []

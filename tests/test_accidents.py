@@ -565,6 +565,7 @@ def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
     low, larger = torch.full((6, 6), 1e-3), torch.full((6, 6), 1e-3)
     larger[3, 3] += 1e-7
     run: dict[str, Any] = {"support": torch.ones(6, 6) > 0, "starts": 1, "schedule": "hio:20", "bounds": (low, 9.0)}
+    run["constraint"] = "complex"
     pr.solvers.reconstruct(intensity, checkpoint=kept.append, checkpoint_every=10, **run)
     support = torch.ones(6, 6) > 0
     support[0] = False

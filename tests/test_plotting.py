@@ -114,7 +114,9 @@ def test_the_support_is_cut_out_which_is_said_and_a_large_one_leaves_out_the_prt
     measurement, _ = problem()
     support = torch.zeros(32, 32, dtype=torch.bool)
     support[3:20, 5:31] = True
-    result = pr.solvers.ErrorReduction(n_iter=5)(measurement.intensity, support=support, starts=2, seed=0)
+    result = pr.solvers.ErrorReduction(n_iter=5)(
+        measurement.intensity, support=support, constraint="complex", starts=2, seed=0
+    )
     figure = pr.plotting.plot_reconstruction(result, measurement=measurement)
     assert figure.axes[0].images[0].get_array().shape == (17, 26)
     assert titles(figure)[0] == "modulus, pixels 3:20 x 5:31\nthe support's box in 32 x 32"

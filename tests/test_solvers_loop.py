@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import math
 import time
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,9 @@ from phaseret import _memory, solvers
 from phaseret.solvers import _loop, _recipe
 
 # most runs here are too short to solve anything
-pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*(reconstructions (are not unique|were found by few)|symmetric within noise)"
+)
 
 
 def box(*shape):
@@ -642,3 +645,24 @@ def test_the_memory_that_one_item_lacks_is_an_error_and_not_halved_again() -> No
         solvers.Run.in_pieces(run, work, [(slice(0, 2), slice(0, 2))])
     assert tried == [4, 2, 1]
     assert halved == [4, 2]
+
+
+@pytest.mark.parametrize("shape", [(24, 21), (40,), (12, 10, 9)])
+@pytest.mark.parametrize("photons", [None, 1e5])
+def test_a_pattern_that_a_real_object_explains_is_told_of_by_default(shape, photons):
+    obj = torch.rand([n // 2 for n in shape])
+    intensity = pr.operators.fourier_intensity(obj, shape)
+    if photons:
+        intensity = torch.poisson(intensity * (photons / intensity.sum()))
+    options = {"support": torch.ones(obj.shape) > 0, "ndim": len(shape)}
+    mask = torch.ones(shape, dtype=torch.bool)
+    mask.view(-1)[1:3] = False
+    with pytest.warns(
+        UserWarning, match='1 of 1 patterns are symmetric within noise, .* Use constraint="nonnegative" or'
+    ):
+        solvers.HIO(1)(torch.where(mask, intensity, 1e9), mask=mask, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solvers.HIO(1)(intensity, constraint="complex", **options)  # who says so knows
+        turned = torch.polar(obj, 0.5 * torch.rand(obj.shape))
+        solvers.HIO(1)(pr.operators.fourier_intensity(turned, shape), **options)

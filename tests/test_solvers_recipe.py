@@ -18,7 +18,9 @@ from phaseret import solvers
 from phaseret.solvers import Recipe
 from phaseret.solvers._algorithms import ALGORITHMS
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*(reconstructions (are not unique|were found by few)|symmetric within noise)"
+)
 
 S = torch.ones(6, 6, dtype=torch.bool)
 

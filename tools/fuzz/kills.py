@@ -67,7 +67,8 @@ def reconstruction(*more: str) -> dict[str, Tensor]:
 
 def saving() -> dict[str, Tensor]:
     """Everything that is written, over what was there before; what lies there meanwhile is whole."""
-    found = pr.solvers.ErrorReduction(3)(MEASURE(objects(1)[0]), support=torch.ones(4, 4, dtype=torch.bool), seed=0)
+    support = torch.ones(4, 4, dtype=torch.bool)
+    found = pr.solvers.ErrorReduction(3)(MEASURE(objects(1)[0]), support=support, constraint="complex", seed=0)
     net = pr.models.MLP((4, 4), (8, 8), width=8)
     if Path("net").exists():
         pr.models.load("net")

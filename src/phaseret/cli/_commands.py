@@ -123,7 +123,7 @@ class Search:
         heading="what is known of the object",
     )
     support_size: int | None = option("only the K largest pixels are kept; place unknown", type=whole, metavar="K")
-    constraint: Any = option('"complex" (default), "real" or "nonnegative"', default="complex")
+    constraint: Any = option('"complex" (default), "real" or "nonnegative"')
     background: str | None = option(
         "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"
     )

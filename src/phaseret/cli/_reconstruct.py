@@ -80,14 +80,13 @@ class Solves(Search, Pattern):
             sizes = tuple(given["support"].shape[-job.measurement.ndim :])
             if grid := self._coarser_grid(tuple(intensity.shape[-len(sizes) :]), sizes):
                 intensity = _reduce(intensity, sizes, grid, given)
-        for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
+        for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
         with _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"):
             result = solvers.reconstruct(
                 intensity,
-                constraint=self.constraint,
                 undersampled=self.undersampled,
                 seed=self.seed,
                 compile=self.compile,

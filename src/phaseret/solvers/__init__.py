@@ -10,8 +10,8 @@ loose support better. With a tight support, in a fraction of the time:
 in as ``init=``. For coded diffraction, Gaussian and other operators: :func:`truncated_amplitude_flow`; for counts,
 :func:`maximum_likelihood` at the very end. For an algorithm of your own: a subclass of :class:`Algorithm`.
 
-Always look at `agreement` of the :class:`Reconstruction`: a low residual is no proof, and several starts that come to
-one object are more of one.
+Always look at `choice` and `agreement` of the :class:`Reconstruction`: what the result is, and whether other starts
+came to it. A low residual is no proof, and several starts that come to one object are more of one.
 """
 
 from typing import TYPE_CHECKING, NoReturn

@@ -23,7 +23,7 @@ from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
 from phaseret.solvers._coherence import refine
 from phaseret.solvers._options import Options, complete, made_from, spelled
-from phaseret.solvers._problem import Problem, check_determined, prepare
+from phaseret.solvers._problem import Problem, check_complex, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Algorithm(Step):
         ...     def iterate(self, x, p, known, n):
         ...         return self.share * known.project(p) + (1 - self.share) * x
         >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
-        >>> Averaged(50, share=0.7)(intensity, support=torch.ones(8, 8) > 0).obj.shape
+        >>> Averaged(50, share=0.7)(intensity, support=torch.ones(8, 8) > 0, constraint="real").obj.shape
         torch.Size([8, 8])
     """
 
@@ -497,6 +497,8 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     needed = (1 if problem.real else 2) * problem.dtype.itemsize * starts * math.prod(shape)
     got = f"{starts} for each of {shape[0]} patterns {shape[1:]}"
     _memory.check_fits("starts", needed, "Use fewer of them", got, problem.device)
+    if "constraint" not in options:
+        check_complex(problem)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
     bar = _progress_bar(run, step.n_iter) if asked["progress"] else None

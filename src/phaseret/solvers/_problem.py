@@ -249,3 +249,35 @@ def check_determined(problem: Problem) -> None:
             "not determine the object",
             "Use a tighter support or constraint='nonnegative'",
         )
+
+
+# A pattern is that of a real object if opposite frequencies correlate above this, and their magnitudes differ by less
+# than this share, which is what noise leaves at few photons.
+_SYMMETRIC, _UNEQUAL = 0.998, 0.25
+
+
+def check_complex(problem: Problem) -> None:
+    """Warn where a real object explains the pattern as well as a complex one: its mirror is the same within noise."""
+    axes = tuple(range(-problem.ndim, 0))
+    intensity, mask = problem.magnitude.planes()
+    mirrored, both = _fft.mirror(intensity, axes), torch.ones_like(intensity)
+    if mask is not None:
+        both = both * mask * _fft.mirror(mask, axes)
+    own = torch.ones((), dtype=torch.bool, device=intensity.device)
+    for axis, m in zip(axes, problem.shape, strict=True):
+        index = torch.arange(m, device=intensity.device).reshape([-1 if a == axis else 1 for a in axes])
+        own = own & ((2 * index) % m == 0)
+    both = both * ~own  # a frequency that is its own mirror says nothing
+    count = both.sum(axes).clamp(min=1)
+    mean = (both * intensity).sum(axes) / count
+    off, turned = ((x - mean[(...,) + (None,) * problem.ndim]) * both for x in (intensity, mirrored))
+    correlation = (off * turned).sum(axes) / _fft.divisor(off.square().sum(axes))
+    unequal = (both * (_fft.root(intensity) - _fft.root(mirrored)).square()).sum(axes) / 2
+    unequal = (unequal / _fft.divisor((both * intensity).sum(axes))).sqrt()
+    symmetric = int(((correlation > _SYMMETRIC) & (unequal < _UNEQUAL)).sum())
+    if symmetric:
+        _checks.warn(
+            f"{symmetric} of {problem.patterns} patterns are symmetric within noise, as those of real objects are, but "
+            'the constraint is "complex", by default, which has twice as much to find',
+            'Use constraint="nonnegative" or "real"; say constraint="complex" if the object is complex nevertheless',
+        )

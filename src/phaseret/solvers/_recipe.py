@@ -291,7 +291,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             its sum 1; one for all patterns or one for each.
         mask: True where measured; it broadcasts to the intensity. Unmeasured pixels are free: their intensity may hold
             anything.
-        constraint: "complex", "real" or "nonnegative".
+        constraint: "complex", "real" or "nonnegative". Where it is left out the object is taken as complex; a warning
+            tells of a pattern that is symmetric within noise, which a real object explains.
         bounds: (low, high) of the values inside the support; of the modulus for a complex object. Numbers, or tensors
             for each pixel of the object, the same for all patterns: (a, a) is a known modulus, as two planes have it.
         phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
