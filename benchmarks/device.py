@@ -217,6 +217,8 @@ def measured(calls: Calls, seconds: float, work: dict[str, float] | None = None)
         except Exception as error:  # such as memory that is not there
             print(f"{name}: {error!r}"[:500], flush=True)
             yield f"{name}: {error!r}"[:500], float("nan"), float("nan")
+    if "pair" not in works:  # nothing to compare with
+        return
     for name, row in compare(works, "pair", seconds=seconds, least_rounds=5).items():
         done = (work or {}).get(name, 1.0)
         yield name, row["ms"] / done, row["ratio"] / done
