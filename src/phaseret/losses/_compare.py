@@ -37,9 +37,7 @@ class Comparison:
     scale: bool = False
 
     @classmethod
-    def of(
-        cls, operator: Operator, domain: Domain, criterion: Criterion, normalize: bool, scale: bool = False
-    ) -> Comparison:
+    def of(cls, operator: Operator, domain: Domain, criterion: Criterion, normalize: bool, scale: bool) -> Comparison:
         """The comparison in the data of an operator as it is given."""
         centered = range(0)
         if is_fourier(operator):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from phaseret import _checks, _memory
-from phaseret._output import checksum, written
+from phaseret._output import checksum as _checksum
+from phaseret._output import written
 from phaseret.models._layers import Model
 
 # What every model card says, beside the architecture and its options.
@@ -82,7 +83,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     library = _checks.extra("safetensors.torch", "safetensors", "train")
     # One entry, since safetensors shuffles several: the same network gives the same file
-    content: bytes = library.save(tensors, metadata={_KEY: f"{checksum(text, tensors)} {text}"})
+    content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
     with written(path, overwrite) as partial:
         partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -129,7 +130,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         tensors = library.load(content)
     except Exception as error:
         _damaged(file, error)
-    if checksum(text, tensors) != stored:
+    if _checksum(text, tensors) != stored:
         _damaged(file, "its checksum differs")
     about = _description(file, text)
     architecture = _architectures().get(about["architecture"])

@@ -114,8 +114,8 @@ def register(
     shape: tuple[int, ...],
     *,
     shift: bool = True,
-    flip: bool = True,
-    phase: bool = False,
+    flip: bool,
+    phase: bool,
     scale: bool = False,
     upsample: int = 1,
 ) -> Alignment:
