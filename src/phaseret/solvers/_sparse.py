@@ -201,7 +201,8 @@ class _Stage(Run):
             correlation *= 2 * length - 1
         data = torch.minimum(problem.magnitude.measured, correlation) / (2 if problem.real else 1)
         self.area, self.data = area.expand(items), data.expand(items)
-        strong, _ = reached(problem.magnitude.planes()[0], ndim, _STRONG)
+        each = (problem.magnitude.index((slice(n, n + 1),)) for n in range(problem.patterns))
+        strong = torch.cat([reached(pattern.planes()[0], ndim, _STRONG)[0] for pattern in each])
         covered = (2 * _LARGER * strong + 1).prod(-1) / (2 if problem.real else 1)
         self.covered = torch.minimum(self.data, covered)
         self.kinds = [kind for kind in (_AKAIKE, _BAYES) if kind < items[1]] or [0]
