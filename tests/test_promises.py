@@ -368,12 +368,14 @@ DEFAULTS: dict[str, Any] = {
     "method": "rms", "most": 0.25, "mu": 0.2, "n_iter": 1000, "ndim": 2, "norm": "ortho", "normalize": False,
     "onesided": False, "oversampling": 2.0, "paraxial": True, "progress": False, "radius": 3, "real": False,
     "reduction": "mean", "scale": False, "seed": 0, "shift": True, "sigma": 3.0, "smallest": 1 / 16, "stages": 10,
-    "threshold": 0.05, "times": 1, "truncation": 3.0, "undersampled": False, "upsample": 1, "value": 0.0,
+    "threshold": 0.15, "times": 1, "truncation": 3.0, "undersampled": False, "upsample": 1, "value": 0.0,
     "win_size": 11,
 }  # fmt: skip
 EXCEPT: dict[str, dict[str, Any]] = {
     "interop.to_deepinv": {"real": True},
+    "metrics.SuccessRate": {"threshold": 0.05},
     "metrics.resolution": {"criterion": "half-bit"},
+    "metrics.success_rate": {"threshold": 0.05},
     "noise.GaussianNoise": {"domain": "intensity"},
     "noise.correlography_noise": {"background": 0.0},
     "noise.gaussian_noise": {"domain": "intensity"},

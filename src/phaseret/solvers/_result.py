@@ -277,7 +277,7 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
         _checks.warn(
             f"the supports of {collapsed} of {lost.numel()} starts fell to the least that their step allows: they lost "
             f"the object and are ranked last, and {all_of_them} of {few.numel()} reconstructions have no other start",
-            "Lower the step's threshold, as in shrinkwrap(threshold=0.02), or its least for an object that is so small",
+            "Lower the step's threshold, as in shrinkwrap(threshold=0.05), or its least for an object that is so small",
         )
     if unlike:
         _checks.warn(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret.projections._object import keep_largest
+from phaseret.solvers._extent import reached
 from phaseret.solvers._loop import Items, Run, Step
 
 # Residuals below this one count as this one: an exact fit is no better for being exact to more digits.
@@ -22,6 +23,8 @@ _EVERY, _FACTOR, _SETTLE = 50, 2**0.25, 8
 _LEAST_BOX = 64
 _BEST = ("score", "error", "best_size", "estimate")
 _STATE = ("iterate", "size", *_BEST)
+# Autocorrelation above this share of its maximum is strong; all of it reaches further, at most by about this factor.
+_STRONG, _LARGER = 0.04, 1.25
 # Of so many starts the first keeps its size, and these tune it, by Akaike's and by Bayes' price.
 _KINDS, _AKAIKE, _BAYES = 3, 1, 2
 
@@ -46,7 +49,8 @@ class SparseRRR(Step):
     2. After 2/7 of the iterations two starts of three take the size of the best one, keep their iterates, and from then
        on move to the best of k / 2^(1/4), k, k 2^(1/4) whenever they are scored: the second of three by Akaike's price,
        the third by Bayes'. The first of three keeps its size. (A single start goes by Akaike's price.)
-    3. After 6/7 the best start by Akaike's price goes on alone, and tunes its size by it.
+    3. After 6/7 the best start by Akaike's price goes on alone, and tunes its size by it. Where starts are compared, N
+       is also no more than what the strong part of the measured autocorrelation covers: a support may be far too loose.
 
     The support of the run becomes the non-zero pixels found, and its starts are ranked by R exp(f k / N), the residual
     times Akaike's price of their pixels. Without a support or support size the object is sought in half of the grid
@@ -105,8 +109,9 @@ class SparseRRR(Step):
             full = _Stage(run, problem.shape)
             stage = self._search(run, full, search)
             run.estimate, size = full.lift(stage)
-            run.price = size_price(size, full.data, full.numbers)
-            start = stage.priced(1.0).argmin(1)
+            run.price = size_price(size, full.covered, full.numbers)
+            price = size_price(stage.best_size, stage.covered, stage.numbers)
+            start = (stage.error.clamp(min=_EXACT) * price).argmin(1)
             alone = _Stage(run, problem.shape, start)
             alone.begin(full.problem.embed(run.estimate[rows, start, None]), size[rows, start, None])
             run.estimate = problem.crop(full.problem.embed(run.estimate))
@@ -119,7 +124,7 @@ class SparseRRR(Step):
             count = min(_EVERY, self.n_iter - run.done)
             alone.block(count, self.beta, tune=True)
             estimate = problem.crop(alone.problem.embed(alone.estimate))
-            price = size_price(alone.best_size, alone.data, alone.numbers)
+            price = size_price(alone.best_size, alone.covered, alone.numbers)
             error = run.residual(alone.estimate)
             run.estimate = run.estimate.index_put((rows, start), estimate[:, 0])
             run.price = cast(Tensor, run.price).index_put((rows, start), price[:, 0])
@@ -157,6 +162,7 @@ class _Stage(Run):
         best_size, estimate, error, score: Those of each start's best trial so far.
         area: (patterns, starts) numbers of pixels of the support.
         data: (patterns, starts) numbers of independent data.
+        covered: The same, but no more than the strong part of the measured autocorrelation covers.
         power: (patterns, starts) power of Akaike's price that each start compares its sizes by.
         kinds: Which ones of every three starts tune their sizes.
     """
@@ -195,6 +201,10 @@ class _Stage(Run):
             correlation *= 2 * length - 1
         data = torch.minimum(problem.magnitude.measured, correlation) / (2 if problem.real else 1)
         self.area, self.data = area.expand(items), data.expand(items)
+        each = (problem.magnitude.index((slice(n, n + 1),)) for n in range(problem.patterns))
+        strong = torch.cat([reached(pattern.planes()[0], ndim, _STRONG)[0] for pattern in each])
+        covered = (2 * _LARGER * strong + 1).prod(-1) / (2 if problem.real else 1)
+        self.covered = torch.minimum(self.data, covered)
         self.kinds = [kind for kind in (_AKAIKE, _BAYES) if kind < items[1]] or [0]
         bayes = torch.arange(items[1], device=area.device) % _KINDS == _BAYES
         self.power = torch.where(bayes, self.data.log() / 2, 1.0)
