@@ -866,7 +866,7 @@ def test_whatever_is_wrong_is_one_line(
     np.savez("masked.npz", intensity=np.ones((4, 4)), mask=np.ones((4, 4)))
     pr.io.save_intensity("bare.h5", pr.operators.fourier_intensity(digit(), (24, 20)))
     measured = pr.io.load_intensity("pattern.h5")
-    found = pr.solvers.ErrorReduction(2)(measured.intensity, support=measured.support)
+    found = pr.solvers.ErrorReduction(2)(measured.intensity, support=measured.support, constraint="real")
     pr.io.save_reconstruction("found.h5", found)
     names, before = listing(folder), {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     said = fails(line, capsys)
