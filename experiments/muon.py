@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +14,31 @@ ROUNDS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Each step goes along the orthogonalised momentum of the gradient, so that it changes all directions as much.
+    """Matrices move along their orthogonalised momentum, which changes all directions as much; the rest as with Adam.
 
-    A parameter counts as a matrix with one row for each of its first axis: a filter for each output channel. One
-    without further axes, such as a bias, is a matrix of one column, whose step is its momentum of norm about 1. Steps
-    are scaled to 0.2 ``lr`` root mean square, about that of Adam's, where a square matrix is orthogonal.
+    A parameter counts as a matrix with one row for each of its first axis: a filter for each output channel. What has
+    one row or one column only, such as a bias, is the rest. Steps of a square matrix have 0.4 ``lr`` root mean square.
 
     Args:
         parameters: To be optimised.
         lr: The learning rate.
-        momentum: The share of the past in the average of gradients; a schedule may move it.
+        betas: Those of Adam, for the rest; a schedule may move the first.
+        momentum: The share of the past in the average of a matrix's gradients.
 
     Source:
         Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks,
         https://kellerjordan.github.io/posts/muon; the scale of its steps: Liu et al. (2025), Muon is scalable for LLM
-        training, arXiv:2502.16982.
+        training, arXiv:2502.16982, with 0.2. Adam: Kingma, Ba (2015), arXiv:1412.6980.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        momentum: float = 0.95,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -39,17 +46,34 @@ class Muon(torch.optim.Optimizer):
         with torch.enable_grad():
             value = None if closure is None else closure()
         for group in self.param_groups:
-            rate, share = group["lr"], group["momentum"]
             for parameter in group["params"]:
                 if (gradient := parameter.grad) is None:
                     continue
-                past = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
-                past.lerp_(gradient, 1 - share)
-                ahead = gradient.lerp(past, share)  # Nesterov's
-                matrix = ahead.reshape(len(ahead), -1) if ahead.ndim else ahead.reshape(1, 1)
-                direction = orthogonal(matrix).reshape(parameter.shape)
-                parameter.add_(direction, alpha=-0.2 * rate * max(matrix.shape) ** 0.5)
+                state = self.state[parameter]
+                if not state:
+                    state |= {"count": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
+                if gradient.ndim > 1 and min(len(gradient), gradient[0].numel()) > 1:
+                    step = orthogonal_step(gradient, state["mean"], group["momentum"])
+                else:
+                    step = adam_step(gradient, state, *group["betas"])
+                parameter.add_(step, alpha=-group["lr"])
         return value
+
+
+def orthogonal_step(gradient: Tensor, mean: Tensor, share: float) -> Tensor:
+    """The orthogonal direction of the gradients' average, looked at one step ahead; the average is moved."""
+    mean.lerp_(gradient, 1 - share)
+    matrix = gradient.lerp(mean, share).flatten(1)
+    return 0.4 * max(matrix.shape) ** 0.5 * orthogonal(matrix).reshape(gradient.shape)
+
+
+def adam_step(gradient: Tensor, state: dict[str, Any], first: float, second: float) -> Tensor:
+    """The average of the gradients over the root of that of their squares; both are moved."""
+    state["count"] += 1
+    state["mean"].lerp_(gradient, 1 - first)
+    state["square"].lerp_(gradient.square(), 1 - second)
+    mean, square = (state[name] / (1 - beta ** state["count"]) for name, beta in (("mean", first), ("square", second)))
+    return mean / (square.sqrt() + 1e-8)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

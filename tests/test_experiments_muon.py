@@ -35,31 +35,41 @@ def test_singular_values_become_about_one_and_singular_vectors_stay(shape: tuple
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (8, 3, 3, 3), (16, 4, 2, 2)])
-def test_a_step_goes_down_with_the_size_of_one_of_adam(shape: tuple[int, ...]) -> None:
-    u, values, v = conditioned(shape[0], torch.Size(shape[1:]).numel())
+def test_a_step_of_a_matrix_goes_down_and_has_a_known_size(shape: tuple[int, ...]) -> None:
+    rows, columns = shape[0], torch.Size(shape[1:]).numel()
+    u, values, v = conditioned(rows, columns)
     gradient = (u * values @ v).reshape(shape)
     step = step_of(gradient)
     assert (step * gradient).sum() < 0
-    assert 0.65 < step.square().mean().sqrt() / (0.1 * 0.2) < 1.25
+    assert 0.65 < step.square().mean().sqrt() / (0.1 * 0.4) < 1.25
 
 
-def test_vectors_and_numbers_take_normalised_steps() -> None:
-    vector, number = torch.tensor([3.0, -4.0]), torch.tensor(-7.0)
-    along = step_of(vector)
-    torch.testing.assert_close(along / along.norm(), -vector / 5)
-    assert 0 < step_of(number) < 0.1 * 0.2 * 1.25
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.25, -1.0), (0.9, 1.0)])
-def test_the_momentum_is_that_of_nesterov(share: float, expected: float) -> None:
-    """After -1 and 0.1, one goes along (1 - share) * (0.1 + share * 0.1 - share**2); along share - 0.1 without him."""
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = Muon([parameter], 1.0, share)
-    for gradient in (-1.0, 0.1):
+def test_a_matrix_has_the_momentum_of_nesterov() -> None:
+    """Its steps are those along (1 - share) * gradient + share * average."""
+    first, second = torch.randn(2, 3, 4, dtype=torch.float64)
+    parameter = nn.Parameter(torch.zeros_like(first))
+    optimizer = Muon([parameter], 1.0, momentum=0.75)
+    for gradient in (first, second):
         before = parameter.detach().clone()
-        parameter.grad = torch.tensor([gradient])
+        parameter.grad = gradient
         optimizer.step()
-    assert torch.sign(parameter.detach() - before) == expected
+    average = 0.75 * 0.25 * first + 0.25 * second
+    expected = -0.4 * 4**0.5 * orthogonal(0.25 * second + 0.75 * average)
+    torch.testing.assert_close(parameter.detach() - before, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (1, 5, 1, 1), (5, 1)])
+def test_what_is_no_matrix_moves_as_with_adam(shape: tuple[int, ...]) -> None:
+    ours, theirs = (nn.Parameter(torch.ones(shape, dtype=torch.float64)) for _ in range(2))
+    optimizers = Muon([ours], 0.01), torch.optim.Adam([theirs], 0.01)
+    schedules = [torch.optim.lr_scheduler.OneCycleLR(each, 0.01, 20) for each in optimizers]
+    for _ in range(20):
+        ours.grad = torch.randn(shape, dtype=torch.float64)
+        theirs.grad = ours.grad.clone()
+        for each in (*optimizers, *schedules):
+            each.step()
+    torch.testing.assert_close(ours, theirs)
+    assert (ours != 1).all()
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
