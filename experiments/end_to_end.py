@@ -45,13 +45,14 @@ except ImportError as error:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Cheap on any processor: few channels, and data that the network need not transform first.
+    # Cheap on any processor: few channels, data that the network need not transform first, an optimiser for few epochs.
     "demo": {
         "images": 4500,
-        "epochs": 20,
+        "epochs": 12,
+        "optimizer": "muon",
         "learning_rate": 2e-3,
         "one_cycle": True,
-        "channels": [8, 16, 32, 64],
+        "channels": [8, 16, 32, 64, 128],
         "representation": "root_autocorrelation",
         "augment": True,
         "bfloat16": False,

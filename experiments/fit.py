@@ -19,6 +19,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from torch.utils.data import DataLoader
 
 import phaseret as pr
 from experiments.data import Batches, Patterns
+from experiments.muon import Muon
 from experiments.progress import Progress, print_epoch
 from phaseret._output import remove_parts
 from results.provenance import replace
@@ -42,7 +44,19 @@ Settings = dict[str, Any]
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 # What a training may need beside its own settings, and what it means where it is absent.
-DEFAULTS = {"seed": 0, "batch_size": 32, "learning_rate": 1e-3, "one_cycle": True, "patience": 20, "bfloat16": False}
+DEFAULTS = {
+    "seed": 0,
+    "batch_size": 32,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "one_cycle": True,
+    "patience": 20,
+    "bfloat16": False,
+}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "muon": Muon,
+}
 
 
 class Training(L.LightningModule):
@@ -80,7 +94,7 @@ class Training(L.LightningModule):
         self.images, self.seconds = checkpoint["speed"]
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.net.parameters(), self.settings["learning_rate"], fused=True)
+        optimizer = OPTIMIZERS[self.settings["optimizer"]](self.net.parameters(), self.settings["learning_rate"])
         if not self.settings["one_cycle"]:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
