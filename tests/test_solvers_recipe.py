@@ -771,3 +771,30 @@ def test_an_endless_schedule_is_not_repeated_whole() -> None:
     ) as caught:
         Recipe("hio:5," + "x" * 10**5)
     assert len(str(caught.value)) < 500
+
+
+def test_the_box_of_curves_is_that_of_each() -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(3, 9)[:, None], (1, 48))[:, 0]
+    together = solvers.autocorrelation_support(intensity, ndim=1)
+    for one, box in zip(intensity, together, strict=True):
+        assert torch.equal(solvers.autocorrelation_support(one, ndim=1), box)
+
+
+@pytest.mark.filterwarnings("ignore:.*reconstructions")
+def test_children_have_the_support_of_the_best_start() -> None:
+    obj = torch.zeros(16, 16)
+    obj[2:8, 3:7] = torch.rand(6, 4) + 0.5
+    twin = pr.symmetry.shift(obj.flip(0, 1), (1, 1))
+    intensity = pr.operators.fourier_intensity(obj, (32, 32))
+    start = torch.stack([obj, twin])
+    options = {"support": torch.ones(16, 16) > 0, "constraint": "nonnegative", "init": start, "starts": 2}
+    r = solvers.reconstruct(intensity, schedule="er:2,shrinkwrap(sigma=1,least_sigma=1),er:1,breed,er:2", **options)
+    assert float(r.errors.max()) < 1e-3
+
+
+def test_a_gradient_flows_through_breed() -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(5, 5), (10, 10)).requires_grad_()
+    options = {"support": torch.ones(5, 5) > 0, "constraint": "nonnegative", "starts": 2}
+    r = solvers.reconstruct(intensity, schedule="er:3,breed,er:3", **options)
+    (gradient,) = torch.autograd.grad(r.objs.sum(), intensity)
+    assert gradient.isfinite().all()

@@ -33,7 +33,7 @@ from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.solvers._options import STARTS
-from phaseret.solvers._reduce import quick_grid
+from phaseret.solvers._reduce import quick_grid, wide_gaps
 
 
 class Solves(Search, Pattern):
@@ -57,7 +57,11 @@ class Solves(Search, Pattern):
             arrays["support"] = measurement.support
         if self._finds_support(measurement):
             find = solvers.autocorrelation_support
-            box = find(measurement.intensity, mask=measurement.mask, ndim=measurement.ndim)
+            intensity = measurement.intensity
+            if "background" in known:
+                background = source.part(known["background"], index)
+                intensity = (intensity - _checks.background(background, intensity)).clamp(min=0)
+            box = find(intensity, mask=measurement.mask, ndim=measurement.ndim)
             arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
@@ -78,7 +82,7 @@ class Solves(Search, Pattern):
         intensity = given.pop("FILE")
         if "support" in given:
             sizes = tuple(given["support"].shape[-job.measurement.ndim :])
-            if grid := self._coarser_grid(tuple(intensity.shape[-len(sizes) :]), sizes):
+            if grid := self._coarser_grid(tuple(intensity.shape[-len(sizes) :]), sizes, given.get("mask")):
                 intensity = _reduce(intensity, sizes, grid, given)
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
@@ -98,14 +102,17 @@ class Solves(Search, Pattern):
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
 
-    def _coarser_grid(self, frame: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+    def _coarser_grid(
+        self, frame: tuple[int, ...], sizes: tuple[int, ...], mask: Tensor | None
+    ) -> tuple[int, ...] | None:
         """The grid to solve on in place of the frame, if it has at most half of the pixels; a blur is the frame's."""
         if self.whole_frame or self.coherence or self.point_spread:
             return None
         if any(2 * n - 1 > m for n, m in zip(sizes, frame, strict=True)):  # the support of a whole frame, or too large
             return None
         grid = quick_grid(frame, sizes)
-        return grid if 2 * math.prod(grid) <= math.prod(frame) else None
+        fits = 2 * math.prod(grid) <= math.prod(frame) and (mask is None or not wide_gaps(mask, grid))
+        return grid if fits else None
 
     def _background(self, source: Source) -> Tensor | None:
         """A number, or a pattern read as the measured one is."""
@@ -214,7 +221,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
         self.save(io.save_reconstruction, result, measurement=measurement)
         self.draw(plotting.plot_reconstruction, result, measurement=measurement)
         frame, sizes = (tuple(x.shape[-measurement.ndim :]) for x in (measurement.intensity, result.obj))
-        grid = self._coarser_grid(frame, sizes)
+        grid = self._coarser_grid(frame, sizes, measurement.mask)
         rows = [("frame", f"{_sizes(frame)}, solved on {_sizes(grid)}, which hold the object")] if grid else []
         if self._finds_support(measurement):
             rows.append(("support", "the box that the autocorrelation allows"))

@@ -33,7 +33,8 @@ def _phase(x: Tensor) -> Tensor:
 
 
 def _sqrt(a: Tensor, b: Tensor) -> Tensor:
-    return (_fft.power(a) * _fft.power(b)).pow(0.25)
+    product = _fft.power(a) * _fft.power(b)
+    return torch.where(product > 0, _fft.divisor(product).pow(0.25), 0.0)
 
 
 def _harmonic(a: Tensor, b: Tensor) -> Tensor:
@@ -131,6 +132,12 @@ class Breed(Step):
         iterate = problem.embed(child)
         iterate[rows, best] = run.iterate[rows, best]
         run.iterate = iterate
+        # the children lie where the best start does
+        if run.support is not None and run.support.shape[1] > 1:
+            run.support = run.support.expand(problem.patterns, *run.support.shape[1:])
+            run.support = run.support[rows, best, None].expand_as(run.support).clone()
+        if run.collapsed is not None:
+            run.collapsed = run.collapsed[rows, best, None].expand_as(run.collapsed).clone()
 
     def _child(self, run: Run, a: Tensor, b: Tensor, items: Items) -> Tensor:
         problem = run.problem

@@ -28,7 +28,7 @@ def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tens
     peak = power.amax(axes, keepdim=True)
     level = torch.zeros_like(peak)
     if threshold is None:
-        rims = [power.select(axis, m // 2).flatten(power.ndim - ndim) for axis, m in zip(axes, shape, strict=True)]
+        rims = [power.narrow(axis, m // 2, 1).flatten(power.ndim - ndim) for axis, m in zip(axes, shape, strict=True)]
         noise = torch.cat(rims, -1).mean(-1).reshape(peak.shape) / peak
         level = (_SIGMAS * noise.sqrt()).clamp(_FLOOR, _MOST)
     else:

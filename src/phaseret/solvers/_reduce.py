@@ -14,6 +14,8 @@ from phaseret.operators import validate
 
 # How often gaps are filled from the band limit: small ones need less.
 _FILLS = 60
+# The widest gap that may be filled, in pixels of the coarser grid.
+_WIDE = 1.5
 
 
 def reduce_pattern(
@@ -32,7 +34,8 @@ def reduce_pattern(
     noise where there is none. Nothing is lost as long as the object fits into `object_shape`.
 
     Gaps are filled from the band limit, by projections; a pixel that rests on them more than on measured ones is
-    unmeasured in the result.
+    unmeasured in the result. That holds for narrow gaps: where one is wider than 1.5 pixels of the coarser grid along
+    all axes, as a beam stop often is, what it hides is guessed, and so is what lies beside it. A warning says so.
 
     Args:
         intensity: Measured intensity; what the detector counts without the object must have been subtracted.
@@ -87,6 +90,11 @@ def reduce_pattern(
         known = _fft.uncenter(_checks.mask(mask, intensity), axes)
         if not known.all():
             unknown = ~known
+            if wide_gaps(known, grid):
+                _checks.warn(
+                    f"mask has gaps wider than {_WIDE} pixels of the grid {grid}: what lies beside them is guessed",
+                    "Solve on the frame as it is, or on a larger fourier_shape",
+                )
             values = _filled(values.where(known, 0), known, [2 * n - 1 for n in object_shape])
     # the values stay those of the same objects under the normalisation
     factor = (math.prod(shape) / math.prod(grid)) ** {"ortho": 1, "backward": 0, "forward": 2}[norm]
@@ -94,6 +102,18 @@ def reduce_pattern(
     if unknown is None:
         return found, None
     return found, _fft.center(_coarser(unknown.to(values.dtype), grid) < 0.5, axes)
+
+
+def wide_gaps(known: Tensor, grid: Sequence[int]) -> bool:
+    """Whether a gap (*, m1..md) holds a box of `_WIDE` pixels of the coarser grid, wherever it wraps around."""
+    d = len(grid)
+    shape = known.shape[-d:]
+    sizes = [min(m, math.ceil(_WIDE * m / new)) for m, new in zip(shape, grid, strict=True)]
+    found = known.reshape(-1, 1, *shape).float()
+    for axis, size in zip(range(-d, 0), sizes, strict=True):  # the largest of each window, axis by axis
+        wrapped = torch.cat([found, found.narrow(axis, 0, size - 1)], axis) if size > 1 else found
+        found = wrapped.unfold(axis, size, 1).amax(-1)
+    return not bool(found.all())
 
 
 def quick_grid(shape: Sequence[int], object_shape: Sequence[int]) -> tuple[int, ...]:

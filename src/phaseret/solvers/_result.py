@@ -237,8 +237,9 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
         agreement[items] = inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
         averaged[items] = fits[items] & (agreement[items] > _ALIKE)
         weight = averaged[items].to(problem.dtype)
-        total[rows] += moved.sum(1)
-        mean[rows] += (moved * weight[(...,) + (None,) * problem.ndim]).sum(1)
+        of_all, of_some = moved.sum(1), (moved * weight[(...,) + (None,) * problem.ndim]).sum(1)
+        total[rows] += of_all  # after all that takes memory
+        mean[rows] += of_some
 
     pieces = run.pieces(_ARRAYS)
     if starts > 1:
@@ -265,11 +266,11 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object."""
     rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
-    few = (2 * agreeing < agree.shape[-1]) & ~different
+    lost = result.scores.isinf()
+    few = (2 * agreeing < agree.shape[-1]) & ~different & ~lost.all(-1)
     starts = agree.shape[-1]
     least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
     # all from the device at once
-    lost = result.scores.isinf()
     numbers = (least, different.sum(), few.sum(), found, lost.sum(), lost.all(-1).sum())
     least, *counts = torch.stack([x.to(least.dtype) for x in numbers]).tolist()
     unlike, rare, fewest, collapsed, all_of_them = map(int, counts)

@@ -33,7 +33,8 @@ def autocorrelation_support(
     shape. It counts where its mean over 3 pixels along each axis exceeds 5 times the noise, which is seen at the rim of
     the grid, and 0.0005 of its maximum. What lies below that share t the box makes up for: it is wider than what counts
     by the factor 1.04 / (1 - sqrt(t)) and 2 pixels, but not wider than (m + 1) / 2 pixels of m. It lies in the middle
-    of the data grid. :class:`Shrinkwrap` finds the shape inside it.
+    of the data grid. :class:`Shrinkwrap` finds the shape inside it. With few photons, some 10^4 of a dense object, the
+    noise hides so much that the box may be too small.
 
     Args:
         intensity: Measured intensity.
