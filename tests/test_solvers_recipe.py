@@ -226,7 +226,7 @@ def test_bad_steps_are_refused():
 def test_repr_shows_the_steps():
     recipe = Recipe(solvers.HIO(5), "2*er:3")
     assert repr(recipe) == "Recipe(HIO(n_iter=5, beta=0.9), Recipe(ErrorReduction(n_iter=3), times=2))"
-    assert "Shrinkwrap(threshold=0.05, sigma=3.0" in repr(Recipe("shrinkwrap"))
+    assert "Shrinkwrap(threshold=0.15, sigma=3.0" in repr(Recipe("shrinkwrap"))
     assert (
         repr(Recipe("hio:5,2*(er:3)")) == "Recipe(HIO(n_iter=5, beta=0.9), Recipe(ErrorReduction(n_iter=3), times=2))"
     )
@@ -352,7 +352,7 @@ def test_the_defaults_of_the_supports_are_the_numbers_in_use():
     assert inspect.signature(solvers.autocorrelation_support).parameters["threshold"].default is None
 
 
-SHRINKWRAP = {"threshold": 0.05, "sigma": 3.0, "method": "rms", "least": 0.001, "most": 0.25}
+SHRINKWRAP = {"threshold": 0.15, "sigma": 3.0, "method": "rms", "least": 0.001, "most": 0.25}
 
 
 def test_the_root_mean_square_is_that_of_the_pixels_that_are_not_zero():
