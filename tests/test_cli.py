@@ -1009,3 +1009,11 @@ def test_a_picture_does_not_take_the_place_of_the_result(
     Path("r.png").symlink_to("r.h5")
     said = fails("reconstruct p.h5 -o r.h5 --figure r.png --overwrite", capsys)
     assert "--figure must not be the file of --output, got 'r.png' for 'r.h5'. Name another" in said
+
+
+def test_a_warning_can_be_copied(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(
+        "reconstruct pattern.h5 --support 12,10 --schedule er:2 --starts 1 -o r.npz --overwrite", capsys
+    )
+    assert status == 0
+    assert 'Use --constraint nonnegative or "real"; say --constraint complex if' in err

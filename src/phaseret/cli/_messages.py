@@ -50,7 +50,7 @@ def in_flags(message: object, flags: Mapping[str, str], held: frozenset[str] = f
     for name, flag in flags.items():
         text = re.sub(rf"\b{name}=True\b", flag, text)
         # name='value', name=(1, 2), name=value: as they are typed
-        text = re.sub(rf"\b{name}='(\w+)'", rf"{flag} \1", text)
+        text = re.sub(rf"\b{name}=(['\"])(\w+)\1", rf"{flag} \2", text)
         for whole, inside in re.findall(rf"\b({name}=[(\[]([\d., -]+)[)\]])", text):
             text = text.replace(whole, f"{flag} {inside.replace(' ', '')}")
         text = re.sub(rf"\b{name}=(?=[\w-])", f"{flag} ", text)
