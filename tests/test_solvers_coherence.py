@@ -202,7 +202,7 @@ def test_a_free_kernel_is_that_of_richardson_and_lucy(dtype: torch.dtype, monkey
 
 def run_of(coherence: str | None, data: torch.Tensor, support: torch.Tensor, **options: Any) -> Any:
     recipe = solvers.Recipe(options.pop("schedule", "4*(hio:50,er:20),er:60"))
-    return recipe(data, support=support, coherence=coherence, ndim=support.ndim, **options)
+    return recipe(data, support=support, coherence=coherence, constraint="complex", ndim=support.ndim, **options)
 
 
 @pytest.mark.parametrize(("size", "grid"), [((10, 9), (30, 28)), ((6, 5, 6), (16, 15, 16))])
