@@ -59,8 +59,7 @@ class Solves(Search, Pattern):
             find = solvers.autocorrelation_support
             intensity = measurement.intensity
             if "background" in known:
-                background = source.part(known["background"], index)
-                intensity = (intensity - _checks.background(background, intensity)).clamp(min=0)
+                intensity = _without(source.part(known["background"], index), intensity)
             box = find(intensity, mask=measurement.mask, ndim=measurement.ndim)
             arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
@@ -147,10 +146,15 @@ def _cut_out(box: Tensor) -> Tensor:
     return torch.ones(sizes, dtype=torch.bool)
 
 
+def _without(background: Tensor, intensity: Tensor) -> Tensor:
+    """What the object itself makes of the intensity."""
+    return (intensity - _checks.background(background, intensity)).clamp(min=0)
+
+
 def _reduce(intensity: Tensor, sizes: tuple[int, ...], grid: tuple[int, ...], given: dict[str, Any]) -> Tensor:
     """The pattern on the grid; so is all that is given of the same shape."""
     if "background" in given:
-        intensity = (intensity - _checks.background(given.pop("background"), intensity)).clamp(min=0)
+        intensity = _without(given.pop("background"), intensity)
     if "init" in given and given["init"].shape[-len(sizes) :] == intensity.shape[-len(sizes) :]:
         given["init"] = _fft.crop(given["init"], sizes)
     intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=grid, mask=given.pop("mask", None))

@@ -38,14 +38,14 @@ def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tens
     for axis, m in zip(axes, shape, strict=True):
         others = tuple(a for a in axes if a != axis)
         there = inside.any(others) if others else inside
-        reach.append(torch.where(there, _lags(m, power), 0).amax(-1))
+        reach.append(torch.where(there, lags(m, power), 0).amax(-1))
     return torch.stack(reach, -1), _WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
 
 
-def _lags(m: int, like: Tensor) -> Tensor:
+def lags(m: int, like: Tensor) -> Tensor:
     """Distances from lag 0 on a grid of m."""
-    lags = torch.arange(m, dtype=like.dtype, device=like.device)
-    return torch.minimum(lags, m - lags)
+    index = torch.arange(m, dtype=like.dtype, device=like.device)
+    return torch.minimum(index, m - index)
 
 
 def completed(intensity: Tensor, mask: Tensor, ndim: int) -> Tensor:
@@ -63,7 +63,7 @@ def completed(intensity: Tensor, mask: Tensor, ndim: int) -> Tensor:
     for _ in range(_ROUNDS):
         window = torch.ones((), dtype=intensity.dtype, device=intensity.device)
         for axis, m in zip(axes, shape, strict=True):
-            edge = ((_lags(m, intensity) / (reach[..., axis, None] + 0.5) - 1) / (_SOFT - 1)).clamp(0, 1)
+            edge = ((lags(m, intensity) / (reach[..., axis, None] + 0.5) - 1) / (_SOFT - 1)).clamp(0, 1)
             edge = 0.5 + 0.5 * (math.pi * edge).cos()
             window = window * edge.reshape(*edge.shape[:-1], *(m if a == axis else 1 for a in axes))
         outside = _fft.half_from_full(1 - window) / math.prod(shape)

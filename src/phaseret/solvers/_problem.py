@@ -131,6 +131,14 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
     )
 
 
+def _check_batch(name: str, value: Tensor, batch: tuple[int, ...], ndim: int) -> None:
+    """There is one item for all patterns, or one for each."""
+    own = tuple(value.shape[:-ndim])
+    if len(own) > len(batch) or any(n not in (1, m) for n, m in zip(own[::-1], batch[::-1], strict=False)):
+        fix = f"Give one for all patterns, {tuple(value.shape[-ndim:])}, or one each"
+        _checks.fail(f"{name} must broadcast to the batch shape {batch} of the intensity, got {own}", fix)
+
+
 def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
     """What broadcasts to (*batch, *shape) as (patterns, 1, *shape), or as (1, 1, *shape) where it is one for all."""
     one = math.prod(value.shape[: -len(shape)]) == 1
@@ -150,10 +158,8 @@ def _point_spread(kernel: Tensor | None, intensity: Tensor, ndim: int) -> PointS
     shape, sizes = tuple(intensity.shape[-ndim:]), tuple(kernel.shape[-ndim:])
     if any(k > m for k, m in zip(sizes, shape, strict=True)):
         _checks.fail(f"point_spread must be no larger than the data {shape}, got {sizes}", "Crop it about its middle")
-    batch, own = tuple(intensity.shape[:-ndim]), tuple(kernel.shape[:-ndim])
-    if len(own) > len(batch) or any(n not in (1, m) for n, m in zip(own[::-1], batch[::-1], strict=False)):
-        fix = f"Give one for all patterns, {sizes}, or one each"
-        _checks.fail(f"point_spread must broadcast to the batch shape {batch} of the intensity, got {own}", fix)
+    batch = tuple(intensity.shape[:-ndim])
+    _check_batch("point_spread", kernel, batch, ndim)
     kernel = _per_pattern(kernel.to(intensity.dtype), batch, sizes)
     total = kernel.sum(tuple(range(-ndim, 0)))
     if (total - 1).abs().max() > 0.01:
@@ -196,10 +202,7 @@ def _place_support(
     _checks.rank(ndim, support=support)
     object_shape = tuple(support.shape[-ndim:])
     _check_size(object_shape, shape, undersampled)
-    own = tuple(support.shape[:-ndim])
-    if len(own) > len(batch) or any(n not in (1, m) for n, m in zip(own[::-1], batch[::-1], strict=False)):
-        fix = f"Give one for all patterns, {object_shape}, or one each"
-        _checks.fail(f"support must broadcast to the batch shape {batch} of the intensity, got {own}", fix)
+    _check_batch("support", support, batch, ndim)
     support = _per_pattern(support, batch, object_shape)
     least, most, *ends = _extent(support, ndim)
     if not least:

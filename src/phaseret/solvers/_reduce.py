@@ -11,6 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import validate
+from phaseret.solvers._extent import lags
 
 # How often gaps are filled from the band limit: small ones need less.
 _FILLS = 60
@@ -124,8 +125,8 @@ def quick_grid(shape: Sequence[int], object_shape: Sequence[int]) -> tuple[int, 
 def _coarser(plane: Tensor, grid: Sequence[int]) -> Tensor:
     """A plane at the pixels of a coarser grid: of its transform the lags that the grid holds are kept."""
     shape = plane.shape[-len(grid) :]
-    lags = _fft.transform(plane, len(grid)) / math.prod(shape)
-    return _fft.inverse_sum(_fft.resize_spectrum(lags, shape, grid, real=True), grid, real=True)
+    seen = _fft.transform(plane, len(grid)) / math.prod(shape)
+    return _fft.inverse_sum(_fft.resize_spectrum(seen, shape, grid, real=True), grid, real=True)
 
 
 def _filled(values: Tensor, known: Tensor, band: Sequence[int]) -> Tensor:
@@ -134,8 +135,7 @@ def _filled(values: Tensor, known: Tensor, band: Sequence[int]) -> Tensor:
     shape = values.shape[-d:]
     inside = torch.ones((), dtype=values.dtype, device=values.device)
     for axis, (m, width) in enumerate(zip(shape, band, strict=True)):
-        lag = torch.arange(m, device=values.device)
-        part = (torch.minimum(lag, m - lag) <= width // 2).to(values.dtype)
+        part = (lags(m, values) <= width // 2).to(values.dtype)
         part = part if axis < d - 1 else _fft.half_from_full(part)
         inside = inside * part.reshape(-1, *[1] * (d - 1 - axis))
     inside = inside / math.prod(shape)
