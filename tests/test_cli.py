@@ -663,6 +663,42 @@ def test_compare_says_that_it_took_the_object_of_a_pattern(folder: Path, capsys:
     assert "correlation       1.0000" in out
 
 
+def test_compare_of_stacks_scores_each_pair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = torch.from_numpy(np.load("stack.npy"))
+    moved = stack.flip(1, 2) * torch.arange(1, 6)[:, None, None]
+    np.save("moved.npy", moved)
+    status, out, err = run("compare moved.npy stack.npy", capsys)
+    assert status == 0
+    assert "(5, 10, 9) were compared as stacks of pictures. If they are volumes, use --ndim 3." in err
+    assert "compared          5 pairs of objects with 2 axes" in out
+    found = json.loads(run("compare moved.npy stack.npy --ndim 2 --json", capsys)[1])
+    assert found["ndim"] == 2
+    assert [item["scale"] for item in found["items"]] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
+    assert found["mean"]["correlation"] == pytest.approx(1)
+    single = json.loads(run("compare stack.npy pattern.npy --json", capsys)[1])  # one object for all
+    alone = json.loads(run("compare pattern.npy stack.npy --json", capsys)[1])
+    assert len(single["items"]) == len(alone["items"]) == 5
+    assert single["items"][0]["correlation"] == pytest.approx(1)
+    assert single["mean"]["correlation"] < 0.99
+    np.save("some.npy", stack[:, :, 1:])
+    status, out, err = run("compare some.npy stack.npy --ndim 2 --figure pair.png", capsys)
+    assert "figure            pair " in out
+
+
+def test_compare_takes_the_axes_of_an_object_from_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    volumes = torch.rand(2, 12, 12, 12) + 1
+    for name, batch in (("volume.h5", 0), ("volumes.h5", slice(0, 2))):
+        options = {"support": torch.ones(6, 6, 6, dtype=torch.bool), "ndim": 3, "constraint": "real"}
+        pr.solvers.HIO(2)(volumes[batch], **options).save(name)
+    found = json.loads(run("compare volume.h5 volume.h5 --json", capsys)[1])
+    assert len(found["shift"]) == 3
+    found = json.loads(run("compare volumes.h5 volume.h5 --json", capsys)[1])
+    assert (found["ndim"], len(found["items"])) == (3, 2)
+    assert found["items"][0]["correlation"] == pytest.approx(1)
+    found = json.loads(run("compare volume.h5 volume.h5 --ndim 2 --json", capsys)[1])
+    assert len(found["items"]) == 6
+
+
 def test_compare_equals_the_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = torch.rand(16, 16) + 1, torch.rand(16, 16) + 1
     np.save("a.npy", a)
@@ -830,7 +866,14 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "simulate pattern.npy -o r.h5 --phase zero.npy",
             "zero.npy must be finite, non-negative and above 0 somewhere",
         ),
-        ("compare pattern.npy stack.npy", "A and B must be single objects with equally many axes, one to three, got ("),
+        (
+            "compare some.npy stack.npy --ndim 2",
+            "A and B must be objects of one to three axes, or as many in either, got (3, 10, 9) and (5, 10, 9) with",
+        ),
+        (
+            "compare pattern.npy stack.npy --ndim 3",
+            "--ndim must be at most the axes of A and B, (10, 9) and (5, 10, 9)",
+        ),
         (
             "compare bare.h5 pattern.npy",
             "bare.h5 must hold an object, got a diffraction pattern. Reconstruct it first, or",
@@ -861,6 +904,7 @@ def test_whatever_is_wrong_is_one_line(
     np.save("good.npy", np.ones((24, 20)))
     np.save("negative.npy", -np.ones((8, 8)))
     np.save("zero.npy", np.zeros((10, 9)))
+    np.save("some.npy", np.ones((3, 10, 9)))
     np.save("complex.npy", np.ones((4, 4), np.complex64))
     np.savez("two.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
     np.savez("masked.npz", intensity=np.ones((4, 4)), mask=np.ones((4, 4)))

@@ -212,9 +212,17 @@ examples:
   phaseret compare result.h5 truth.npy
       Scores after the symmetries that no measurement can see are removed, and the resolution by ring correlation.
   phaseret compare start1.h5 start2.h5 --figure pair.png
+  phaseret compare stack.h5 truths.npy --ndim 2
+      Two stacks, or a stack and one object for all: the scores of each pair, and their mean.
 """
 
     estimate: str = option("a reconstruction, an array or a picture; FILE or FILE::KEY", "estimate", metavar="A")
     object: str = option("what it is compared with", "object", metavar="B")
-    figure: str | None = option("write a picture of the aligned pair and the ring correlation", metavar="FILE")
+    ndim: int | None = option(
+        "axes of one object; the axes before them are a stack; default: what the files say, else 2", type=whole
+    )
+    figure: str | None = option(
+        "write a picture of the aligned pair and the ring correlation; of stacks the pair that is least alike",
+        metavar="FILE",
+    )
     json: bool = switch("print JSON")

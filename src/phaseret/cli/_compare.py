@@ -1,4 +1,4 @@
-"""``phaseret compare``: two objects, after their alignment."""
+"""``phaseret compare``: two objects, or two stacks of them, each pair after its alignment."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from phaseret.cli._messages import as_json, typed
 from phaseret.io._load import named_object
 from phaseret.symmetry._search import on_grid
 
+# The scores of a pair that have a mean over the pairs of a stack.
+_AVERAGED = ("relative_error", "correlation", "psnr", "ssim", "resolution_half")
+
 
 class Command(Writes, Compare):
     """``phaseret compare``."""
@@ -22,23 +25,50 @@ class Command(Writes, Compare):
     def run(self) -> None:
         """Print the scores, and draw the pair."""
         self.check()
-        a, source_a = _object("A", self.estimate)
-        b, source_b = _object("B", self.object)
-        estimate, obj = _same_shape(a, b)
-        scores = {"a": source_a, "b": source_b} | _scores(estimate, obj)
-        self.draw(plotting.plot_comparison, estimate, obj, ndim=obj.ndim)
-        print(as_json(scores) if self.json else _comparison(scores))
+        a, source_a, said_a = _object("A", self.estimate)
+        b, source_b, said_b = _object("B", self.object)
+        ndim = self._axes(a, b, said_a, said_b)
+        pairs = _pairs(a, b, ndim)
+        found = [_scores(*pair) for pair in pairs]
+        worst = min(range(len(pairs)), key=lambda item: found[item]["correlation"])
+        sources = {"a": source_a, "b": source_b}
+        self.draw(plotting.plot_comparison, *pairs[worst], ndim=ndim)
+        if a.ndim == b.ndim == ndim:
+            print(as_json(sources | found[0]) if self.json else _comparison(sources | found[0]))
+            return
+        mean = {name: sum(s[name] for s in found) / len(found) for name in _AVERAGED if name in found[0]}
+        stack = sources | {"ndim": ndim, "mean": mean, "items": found}
+        print(as_json(stack) if self.json else _comparisons(stack))
+        if self.figure and not self.json:
+            print(f"{'figure':18}pair {worst}, the least alike")
+
+    def _axes(self, a: Tensor, b: Tensor, *said: int | None) -> int:
+        """The number of axes of one object: as typed, as the files say, else 2, which is told."""
+        known, fewest = {ndim for ndim in said if ndim is not None}, min(a.ndim, b.ndim)
+        if self.ndim is not None:
+            if _checks.item_axes(self.ndim) > fewest:
+                shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+                _checks.fail(f"ndim must be at most the axes of A and B, {shapes}, got {self.ndim}", "Choose fewer")
+            return self.ndim
+        if len(known) > 1:
+            one, other = said
+            _checks.fail(f"ndim must be given where objects of A have {one} axes, of B {other}", "Use ndim=2 or ndim=3")
+        if known:
+            return min(*known, fewest)
+        what = f"A and B with the shapes {tuple(a.shape)} and {tuple(b.shape)} were compared as stacks of pictures"
+        _checks.warn(what, "If they are volumes, use ndim=3")
+        return 2
 
 
-def _object(place: str, file: str) -> tuple[Tensor, str]:
-    """The object in a file, and where it was found."""
+def _object(place: str, file: str) -> tuple[Tensor, str, int | None]:
+    """The object in a file, where it was found, and the number of its axes."""
     path, key = split(file)
     with typed(place):
-        obj, name = named_object(path, key)
+        obj, name, ndim = named_object(path, key)
     if not bool(obj.isfinite().all()) or not bool(obj.any()):
         fix = "Choose another file or another array, as FILE::KEY"
         _checks.fail(f"{place} must be finite, and above 0 somewhere, got {file}", fix)
-    return obj, f"{file}: the object that this pattern was made from, {name}" if name else file
+    return obj, f"{file}: the object that this pattern was made from, {name}" if name else file, ndim
 
 
 def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
@@ -57,7 +87,7 @@ def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
         "flipped": bool(found.flipped),
         "phase": float(found.phase),
         "scale": float(found.scale),
-        "relative_error": math.sqrt(float(found.error) * math.prod(found.symmetry.object_shape) / norm),
+        "relative_error": math.sqrt(float(found.error) * math.prod(found.symmetry.object_shape) / (norm or 1.0)),
         "correlation": inner,
         "psnr": float(metrics.psnr(*moduli, data_range=range_, align=False, ndim=ndim)),
         "resolution_half": float(metrics.resolution(curve, criterion=0.5)),
@@ -68,12 +98,19 @@ def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
     return scores
 
 
+def _pairs(a: Tensor, b: Tensor, ndim: int) -> list[tuple[Tensor, Tensor]]:
+    """The objects that are compared with each other; where one of both is no stack, it is for all of the other."""
+    (many_a, many_b), shapes = (x.shape[:-ndim] for x in (a, b)), f"{tuple(a.shape)} and {tuple(b.shape)}"
+    if ndim > 3 or (many_a and many_b and many_a != many_b):
+        rule = f"A and B must be objects of one to three axes, or as many in either, got {shapes} with ndim={ndim}"
+        _checks.fail(rule, "Name arrays that belong together, as FILE::KEY, or use ndim=")
+    batch = many_a or many_b
+    items = [x.expand(*batch, *x.shape[-ndim:]).reshape(-1, *x.shape[-ndim:]) for x in (a, b)]
+    return [_same_shape(*pair) for pair in zip(*items, strict=True)]
+
+
 def _same_shape(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Both with zeros at the end, to the larger size of each axis, but where one is laid out on the grid."""
-    if a.ndim != b.ndim or a.ndim > 3:
-        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
-        rule = f"A and B must be single objects with equally many axes, one to three, got {shapes}"
-        _checks.fail(rule, "Save one object of a stack")
     shape = [max(sizes) for sizes in zip(a.shape, b.shape, strict=True)]
     dtype = torch.promote_types(a.dtype, b.dtype)
     if a.shape != b.shape and on_grid(tuple(a.shape), tuple(b.shape)):
@@ -98,3 +135,15 @@ def _comparison(scores: dict[str, Any]) -> str:
         rows.append(("ssim", f"{scores['ssim']:.4f}"))
     rows.append(("resolution", f"{scores['resolution_half']:.3g} pixels (ring correlation above 0.5)"))
     return "\n".join(f"{name:18}{value}" for name, value in rows)
+
+
+def _comparisons(stack: dict[str, Any]) -> str:
+    """A row for each pair, and one for their mean."""
+    names = [name for name in _AVERAGED if name in stack["mean"]]
+    words = [name.replace("_half", "").replace("_", " ") for name in names]
+    rows = [("pair", words)]
+    for item, scores in [*enumerate(stack["items"]), ("mean", stack["mean"])]:
+        rows.append((str(item), [f"{scores[name]:.4g}" for name in names]))
+    lines = [f"{name:18}{stack[name.lower()]}" for name in "AB"]
+    lines.append(f"{'compared':18}{len(stack['items'])} pairs of objects with {stack['ndim']} axes")
+    return "\n".join(lines + [f"{name:18}{''.join(f'{value:16}' for value in row)}".rstrip() for name, row in rows])

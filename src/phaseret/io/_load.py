@@ -538,8 +538,11 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
     return named_object(path, key)[0]
 
 
-def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor, str | None]:
-    """`load_object`, and the array's name where it was found beside a pattern (simulated data)."""
+def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor, str | None, int | None]:
+    """`load_object`, the array's name where it was found beside a pattern (simulated data), and the axes of one object.
+
+    The number of axes is what the file says of it, or all axes of an array of one or two; None where nobody knows.
+    """
     with _opened_whole(path) as contents:
         beside_pattern = key is None and contents.first(_cxi.PATTERN, "intensity") is not None
         name = key or contents.first(_cxi.OBJECT, *(() if beside_pattern else (_cxi.LINK,)), *_layout.OBJECTS)
@@ -552,7 +555,9 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
         if contents.entry(name).color:
             luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601; of grey and alpha the grey
             value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]
-        return _object_tensor(contents, name, value), name if beside_pattern else None
+        said = next(filter(None, (layout.told(contents, name).ndim for layout in LAYOUTS)), None)
+        known = said if said and said <= value.ndim else value.ndim if value.ndim < 3 else None
+        return _object_tensor(contents, name, value), name if beside_pattern else None, known
 
 
 def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:

@@ -76,6 +76,9 @@ def _arrays(reconstruction: Any) -> dict[str, Any]:
         ):
             arrays[name] = np.asarray(value)
             plain.append(name)
+    error = getattr(reconstruction, "error", None)
+    if isinstance(error, Tensor):  # one number for each object
+        arrays["ndim"] = np.array(reconstruction.obj.ndim - error.ndim)
     return arrays | {"plain": np.array(plain, dtype="S")}
 
 
