@@ -666,3 +666,29 @@ def test_a_pattern_that_a_real_object_explains_is_told_of_by_default(shape, phot
         solvers.HIO(1)(intensity, constraint="complex", **options)  # who says so knows
         turned = torch.polar(obj, 3 * torch.rand(obj.shape))
         solvers.HIO(1)(pr.operators.fourier_intensity(turned, shape), **options)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_zero_frequency_at_the_other_place_is_asked_about_once(centered: bool) -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(8, 8) + 0.2, (32, 32), centered=not centered)
+    options = {"support": torch.ones(8, 8) > 0, "constraint": "nonnegative", "centered": centered}
+    with pytest.warns(UserWarning, match="HIO: the light gathers at the ") as said:
+        pr.solvers.HIO(2)(intensity, **options)
+    assert len(said) == 1
+    fix = "leave centered out" if centered else r"use centered=True, or torch.fft.ifftshift(intensity, dim=(-2, -1))"
+    assert str(said[0].message).endswith(f"was taken for the zero frequency. If it is not, {fix}.")
+    if not centered:
+        pr.solvers.HIO(2)(torch.fft.ifftshift(intensity, dim=(-2, -1)), **options)
+    pr.solvers.HIO(2)(torch.rand(32, 32), **options)  # light everywhere says nothing
+
+
+def test_a_measurement_in_the_place_of_an_intensity_is_answered_with_its_tensor() -> None:
+    measurement = pr.io.as_measurement(torch.rand(8, 8))
+    with pytest.raises(TypeError, match=r"must be a torch.Tensor, got Measurement. Use its .intensity."):
+        pr.solvers.reconstruct(measurement)
+    masked = pr.io.as_measurement(torch.rand(8, 8), mask=torch.rand(8, 8) > 0.5)
+    with pytest.raises(TypeError, match=r"got Measurement. Use its .intensity, and mask= with its .mask."):
+        pr.solvers.HIO(2)(masked)
+    result = pr.solvers.HIO(2)(torch.rand(8, 8) + 1, constraint="nonnegative")
+    with pytest.raises(TypeError, match=r"estimate must be a torch.Tensor, got Reconstruction. Use its .obj."):
+        pr.losses.passive_loss(result, torch.rand(8, 8))

@@ -130,12 +130,21 @@ def tensor(**tensors: Any) -> None:
     """Every argument is a tensor that holds at least one element."""
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
-            fail(f"{name} must be a torch.Tensor, got {type(value).__name__}", "Use torch.as_tensor", TypeError)
+            fail(f"{name} must be a torch.Tensor, got {type(value).__name__}", _held(name, value), TypeError)
         if value.numel() == 0:
             fail(
                 f"{name} must hold at least one element, got shape {tuple(value.shape)}",
                 "Leave out empty batches",
             )
+
+
+def _held(name: str, value: Any) -> str:
+    """How to give the tensor that was meant: a measurement and a reconstruction hold it."""
+    held = [word for word in (name, "intensity", "obj") if isinstance(getattr(value, word, None), Tensor)]
+    if not held:
+        return "Use torch.as_tensor"
+    masked = held[0] == "intensity" and isinstance(getattr(value, "mask", None), Tensor)
+    return f"Use its .{held[0]}{', and mask= with its .mask' * masked}"
 
 
 def floating(**tensors: Any) -> None:

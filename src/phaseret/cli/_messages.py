@@ -17,6 +17,7 @@ _PHRASES = (
     (r"\bindex must be None for\b", "index must be left out for"),
     (r" Use min_fourier_shape\([^.]*\)(, or undersampled=True[^.]*)?\.", " Leave it out for sizes that fit."),
     (r"\bLook at the mask, the key and the file\b", "Look at FILE::KEY, and at --mask or --bad-pixels if given"),
+    (r"\buse centered=True, or torch\.fft\.ifftshift\(.*\)\.$", "use --center middle."),
     (r"make one with fourier_intensity", "make one with phaseret simulate"),
     (r"\bRead it with load_object, or name\b", "Give it to phaseret compare, or name"),
     (r"\bUse (load_intensity\(path\) or )?as_measurement\(intensity\)", "Look at the file"),

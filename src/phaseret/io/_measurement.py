@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
+from phaseret.operators._origin import gathers_away, where_it_gathers
 
 Kind = Literal["intensity", "magnitude"]
 Place = Literal["corner", "middle"]
@@ -289,25 +290,10 @@ def _flat_top(values: Tensor, counted: Tensor) -> str:
 
 def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int]) -> str:
     """A question, if the light gathers half a frame away from the zero frequency."""
-    if not isinstance(center, str):
-        return ""
-    values, shape = values.detach(), values.shape[-ndim:]
-    mean = values.reshape(-1, *shape).mean(0)
-    known = measured.reshape(-1, *shape).any(0)
-    axes = tuple(range(ndim))
-    sums = [mean.sum()]
-    for place in (mean, known.to(mean)):
-        here, there = (x.roll([m // 16 for m in shape], axes) for x in (place, _fft.center(place, axes)))
-        sums += [_fft.crop(x, [2 * (m // 16) + 1 for m in shape]).sum() for x in (here, there)]
-    light, light_here, light_there, pixels_here, pixels_there = torch.stack(sums).tolist()
-    clear = light_there > 0.1 * light and light_there * pixels_here > 10 * light_here * pixels_there
-    if not clear or min(shape) < 16 or pixels_here < pixels_there / 2:
+    if not isinstance(center, str) or not gathers_away(values.detach(), measured, ndim):
         return ""
     other = {"corner": "middle", "middle": "corner"}[center]
-    return (
-        f"the light gathers at the {other} of the frame, and its {center} was taken for the zero frequency: if it is "
-        f"not, use center={other!r}"
-    )
+    return f"{where_it_gathers(other, center)}: if it is not, use center={other!r}"
 
 
 def stacked(measurements: Sequence[Measurement]) -> Measurement:

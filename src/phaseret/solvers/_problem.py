@@ -12,6 +12,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import validate
+from phaseret.operators._origin import gathers_away, where_it_gathers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.projections._spread import PointSpread
 from phaseret.solvers._coherence import begun
@@ -104,6 +105,8 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
     if mask is not None:
         mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
         values = torch.where(mask, values, 0.0)
+    if gathers_away(values.detach(), mask, ndim):
+        _ask_about_origin(asked["centered"], ndim)
     object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim, asked["undersampled"])
     known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
     _check_restricted(known, asked["support"], shape)
@@ -129,6 +132,15 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         device=intensity.device,
         requires_grad=intensity.requires_grad,
     )
+
+
+def _ask_about_origin(centered: bool, ndim: int) -> None:
+    """Warn that the zero frequency seems to lie elsewhere."""
+    if centered:
+        _checks.warn(where_it_gathers("corner", "middle"), "If it is not, leave centered out")
+        return
+    shifted = f"torch.fft.ifftshift(intensity, dim={tuple(range(-ndim, 0))})"
+    _checks.warn(where_it_gathers("middle", "corner"), f"If it is not, use centered=True, or {shifted}")
 
 
 def _check_batch(name: str, value: Tensor, batch: tuple[int, ...], ndim: int) -> None:
