@@ -638,3 +638,61 @@ def test_parts_of_the_frame_are_read_with_their_masks(tmp_path: Path) -> None:
         pr.io.load_intensity(path, crop=(21, 4))
     with pytest.raises(ValueError, match="bin must be at most half of the frame"):
         pr.io.load_intensity(path, bin=21)
+
+
+# --- a beam stop that was stored as zeros -----------------------------------------------------------------------------
+
+
+def counts_behind_a_stop(arm: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts with a disc of zeros beside the middle and an arm from it, and where it is; the corner is the origin."""
+    generator = torch.Generator().manual_seed(0)
+    intensity = pr.operators.fourier_intensity(torch.rand(16, 20, generator=generator), (64, 64))
+    counts = 1 + torch.poisson(intensity * 1e7 / intensity.sum(), generator=generator)
+    y, x = torch.meshgrid(torch.arange(64) - 32, torch.arange(64) - 32, indexing="ij")
+    stop = (y - 1) ** 2 + (x + 2) ** 2 <= 25
+    if arm:
+        stop |= (x + 2).abs().le(1) & (y > 0)
+    stop = torch.fft.ifftshift(stop)
+    return counts.masked_fill(stop, 0), stop
+
+
+@pytest.mark.parametrize("arm", [False, True])
+def test_a_beam_stop_stored_as_zeros_is_left_out_and_said(arm: bool) -> None:
+    counts, stop = counts_behind_a_stop(arm)
+    with pytest.warns(UserWarning, match=rf"as_measurement: {int(stop.sum())} pixels about the zero frequency are exa"):
+        found = pr.io.as_measurement(counts)
+    assert found.mask is not None
+    torch.testing.assert_close(~found.mask, stop)
+    assert found.missing == pytest.approx(float(stop.double().mean()))
+    said = pr.io.inspect(found).warnings
+    assert any("the zero frequency was not measured" in text for text in said)
+    stack = torch.stack([counts, counts + 1])  # each pattern by itself
+    with pytest.warns(UserWarning, match="beam stop"):
+        many = pr.io.as_measurement(stack)
+    assert many.mask is not None
+    torch.testing.assert_close(~many.mask, torch.stack([stop, torch.zeros_like(stop)]))
+
+
+def test_a_mask_that_says_that_the_zeros_were_measured_is_believed_with_a_question() -> None:
+    counts, stop = counts_behind_a_stop(arm=False)
+    with pytest.warns(UserWarning, match="but the mask says that they were measured. If they were not, leave them out"):
+        found = pr.io.as_measurement(counts, mask=torch.ones_like(stop))
+    assert found.mask is None
+    assert pr.io.as_measurement(counts, mask=~stop).notes == ()
+
+
+def test_a_zero_frequency_that_was_set_to_0_is_left_out() -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(8, 8) + 0.2, (32, 32))
+    intensity[0, 0] = 0
+    with pytest.warns(UserWarning, match="a pixel about the zero frequency is exactly 0"):
+        found = pr.io.as_measurement(intensity)
+    assert found.mask is not None
+    assert (~found.mask).nonzero().tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("photons", [1e2, 1e4, 1e6])
+def test_few_photons_are_no_beam_stop(photons: float) -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(16, 20), (64, 64))
+    counts = torch.poisson(intensity * photons / intensity.sum())
+    assert pr.io.as_measurement(counts).mask is None
+    assert pr.io.as_measurement(counts.roll((32, 32), (0, 1)), center="middle").mask is None  # nor is a dark rim

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
+from phaseret.io._stop import beam_stop
 from phaseret.operators._origin import gathers_away, where_it_gathers
 
 Kind = Literal["intensity", "magnitude"]
@@ -157,8 +158,9 @@ def as_measurement(
     """Raw detector values as a measurement: zero frequency moved to index 0, unusable pixels masked.
 
     A pixel counts as measured if the mask says so and its value is finite, not negative and below `saturation`.
-    Its intensity is kept, that of every other pixel becomes 0. If `center` names a pixel away from the middle, the
-    frequencies that the frame then lacks on one side are unmeasured, not wrapped round.
+    Without a mask what a beam stop hides is left out, with a warning: exact zeros about the zero frequency beside
+    bright pixels. The intensity of a measured pixel is kept, that of every other pixel becomes 0. If `center` names a
+    pixel away from the middle, the frequencies that the frame then lacks on one side are unmeasured, not wrapped round.
 
     Args:
         intensity: Detector values; NaN and infinity mark missing pixels.
@@ -255,8 +257,11 @@ def ready(
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
-    clipped = _flat_top(values, given & ~saturated)
-    values = torch.where(measured, to_corner(values, ndim, center), 0.0)
+    clipped, values = _flat_top(values, given & ~saturated), to_corner(values, ndim, center)
+    stop = None if may_be_dark else beam_stop(values, measured, ndim)
+    if stop is not None and mask is None:
+        measured &= ~stop
+    values = torch.where(measured, values, 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
     if not may_be_dark:
         _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
@@ -269,11 +274,11 @@ def ready(
         pixel_size=_pixel_pair(pixel_size),
         wavelength=None if wavelength is None else _checks.number("wavelength", wavelength, above=0),
         distance=None if distance is None else _checks.number("distance", distance, above=0),
-        missing=_share(~given),
+        missing=_share(~given) + (0.0 if stop is None or mask is not None else _share(stop)),
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (clipped, _misplaced(values, measured, ndim, center)))),
+        notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
 
 
@@ -286,6 +291,18 @@ def _flat_top(values: Tensor, counted: Tensor) -> str:
     if top < 16 or at_top < 5 or at_top <= near:
         return ""
     return f"{int(at_top)} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
+
+
+def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:
+    """What was made of a beam stop that was stored as zeros."""
+    if stop is None:
+        return ""
+    count = int(stop.sum())
+    pixels = f"{count} pixels about the zero frequency are" if count > 1 else "a pixel about the zero frequency is"
+    what = f"{pixels} exactly 0 beside bright ones, as behind a beam stop"
+    if mask is None:
+        return f"{what}, and taken as not measured: if that is wrong, give a mask that says so"
+    return f"{what}, but the mask says that they were measured: if they were not, leave them out of it"
 
 
 def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int]) -> str:
