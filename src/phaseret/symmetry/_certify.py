@@ -160,6 +160,7 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
     ndim = _checks.item_axes(ndim, obj=_numbers(obj))
     _checks.flag(distance=distance)
     limit = _checks.integer("rivals", rivals, at_least=0)
+    obj = _fft.promote(obj) if obj.is_floating_point() or obj.is_complex() else obj
     batch, shape = tuple(obj.shape[: obj.ndim - ndim]), tuple(obj.shape[obj.ndim - ndim :])
     items = obj.detach().reshape(-1, *shape)
     items = items.cpu() if items.device.type == "mps" else items
@@ -233,7 +234,7 @@ def _findings(items: Tensor, first: Tensor, sizes: Tensor, limit: int) -> list[F
             if len(axes) > 2:
                 found[k] = Findings(None, reason=_SOLIDS)
             else:
-                found[k] = examine(_box(items[k], first[k], sizes[k]).resolve_conj().cpu().numpy(), limit)
+                found[k] = examine(_box(items[k], first[k], sizes[k]).resolve_conj().resolve_neg().cpu().numpy(), limit)
     return found
 
 

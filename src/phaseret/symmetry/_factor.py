@@ -58,29 +58,29 @@ def times(a: Poly, b: Poly) -> Poly:
     return [int.from_bytes(product[k : k + width], "little") % P for k in range(0, width * size, width)]
 
 
-def divide(a: Poly, b: Poly) -> tuple[Poly, Poly]:
+def divide(a: Poly, b: Poly, p: int = P) -> tuple[Poly, Poly]:
     """Quotient and remainder."""
-    rest, inverse, degree = list(a), pow(b[-1], -1, P), len(b) - 1
+    rest, inverse, degree = list(a), pow(b[-1], -1, p), len(b) - 1
     quotient = [0] * max(0, len(a) - degree)
     for k in reversed(range(len(quotient))):
-        c = quotient[k] = rest[k + degree] * inverse % P
+        c = quotient[k] = rest[k + degree] * inverse % p
         if c:
-            rest[k : k + degree] = [(r - c * x) % P for r, x in zip(rest[k : k + degree], b, strict=False)]
+            rest[k : k + degree] = [(r - c * x) % p for r, x in zip(rest[k : k + degree], b, strict=False)]
     return quotient, trim(rest[:degree])
 
 
-def monic(a: Poly) -> Poly:
+def monic(a: Poly, p: int = P) -> Poly:
     """With leading coefficient 1."""
-    inverse = pow(a[-1], -1, P)
-    return [x * inverse % P for x in a]
+    inverse = pow(a[-1], -1, p)
+    return [x * inverse % p for x in a]
 
 
-def gcd(a: Poly, b: Poly) -> Poly:
+def gcd(a: Poly, b: Poly, p: int = P) -> Poly:
     """The monic greatest common divisor."""
     a, b = trim(a), trim(b)
     while b:
-        a, b = b, divide(a, b)[1]
-    return monic(a) if a else []
+        a, b = b, divide(a, b, p)[1]
+    return monic(a, p) if a else []
 
 
 def inverse(a: Poly, u: Poly) -> Poly:
@@ -170,11 +170,11 @@ def product(f: list[Poly], g: list[Poly], most: int | None = None) -> list[Poly]
     return rows[: len(f) + len(g) - 1]
 
 
-def content(f: list[Poly]) -> Poly:
+def content(f: list[Poly], p: int = P) -> Poly:
     """The greatest common divisor of the coefficients."""
     found: Poly = []
     for row in f:
-        found = gcd(found, row)
+        found = gcd(found, row, p)
         if len(found) == 1:
             break
     return found

@@ -9,7 +9,8 @@ modulo p prove together:
 2. On a line y = y0 in F_p on which f has full degree m, the degree in x of a factor of f is a sum of degrees of
    irreducible factors of f(x, y0). Sums that are possible on all lines are 0 and m alone. The same for x = x0, with 0
    and n.
-3. A 2 x 2 minor of the coefficients is not zero: f is not a(x) b(y). With 2 it is irreducible over F_p.
+3. A 2 x 2 minor of the coefficients is not zero: f is not a(x) b(y). With 2 it is irreducible over F_p. (Or: 2 in one
+   direction, and no common factor of the coefficients in the other.)
 4. On some line f(x, y0) is square-free and has a root in F_p. Were f reducible over an extension of F_p, its factors
    would be conjugates of each other and share that root, which would be multiple.
 
@@ -63,9 +64,9 @@ def irreducible(f: Tensor, degrees: Tensor, p: int) -> Tensor:
 
     f: (B, M + 1, N + 1) coefficients modulo p > M, N, zero beyond the degrees (B, 2), which are at least 1.
     """
-    proved, root = _undivided(f, degrees[:, 0], p)
+    proved, root = undivided(f, degrees[:, 0], p)
     todo = proved.nonzero()[:, 0]
-    for_y, root_y = _undivided(f[todo].mT, degrees[todo, 1], p)
+    for_y, root_y = undivided(f[todo].mT, degrees[todo, 1], p)
     proved[todo] = for_y & (root[todo] | root_y)
     todo = proved.nonzero()[:, 0]
     proved[todo] = ~_separable(f[todo], p)
@@ -81,7 +82,7 @@ def _separable(f: Tensor, p: int) -> Tensor:
     return (minors % p == 0).flatten(1).all(1)
 
 
-def _undivided(f: Tensor, m: Tensor, p: int) -> tuple[Tensor, Tensor]:
+def undivided(f: Tensor, m: Tensor, p: int) -> tuple[Tensor, Tensor]:
     """Whether every factor over F_p has the degree 0 or m in x, and whether a simple root was seen on a line."""
     possible, root = [-1] * len(f), [False] * len(f)
     whole, todo = [1 | 1 << d for d in m.tolist()], list(range(len(f)))

@@ -17,6 +17,7 @@ from scipy.signal import convolve2d
 
 from phaseret.symmetry._factor import (
     Gauss,
+    content,
     derivative,
     divide,
     exactly,
@@ -25,7 +26,7 @@ from phaseret.symmetry._factor import (
     in_field,
     smallest,
 )
-from phaseret.symmetry._irreducible import irreducible, primes, root_of_minus_one
+from phaseret.symmetry._irreducible import irreducible, primes, root_of_minus_one, undivided
 
 Image = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -110,9 +111,14 @@ def proved(g: Gauss) -> bool:
     """Is the polynomial proved irreducible over the complex numbers, modulo one of three primes?"""
     degrees = torch.tensor([g.shape[1:]]) - 1
     for p in itertools.islice(primes(max(*g.shape[1:], 250)), 3):
-        f = ((g[0] + root_of_minus_one(p) * g[1]) % p).astype(np.float64)
-        if irreducible(torch.tensor(f)[None], degrees, p)[0]:
+        residue = (g[0] + root_of_minus_one(p) * g[1]) % p
+        f = torch.tensor(residue.astype(np.float64))[None]
+        if irreducible(f, degrees, p)[0]:
             return True
+        for rows, h, degree in ((residue, f, degrees[:, 0]), (residue.T, f.mT, degrees[:, 1])):
+            whole, root = undivided(h, degree, p)
+            if whole & root and rows[:, -1].any() and len(content(rows.tolist(), p)) == 1:
+                return True
     return False
 
 
