@@ -16,7 +16,7 @@ import phaseret as pr
 
 MODULES = [getattr(pr, name) for name in pr.__all__ if isinstance(getattr(pr, name), ModuleType)]
 # What a call gives back is not an input.
-RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Measurement", "Inspection", "Reconstruction", "Run"}
+RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Certificate", "Measurement", "Inspection", "Reconstruction", "Run"}
 # Bases whose call a subclass writes, and steps that do nothing without an algorithm.
 NOT_CALLED = {"Operator", "Algorithm", "Step", "Shrinkwrap", "Breed"}
 
@@ -130,6 +130,7 @@ CALLS: dict[str, GoodCall] = {
     "operators.validate": ({"intensity": DATA, "mask": MASK}, 2, {}),
     "symmetry.align": PAIR,
     "symmetry.canonicalize": ({"obj": OBJ}, 2, {}),
+    "symmetry.certify": ({"obj": OBJ}, 2, {}),
     "symmetry.conj_flip": ({"obj": OBJ}, 2, {}),
     "symmetry.global_phase": ({"obj": OBJ + 0j, "theta": torch.zeros(3)}, 0, {}),
     "symmetry.shift": ({"obj": OBJ, "shifts": torch.zeros(3, 2, dtype=torch.long)}, 2, {}),

@@ -166,7 +166,9 @@ def gradients(path: str, **changed: Tensor) -> list[Tensor]:
 
 
 DIFFERENTIABLE = ("operators", "symmetry", "noise", "losses", "metrics", "projections")
-STEPS = [path for path in OURS if path.startswith(DIFFERENTIABLE) and not path.startswith("symmetry.diagnose")]
+STEPS = [
+    path for path in OURS if path.startswith(DIFFERENTIABLE) and path not in ("symmetry.certify", "symmetry.diagnose")
+]
 STEPS = [path for path in STEPS if not (path.startswith("metrics.") and path.endswith("()"))]
 STEPS = [
     path for path in STEPS if path not in ("symmetry.Symmetry", "operators.validate", "projections.ObjectConstraint")
@@ -381,6 +383,7 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "noise.gaussian_noise": {"domain": "intensity"},
     "operators.gaussian_matrix": {"dtype": torch.complex64},
     "solvers.ADMM": {"beta": 1.0},
+    "symmetry.certify": {"distance": True, "rivals": 16},
     "solvers.RRR": {"beta": 0.5},
     "solvers.SparseRRR": {"beta": 0.7, "n_iter": 1400},
     "solvers.Breed": {"best": "error", "rule": "sqrt"},

@@ -66,8 +66,11 @@ examples:
       The first ten patterns of the array entry/data/counts, a stack.
   phaseret info pattern.tif --mask good.npy --saturation 60000 --json
       With the mask in a file of its own (non-zero = measured), for a program to read.
+  phaseret info simulated.h5 --certify
+      Is the object in the file the only one with its data?
 """
 
+    certify: bool = switch("say too whether the object in FILE is the only one with its data: a proof, or the others")
     figure: str | None = option("write a picture of the pattern", metavar="FILE", heading="what to write")
     json: bool = switch("print JSON")
 

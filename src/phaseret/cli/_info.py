@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from phaseret import io, plotting
+from phaseret import _checks, io, plotting
 from phaseret.cli._commands import Info
 from phaseret.cli._files import Reads, Writes
 from phaseret.cli._messages import as_json, in_flags
 from phaseret.cli._options import flags
+from phaseret.symmetry import Certificate, certify
 
 
 class Command(Writes, Reads, Info):
@@ -21,5 +22,17 @@ class Command(Writes, Reads, Info):
             measurement = source.read(self.index)
         found = io.inspect(measurement)
         found = replace(found, warnings=tuple(in_flags(text, flags(Info)) for text in found.warnings))
+        proof = self._proof(measurement) if self.certify else None
         self.draw(plotting.plot_pattern, measurement)
-        print(as_json(asdict(found)) if self.json else found)
+        if self.json:
+            about = {} if proof is None else {"unique": proof.unique, "radius": proof.radius.tolist()}
+            print(as_json(asdict(found) | about))
+        else:
+            print(found)
+            print(*(f"object: {text}" for text in (proof.verdict if proof else ())), sep="\n", end="\n" * bool(proof))
+
+    def _proof(self, measurement: io.Measurement) -> Certificate:
+        """Whether the object that the file holds is the only one with its data."""
+        if measurement.obj is None:
+            _checks.fail("--certify needs a file that holds the object, got one without", "Leave it out")
+        return certify(measurement.obj, ndim=measurement.ndim)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.symmetry import Certificate, certify
 from phaseret.symmetry._search import search
 
 if TYPE_CHECKING:
@@ -121,6 +122,11 @@ class Reconstruction:
     def plot(self, *, measurement: Any = None, index: int = 0) -> Any:
         """A Matplotlib figure of it: :func:`phaseret.plotting.plot_reconstruction`."""
         return _above("plotting").plot_reconstruction(self, measurement=measurement, index=index)
+
+    def certify(self, *, distance: bool = True, rivals: int = 16) -> Certificate:
+        """Whether other objects have the noise-free data of `obj`: :func:`phaseret.symmetry.certify`."""
+        ndim = self.obj.ndim - self.error.ndim
+        return certify(self.obj, ndim=ndim, distance=distance, rivals=rivals)
 
     def __repr__(self) -> str:
         starts = len(self.seeds)

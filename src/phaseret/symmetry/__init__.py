@@ -6,6 +6,7 @@
   metrics do this by default.
 - `diagnose` before training with ground truth: it tells how ambiguous the training set is, and whether it only looks
   unambiguous because its objects all stand alike.
+- `certify` to know whether any other object has the same data: a proof, and the others where there are some.
 - `canonicalize` on the training targets if it is: one representative of each object's copies makes the problem
   single-valued. The loss `phaseret.losses.InvariantLoss` needs no such targets.
 - `RandomSymmetry` to draw copies of training objects; `shift`, `conj_flip` and `global_phase` for a certain one, and
@@ -17,6 +18,7 @@ The group acts exactly on the padded grid. An object-shaped tensor is not padded
 
 from phaseret.symmetry._align import Alignment, align
 from phaseret.symmetry._canonical import Canonicalize, canonicalize
+from phaseret.symmetry._certify import Certificate, certify
 from phaseret.symmetry._diagnose import Ambiguity, diagnose
 from phaseret.symmetry._elements import (
     ConjFlip,
@@ -34,6 +36,7 @@ __all__ = [
     "Alignment",
     "Ambiguity",
     "Canonicalize",
+    "Certificate",
     "ConjFlip",
     "GlobalPhase",
     "RandomSymmetry",
@@ -42,6 +45,7 @@ __all__ = [
     "Symmetry",
     "align",
     "canonicalize",
+    "certify",
     "conj_flip",
     "diagnose",
     "global_phase",

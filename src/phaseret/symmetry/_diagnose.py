@@ -87,6 +87,8 @@ def diagnose(
     digits are biased, all of them centred and upright, which hides how ambiguous the problem is. Shifted and flipped
     on a 32 x 32 canvas, 71 % lie far apart, and after canonicalize 4 %.
 
+    The pairs are of the set alone. Whether any other object at all has the data of an item, :func:`certify` proves.
+
     Time grows with the square of the number of items (seconds for some thousands), memory with the number.
 
     Args:

@@ -1,0 +1,288 @@
+"""A proof that an object is the only one with its Fourier magnitude, or the others that have it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.symmetry import _distance
+from phaseret.symmetry._irreducible import irreducible, primes, residues
+from phaseret.symmetry._rivals import Findings, examine
+
+# Primes that are tried.
+_PRIMES = 3
+_SOLIDS = "objects with three axes are proved irreducible, or not; they are not factored"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Certificate:
+    """What :func:`certify` found. It prints as a sentence.
+
+    Attributes:
+        unique: True where a proof says that no other object has the data; False where the object factors and other
+            objects have them, which `rivals` shows; None where neither was proved. Of a batch, (nested) lists of these.
+        radius: (*) every object in the same box that is nearer than this, relative to the norm, is the only one with
+        its
+            data too. 0 where the object is not, and where rounding allows no more; nan where it was not computed.
+        sigma: (*) the singular value that the radius is derived from, in floating point. Values below about 1e-6 are
+            rounding. A proof is of little use where it is so small: another object has nearly the same data.
+        factors: For each item, in the order of the flattened batch, the polynomials that it is a product of, as arrays
+            of their coefficients; empty if it has one, or none were looked for.
+        rivals: For each item other objects with its data, (k, n1..nd): all up to shift, flip and phase if they are few.
+        reasons: For each item why nothing was proved, or "".
+    """
+
+    unique: Any
+    radius: Tensor
+    sigma: Tensor
+    factors: list[list[Tensor]]
+    rivals: list[Tensor]
+    reasons: list[str]
+
+    @property
+    def verdict(self) -> list[str]:
+        """A sentence for each item."""
+        unique = [self.unique]
+        for _ in range(self.radius.ndim):
+            unique = list(itertools.chain.from_iterable(unique))
+        radius, sigma = self.radius.flatten().tolist(), self.sigma.flatten().tolist()
+        return [
+            _sentence(*row) for row in zip(unique, radius, sigma, self.factors, self.rivals, self.reasons, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        """The sentence of one item, or a summary of several."""
+        verdict = self.verdict
+        if len(verdict) == 1:
+            return verdict[0]
+        kinds = [text.split(":")[0] for text in verdict]
+        counts = [f"{kinds.count(kind)} {kind}" for kind in ("unique", "not unique", "no proof found") if kind in kinds]
+        radius = self.radius[self.radius.isfinite()]
+        middle = f"; median radius {float(radius.median()):.1e}" if len(radius) else ""
+        return f"{len(verdict)} objects: {', '.join(counts)}{middle}"
+
+
+def _sentence(
+    unique: bool | None, radius: float, sigma: float, factors: list[Tensor], rivals: Tensor, reason: str
+) -> str:
+    if unique is None:
+        return f"no proof found: {reason}"
+    parts = " and ".join(" x ".join(map(str, factor.shape)) for factor in factors)
+    product = f"; it is a product of factors of {parts} pixels" if parts else ""
+    if not unique:
+        count = f"{len(rivals)} other{'s' * (len(rivals) != 1)} with its data"
+        allowed = 0 if rivals.is_complex() else int((rivals >= 0).flatten(1).all(1).sum())
+        kind = " (complex)" if rivals.is_complex() else f" ({allowed} without negative values)" if allowed else ""
+        return f"not unique: {count} listed in rivals{kind}{product}"
+    text = f"unique: proved{product}, at most one of which is not its own flip" if product else "unique: proved"
+    if radius > 0:
+        return f"{text}; every object in its box within {radius:.1e} of its norm is, too"
+    return text if math.isnan(radius) else f"{text}; but others may be as near as rounding (sigma {sigma:.1e})"
+
+
+def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 16) -> Certificate:
+    r"""Prove that an object is the only one with its data, up to shift, conjugate flip and global phase.
+
+    The data are the noise-free Fourier magnitude, or intensity, at m >= 2n - 1 samples along each axis. They are the
+    product of the polynomial :math:`f(x, y) = \sum_{jk} X_{jk} x^j y^k` and its flip, and the object is the only one
+    with them, among all real and complex objects of any support, if f does not factor over the complex numbers but for
+    factors that are their own flip. That is proved modulo a prime, exactly: integers and floats, which are binary
+    fractions, are reduced without rounding. Chance decides whether a proof is found, never whether it is right.
+
+    Where none is found the object is factored, exactly, over the rational numbers and i. It is the only one with its
+    data if at most one factor p differs from its flip (1 + x, x + y and 1 + x + x^2 do not: their roots lie on the unit
+    circle); with k that do, all different, there are :math:`2^{k - 1}` objects, which differ in which factors are
+    flipped.
+
+    **A proof is not a distance.** An object whose rounded values do not factor may lie 1e-16 from one that does, and
+    then data in floating point have several solutions. `radius` bounds the distance from below, by the second singular
+    value `sigma` of Ruppert's map; it is pessimistic by a factor of 100 or more. A Gaussian shows it:
+
+        >>> x = torch.arange(-9.5, 10, dtype=torch.float64)
+        >>> gaussian = torch.exp(-(x[:, None] ** 2 + x**2) / 50)
+        >>> wide = certify(gaussian + 0.01 * torch.exp(-((x[:, None] - 3) ** 2 + (x + 1) ** 2) / 60))
+        >>> wide.unique, float(wide.radius)
+        (True, 0.0)
+
+    One dimension is different: every polynomial in one variable is a product of linear ones, so that an object of one
+    row is the only one with its data only if at most one root is off the unit circle; generic ones of n pixels have
+    :math:`2^{n - 2}` copies. In three dimensions the theorem is that of two, and a proof needs two sections: f(x, y,
+    z0) and f(x0, y, z) that do not factor and keep the degrees. They are neither factored nor is their distance
+    computed.
+
+    The proof takes milliseconds for a digit and about a second for 256 x 256 pixels, in double precision on the device
+    of the object, in the memory of the CPU where the device has none (MPS). The distance takes as long as solving a
+    dense system of 2 n1 n2 unknowns: 0.02 s for a digit, 0.2 to 1 s for 28 x 28 pixels; beyond 5,000 unknowns (50 x 50
+    pixels) it is nan.
+
+    Args:
+        obj: Object, real or complex floating, integer or boolean. Only its bounding box counts.
+        ndim: Number of axes of one object; all axes before them are a batch.
+        distance: Compute `radius` and `sigma`.
+        rivals: List at most so many other objects for each item.
+
+    Shape:
+        - obj: (*, n1..nd)
+        - radius, sigma: (*)
+
+    Returns:
+        A :class:`Certificate`.
+
+    Raises:
+        TypeError: if obj is not a tensor of numbers.
+        ValueError: if obj is not finite, or has fewer than ndim axes.
+
+    Example:
+        >>> certify(torch.tensor([[1, 2], [3, 5]]))
+        unique: proved; every object in its box within 1.2e-02 of its norm is, too
+        >>> a, b = torch.tensor([[1.0, 2], [0, 3]]), torch.tensor([[2.0, 0], [1, 1]])
+        >>> product = torch.fft.irfft2(torch.fft.rfft2(a, (3, 3)) * torch.fft.rfft2(b, (3, 3)), (3, 3)).round()
+        >>> certify(product).rivals[0]
+        tensor([[[6., 0., 0.],
+                 [7., 5., 0.],
+                 [2., 3., 1.]]])
+
+    Source:
+        Bruck, Sodin (1979), On the ambiguity of the image reconstruction problem, doi:10.1016/0030-4018(79)90358-4, and
+        Hayes (1982), The reconstruction of a multidimensional sequence from the phase or magnitude of its Fourier
+        transform, doi:10.1109/TASSP.1982.1163863, for the theorem. Ruppert (1999), Reducibility of polynomials f(x, y)
+        modulo p, doi:10.1006/jnth.1999.2381, for the map; Gao (2003), Factoring multivariate polynomials via partial
+        differential equations, doi:10.1090/S0025-5718-02-01428-X; Kaltofen, May, Yang, Zhi (2008), Approximate
+        factorization of multivariate polynomials using singular value decomposition, doi:10.1016/j.jsc.2007.11.005, for
+        such distances.
+    """
+    ndim = _checks.item_axes(ndim, obj=_numbers(obj))
+    _checks.flag(distance=distance)
+    limit = _checks.integer("rivals", rivals, at_least=0)
+    obj = _fft.promote(obj) if obj.is_floating_point() or obj.is_complex() else obj
+    batch, shape = tuple(obj.shape[: obj.ndim - ndim]), tuple(obj.shape[obj.ndim - ndim :])
+    items = obj.detach().reshape(-1, *shape)
+    items = items.cpu() if items.device.type == "mps" else items
+    first, sizes = _boxes(items)
+    findings = _findings(items, first, sizes, limit)
+    values = torch.full((2, len(items)), math.nan, dtype=torch.float64)
+    for k, size in enumerate(sizes.tolist() if distance else []):
+        axes = [n for n in size if n > 1]
+        if findings[k].unique is False:
+            values[:, k] = 0.0
+        elif len(axes) == 2 and _distance.unknowns(axes[0] - 1, axes[1] - 1) <= _distance.LARGEST:
+            values[:, k] = torch.tensor(_distance.distance(_box(items[k], first[k], sizes[k])))
+    sigma, radius = (x.reshape(batch).to(obj.device, _real_dtype(obj.device)) for x in values)
+    unique: Any = [found.unique for found in findings]
+    for size in reversed(batch[1:]):
+        unique = [unique[k : k + size] for k in range(0, len(unique), size)]
+    return Certificate(
+        unique=unique if batch else unique[0],
+        radius=radius,
+        sigma=sigma,
+        factors=[[torch.as_tensor(x).to(obj.device, _complexity(x)) for x in found.factors] for found in findings],
+        rivals=[_embedded(found, items[k], first[k], sizes[k]).to(obj.device) for k, found in enumerate(findings)],
+        reasons=[found.reason for found in findings],
+    )
+
+
+def _numbers(obj: Any) -> Tensor:
+    """The object is a tensor of finite numbers that this file can reduce exactly."""
+    _checks.finite(obj=obj)
+    if obj.dtype == torch.uint64:
+        _checks.fail(
+            f"obj must hold floats or integers of at most 63 bits, got {obj.dtype}", "Use obj.long()", TypeError
+        )
+    return obj
+
+
+def _boxes(items: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, d) the first pixel of each item's bounding box and its sizes, on the CPU; 0 where there is no pixel."""
+    ndim, first, sizes = items.ndim - 1, [], []
+    filled = items != 0
+    for axis in range(1, ndim + 1):
+        line = filled.movedim(axis, 1).flatten(2).any(2) if ndim > 1 else filled
+        place = torch.arange(line.shape[1], device=items.device)
+        low, high = torch.where(line, place, line.shape[1]).amin(1), torch.where(line, place + 1, 0).amax(1)
+        first.append(torch.where(line.any(1), low, 0))
+        sizes.append(torch.where(line.any(1), high - low, 0))
+    return torch.stack(first, 1).cpu(), torch.stack(sizes, 1).cpu()
+
+
+def _box(item: Tensor, first: Tensor, size: Tensor) -> Tensor:
+    """The item in its bounding box, without axes of one pixel."""
+    return item[_place(first, size)].squeeze()
+
+
+def _place(first: Tensor, size: Tensor) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for a, n in zip(first.tolist(), size.tolist(), strict=True))
+
+
+def _findings(items: Tensor, first: Tensor, sizes: Tensor, limit: int) -> list[Findings]:
+    """What is found of each item; those with the same axes of more than one pixel are proved together."""
+    found = [Findings(True) for _ in items]
+    for pattern in (sizes > 1).unique(dim=0):
+        index = ((sizes > 1) == pattern).all(1).nonzero()[:, 0]
+        axes = pattern.nonzero()[:, 0]
+        if not len(axes):  # one pixel or none: the data say what it is
+            continue
+        proved = torch.zeros(len(index), dtype=torch.bool)
+        if len(axes) > 1:
+            proved = _proved(items[index.to(items.device)], first[index], sizes[index], axes.tolist())
+        for k in index[~proved].tolist():
+            if len(axes) > 2:
+                found[k] = Findings(None, reason=_SOLIDS)
+            else:
+                found[k] = examine(_box(items[k], first[k], sizes[k]).resolve_conj().resolve_neg().cpu().numpy(), limit)
+    return found
+
+
+def _proved(items: Tensor, first: Tensor, sizes: Tensor, axes: list[int]) -> Tensor:
+    """Which items, all with these axes of more than one pixel, are proved irreducible."""
+    corner = items
+    for axis, start in enumerate(first.T, 1):  # every box moves to the corner; what is rolled in from there is zero
+        place = (torch.arange(items.shape[axis]) + start[:, None]) % items.shape[axis]
+        shape = [len(items), *[1] * (items.ndim - 1)]
+        shape[axis] = items.shape[axis]
+        corner = corner.take_along_dim(place.reshape(shape).to(items.device), axis)
+    kept = [n if k in axes else 1 for k, n in enumerate(sizes.amax(0).tolist())]
+    corner = _fft.crop(corner, kept).reshape(len(items), *(kept[k] for k in axes))
+    degrees = (sizes[:, axes] - 1).to(items.device)
+    proved = torch.zeros(len(items), dtype=torch.bool, device=items.device)
+    for p in itertools.islice(primes(max(250, *corner.shape[1:])), _PRIMES):
+        todo = (~proved).nonzero()[:, 0]
+        if not len(todo):
+            break
+        f, degree = residues(corner[todo], p), degrees[todo]
+        if len(axes) == 2:
+            proved[todo] = irreducible(f, degree, p)
+        else:
+            # a factor that has the degree 0 in x and y on one section has it in y and z on the other, or all of both
+            at = [
+                torch.tensor([pow(p // 3, k, p) for k in range(n)], dtype=f.dtype, device=f.device) for n in f.shape[1:]
+            ]
+            sections = f @ at[2] % p, torch.einsum("bxyz,x->byz", f, at[0]) % p
+            both = [irreducible(g, degree[:, k : k + 2], p) for k, g in enumerate(sections)]
+            proved[todo] = both[0] & both[1]
+    return proved.cpu()
+
+
+def _embedded(found: Findings, item: Tensor, first: Tensor, size: Tensor) -> Tensor:
+    """The rivals of an item on its canvas, in its precision, complex where they are."""
+    dtype = item.dtype if item.is_floating_point() or item.is_complex() else torch.float64
+    if any(_complexity(x).is_complex for x in found.rivals):
+        dtype = torch.promote_types(dtype, torch.complex64)
+    canvas = torch.zeros((len(found.rivals), *item.shape), dtype=dtype)
+    for target, rival in zip(canvas, found.rivals, strict=True):
+        box = target[_place(first, size)]
+        box.copy_(torch.as_tensor(rival).reshape(box.shape))
+    return canvas
+
+
+def _complexity(x: Any) -> torch.dtype:
+    return torch.as_tensor(x).dtype
+
+
+def _real_dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
