@@ -34,6 +34,7 @@ class Problem:
     dtype: torch.dtype  # real dtype of the computation
     device: torch.device
     requires_grad: bool  # whether the intensity asks for a gradient
+    counts: Tensor  # (patterns), boolean: whether the intensities are whole numbers, as counts are
 
     @property
     def ndim(self) -> int:
@@ -128,7 +129,13 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         dtype=intensity.dtype,
         device=intensity.device,
         requires_grad=intensity.requires_grad,
+        counts=_are_counts(values) & (asked["background"] is None),
     )
+
+
+def _are_counts(values: Tensor) -> Tensor:
+    """Whether the intensities (patterns, ...) are whole numbers."""
+    return (values == values.round()).flatten(1).all(1)
 
 
 def _check_batch(name: str, value: Tensor, batch: tuple[int, ...], ndim: int) -> None:
