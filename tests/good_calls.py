@@ -18,7 +18,7 @@ MODULES = [getattr(pr, name) for name in pr.__all__ if isinstance(getattr(pr, na
 # What a call gives back is not an input.
 RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Certificate", "Measurement", "Inspection", "Reconstruction", "Run"}
 # Bases whose call a subclass writes, and steps that do nothing without an algorithm.
-NOT_CALLED = {"Operator", "Algorithm", "Step", "Shrinkwrap", "Breed"}
+NOT_CALLED = {"Operator", "Algorithm", "Step", "Shrinkwrap", "Breed", "Hull", "Level", "Enough"}
 
 # --- good calls ------------------------------------------------------------------------------------------------------
 
@@ -105,6 +105,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "io.save_reconstruction": {"path": "reconstruction.npz", "reconstruction": FOUND, "overwrite": True},
     "io.inspect": {"measurement": FRAME},
     "datasets.mnist": {"train": False},
+    "datasets.strained_crystal": {"object_shape": (8, 8, 8)},
     "plotting.check_figure": {"path": "none.png"},
     "plotting.plot_ambiguity": {"ambiguity": pr.symmetry.diagnose(torch.rand(6, 4, 4))},
     "plotting.plot_pattern": {"measurement": FRAME},
@@ -147,8 +148,10 @@ CALLS: dict[str, GoodCall] = {
     "losses.passive_loss": MEASURED,
     "losses.supervised_loss": PAIR,
     "metrics.frc": PAIR,
+    "metrics.iou": PAIR,
     "metrics.mse": PAIR,
     "metrics.nmse": PAIR,
+    "metrics.phase_error": PAIR,
     "metrics.poisson_log_likelihood": MEASURED,
     "metrics.prtf": ({"ensemble": torch.rand(3, 2, 4, 4), "intensity": DATA, "mask": MASK}, 2, {}),
     "metrics.psnr": PAIR,

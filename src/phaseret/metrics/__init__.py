@@ -1,7 +1,8 @@
 """How good is an estimate?
 
 Which one should I use? With a true object: :func:`psnr` and :func:`ssim`, which first remove the symmetries that no
-measurement can see (``align=True``); :func:`success_rate` to compare solvers; :func:`frc` for the resolution.
+measurement can see (``align=True``); :func:`success_rate` to compare solvers; :func:`frc` for the resolution; for
+crystals :func:`iou` of the supports and :func:`phase_error` in radians.
 Without one: :func:`relative_magnitude_error` or :func:`r_factor` against the measured data, better
 :func:`poisson_log_likelihood` on :func:`free_pixels` that the reconstruction has not seen, and :func:`prtf` over many
 starts; a small residual alone is no proof of a right object.
@@ -16,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from phaseret import _checks
+from phaseret.metrics._crystal import iou, phase_error
 from phaseret.metrics._data import free_pixels, poisson_log_likelihood, r_factor, relative_magnitude_error
 from phaseret.metrics._object import mse, nmse, psnr, ssim, success_rate
 from phaseret.metrics._resolution import RingCurve, frc, prtf, resolution
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         NMSE,
         PSNR,
         SSIM,
+        IoU,
+        PhaseError,
         PoissonLogLikelihood,
         RelativeMagnitudeError,
         RFactor,
@@ -37,6 +41,8 @@ __all__ = [
     "NMSE",
     "PSNR",
     "SSIM",
+    "IoU",
+    "PhaseError",
     "PoissonLogLikelihood",
     "RFactor",
     "RelativeMagnitudeError",
@@ -44,8 +50,10 @@ __all__ = [
     "SuccessRate",
     "frc",
     "free_pixels",
+    "iou",
     "mse",
     "nmse",
+    "phase_error",
     "poisson_log_likelihood",
     "prtf",
     "psnr",
@@ -56,7 +64,10 @@ __all__ = [
     "success_rate",
 ]
 
-_CLASSES = ("MSE", "NMSE", "PSNR", "SSIM", "PoissonLogLikelihood", "RFactor", "RelativeMagnitudeError", "SuccessRate")
+_CLASSES = (
+    "IoU", "MSE", "NMSE", "PSNR", "PhaseError", "SSIM", "PoissonLogLikelihood", "RFactor", "RelativeMagnitudeError",
+    "SuccessRate",
+)  # fmt: skip
 if find_spec("torchmetrics") is None:
     # A star import takes what is there.
     for _name in _CLASSES:

@@ -14,7 +14,7 @@ from torchmetrics.utilities import dim_zero_cat
 from phaseret import _checks
 from phaseret._module import KeepsOptions
 from phaseret._reduction import Reduction, check_reduction
-from phaseret.metrics import _data, _object
+from phaseret.metrics import _crystal, _data, _object
 from phaseret.operators import Operator
 
 # What every metric of torchmetrics takes.
@@ -107,7 +107,7 @@ class _OfObject(_Average):
 
     def __init__(self, kwargs: dict[str, Any], **options: Any) -> None:
         _checks.item_axes(options["ndim"])
-        _checks.flag(align=options["align"], scale=options["scale"])
+        _checks.flag(**{name: options[name] for name in ("align", "scale") if name in options})
         for name in ("data_range", "threshold"):
             if name in options:
                 _checks.number(name, options[name], above=0)
@@ -248,6 +248,54 @@ class SSIM(_OfObject):
         _object.window_width(win_size)
         options = {"data_range": data_range, "win_size": win_size, "align": align, "scale": scale, "ndim": ndim}
         super().__init__(kwargs, **options, reduction=reduction)
+
+
+class IoU(_OfObject):
+    """Class of :func:`iou` for torchmetrics, with the same options.
+
+    Args:
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
+    """
+
+    higher_is_better = True
+    function = staticmethod(_crystal.iou)
+
+    def __init__(
+        self,
+        *,
+        align: bool = True,
+        ndim: int = 2,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
+
+
+class PhaseError(_OfObject):
+    """Class of :func:`phase_error` for torchmetrics, with the same options.
+
+    Args:
+        align: Remove shift, conj_flip and global_phase first.
+        ndim: Number of axes of one object (1, 2 or 3).
+        reduction: "mean" or "sum" over all items, or "none": one value per item.
+        **kwargs: As for every metric of torchmetrics.
+    """
+
+    higher_is_better = False
+    function = staticmethod(_crystal.phase_error)
+
+    def __init__(
+        self,
+        *,
+        align: bool = True,
+        ndim: int = 2,
+        reduction: Reduction = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs, align=align, ndim=ndim, reduction=reduction)
 
 
 class SuccessRate(_OfObject):

@@ -64,6 +64,16 @@ class ObjectConstraint:
         self.support_size, self.constraint = support_size, constraint
         self.bounds, self.phase_range, self.ndim, self.dtype = bounds, phase_range, ndim, dtype
         self.support = None if support is None else support.to(dtype)
+        self.flat: Tensor | None = None
+
+    def at_level(self, level: Tensor, bound: float | None, flat: bool) -> ObjectConstraint:
+        """The same of an object whose modulus has a level: at most `bound` times it; or, `flat`, it above its half."""
+        part = copy.copy(self)
+        if bound is not None:
+            high = bound * level
+            part.bounds = (-high if self.constraint == "real" else torch.zeros_like(high), high)
+        part.flat = level if flat else None
+        return part
 
     def within(self, support: Tensor | None, place: Callable[[Tensor], Tensor] | None = None) -> ObjectConstraint:
         """The same with another support; `place` puts bounds that are tensors where its pixels lie."""
@@ -87,6 +97,9 @@ class ObjectConstraint:
                 x = torch.where((modulus >= low) & (modulus <= high), x, unit * modulus.clamp(low, high))  # type: ignore[arg-type]  # both numbers or both tensors
             else:
                 x = x.clamp(low, high)  # type: ignore[arg-type]
+        if self.flat is not None:
+            modulus = _fft.root(_fft.power(x))
+            x = torch.where(modulus > self.flat / 2, x * (self.flat / _fft.divisor(modulus)), x)
         return x
 
     def _kept(self, x: Tensor, values: Tensor) -> Tensor:
@@ -95,7 +108,9 @@ class ObjectConstraint:
         Both arguments are 0 outside the support; `values` are the nearest ones that agree, pixel by pixel.
         """
         x, values = x.detach(), values.detach()
-        if self.bounds is not None:  # |x|^2 - |x - value|^2: clipped values are alike, what they stand for is not
+        if (
+            self.bounds is not None or self.flat is not None
+        ):  # |x|^2 - |x - value|^2: clipped values are alike, what they stand for is not
             cost = (values.conj() * (2 * x - values)).real if values.is_complex() else values * (2 * x - values)
         else:
             cost = values if self.constraint == "nonnegative" else _fft.power(values)
@@ -118,8 +133,9 @@ class ObjectConstraint:
         if self.support_size is not None:
             kept = self._kept(self._supported(x), self._supported(self._values(x)))
             weight = kept if weight is None else kept * weight
-        if self.constraint == "nonnegative" or self.bounds is not None or self.phase_range is not None:
-            if self.bounds is None and self.phase_range is None:
+        limited = any(part is not None for part in (self.bounds, self.phase_range, self.flat))
+        if self.constraint == "nonnegative" or limited:
+            if not limited:
                 # the comparison written as numbers, and blending instead of `where`, are many times faster
                 agrees = torch.empty(x.shape, dtype=x.dtype, device=x.device)
                 try:

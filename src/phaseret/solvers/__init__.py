@@ -32,6 +32,7 @@ from phaseret.solvers._algorithms import (
     SolventFlip,
 )
 from phaseret.solvers._breed import Breed
+from phaseret.solvers._crystal import Enough, Hull, Level
 from phaseret.solvers._gradient import (
     maximum_likelihood,
     spectral_initialization,
@@ -60,7 +61,10 @@ __all__ = [
     "ChargeFlip",
     "Detwin",
     "DifferenceMap",
+    "Enough",
     "ErrorReduction",
+    "Hull",
+    "Level",
     "Recipe",
     "Reconstruction",
     "Run",

@@ -16,8 +16,8 @@ _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
 _ROUNDS, _STEPS, _WIDEST, _SOFT = 4, 10, 0.42, 1.25
 
 
-def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tensor, Tensor]:
-    """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is."""
+def counted(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tensor, Tensor]:
+    """Where there is autocorrelation, lag 0 first, and above which share (*, 1..1) of its maximum it counts."""
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     # real intensities: their transform is that of their inverse up to a mirror, and the support is symmetric
     correlation = _fft.full_from_half(_fft.transform(intensity, ndim), shape)
@@ -33,13 +33,49 @@ def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tens
         level = (_SIGMAS * noise.sqrt()).clamp(_FLOOR, _MOST)
     else:
         level = level + threshold
-    inside = power.sqrt() >= level * peak.sqrt()
+    return power.sqrt() >= level * peak.sqrt(), level
+
+
+def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tensor, Tensor]:
+    """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is."""
+    axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
+    inside, level = counted(intensity, ndim, threshold)
     reach = []
     for axis, m in zip(axes, shape, strict=True):
         others = tuple(a for a in axes if a != axis)
         there = inside.any(others) if others else inside
-        reach.append(torch.where(there, lags(m, power), 0).amax(-1))
+        reach.append(torch.where(there, lags(m, intensity), 0).amax(-1))
     return torch.stack(reach, -1), _WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
+
+
+def hull(inside: Tensor, ndim: int, scale: float) -> Tensor:
+    """The convex hulls of sets (*, m1..md) that are their own mirrors in the middle, smaller by a factor about it."""
+    shape, kind = inside.shape[-ndim:], torch.float32
+    axes = [torch.arange(m, dtype=kind, device=inside.device) - m // 2 for m in shape]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
+    found = []
+    for item in inside.reshape(-1, *shape):
+        # of each line along the last axis the two ends say all
+        ends = points[(item & ~(item.roll(1, -1) & item.roll(-1, -1))).flatten()]
+        within = torch.ones(len(points), dtype=torch.bool, device=inside.device)
+        for direction in _directions(ndim).to(points):
+            width = scale * (ends @ direction).amax()
+            within &= (points @ direction).abs() <= width + 1e-3
+        found.append(within.reshape(shape))
+    return torch.stack(found).reshape(inside.shape)
+
+
+def _directions(ndim: int) -> Tensor:
+    """Directions that lie evenly over half of the circle or sphere."""
+    count = {1: 1, 2: 90, 3: 256}[ndim]
+    at = (torch.arange(count) + 0.5) / count
+    if ndim == 1:
+        return torch.ones(1, 1)
+    if ndim == 2:
+        return torch.stack(((math.pi * at).cos(), (math.pi * at).sin()), -1)
+    turn, height = math.pi * (1 + math.sqrt(5)) * count * at, 1 - at  # Fibonacci's lattice
+    radius = (1 - height.square()).sqrt()
+    return torch.stack((turn.cos() * radius, turn.sin() * radius, height), -1)
 
 
 def lags(m: int, like: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from phaseret.solvers._coherence import refine
 from phaseret.solvers._options import Options, complete, made_from, spelled
 from phaseret.solvers._problem import Problem, check_complex, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
+from phaseret.solvers._turns import in_turn
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -43,6 +44,8 @@ class Step(Module):
     """
 
     n_iter: int = 0
+    # Where it is a number the starts run one after the other, until the misfit of one is at most that.
+    misfit_limit: float | None = None
 
     def leaves(self) -> Iterator[Step]:
         """The steps it stands for, in order."""
@@ -54,6 +57,10 @@ class Step(Module):
 
     def check(self, run: Run) -> None:
         """Refuse a problem that the step is not made for."""
+
+    def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
+        """The support of a run that was given none, if the step knows one."""
+        return None
 
     @spelled
     def forward(self, intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
@@ -151,6 +158,9 @@ class Run:
         price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
         collapsed: (patterns, starts) boolean, the starts whose support fell to its least size; None if none was found.
         room: (patterns, 1) how many pixels the object may have; None until a step asks.
+        level: (patterns, starts) level of the object's modulus; None until a step finds it.
+        bound: How many levels the modulus may have; None for any.
+        flat: Whether a modulus above half of the level is set to it.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -161,6 +171,7 @@ class Run:
         self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
         self.room = cast("Tensor | None", None)
+        self.level, self.bound, self.flat = cast("Tensor | None", None), cast("float | None", None), False
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -256,6 +267,12 @@ class Run:
         self.in_pieces(measure, self.pieces(_ARRAYS_OF_A_START, estimate))
         return error
 
+    def part(self, problem: Problem, p: int, s: int) -> Run:
+        """A run of one pattern, with its problem, from one start alone."""
+        part = Run(problem, self.iterate[p : p + 1, s : s + 1].clone(), self.check_every, self.chunk)
+        part.given, part.compile, part.after_check = self.given, self.compile, self.after_check
+        return part
+
     def halve(self, count: int) -> None:
         """From now on work on half of so many items at a time, and say so once."""
         self.chunk = max(1, count // 2)
@@ -274,7 +291,14 @@ class Run:
             support = support[tuple(s if n > 1 else slice(None) for s, n in zip(items, support.shape[:2], strict=True))]
         if self.half is not None:
             support = self.half if support is None else support & self.half
-        return self.problem.constraint(support, whole)
+        known = self.problem.constraint(support, whole)
+        if self.level is None:
+            return known
+        return known.at_level(self.level[items][(...,) + (None,) * self.problem.ndim], self.bound, self.flat)
+
+    def measured(self) -> Tensor:
+        """The nearest arrays (patterns, starts, *grid) to the estimates that have the measured magnitudes: P_M x."""
+        return self.problem.magnitude.project_fast(self.problem.embed(self.estimate.detach()))
 
     def note(self, count: int, error: Tensor) -> None:
         """Note that `count` iterations were done, and their errors; callbacks look and may end the run."""
@@ -342,7 +366,8 @@ _ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")
 _SPREAD = ("kernel", "covariance")
 _SAVED = (
-    "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "iteration", "leaf", "done", "state",
+    "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "level", "bound", "flat", "iteration",
+    "leaf", "done", "state",
     *_LISTS,
 )  # fmt: skip
 
@@ -490,6 +515,9 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     if not step.n_iter:
         fix = "Put an algorithm before it, such as 'hio:50'"
         _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
+    leaves = list(step.leaves())
+    if asked["support"] is None:
+        asked["support"] = next((s for leaf in leaves if (s := leaf.support_of(intensity, asked)) is not None), None)
     problem = prepare(intensity, asked)
     check_determined(problem)
     starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
@@ -502,12 +530,13 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
     bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
+    limits = [leaf.misfit_limit for leaf in leaves if leaf.misfit_limit is not None]
     try:
-        for leaf in itertools.islice(step.leaves(), run.leaf, None):
-            if run.stopped:
-                break
-            leaf.advance(run)
-            run.leaf += 1
+        if limits:
+            in_turn(run, partial(_advance, leaves=leaves), min(limits))
+            seeds = seeds[: run.error.shape[1]]
+        else:
+            _advance(run, leaves)
     finally:
         if bar is not None:
             bar.close()
@@ -515,6 +544,15 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         run.error = run.residual(run.estimate)  # by the point spread that was found last
     del run.iterate  # its memory is free for the comparison of the starts
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
+
+
+def _advance(run: Run, leaves: list[Step]) -> None:
+    """Advance a run by the steps that are left."""
+    for leaf in leaves[run.leaf :]:
+        if run.stopped:
+            break
+        leaf.advance(run)
+        run.leaf += 1
 
 
 def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:
@@ -614,10 +652,10 @@ def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
 def _progress_bar(run: Run, total: int) -> Any:
     """A tqdm bar that shows the least residual at each check."""
     tqdm = _checks.extra("tqdm.auto", "tqdm", "demo").tqdm
-    bar = tqdm(total=total, unit="it")
+    bar = tqdm(total=total, unit="it", initial=run.iteration)
 
     def show(run: Run) -> None:
-        bar.update(run.iteration - bar.n)
+        bar.update(run.iteration - (run.checked[-2] if len(run.checked) > 1 else 0))
         bar.set_postfix(residual=f"{float(run.error.amin(-1).mean()):.3g}")
 
     run.after_check.append(show)

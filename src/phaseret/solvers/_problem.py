@@ -35,6 +35,7 @@ class Problem:
     dtype: torch.dtype  # real dtype of the computation
     device: torch.device
     requires_grad: bool  # whether the intensity asks for a gradient
+    counts: Tensor  # (patterns), boolean: whether the intensities are whole numbers, as counts are
 
     @property
     def ndim(self) -> int:
@@ -131,6 +132,7 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         dtype=intensity.dtype,
         device=intensity.device,
         requires_grad=intensity.requires_grad,
+        counts=_are_counts(values) & (asked["background"] is None),
     )
 
 
@@ -141,6 +143,11 @@ def _ask_about_origin(centered: bool, ndim: int) -> None:
         return
     shifted = f"torch.fft.ifftshift(intensity, dim={tuple(range(-ndim, 0))})"
     _checks.warn(where_it_gathers("middle", "corner"), f"If it is not, use centered=True, or {shifted}")
+
+
+def _are_counts(values: Tensor) -> Tensor:
+    """Whether the intensities (patterns, ...) are whole numbers."""
+    return (values == values.round()).flatten(1).all(1)
 
 
 def _check_batch(name: str, value: Tensor, batch: tuple[int, ...], ndim: int) -> None:

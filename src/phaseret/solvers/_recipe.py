@@ -15,8 +15,9 @@ from phaseret import _checks
 from phaseret._words import meant, shortened
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._breed import Breed
+from phaseret.solvers._crystal import BRAGG, Enough, Hull, Level
 from phaseret.solvers._loop import Step, solve
-from phaseret.solvers._options import STARTS, Options, check_names, spelled
+from phaseret.solvers._options import STARTS, STARTS_IN_TURN, Options, check_names, spelled
 from phaseret.solvers._support import Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 
     from phaseret.solvers._result import Reconstruction
 
-_WORDS: dict[str, type[Step]] = {**ALGORITHMS, "detwin": Detwin, "shrinkwrap": Shrinkwrap, "breed": Breed}
-_WITHOUT_ITERATIONS = ("shrinkwrap", "breed")
+_WORDS: dict[str, type[Step]] = {
+    **ALGORITHMS, "detwin": Detwin, "shrinkwrap": Shrinkwrap, "breed": Breed, "hull": Hull, "level": Level,
+    "enough": Enough,
+}  # fmt: skip
+_WITHOUT_ITERATIONS = ("shrinkwrap", "breed", "hull", "level", "enough")
+# Words for whole schedules.
+_NAMED = {"bragg": BRAGG}
 # The words of other programs (PyNX, cohere, Hawk) and the names of the classes, without underscores.
 _FOREIGN = {
     **dict.fromkeys(("sup", "sw", "supportupdate", "threshold"), "shrinkwrap"),
@@ -160,6 +166,8 @@ class _Parser:
                 self._fail("a )", _SEPARATED)
             return inner
         place, word = self.at, self._take(r"[^\W\d]\w*").lower()
+        if word in _NAMED:
+            return _Parser(_NAMED[word]).schedule()
         if word not in _WORDS:
             self._fail("a step", _meant(word), at=place)
         return [self._step(word, place)]
@@ -355,6 +363,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
     if not isinstance(schedule, str | Step):
         rule = f"schedule must be a text, a Recipe or an algorithm, got {type(schedule).__name__}"
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
+    recipe = Recipe(schedule)
     if options.get("starts") is None:
-        options["starts"] = STARTS
-    return solve(Recipe(schedule), intensity, options)
+        in_turn = any(leaf.misfit_limit is not None for leaf in recipe.leaves())
+        options["starts"] = STARTS_IN_TURN if in_turn else STARTS
+    return solve(recipe, intensity, options)

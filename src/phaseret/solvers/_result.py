@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.solvers._counts import expected_error
 from phaseret.symmetry import Certificate, certify
 from phaseret.symmetry._search import search
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _RIVAL, _AGREE = 1.25, 0.9
 # The same of those that enter the mean: the best fits alone, which noise makes differ.
 _FITS, _ALIKE = 1.1, 0.8
+# Counting noise explains an error that is at most so many times what it leaves.
+EXPLAINED = 1.3
 # What comparing a start with the best one needs, in arrays.
 _ARRAYS = 12.0
 
@@ -48,7 +51,7 @@ class Reconstruction:
         error: (*) relative magnitude error of `obj`, sqrt(sum (|F obj| - sqrt(Y))^2 / sum Y) over measured pixels.
         support: (*, n1..nd) boolean, where the object was allowed to be non-zero.
         objs: (*, starts, n1..nd) estimates of all starts.
-        errors: (*, starts) their errors.
+        errors: (*, starts) their errors; infinite where a start was not begun (:class:`Enough`).
         scores: (*, starts) what ranks the starts: their errors, or, after a step that lets them have different numbers
             of pixels (:class:`SparseRRR`), the errors times the price of these; infinite where the support collapsed
             (:class:`Shrinkwrap`).
@@ -64,6 +67,8 @@ class Reconstruction:
         recipe: What was run.
         seconds: Wall time.
         averaged: (*, starts) boolean, the starts that `obj` is the mean of; of a best start alone that one.
+        expected: (*) the error that counting noise alone leaves of such an object: its mean over Poisson numbers with
+            the means abs(F obj)^2; nan where the intensities are no counts, which are whole numbers.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
     """
@@ -84,6 +89,16 @@ class Reconstruction:
     seconds: float
     averaged: Tensor = None  # type: ignore[assignment]
     point_spread: Tensor | None = None
+    expected: Tensor = None  # type: ignore[assignment]
+
+    @property
+    def misfit(self) -> Tensor:
+        """(*) the error over the one that counting noise leaves: near 1 where that is all that is wrong.
+
+        Far above 1 the object is wrong, or the data are not what they were taken for: a blur, a background. Below 1 the
+        noise was fitted too, as a loose support lets it, which is no proof of the object.
+        """
+        return self.error / self.expected
 
     @property
     def blur(self) -> Tensor | None:
@@ -103,6 +118,8 @@ class Reconstruction:
         if self.averaged is None:
             starts = torch.arange(self.scores.shape[-1], device=self.scores.device)
             self.averaged = starts == self.ranking[..., :1]
+        if self.expected is None:
+            self.expected = torch.full_like(self.error.detach(), math.nan)
 
     @property
     def choice(self) -> list[str]:
@@ -113,7 +130,9 @@ class Reconstruction:
         )
         best = self.ranking[..., 0].flatten().tolist()
         found = self.error.detach().flatten().tolist()
-        return [_choice(*row) for row in zip(best, errors, scores, averaged, found, strict=True)]
+        misfits = self.misfit.detach().flatten().tolist()
+        rows = zip(best, errors, scores, averaged, found, strict=True)
+        return [_choice(*row) + _verdict(misfit) for row, misfit in zip(rows, misfits, strict=True)]
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
@@ -140,10 +159,22 @@ class Reconstruction:
         return f"Reconstruction({text}, {self.checked[-1] if self.checked else 0} iterations, {self.seconds:.2g} s)"
 
 
+def _verdict(misfit: float) -> str:
+    """What counting noise says of the result of one pattern."""
+    if math.isnan(misfit):
+        return ""
+    said = f"; {misfit:.2f} times the error that counting noise leaves"
+    return said + ": the object, or what the data are taken for, is wrong" * (misfit > EXPLAINED)
+
+
 def _choice(best: int, errors: list[float], scores: list[float], averaged: list[bool], error: float) -> str:
     """What the result of one pattern is, and why."""
     if len(errors) == 1:
         return "the only start"
+    begun = [pair for pair in zip(errors, scores, strict=True) if pair[0] < math.inf]
+    if len(begun) < len(errors):
+        averaged = averaged[: len(begun)]  # the first ones were
+        errors, scores = ([pair[i] for pair in begun] for i in range(2))
     least = min(range(len(errors)), key=errors.__getitem__)
     why, kept = f"start {best}: error {errors[best]:.3g}", [s for s in scores if s < math.inf]
     if not kept:
@@ -206,9 +237,24 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         seconds=seconds,
         point_spread=_point_spread(run),
         averaged=averaged.reshape(*batch, starts),
+        expected=_expected(run, obj).reshape(batch),
     )
     _warn_of_disagreement(result)
     return result
+
+
+def _expected(run: Run, obj: Tensor) -> Tensor:
+    """The error (patterns) that counting noise leaves of the objects; nan where the intensities are no counts."""
+    counts, found = run.problem.counts, torch.full_like(run.error[:, 0], math.nan)
+    if not bool(counts.any()):
+        return found
+
+    def expect(items: Items) -> None:
+        rows, _ = items
+        found[rows] = expected_error(run.problem.magnitude.index((rows,)), obj[rows, None])[:, 0]
+
+    run.in_pieces(expect, run.pieces(_ARRAYS, run.error[:, :1]))
+    return torch.where(counts, found, math.nan)
 
 
 def _point_spread(run: Run) -> Tensor | None:
@@ -250,7 +296,7 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
     pieces = run.pieces(_ARRAYS)
     if starts > 1:
         pieces = run.in_pieces(compare, pieces)
-        total /= starts
+        total /= run.error.isfinite().sum(-1).clamp(min=1)[(...,) + (None,) * problem.ndim]
         mean /= averaged.sum(-1).clamp(min=1)[(...,) + (None,) * problem.ndim]
     prtf: dict[int, Tensor] = {}
 
@@ -272,8 +318,9 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object."""
     rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
-    lost = result.scores.isinf()
-    few = (2 * agreeing < agree.shape[-1]) & ~different & ~lost.all(-1)
+    begun = result.errors.isfinite()
+    lost = result.scores.isinf() & begun
+    few = (2 * agreeing < begun.sum(-1)) & ~different & ~(lost | ~begun).all(-1)
     starts = agree.shape[-1]
     least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
     # all from the device at once

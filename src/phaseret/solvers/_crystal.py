@@ -1,0 +1,158 @@
+"""Steps for crystals, whose modulus is nearly flat: a support from the data, the level, enough starts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft
+from phaseret.solvers._extent import completed
+from phaseret.solvers._loop import Run, Step
+from phaseret.solvers._options import Options
+from phaseret.solvers._problem import Problem
+from phaseret.solvers._support import autocorrelation_support
+
+# The schedule "bragg": strained crystals from one Bragg peak.
+_ROUND = "raar(beta=0.85):15,er:5"
+_NARROW = ",".join(
+    f"{times}*({_ROUND},level,shrinkwrap(method=level,sigma=1.2,decay=0.92,least_sigma=0.5,threshold={threshold}))"
+    for times, threshold in ((4, 0.25), (4, 0.35), (4, 0.45))
+)
+_FLAT = f"8*(level(flat=true),{_ROUND},shrinkwrap(method=level,sigma=0.5,least_sigma=0.5,threshold=0.3))"
+_END = "level(bound=none),er:20,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=0.5),er:10,enough"
+BRAGG = f"hull(scale=0.66),level(ratio=2.8),rrr(beta=0.7):260,{_NARROW},{_FLAT},{_END}"
+
+
+class Hull(Step):
+    """A step of a recipe that gives a run without a support one: the convex hull of the autocorrelation, made smaller.
+
+    It is :func:`autocorrelation_support` with ``form="hull"``, laid out on the whole grid, and holds from the beginning
+    of the run on. A support that is given to the run is left as it is.
+
+    Args:
+        scale: Width relative to that of the autocorrelation, in (0, 1].
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8) + 0j, (24, 24))
+        >>> r = pr.solvers.Recipe(Hull(scale=0.7), "rrr:20")(intensity, constraint="complex")
+        >>> r.support.shape
+        torch.Size([24, 24])
+    """
+
+    scale: float
+
+    def __init__(self, *, scale: float = 0.6) -> None:
+        super().__init__(scale=_checks.number("scale", scale, above=0, at_most=1))
+
+    def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
+        return autocorrelation_support(
+            intensity,
+            form="hull",
+            scale=self.scale,
+            mask=asked["mask"],
+            centered=asked["centered"],
+            ndim=asked["ndim"],
+        )
+
+    def advance(self, run: Run) -> None:
+        """Nothing is left to do."""
+
+
+class Level(Step):
+    r"""A step of a recipe that finds the level of the object's modulus, and from then on keeps the modulus to it.
+
+    A crystal seen at one of its Bragg peaks has nearly the same modulus everywhere, whatever its strain. With a `ratio`
+    the level follows from the data alone, by Parseval: :math:`\sqrt{P \, r / k}` with the power P of the object, and
+    k / r pixels, where the support holds k. Without one it is the median modulus of P_M x inside the support, of the
+    pixels above half of the level so far (at first of the root mean square).
+
+    Args:
+        ratio: How many times more pixels the support has than the object. Default: the level is the median.
+        bound: The modulus is at most so many levels; None for no bound.
+        flat: A modulus above half of the level is set to it.
+
+    Example:
+        >>> recipe = pr.solvers.Recipe("level(ratio=1),rrr:50,level(bound=none),er:20")
+        >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8) + 0j, (16, 16))
+        >>> recipe(intensity, support=torch.ones(8, 8) > 0, constraint="complex").obj.shape
+        torch.Size([8, 8])
+    """
+
+    ratio: float | None
+    bound: float | None
+    flat: bool
+
+    def __init__(self, *, ratio: float | None = None, bound: float | None = 1.1, flat: bool = False) -> None:
+        _checks.flag(flat=flat)
+        super().__init__(
+            ratio=None if ratio is None else _checks.number("ratio", ratio, above=0),
+            bound=None if bound is None else _checks.number("bound", bound, at_least=1),
+            flat=flat,
+        )
+
+    def check(self, run: Run) -> None:
+        if run.problem.known.bounds is not None:
+            fix = "Leave them out: the step bounds the modulus"
+            _checks.fail("bounds must not be given to a schedule with level, got some", fix)
+
+    @torch.no_grad()
+    def advance(self, run: Run) -> None:
+        problem, shape = run.problem, run.error.shape
+        inside = run.support
+        if inside is None:
+            inside = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
+        pixels = inside.flatten(2).sum(-1).to(problem.dtype)
+        if self.ratio is not None:
+            level = (_power(problem)[:, None] * self.ratio / pixels).sqrt().expand(shape).clone()
+        else:
+            modulus = _fft.power(problem.crop(run.measured())).sqrt().flatten(2)
+            inside = inside.flatten(2).expand(modulus.shape)
+            if run.level is None:
+                run.level = ((modulus.square() * inside).sum(-1) / pixels).sqrt()
+            core = modulus.where(inside & (modulus > run.level[..., None] / 2), torch.nan)
+            found = core.nanmedian(-1).values
+            level = found.where(found.isfinite(), run.level)
+        run.level, run.bound, run.flat = level, self.bound, self.flat
+
+
+def _power(problem: Problem) -> Tensor:
+    """The sum of squares (patterns) of each object; of unmeasured pixels as much as its autocorrelation asks for."""
+    intensity, mask = problem.magnitude.planes()
+    if mask is not None:
+        intensity = completed(intensity, mask.expand(intensity.shape), problem.ndim)
+    return intensity.flatten(1).sum(-1) * intensity.shape[-problem.ndim :].numel()
+
+
+class Enough(Step):
+    """A step of a recipe that ends the search: the starts run one after the other, until one is good enough.
+
+    A start is good enough if it fits the pattern as closely as counting noise lets it: if its error is at most `misfit`
+    times the error that such noise alone leaves (:class:`Reconstruction`). Then no other start is begun. Intensities
+    that are no counts have no such error, and all starts run.
+
+    Args:
+        misfit: Largest error relative to that of counting noise.
+
+    Example:
+        >>> obj = 10 * torch.rand(8, 8)
+        >>> counts = pr.noise.poisson_noise(pr.operators.fourier_intensity(obj, (24, 24)))
+        >>> recipe = pr.solvers.Recipe("rrr:200,er:50,enough(misfit=1.5)")
+        >>> r = recipe(counts, support=torch.ones(8, 8) > 0, constraint="nonnegative", starts=8)
+        >>> len(r.seeds) < 8, r.misfit < 1.5
+        (True, tensor(True))
+    """
+
+    misfit: float
+
+    def __init__(self, *, misfit: float = 1.3) -> None:
+        super().__init__(misfit=_checks.number("misfit", misfit, above=0))
+
+    @property
+    def misfit_limit(self) -> float | None:  # type: ignore[override]
+        return self.misfit
+
+    def check(self, run: Run) -> None:
+        """Starts that run in turn keep no state."""
+
+    def advance(self, run: Run) -> None:
+        """The starts end here."""
