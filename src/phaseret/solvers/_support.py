@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._extent import completed, reached
+from phaseret.solvers._extent import filled, reached
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._problem import Problem
 
@@ -31,17 +31,17 @@ def autocorrelation_support(
 
     Along each axis the autocorrelation of an object of n pixels reaches n - 1 pixels to either side, whatever its
     shape. It counts where its mean over 3 pixels along each axis exceeds 5 times the noise, which is seen at the rim of
-    the grid, and 0.0005 of its maximum. What lies below that share t the box makes up for: it is wider than what counts
-    by the factor 1.04 / (1 - sqrt(t)) and 2 pixels, but not wider than (m + 1) / 2 pixels of m. It lies in the middle
-    of the data grid. :class:`Shrinkwrap` finds the shape inside it. With few photons, some 10^4 of a dense object, the
-    noise hides so much that the box may be too small.
+    the grid, and 0.0005 of its maximum, but for single pixels. What lies below that share t the box makes up for: it is
+    wider than what counts by the factor 1.04 / (1 - sqrt(t)) and 2 pixels, but not wider than (m + 1) / 2 pixels of m.
+    It lies in the middle of the data grid. :class:`Shrinkwrap` finds the shape inside it. With few photons, some 10^4
+    of a dense object, the noise hides so much that the box may be too small.
 
     Args:
         intensity: Measured intensity.
         threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1), taken as it is: no mean, no
             wider box. Default: from the noise, as said above.
-        mask: True where measured. What was not is estimated: such that as little as possible of the autocorrelation
-            lies outside its extent.
+        mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
+            autocorrelation keeps to its extent.
         centered: Whether the zero frequency lies in the middle of the intensity.
         ndim: Number of axes of one pattern.
 
@@ -77,13 +77,12 @@ def autocorrelation_support(
     intensity = _fft.promote(intensity)
     if mask is not None:
         mask = _checks.mask(mask, intensity)
-        intensity = torch.where(mask, intensity, 0.0)
     _checks.flag(centered=centered)
     if centered:
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
-        intensity = completed(intensity, mask, ndim)
+        intensity = filled(intensity, mask, ndim)
     reach, wider = reached(intensity, ndim, threshold)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
