@@ -61,7 +61,8 @@ class Solves(Search, Pattern):
             intensity = measurement.intensity
             if "background" in known:
                 intensity = without_background(intensity, source.part(known["background"], index))
-            box = find(intensity, mask=measurement.mask, ndim=measurement.ndim)
+            kind = self.constraint or "complex"
+            box = find(intensity, mask=measurement.mask, constraint=kind, ndim=measurement.ndim)
             arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))

@@ -17,8 +17,13 @@ _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
 _FILLS, _LOOK, SOFT = 60, 10, 1.25
 
 
-def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tensor, Tensor]:
-    """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is."""
+def reached(
+    intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is.
+
+    Of `positive` objects it is not negative, and what is so does not count.
+    """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     # real intensities: their transform is that of their inverse up to a mirror, and the support is symmetric
     correlation = _fft.full_from_half(_fft.transform(intensity, ndim), shape)
@@ -34,7 +39,8 @@ def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tens
         level = (_SIGMAS * noise.sqrt()).clamp(_FLOOR, _MOST)
     else:
         level = level + threshold
-    inside = power.sqrt() >= level * peak.sqrt()
+    height = correlation.real if positive else power.sqrt()
+    inside = height >= level * peak.sqrt()
     if threshold is None:
         core = torch.stack([inside, *_beside(inside, axes)]).all(0)
         inside = torch.stack([core, *_beside(core, axes)]).any(0)  # without the single pixels that noise lifts
@@ -69,20 +75,25 @@ def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
     return found
 
 
-def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None) -> Tensor:
+def filled(
+    intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False
+) -> Tensor:
     """The intensity with estimates at unmeasured pixels, from the opposite frequencies and from the band limit.
 
     At first an unmeasured pixel takes what was measured at the opposite frequency: that is right of real objects. Then
     the measured values and the extent of the autocorrelation are imposed by turns; `reach` (d) is that extent, which is
-    found on the way where it is not given.
+    found on the way where it is not given. The autocorrelation of `positive` objects is real and not negative.
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     values = intensity.where(known, 0)
     found = values.where(known, _fft.mirror(values, axes))
     for n in range(_FILLS):
         if n % _LOOK == 0:
-            extent = reached(found, ndim, None)[0] if reach is None else reach
+            extent = reached(found, ndim, None, positive)[0] if reach is None else reach
             inside = window(shape, extent, values) / math.prod(shape)
-        smooth = _fft.inverse_sum(_fft.transform(found, ndim) * inside, shape, real=True)
+        correlation = _fft.transform(found, ndim)
+        if positive:
+            correlation = correlation.real + 0j
+        smooth = _fft.inverse_sum(correlation * inside, shape, real=True)
         found = values.where(known, smooth.clamp(min=0))
     return found

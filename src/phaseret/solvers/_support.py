@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import filled, reached
 from phaseret.solvers._loop import Algorithm, Run, Step
@@ -24,6 +25,7 @@ def autocorrelation_support(
     *,
     threshold: float | None = None,
     mask: Tensor | None = None,
+    constraint: Constraint = "complex",
     centered: bool = False,
     ndim: int = 2,
 ) -> Tensor:
@@ -42,6 +44,8 @@ def autocorrelation_support(
             wider box. Default: from the noise, as said above.
         mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
             autocorrelation keeps to its extent.
+        constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
+            and what is so, as a hidden zero frequency makes it, does not count.
         centered: Whether the zero frequency lies in the middle of the intensity.
         ndim: Number of axes of one pattern.
 
@@ -73,7 +77,8 @@ def autocorrelation_support(
     _checks.item_axes(ndim, intensity=intensity)
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)
-    axes = tuple(range(-ndim, 0))
+    _checks.choice("constraint", constraint, CONSTRAINTS)
+    axes, positive = tuple(range(-ndim, 0)), constraint == "nonnegative"
     intensity = _fft.promote(intensity)
     if mask is not None:
         mask = _checks.mask(mask, intensity)
@@ -82,8 +87,8 @@ def autocorrelation_support(
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
-        intensity = filled(intensity, mask, ndim)
-    reach, wider = reached(intensity, ndim, threshold)
+        intensity = filled(intensity, mask, ndim, positive=positive)
+    reach, wider = reached(intensity, ndim, threshold, positive)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
         size = reach[..., axis] + 1
