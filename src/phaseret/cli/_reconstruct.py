@@ -32,8 +32,9 @@ from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
+from phaseret.operators._data import without_background
 from phaseret.solvers._options import STARTS
-from phaseret.solvers._reduce import quick_grid, wide_gaps
+from phaseret.solvers._reduce import quick_grid
 
 
 class Solves(Search, Pattern):
@@ -59,19 +60,24 @@ class Solves(Search, Pattern):
             find = solvers.autocorrelation_support
             intensity = measurement.intensity
             if "background" in known:
-                intensity = _without(source.part(known["background"], index), intensity)
-            box = find(intensity, mask=measurement.mask, ndim=measurement.ndim)
+                intensity = without_background(intensity, source.part(known["background"], index))
+            kind: Any = self.constraint or "complex"
+            box = find(intensity, mask=measurement.mask, constraint=kind, ndim=measurement.ndim)
             arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
         typed = {"FILE": ", ".join(self.file), "mask": mask}
         typed |= {name: getattr(self, name) for name in known}
-        return Job(measurement, {name: x for name, x in arrays.items() if x is not None}, typed)
+        given = {name: x for name, x in arrays.items() if x is not None}
+        sizes = None if "support" not in given else tuple(given["support"].shape[-measurement.ndim :])
+        # Blocks of a stack are put together, so that their grids must not depend on their masks.
+        gaps = measurement.mask is not None or source.is_stack
+        grid = None if sizes is None else self._coarser_grid(measurement.fourier_shape, sizes, gaps)
+        return Job(measurement, given, typed, grid)
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
-        known = self.support is not None or self.support_size is not None or measurement.support is not None
-        return self.support == "auto" or not known
+        return self.support == "auto" or (self.support is None and measurement.support is None)
 
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
         """What the solver makes of it, on the CPU."""
@@ -79,10 +85,8 @@ class Solves(Search, Pattern):
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
-        if "support" in given:
-            sizes = tuple(given["support"].shape[-job.measurement.ndim :])
-            if grid := self._coarser_grid(tuple(intensity.shape[-len(sizes) :]), sizes, given.get("mask")):
-                intensity = _reduce(intensity, sizes, grid, given)
+        if job.grid is not None:
+            intensity = self._reduced(job, intensity, given)
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
@@ -101,17 +105,32 @@ class Solves(Search, Pattern):
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
 
-    def _coarser_grid(
-        self, frame: tuple[int, ...], sizes: tuple[int, ...], mask: Tensor | None
-    ) -> tuple[int, ...] | None:
+    def _coarser_grid(self, frame: tuple[int, ...], sizes: tuple[int, ...], gaps: bool) -> tuple[int, ...] | None:
         """The grid to solve on in place of the frame, if it has at most half of the pixels; a blur is the frame's."""
         if self.whole_frame or self.coherence or self.point_spread:
             return None
         if any(2 * n - 1 > m for n, m in zip(sizes, frame, strict=True)):  # the support of a whole frame, or too large
             return None
-        grid = quick_grid(frame, sizes)
-        fits = 2 * math.prod(grid) <= math.prod(frame) and (mask is None or not wide_gaps(mask, grid))
-        return grid if fits else None
+        grid = quick_grid(frame, sizes, gaps)
+        return grid if 2 * math.prod(grid) <= math.prod(frame) else None
+
+    def _reduced(self, job: Job, intensity: Tensor, given: dict[str, Any]) -> Tensor:
+        """The pattern on the coarser grid; so is all that is given of the same shape."""
+        frame, sizes = job.measurement.fourier_shape, tuple(given["support"].shape[-job.measurement.ndim :])
+        if "background" in given:
+            intensity = without_background(intensity, given.pop("background"))
+        if "init" in given:
+            shape = tuple(given["init"].shape[-len(sizes) :])
+            if shape == frame:
+                found = self._finds_support(job.measurement)
+                given["init"] = _into_box(given["init"], sizes) if found else _fft.crop(given["init"], sizes)
+            elif shape != sizes:
+                rule = f"init must have the shape of the support {sizes}, or of the pattern {frame}, got {shape}"
+                _checks.fail(rule, "Pad it to that of the pattern, or use --whole-frame")
+        intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=job.grid, mask=given.pop("mask", None))
+        if mask is not None:
+            given["mask"] = mask
+        return intensity
 
     def _background(self, source: Source) -> Tensor | None:
         """A number, or a pattern read as the measured one is."""
@@ -146,21 +165,15 @@ def _cut_out(box: Tensor) -> Tensor:
     return torch.ones(sizes, dtype=torch.bool)
 
 
-def _without(background: Tensor, intensity: Tensor) -> Tensor:
-    """What the object itself makes of the intensity."""
-    return (intensity - _checks.background(background, intensity)).clamp(min=0)
-
-
-def _reduce(intensity: Tensor, sizes: tuple[int, ...], grid: tuple[int, ...], given: dict[str, Any]) -> Tensor:
-    """The pattern on the grid; so is all that is given of the same shape."""
-    if "background" in given:
-        intensity = _without(given.pop("background"), intensity)
-    if "init" in given and given["init"].shape[-len(sizes) :] == intensity.shape[-len(sizes) :]:
-        given["init"] = _fft.crop(given["init"], sizes)
-    intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=grid, mask=given.pop("mask", None))
-    if mask is not None:
-        given["mask"] = mask
-    return intensity
+def _into_box(obj: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Objects on the whole frame in a box of these sizes, which is cut out where it holds most of them."""
+    d = len(sizes)
+    energy = _fft.power(obj).reshape(-1, *obj.shape[-d:]).sum(0)
+    for axis, n in zip(range(-d, 0), sizes, strict=True):
+        line = energy.movedim(axis, 0).flatten(1).sum(1) if d > 1 else energy
+        held = torch.cat([line, line[: n - 1]]).unfold(0, n, 1).sum(-1)
+        obj = obj.roll(-int(held.argmax()), axis)
+    return _fft.crop(obj, sizes)
 
 
 def _size(text: str) -> int:
@@ -200,7 +213,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
                     folder = beside(self.output, ".parts")
                     stack = Stack(blocks, folder, together, partial(self.job, source, known=known), self.solve)
                     stack.run(
-                        lambda result: self._write(source.read(blocks[0][:1]), result),
+                        lambda result: self._write(self.job(source, blocks[0][:1], known), result),
                         description,
                         restart=self.restart,
                         shows_progress=shows_progress,
@@ -212,7 +225,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
             remove_file(file)
         with _checkpoints(file, self.checkpoint_every, run) as settings:
             result = self.solve(job, progress=shows_progress, **settings)
-            self._write(job.measurement, result)
+            self._write(job, result)
 
     def _description(self) -> dict[str, str]:
         """What a result depends on beside the content of files, to tell whether kept parts belong to this run."""
@@ -221,13 +234,14 @@ class Command(Writes, Solves, Reads, Reconstruct):
         run = {name: str(value) for name, value in vars(self).items() if name not in aside}
         return run | {"file": ", ".join(files), "version": __version__}
 
-    def _write(self, measurement: io.Measurement, result: solvers.Reconstruction) -> None:
-        self.save(io.save_reconstruction, result, measurement=measurement)
-        self.draw(plotting.plot_reconstruction, result, measurement=measurement)
-        frame, sizes = (tuple(x.shape[-measurement.ndim :]) for x in (measurement.intensity, result.obj))
-        grid = self._coarser_grid(frame, sizes, measurement.mask)
-        rows = [("frame", f"{_sizes(frame)}, solved on {_sizes(grid)}, which hold the object")] if grid else []
-        if self._finds_support(measurement):
+    def _write(self, job: Job, result: solvers.Reconstruction) -> None:
+        self.save(io.save_reconstruction, result, measurement=job.measurement)
+        self.draw(plotting.plot_reconstruction, result, measurement=job.measurement)
+        rows = []
+        if job.grid is not None:
+            frame = _sizes(job.measurement.fourier_shape)
+            rows.append(("frame", f"{frame}, solved on {_sizes(job.grid)}, which hold the object"))
+        if self._finds_support(job.measurement):
             rows.append(("support", "the box that the autocorrelation allows"))
         print(_summary(result, rows))
         print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")

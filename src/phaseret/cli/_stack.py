@@ -38,11 +38,15 @@ def in_blocks(
 
 @dataclass(frozen=True)
 class Job:
-    """A pattern, or a block of them, and all arrays that its result depends on, with the files they were read from."""
+    """A pattern, or a block of them, and all arrays that its result depends on, with the files they were read from.
+
+    `grid` is the coarser one that it is solved on; None for the frame as it is.
+    """
 
     measurement: io.Measurement
     arrays: dict[str, Tensor]
     files: dict[str, str]
+    grid: tuple[int, ...] | None = None
 
     def checksums(self) -> dict[str, str]:
         """The checksum of each array, under the words by which a change of it is told."""

@@ -44,6 +44,11 @@ def matched(
     return operator, None if mask is None else _checks.mask(mask, intensity)
 
 
+def without_background(intensity: Tensor, background: Any) -> Tensor:
+    """What the object itself makes of the intensity; where noise leaves less than the background, 0."""
+    return (intensity - _checks.background(background, intensity)).clamp(min=0)
+
+
 def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
     """The intensity has the operator's data shape."""
     got = tuple(intensity.shape[-len(data_shape) :])

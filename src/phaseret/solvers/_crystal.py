@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.solvers._extent import completed
+from phaseret.solvers._extent import filled
 from phaseret.solvers._loop import Run, Step
 from phaseret.solvers._options import Options
 from phaseret.solvers._problem import Problem
@@ -119,7 +119,7 @@ def _power(problem: Problem) -> Tensor:
     """The sum of squares (patterns) of each object; of unmeasured pixels as much as its autocorrelation asks for."""
     intensity, mask = problem.magnitude.planes()
     if mask is not None:
-        intensity = completed(intensity, mask.expand(intensity.shape), problem.ndim)
+        intensity = filled(intensity, mask.expand(intensity.shape), problem.ndim)
     return intensity.flatten(1).sum(-1) * intensity.shape[-problem.ndim :].numel()
 
 

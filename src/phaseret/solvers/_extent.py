@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,13 +12,16 @@ from phaseret import _fft
 
 # Autocorrelation counts above this share of its maximum and so often the noise. A box is wider than what counts.
 _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
-# Unmeasured pixels are estimated so often, in so many steps, at first with an extent of this share of the grid; the
-# extent's edge is as soft as this factor of it.
-_ROUNDS, _STEPS, _WIDEST, _SOFT = 4, 10, 0.42, 1.25
+# Gaps are filled by so many projections, and the extent is looked at again each time so many are done; its edge is as
+# soft as this factor of it.
+_FILLS, _LOOK, SOFT = 60, 10, 1.25
 
 
-def counted(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tensor, Tensor]:
-    """Where there is autocorrelation, lag 0 first, and above which share (*, 1..1) of its maximum it counts."""
+def counted(intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False) -> tuple[Tensor, Tensor]:
+    """Where there is autocorrelation, lag 0 first, and above which share (*, 1..1) of its maximum it counts.
+
+    Of `positive` objects it is not negative, and what is so does not count.
+    """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     # real intensities: their transform is that of their inverse up to a mirror, and the support is symmetric
     correlation = _fft.full_from_half(_fft.transform(intensity, ndim), shape)
@@ -33,13 +37,18 @@ def counted(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tens
         level = (_SIGMAS * noise.sqrt()).clamp(_FLOOR, _MOST)
     else:
         level = level + threshold
-    return power.sqrt() >= level * peak.sqrt(), level
+    height = correlation.real if positive else power.sqrt()
+    inside = height >= level * peak.sqrt()
+    if threshold is None:
+        core = torch.stack([inside, *_beside(inside, axes)]).all(0)
+        inside = torch.stack([core, *_beside(core, axes)]).any(0)  # without the single pixels that noise lifts
+    return inside, level
 
 
-def reached(intensity: Tensor, ndim: int, threshold: float | None) -> tuple[Tensor, Tensor]:
+def reached(intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False) -> tuple[Tensor, Tensor]:
     """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is."""
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
-    inside, level = counted(intensity, ndim, threshold)
+    inside, level = counted(intensity, ndim, threshold, positive)
     reach = []
     for axis, m in zip(axes, shape, strict=True):
         others = tuple(a for a in axes if a != axis)
@@ -78,39 +87,46 @@ def _directions(ndim: int) -> Tensor:
     return torch.stack((turn.cos() * radius, turn.sin() * radius, height), -1)
 
 
+def _beside(inside: Tensor, axes: Sequence[int]) -> list[Tensor]:
+    """The neighbours of each pixel along each axis."""
+    return [inside.roll(step, axis) for axis in axes for step in (1, -1)]
+
+
 def lags(m: int, like: Tensor) -> Tensor:
     """Distances from lag 0 on a grid of m."""
     index = torch.arange(m, dtype=like.dtype, device=like.device)
     return torch.minimum(index, m - index)
 
 
-def completed(intensity: Tensor, mask: Tensor, ndim: int) -> Tensor:
-    """The intensity with estimates at unmeasured pixels: those with the least autocorrelation outside its extent.
+def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
+    """1 within the extent (*, d) of the autocorrelation, and 0 from `SOFT` times as far on, for half of the lags."""
+    d, found = len(shape), torch.ones((), dtype=like.dtype, device=like.device)
+    for axis, m in enumerate(shape):
+        edge = ((lags(m, like) / (reach[..., axis, None] + 0.5) - 1) / (SOFT - 1)).clamp(0, 1)
+        edge = 0.5 + 0.5 * (math.pi * edge).cos()
+        if axis == d - 1:
+            edge = _fft.half_from_full(edge)
+        found = found * edge.reshape(*edge.shape[:-1], *(-1 if a == axis else 1 for a in range(d)))
+    return found
 
-    Conjugate gradients of the squared autocorrelation times a weight, which is 0 within the extent.
+
+def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False) -> Tensor:
+    """The intensity with estimates at unmeasured pixels, from the opposite frequencies and from the band limit.
+
+    At first an unmeasured pixel takes what was measured at the opposite frequency: that is right of real objects. Then
+    the measured values and the extent of the autocorrelation are imposed by turns; `reach` (d) is that extent, which is
+    found on the way where it is not given. The autocorrelation of `positive` objects is real and not negative.
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
-    tiny = torch.finfo(intensity.dtype).tiny
-    reach = torch.stack([intensity.new_full(intensity.shape[:-ndim], _WIDEST * m) for m in shape], -1)
-
-    def gradient(x: Tensor) -> Tensor:
-        return torch.where(mask, 0.0, _fft.inverse_sum(_fft.transform(x, ndim) * outside, shape, real=True))
-
-    for _ in range(_ROUNDS):
-        window = torch.ones((), dtype=intensity.dtype, device=intensity.device)
-        for axis, m in zip(axes, shape, strict=True):
-            edge = ((lags(m, intensity) / (reach[..., axis, None] + 0.5) - 1) / (_SOFT - 1)).clamp(0, 1)
-            edge = 0.5 + 0.5 * (math.pi * edge).cos()
-            window = window * edge.reshape(*edge.shape[:-1], *(m if a == axis else 1 for a in axes))
-        outside = _fft.half_from_full(1 - window) / math.prod(shape)
-        residual = -gradient(intensity)
-        direction, square = residual, residual.square().sum(axes, keepdim=True)
-        for _ in range(_STEPS):
-            turned = gradient(direction)
-            length = square / (direction * turned).sum(axes, keepdim=True).clamp(min=tiny)
-            intensity = intensity + length * direction
-            residual = residual - length * turned
-            before, square = square, residual.square().sum(axes, keepdim=True)
-            direction = residual + square / before.clamp(min=tiny) * direction
-        reach, _ = reached(intensity, ndim, None)
-    return intensity
+    values = intensity.where(known, 0)
+    found = values.where(known, _fft.mirror(values, axes))
+    for n in range(_FILLS):
+        if n % _LOOK == 0:
+            extent = reached(found, ndim, None, positive)[0] if reach is None else reach
+            inside = window(shape, extent, values) / math.prod(shape)
+        correlation = _fft.transform(found, ndim)
+        if positive:
+            correlation = correlation.real + 0j
+        smooth = _fft.inverse_sum(correlation * inside, shape, real=True)
+        found = values.where(known, smooth.clamp(min=0))
+    return found

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import Operator
-from phaseret.operators._data import is_fourier, operator_of
+from phaseret.operators._data import is_fourier, operator_of, without_background
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._result import Reconstruction, _warn_of_disagreement
 
@@ -52,7 +52,7 @@ class Measured:
         self.data_axes = tuple(range(-operator.data_ndim, 0))
         self.object_axes = tuple(range(-operator.object_ndim, 0))
         if background is not None:
-            intensity = (intensity - _checks.background(background, intensity)).clamp(min=0)
+            intensity = without_background(intensity, background)
         self.weight = cast("Tensor | None", None)
         if mask is not None:
             mask = _checks.mask(mask, intensity)

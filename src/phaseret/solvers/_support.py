@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._extent import completed, counted, hull, reached
+from phaseret.solvers._extent import counted, filled, hull, reached
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._problem import Problem
 
@@ -27,6 +28,7 @@ def autocorrelation_support(
     form: Form = "box",
     scale: float = 0.6,
     mask: Tensor | None = None,
+    constraint: Constraint = "complex",
     centered: bool = False,
     ndim: int = 2,
 ) -> Tensor:
@@ -34,10 +36,10 @@ def autocorrelation_support(
 
     Along each axis the autocorrelation of an object of n pixels reaches n - 1 pixels to either side, whatever its
     shape. It counts where its mean over 3 pixels along each axis exceeds 5 times the noise, which is seen at the rim of
-    the grid, and 0.0005 of its maximum. What lies below that share t the box makes up for: it is wider than what counts
-    by the factor 1.04 / (1 - sqrt(t)) and 2 pixels, but not wider than (m + 1) / 2 pixels of m. It lies in the middle
-    of the data grid. :class:`Shrinkwrap` finds the shape inside it. With few photons, some 10^4 of a dense object, the
-    noise hides so much that the box may be too small.
+    the grid, and 0.0005 of its maximum, but for single pixels. What lies below that share t the box makes up for: it is
+    wider than what counts by the factor 1.04 / (1 - sqrt(t)) and 2 pixels, but not wider than (m + 1) / 2 pixels of m.
+    It lies in the middle of the data grid. :class:`Shrinkwrap` finds the shape inside it. With few photons, some 10^4
+    of a dense object, the noise hides so much that the box may be too small.
 
     Args:
         intensity: Measured intensity.
@@ -45,8 +47,10 @@ def autocorrelation_support(
             wider box. Default: from the noise, as said above.
         form: "box" or "hull".
         scale: Width of the hull relative to that of the autocorrelation, in (0, 1].
-        mask: True where measured. What was not is estimated: such that as little as possible of the autocorrelation
-            lies outside its extent.
+        mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
+            autocorrelation keeps to its extent.
+        constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
+            and what is so, as a hidden zero frequency makes it, does not count.
         centered: Whether the zero frequency lies in the middle of the intensity.
         ndim: Number of axes of one pattern.
 
@@ -80,20 +84,20 @@ def autocorrelation_support(
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)
     _checks.choice("form", form, get_args(Form))
     scale = _checks.number("scale", scale, above=0, at_most=1)
-    axes = tuple(range(-ndim, 0))
+    _checks.choice("constraint", constraint, CONSTRAINTS)
+    axes, positive = tuple(range(-ndim, 0)), constraint == "nonnegative"
     intensity = _fft.promote(intensity)
     if mask is not None:
         mask = _checks.mask(mask, intensity)
-        intensity = torch.where(mask, intensity, 0.0)
     _checks.flag(centered=centered)
     if centered:
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
-        intensity = completed(intensity, mask, ndim)
+        intensity = filled(intensity, mask, ndim, positive=positive)
     if form == "hull":
-        return hull(_fft.center(counted(intensity, ndim, threshold)[0], axes), ndim, scale)
-    reach, wider = reached(intensity, ndim, threshold)
+        return hull(_fft.center(counted(intensity, ndim, threshold, positive)[0], axes), ndim, scale)
+    reach, wider = reached(intensity, ndim, threshold, positive)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
         size = reach[..., axis] + 1
