@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -113,6 +113,12 @@ def undivided(f: Tensor, m: Tensor, p: int) -> tuple[Tensor, Tensor]:
     return on_device(proved), on_device(root)
 
 
+@cache
+def _inverses(p: int) -> list[int]:
+    """Those modulo p of 0 (none), 1, 2, ..."""
+    return [0, *(pow(a, -1, p) for a in range(1, p))]
+
+
 def _degrees_on_lines(u: Tensor, m: Tensor, p: int) -> Tensor:
     """How many irreducible factors of each degree the polynomials u (B, K, M + 1) have; none if they are no use.
 
@@ -120,7 +126,7 @@ def _degrees_on_lines(u: Tensor, m: Tensor, p: int) -> Tensor:
     powers of x, which adds the root 0.
     """
     items, lines, most = u.shape[0], u.shape[1], u.shape[2] - 1
-    inverses = torch.tensor([0, *(pow(a, -1, p) for a in range(1, p))], dtype=u.dtype, device=u.device)
+    inverses = torch.tensor(_inverses(p), dtype=u.dtype, device=u.device)
     leading = u.gather(2, m[:, None, None].expand(items, lines, 1))
     useful = (leading[..., 0] != 0) & (u[..., 0] != 0)
     monic = u * inverses[leading.long()] % p

@@ -221,7 +221,7 @@ def _all_on_circle(w: Gauss) -> bool:
     m = len(row) - 1
     angle = 0.1 + np.linspace(0, 2 * np.pi, 128 * m + 1)
     ratio = row[-1].conj() / row[0]
-    values = np.array([np.exp(1j * t * (np.arange(m + 1) - m / 2)) @ row for t in angle]) * np.sqrt(ratio / abs(ratio))
+    values = np.exp(1j * angle[:, None] * (np.arange(m + 1) - m / 2)) @ row * np.sqrt(ratio / abs(ratio))
     certain = values.real[abs(values.real) > 1e-15 * (m + 16) * (m + 1) * 8 * np.pi]
     return int((np.diff(np.sign(certain)) != 0).sum()) >= m
 
