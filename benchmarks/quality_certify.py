@@ -3,8 +3,8 @@
     PHASERET_DATA_DIR=... python -m benchmarks.quality_certify [--digits 10000] [--distances 100]
 
 All objects in single precision, as the library reads them, but for the binary ones. The time is that of the processor
-without the distance, the radius that of the first objects of each kind, relative to their norm, where it is computed (up
-to 50 x 50 pixels). "own flip" counts the unique ones that have factors that are their own flip.
+without the distance, the radius that of the first objects of each kind, relative to their norm, where it is computed
+(up to 50 x 50 pixels). "own flip" counts the unique ones that have factors that are their own flip.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python -m benchmarks.speed_certify
 
 Random objects that fill their box, in milliseconds of the processor for each; the median of several runs. "product" of
-two random whole-numbered objects is factored. A bare matrix product of float64 stands beside: the proof is made of those.
+two random whole-numbered objects is factored. The last column counts bare matrix products of that size in float64, of
+which the proof is made.
 """
 
 from __future__ import annotations
