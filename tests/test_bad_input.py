@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
 ANY_DTYPE = {
     ("operators.pad", "obj"),
     ("operators.crop", "x"),
+    ("symmetry.certify", "obj"),
     ("symmetry.shift", "obj"),
     ("symmetry.conj_flip", "obj"),
     ("symmetry.ConjFlip()", "obj"),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.symmetry import _distance
 from phaseret.symmetry._irreducible import irreducible, primes, residues
-from phaseret.symmetry._rivals import Findings, examine
+from phaseret.symmetry._rivals import Findings, Image, examine
 
 # Primes that are tried.
-_PRIMES = 3
+_PRIMES = 2
 _SOLIDS = "objects with three axes are proved irreducible, or not; they are not factored"
 
 
@@ -163,7 +165,7 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
     obj = _fft.promote(obj) if obj.is_floating_point() or obj.is_complex() else obj
     batch, shape = tuple(obj.shape[: obj.ndim - ndim]), tuple(obj.shape[obj.ndim - ndim :])
     items = obj.detach().reshape(-1, *shape)
-    items = items.cpu() if items.device.type == "mps" else items
+    items = items.cpu() if items.device.type == "mps" else items  # which has no double precision
     first, sizes = _boxes(items)
     findings = _findings(items, first, sizes, limit)
     values = torch.full((2, len(items)), math.nan, dtype=torch.float64)
@@ -173,7 +175,8 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
             values[:, k] = 0.0
         elif len(axes) == 2 and _distance.unknowns(axes[0] - 1, axes[1] - 1) <= _distance.LARGEST:
             values[:, k] = torch.tensor(_distance.distance(_box(items[k], first[k], sizes[k])))
-    sigma, radius = (x.reshape(batch).to(obj.device, _real_dtype(obj.device)) for x in values)
+    dtype = obj.real.dtype if obj.is_floating_point() or obj.is_complex() else torch.get_default_dtype()
+    sigma, radius = (x.reshape(batch).to(obj.device, dtype) for x in values)
     unique: Any = [found.unique for found in findings]
     for size in reversed(batch[1:]):
         unique = [unique[k : k + size] for k in range(0, len(unique), size)]
@@ -181,8 +184,11 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
         unique=unique if batch else unique[0],
         radius=radius,
         sigma=sigma,
-        factors=[[torch.as_tensor(x).to(obj.device, _complexity(x)) for x in found.factors] for found in findings],
-        rivals=[_embedded(found, items[k], first[k], sizes[k]).to(obj.device) for k, found in enumerate(findings)],
+        factors=[[_tensor(x, dtype, obj.device) for x in found.factors] for found in findings],
+        rivals=[
+            _embedded(found, items[k].shape, _place(first[k], sizes[k]), dtype).to(obj.device)
+            for k, found in enumerate(findings)
+        ],
         reasons=[found.reason for found in findings],
     )
 
@@ -268,21 +274,16 @@ def _proved(items: Tensor, first: Tensor, sizes: Tensor, axes: list[int]) -> Ten
     return proved.cpu()
 
 
-def _embedded(found: Findings, item: Tensor, first: Tensor, size: Tensor) -> Tensor:
-    """The rivals of an item on its canvas, in its precision, complex where they are."""
-    dtype = item.dtype if item.is_floating_point() or item.is_complex() else torch.float64
-    if any(_complexity(x).is_complex for x in found.rivals):
-        dtype = torch.promote_types(dtype, torch.complex64)
-    canvas = torch.zeros((len(found.rivals), *item.shape), dtype=dtype)
+def _tensor(x: Image, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The array in this precision, complex if it is."""
+    return torch.as_tensor(x).to(_fft.to_complex(dtype) if np.iscomplexobj(x) else dtype).to(device)
+
+
+def _embedded(found: Findings, shape: Sequence[int], place: tuple[slice, ...], dtype: torch.dtype) -> Tensor:
+    """The rivals of an item on its canvas, complex where one is."""
+    if any(map(np.iscomplexobj, found.rivals)):
+        dtype = _fft.to_complex(dtype)
+    canvas = torch.zeros((len(found.rivals), *shape), dtype=dtype)
     for target, rival in zip(canvas, found.rivals, strict=True):
-        box = target[_place(first, size)]
-        box.copy_(torch.as_tensor(rival).reshape(box.shape))
+        target[place] = torch.as_tensor(rival).reshape(target[place].shape).to(dtype)
     return canvas
-
-
-def _complexity(x: Any) -> torch.dtype:
-    return torch.as_tensor(x).dtype
-
-
-def _real_dtype(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64

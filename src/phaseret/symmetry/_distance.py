@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from phaseret import _fft
+
 # Unknowns of the linear system up to which it is solved.
 LARGEST = 5000
 
@@ -68,14 +70,11 @@ def _gram(f: Tensor) -> Tensor:
     u, v = (torch.arange(k, dtype=f.real.dtype, device=f.device) - (k - 1) / 2 for k in f.shape)
     u = u[:, None]
     shape = (2 * m + 1, 2 * n + 1)
-    spectrum = torch.fft.fft2(f, s=shape)
 
     def table(
         weight: Tensor | float,
     ) -> Tensor:  # sum over pixels k of conj(f_k) weight_k f_(k + lag), lags from -m, -n
-        found = torch.fft.ifft2(torch.fft.fft2(weight * f, s=shape).conj() * spectrum)
-        found = torch.fft.fftshift(found)
-        return found if f.is_complex() else found.real
+        return _fft.correlation(weight * f, f, shape, False)[0].roll((m, n), (0, 1))
 
     c, cu, cv, cuu, cvv, cuv = (table(w) for w in (1.0, u, v, u * u, v * v, u * v))
     rows, columns = torch.arange(m + 1, device=f.device), torch.arange(n + 1, device=f.device)

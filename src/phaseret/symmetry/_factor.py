@@ -331,8 +331,7 @@ def _two_variables(f: list[Poly], leading: int) -> list[Gauss]:
                 rows = itertools.zip_longest(*powers[k], fillvalue=0)
                 candidate = product(candidate, [list(row) for row in rows], most)
             q = [trim(shifted(trim(row), -y % P)) for row in candidate]
-            common = content(q)
-            q = [divide(row, common)[0] for row in q]
+            q = _primitive(q)
             small = smallest(q, leading)
             if size(small) ** 3 < math.isqrt(P) and (quotient := divided(rest, q)) is not None:
                 found += _roots(small, q, [coprime[k][2] for k in chosen], leading)
@@ -347,32 +346,32 @@ def _two_variables(f: list[Poly], leading: int) -> list[Gauss]:
     return found
 
 
-def _roots(small: Gauss, q: list[Poly], counts: list[int], leading: int) -> list[Gauss]:
-    """q, or where it is a power of a polynomial that one as often."""
+def _roots(small: Gauss, f: list[Poly], counts: list[int], leading: int) -> list[Gauss]:
+    """The factor f, or where it is a power of a polynomial that one as often."""
     count = math.gcd(*counts)
     if count == 1:
         return [small]
-    f = [list(row) for row in q]
-    slope = [trim([k * c % P for c in row]) for k, row in enumerate(f)][1:]
-    repeated = f  # gcd(q, dq/dx) = root^(count - 1), by Euclid's method without content
-    other = slope
-    while any(map(trim, other)):
-        repeated, other = other, _pseudo_remainder(repeated, other)
+    repeated, other = f, _primitive([[k * c % P for c in row] for k, row in enumerate(f)][1:])
+    while other:  # gcd(f, df/dx) = root^(count - 1), by Euclid's method
+        repeated, other = other, _remainder_without_content(repeated, other)
     root = divided(f, repeated)
     return [smallest(root, leading)] * count if root is not None else [small]
 
 
-def _pseudo_remainder(f: list[Poly], g: list[Poly]) -> list[Poly]:
-    """The remainder of a multiple of f by g, as polynomials in x, without its content."""
+def _remainder_without_content(f: list[Poly], g: list[Poly]) -> list[Poly]:
+    """The remainder of a multiple of f by g, as polynomials in x."""
     while len(f) >= len(g):
-        base = len(f) - len(g)
-        top = f[-1]
+        base, top = len(f) - len(g), f[-1]
         f = [times(g[-1], row) for row in f]
         f = [*f[:base], *(minus(x, times(top, y)) for x, y in zip(f[base:], g, strict=True))][:-1]
         while f and not trim(f[-1]):
             f = f[:-1]
-    if not f:
-        return []
+    return _primitive(f)
+
+
+def _primitive(f: list[Poly]) -> list[Poly]:
+    """Without what all its coefficients have in common."""
+    f = [trim(row) for row in f]
     common = content(f)
     return [divide(row, common)[0] if row else [] for row in f]
 

@@ -21,15 +21,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from phaseret import _memory
 
-# Lines that are tried at a time, and how often, in each direction.
-_LINES, _ROUNDS = 6, 4
+Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+# Lines that are tried in each direction, and at a time: more where small matrices leave most time to the calls.
+_LINES, _AT_A_TIME, _FEW, _SMALL = 24, 6, 3, 1600
 
 
 def primes(above: int) -> Iterator[int]:
@@ -86,16 +89,17 @@ def undivided(f: Tensor, m: Tensor, p: int) -> tuple[Tensor, Tensor]:
     """Whether every factor over F_p has the degree 0 or m in x, and whether a simple root was seen on a line."""
     possible, root = [-1] * len(f), [False] * len(f)
     whole, todo = [1 | 1 << d for d in m.tolist()], list(range(len(f)))
-    for start in range(1, min(_LINES * _ROUNDS, p - _LINES), _LINES):
-        y = range(start + 1, start + 1 + _LINES)
+    lines = _AT_A_TIME if len(f) * f.shape[1] ** 2 < _SMALL else _FEW
+    for start in range(2, 2 + _LINES, lines):
+        y = range(start, start + lines)
         powers = torch.tensor([[pow(v, j, p) for v in y] for j in range(f.shape[2])], dtype=f.dtype, device=f.device)
-        at_a_time = max(1, _memory.pixels_at_a_time(f.device) * 4 // (_LINES * f.shape[1] ** 2))
+        at_a_time = max(1, _memory.pixels_at_a_time(f.device) * 4 // (lines * f.shape[1] ** 2))
         left = []
         for some in (todo[k : k + at_a_time] for k in range(0, len(todo), at_a_time)):
             index = torch.tensor(some, device=f.device)
             counts = _degrees_on_lines((f[index] @ powers % p).mT, m[index], p).tolist()
-            for item, lines in zip(some, counts, strict=True):
-                for line in lines:
+            for item, seen in zip(some, counts, strict=True):
+                for line in seen:
                     sums = 1  # bit s: some factors have the degree s together
                     for degree, count in enumerate(line):
                         for _ in range(count):
@@ -113,30 +117,40 @@ def undivided(f: Tensor, m: Tensor, p: int) -> tuple[Tensor, Tensor]:
     return on_device(proved), on_device(root)
 
 
-def _degrees_on_lines(u: Tensor, m: Tensor, p: int) -> Tensor:
+@cache
+def _inverses(p: int) -> list[int]:
+    """Those modulo p of 0 (none), 1, 2, ..."""
+    return [0, *(pow(a, -1, p) for a in range(1, p))]
+
+
+def _degrees_on_lines(u: Tensor, m: Tensor, p: int) -> Counts:
     """How many irreducible factors of each degree the polynomials u (B, K, M + 1) have; none if they are no use.
 
     Those of use have the full degree m, no root 0, and no factor twice. To have one degree they are multiplied by
     powers of x, which adds the root 0.
     """
     items, lines, most = u.shape[0], u.shape[1], u.shape[2] - 1
-    inverses = torch.tensor([0, *(pow(a, -1, p) for a in range(1, p))], dtype=u.dtype, device=u.device)
+    inverses = torch.tensor(_inverses(p), dtype=u.dtype, device=u.device)
     leading = u.gather(2, m[:, None, None].expand(items, lines, 1))
     useful = (leading[..., 0] != 0) & (u[..., 0] != 0)
     monic = u * inverses[leading.long()] % p
     place = torch.arange(most, device=u.device) - (most - m)[:, None]
     lower = monic.gather(2, place.clamp(min=0)[:, None].expand(items, lines, most)) * (place >= 0)[:, None]
-    added = (m < most).to(u.dtype).repeat_interleave(lines)
-    roots = _roots_by_field(lower.flatten(0, 1), p) - added[:, None]
-    count = torch.zeros(items * lines, most + 1, dtype=torch.long, device=u.device)
-    degree = torch.arange(most + 1, device=u.device)
-    roots = roots.long()
+    roots = _roots_by_field(lower.flatten(0, 1), p).reshape(items, lines, most).cpu().numpy().astype(np.int64)
+    degrees = m.cpu().numpy()[:, None]
+    roots -= (degrees < most)[..., None]
+    count = np.zeros((items, lines, most + 1), np.int64)
     for d in range(1, most + 1):  # each irreducible factor of degree d has d roots in every field of a multiple degree
-        count[:, d] = roots[:, d - 1] // d
-        roots[:, 2 * d - 1 :: d] -= d * count[:, d, None]
-    count = count.reshape(items, lines, -1)
-    useful &= ((count * degree).sum(2) == m[:, None]) & (count >= 0).all(2)
-    return count * useful[..., None]
+        count[..., d] = roots[..., d - 1] // d
+        roots[..., 2 * d - 1 :: d] -= d * count[..., d, None]
+    whole = (count @ np.arange(most + 1) == degrees) & (count >= 0).all(2)
+    return count * (whole & useful.cpu().numpy())[..., None]
+
+
+def _times(a: Tensor, b: Tensor, p: int) -> Tensor:
+    """The matrix product modulo p, between -p/2 and p/2; NumPy's is the faster one of small matrices on some CPUs."""
+    c = torch.from_numpy(np.matmul(a.numpy(), b.numpy())) if a.device.type == "cpu" else a @ b
+    return c.sub_((c * (1 / p)).round_(), alpha=p)
 
 
 def _roots_by_field(u: Tensor, p: int) -> Tensor:
@@ -146,11 +160,7 @@ def _roots_by_field(u: Tensor, p: int) -> Tensor:
     roots in F_{p^k}, a number of at most m < p.
     """
     lines, m = u.shape
-
-    def times(a: Tensor, b: Tensor) -> Tensor:
-        c = a @ b
-        return c.sub_((c * (1 / p)).round_().mul_(p))
-
+    times = partial(_times, p=p)
     companion = torch.zeros(lines, m, m, dtype=u.dtype, device=u.device)
     companion[:, 1:, :-1] = torch.eye(m - 1, dtype=u.dtype, device=u.device)
     companion[:, :, -1] = -u

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.signal import convolve2d
 
+from phaseret.operators import fourier_intensity, min_fourier_shape
 from phaseret.symmetry._factor import (
     Gauss,
     content,
@@ -89,7 +90,8 @@ def examine(image: Image, limit: int) -> Findings:
     least = sum(part.least for part in parts)
     shown = [_as_image(factor) for factor in found] if len(found) > 1 else []
     if least >= 2:
-        rivals = _rivals(parts, g, limit)
+        scale = np.linalg.norm(image.astype(np.complex128)) / np.linalg.norm(_as_image(g))
+        rivals = [scale * rival for rival in _rivals(parts, g, limit)]
         return Findings(False, shown, [rival.reshape(image.shape) for rival in rivals])
     if all(part.known for part in parts):
         return Findings(True, shown)
@@ -219,7 +221,7 @@ def _all_on_circle(w: Gauss) -> bool:
     m = len(row) - 1
     angle = 0.1 + np.linspace(0, 2 * np.pi, 128 * m + 1)
     ratio = row[-1].conj() / row[0]
-    values = np.array([np.exp(1j * t * (np.arange(m + 1) - m / 2)) @ row for t in angle]) * np.sqrt(ratio / abs(ratio))
+    values = np.exp(1j * angle[:, None] * (np.arange(m + 1) - m / 2)) @ row * np.sqrt(ratio / abs(ratio))
     certain = values.real[abs(values.real) > 1e-15 * (m + 16) * (m + 1) * 8 * np.pi]
     return int((np.diff(np.sign(certain)) != 0).sum()) >= m
 
@@ -315,6 +317,6 @@ def _same_data(a: Image, b: Image) -> bool:
     """Do images of norm 1 have one Fourier intensity?"""
     if a.shape != b.shape:
         return False
-    shape = tuple(2 * n - 1 for n in a.shape)
-    intensities = [abs(np.fft.fft2(x, shape)) ** 2 for x in (a, b)]
-    return bool(np.linalg.norm(intensities[0] - intensities[1]) < _NEAR * np.linalg.norm(intensities[1]))
+    shape = min_fourier_shape(a.shape)
+    first, second = (fourier_intensity(torch.as_tensor(x.copy()), shape) for x in (a, b))
+    return bool((first - second).norm() < _NEAR * second.norm())

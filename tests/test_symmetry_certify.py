@@ -1,0 +1,471 @@
+"""Tests of certify: against theorems and FLINT, and on polynomials made to mislead each step of the proof."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import convolve2d
+from torch import Tensor
+
+import phaseret as pr
+from phaseret.symmetry import _distance, _irreducible, _rivals, certify
+
+pytestmark = pytest.mark.once
+
+
+def product(*factors: object) -> Tensor:
+    """The image whose polynomial is the product of those of the factors, in whole numbers."""
+    found = np.ones((1, 1), int)
+    for factor in factors:
+        found = convolve2d(found, np.asarray(factor))
+    return torch.as_tensor(found)
+
+
+def unlike(a: Tensor, b: Tensor) -> bool:
+    """Are two objects no copies of each other?"""
+    a, b = (x.to(torch.complex128) for x in (a, b))
+    return float(pr.symmetry.align(a, b, phase=True).error) > 1e-10 * float(b.abs().square().mean())
+
+
+def assert_rivals(obj: Tensor, rivals: Tensor) -> None:
+    """They have the data of the object, and neither they nor the object are copies of each other."""
+    shape = pr.operators.min_fourier_shape(obj.shape)
+    tolerance = 1e-9 if obj.dtype in (torch.float64, torch.complex128) else 1e-5
+    obj = obj if obj.is_floating_point() or obj.is_complex() else obj.double()
+    expected = pr.operators.fourier_intensity(obj, shape)
+    found = pr.operators.fourier_intensity(rivals, shape)
+    assert ((found - expected).flatten(1).norm(dim=1) < tolerance * expected.norm()).all()
+    all_of_them = [obj, *rivals]
+    assert all(unlike(a, b) for k, a in enumerate(all_of_them) for b in all_of_them[:k])
+
+
+A, B, C = (
+    [[1, 2], [0, 3]],
+    [[2, 0, 1], [1, 1, 4]],
+    [[1, 5], [2, 3], [7, 1]],
+)  # they do not factor, nor are their own flips
+OWN = {
+    "1 + x": [[1], [1]],
+    "1 - y": [[1, -1]],
+    "1 + x + x^2": [[1], [1], [1]],
+    "x + y": [[0, 1], [1, 0]],
+    "1 + x y": [[1, 0], [0, 1]],
+    "x^4 + x^3 y + ... + y^4": np.eye(5, dtype=int)[::-1],
+    "2 + x + 2 x^2": [[2], [1], [2]],
+    "1 + x + y + 4 x y + x^2 y + ...": [[1, 1, 0], [1, 4, 1], [0, 1, 1]],
+    "(1 + y)^3": [[1, 3, 3, 1]],
+}
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64, torch.complex64]
+)
+def test_an_object_that_does_not_factor_is_unique_in_every_dtype(dtype: torch.dtype) -> None:
+    obj = torch.zeros(7, 8, dtype=dtype)
+    obj[2:5, 3:5] = torch.tensor(C).to(dtype)
+    found = certify(obj)
+    assert found.unique is True
+    assert found.rivals[0].shape == (0, 7, 8)
+    assert found.radius > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 6), (6, 1), (1, 1)])
+def test_one_pixel_or_none_is_unique(shape: tuple[int, int]) -> None:
+    obj = torch.zeros(shape)
+    assert certify(obj).unique is True
+    obj[0, -1] = 2.5
+    found = certify(obj)
+    assert found.unique is True
+    assert found.radius.isnan()
+    assert repr(found) == "unique: proved"
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_factors_that_are_their_own_flip_do_not_matter(own: str) -> None:
+    factor = OWN[own]
+    for obj in (
+        product(factor),
+        product(factor, factor),
+        product(factor, C),
+        product(factor, factor, C),
+        product(factor, C).T,
+    ):
+        assert certify(obj, distance=False).unique is True
+    found = certify(product(factor, A, C))
+    assert found.unique is False
+    assert found.radius == found.sigma == 0
+    assert_rivals(product(factor, A, C), found.rivals[0])
+
+
+def test_k_factors_give_two_to_the_power_of_k_minus_one_images() -> None:
+    for factors, others in (((A, C), 1), ((A, B, C), 3), ((A, A), 1), ((A, A, A), 1), ((A, A, C), 2)):
+        found = certify(product(*factors))
+        assert found.unique is False
+        assert len(found.factors[0]) == len(factors)
+        assert len(found.rivals[0]) == others
+        assert_rivals(product(*factors), found.rivals[0])
+    flip = np.asarray(A)[::-1, ::-1]
+    assert len(certify(product(A, flip)).rivals[0]) == 1  # the square of either
+    assert len(certify(product(A, B, C), rivals=2).rivals[0]) == 2
+    assert len(certify(product(A, B, C), rivals=0).rivals[0]) == 0
+    assert (certify(product(A, C)).rivals[0] >= 0).all()
+    assert "1 other with its data listed in rivals (1 without negative values)" in repr(certify(product(A, C)))
+
+
+def test_gaussian_integers_are_factored() -> None:
+    a, b = np.asarray(A) + 1j * np.asarray([[0, 1], [2, 0]]), np.asarray(C) - 2j * np.eye(3, 2)
+    for dtype in (torch.complex64, torch.complex128):
+        obj = product(a, b).to(dtype)
+        found = certify(obj)
+        assert found.unique is False
+        assert found.rivals[0].dtype == dtype
+        assert_rivals(obj, found.rivals[0])
+    # real, and a product of a complex polynomial and its conjugate: the real image is one of two complex ones
+    found = certify(product(a, a.conj()))
+    assert found.unique is False
+    assert "(complex)" in repr(found)
+    assert_rivals(product(a, a.conj()), found.rivals[0])
+
+
+def test_factors_with_irrational_coefficients_leave_no_proof() -> None:
+    # (x + 1 + sqrt(2) y) (x + 1 - sqrt(2) y)
+    found = certify(torch.tensor([[1, 0, -2], [2, 0, 0], [1, 0, 0]]))
+    assert found.unique is None
+    assert found.sigma < 1e-6
+    assert repr(found).startswith("no proof found: it does not factor over the rational numbers")
+
+
+def test_a_proof_in_one_direction_and_no_content_is_enough() -> None:
+    obj = torch.zeros(11, 2)
+    obj[0, 1] = obj[10, 0] = obj[10, 1] = 1  # x^10 + y + x^10 y: on every line a polynomial in x^10
+    assert certify(obj).unique is True
+
+
+def test_factors_of_one_direction_are_found_by_their_roots() -> None:
+    for obj in (product([[2], [1]], C), product([[0, 2], [1, 0]], C), product([[1, 3, 1]], [[2], [1]])):
+        assert certify(obj).unique is False
+        assert_rivals(obj, certify(obj).rivals[0])
+    assert certify(product([[1], [1]], [[2, 1]])).unique is True
+
+
+# --- one and three dimensions ----------------------------------------------------------------------------------------
+
+
+def test_a_row_is_unique_only_if_at_most_one_root_is_off_the_unit_circle() -> None:
+    unique = ([1, 2], [1, 1, 1, 1, 1], [2, 1, 2], [1, 3, 3, 1], [2, 3, 1], [1, 0, 0, 1j], np.convolve([1, 1j], [3, 1]))
+    for row in unique:
+        assert certify(torch.tensor(row), ndim=1).unique is True, row
+    lehmer = [1, 1, 0, -1, -1, -1, -1, -1, 0, 1, 1]  # eight of its ten roots lie on the circle
+    several = ([1, 4, 1], [2, 5, 2], lehmer, [1, 2, 5], np.convolve([1, 1, 1], [2, 3, 6]), [1.5, 0, 0, 1j])
+    for row in several:
+        found = certify(torch.tensor(row)[None])
+        assert found.unique is False, row
+        assert_rivals(torch.tensor(row)[None], found.rivals[0])
+
+
+def test_a_generic_row_of_n_pixels_has_two_to_the_power_of_n_minus_two_copies() -> None:
+    obj = torch.randn(5, dtype=torch.complex128)
+    found = certify(obj, ndim=1)
+    assert found.unique is False
+    assert found.rivals[0].shape == (7, 5)
+    assert_rivals(obj[None], found.rivals[0][:, None])
+
+
+def test_rows_that_are_too_long_are_not_examined() -> None:
+    assert certify(torch.rand(_rivals._LONGEST + 1), ndim=1).unique is None
+
+
+def test_a_solid_is_proved_by_two_sections() -> None:
+    solid = torch.randint(1, 256, (2, 4, 3, 5))
+    found = certify(solid, ndim=3)
+    assert found.unique == [True, True]
+    assert found.radius.isnan().all()
+    flat = torch.zeros(4, 3, 5)
+    flat[:, 1] = torch.rand(4, 5)
+    assert certify(flat, ndim=3).unique is True
+    assert certify(flat, ndim=3).radius > 0
+
+
+@pytest.mark.parametrize(
+    "shapes", [((2, 2, 2), (3, 2, 2)), ((1, 1, 3), (3, 2, 1)), ((2, 2, 1), (1, 2, 2)), ((1, 2, 1), (2, 2, 2))]
+)
+def test_no_solid_that_factors_is_proved(shapes: tuple[tuple[int, int, int], ...]) -> None:
+    a, b = (torch.randint(1, 9, shape).double() for shape in shapes)
+    shape = [m + n - 1 for m, n in zip(*shapes, strict=True)]
+    solid = torch.fft.irfftn(torch.fft.rfftn(a, shape) * torch.fft.rfftn(b, shape), shape).round()
+    for axes in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        assert certify(solid.permute(axes), ndim=3).unique is not True
+
+
+# --- no false proof --------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def factors(draw: st.DrawFn) -> list[np.ndarray]:
+    """Two or three images of small whole numbers, of any shape, with their pixels of zero at the border cut off."""
+    number = st.integers(-3, 3)
+    if draw(st.booleans()):
+        number = st.builds(complex, number, number)
+    found = []
+    for _ in range(draw(st.integers(2, 3))):
+        shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+        image = np.array(draw(st.lists(number, min_size=math.prod(shape), max_size=math.prod(shape)))).reshape(shape)
+        rows, columns = image.any(1).nonzero()[0], image.any(0).nonzero()[0]
+        if len(rows):
+            found.append(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return found
+
+
+def is_its_own_flip(image: np.ndarray) -> bool:
+    flip, place = image[::-1, ::-1].conj(), tuple(np.argwhere(image)[0])
+    return bool((image * flip[place] == flip * image[place]).all())
+
+
+@settings(max_examples=60)
+@given(factors())
+def test_no_product_of_two_that_differ_from_their_flips_is_ever_proved_unique(parts: list[np.ndarray]) -> None:
+    obj, differ = product(*parts), [part for part in parts if not is_its_own_flip(part)]
+    found = certify(obj, distance=False)
+    if len(differ) > 1:
+        assert found.unique is not True
+    if found.unique is False:
+        assert_rivals(obj, found.rivals[0])
+
+
+def test_what_factors_in_an_extension_of_the_field_is_not_proved() -> None:
+    p, other = 257, 3  # which has no square root modulo 257
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        a, b = generator.integers(0, p, (2, *generator.integers(2, 4, 2)))
+        f = (convolve2d(a, a) - other * convolve2d(b, b)) % p
+        degrees = torch.tensor([f.shape]) - 1
+        assert not _irreducible.irreducible(torch.tensor(f).double()[None], degrees, p)
+
+
+def test_products_and_polynomials_of_less_degree_are_not_proved_modulo_a_prime() -> None:
+    p, generator = 257, np.random.default_rng(0)
+    for _ in range(30):
+        a, b = (generator.integers(0, p, generator.integers(1, 4, 2)) for _ in range(2))
+        f = convolve2d(a, b) % p
+        if min(f.shape) > 1 and max(a.shape) > 1 and max(b.shape) > 1:
+            degrees = torch.tensor([f.shape]) - 1
+            assert not _irreducible.irreducible(torch.tensor(f).double()[None], degrees, p)
+        if min(a.shape) > 1:
+            less = torch.tensor(np.pad(a, ((0, 1), (0, 0)))).double()[None]
+            assert not _irreducible.irreducible(less, torch.tensor([less.shape[1:]]) - 1, p)
+
+
+def test_another_prime_proves_what_one_prime_cannot() -> None:
+    p, q = itertools.islice(_irreducible.primes(250), 2)
+    unlucky = product(A, C) + p * torch.randint(1, 4, (4, 3))  # a product modulo p
+    vanishing = torch.randint(1, 99, (5, 4))
+    vanishing[-1] *= p
+    vanishing[:, 0] *= q
+    for obj in (unlucky, vanishing):
+        degrees = torch.tensor([obj.shape]) - 1
+        assert not _irreducible.irreducible(_irreducible.residues(obj, p)[None], degrees, p) or obj is vanishing
+        assert certify(obj).unique is True
+
+
+def test_separable_images_are_products_of_two_rows() -> None:
+    found = certify(product([[1], [2], [4]], [[3, 4, 6]]))
+    assert found.unique is False
+    assert [x.shape for x in found.factors[0]] == [(1, 3), (3, 1)]
+
+
+def test_degrees_of_factors_on_a_line() -> None:
+    p = 257
+    # (x - 1) (x - 2) (x^2 - 3) (x^3 + x + 4) of degree 7, whose cubic has no root; and with a double root
+    cubic = next(c for c in range(p) if all((x**3 + x + c) % p for x in range(p)))
+    parts = [[-1, 1], [-2, 1], [-3, 0, 1], [cubic, 1, 0, 1]]
+    square = [[-1, 1], [-1, 1], [-3, 0, 1], [cubic, 1, 0, 1]]
+    u = torch.tensor([[product(*([x] for x in some))[0].tolist() for some in (parts, square)]]) % p
+    count = _irreducible._degrees_on_lines(u.double(), torch.tensor([7]), p)
+    assert count.tolist() == [[[0, 2, 1, 1, 0, 0, 0, 0], [0] * 8]]
+    padded = torch.nn.functional.pad(u, (0, 4))
+    count = _irreducible._degrees_on_lines(padded.double(), torch.tensor([7]), p)
+    assert count.tolist() == [[[0, 2, 1, 1, *[0] * 8], [0] * 12]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex128])
+def test_residues_are_those_of_binary_fractions(dtype: torch.dtype) -> None:
+    x = (torch.randn(50, dtype=torch.float64) * 2 ** (20 * torch.rand(50) - 12)).to(dtype)
+    p, smallest = 257, 2**90  # every value is a multiple of 1 / smallest
+    i = _irreducible.root_of_minus_one(p)
+    assert i * i % p == p - 1
+    for value, residue in zip(x.tolist(), _irreducible.residues(x, p).tolist(), strict=True):
+        parts = [int(complex(value).real * smallest), int(complex(value).imag * smallest)]
+        assert (int(residue) * smallest - parts[0] - i * parts[1]) % p == 0
+
+
+# --- FLINT -----------------------------------------------------------------------------------------------------------
+
+
+def test_flint_finds_no_contradiction() -> None:
+    flint = pytest.importorskip("flint")
+    context = flint.fmpz_mpoly_ctx.get(["x", "y"], "lex")
+    generator = np.random.default_rng(0)
+
+    def free(image: np.ndarray) -> int:
+        """How many irreducible factors over Q are not their own flip."""
+        count = 0
+        for factor, times in context.from_dict(
+            {(int(i), int(j)): int(image[i, j]) for i, j in np.argwhere(image)}
+        ).factor()[1]:
+            places = np.array([*factor.to_dict()])
+            dense = np.zeros(np.ptp(places, axis=0) + 1, object)
+            for place, value in factor.to_dict().items():
+                dense[tuple(place - places.min(0))] = int(value)
+            count += times * (not is_its_own_flip(dense))
+        return count
+
+    seen = set()
+    for _ in range(80):
+        images = [generator.integers(-2, 3, generator.integers(1, 5, 2)) for _ in range(generator.integers(1, 4))]
+        obj = product(*images)
+        if obj.any():
+            count, unique = free(obj.numpy()), certify(obj, distance=False).unique
+            assert unique is not True or count < 2
+            assert unique is False or count < 2  # FLINT's factors and ours are the same
+            seen.add((count > 1, unique))
+    assert seen >= {(True, False), (False, True)}
+
+
+@pytest.mark.parametrize("kind", ["grey", "binary"])
+def test_digits_are_unique(kind: str) -> None:
+    digits = pr.datasets.mnist(train=False)[:40]
+    found = certify(digits if kind == "grey" else digits > 0.5, distance=False)
+    assert found.unique == [True] * 40
+
+
+# --- the distance ----------------------------------------------------------------------------------------------------
+
+
+def ruppert(f: np.ndarray) -> np.ndarray:
+    """The matrix of (g, h) -> f y g_y - g y f_y - f x h_x + h x f_x, one product at a time."""
+    m, n = f.shape[0] - 1, f.shape[1] - 1
+    along_y, along_x = (lambda u: u * np.arange(u.shape[1])), (lambda u: u * np.arange(u.shape[0])[:, None])
+    columns = []
+    for a in range(m + 1):
+        for b in range(n + 1):
+            unit = np.zeros((m + 1, n + 1))
+            unit[a, b] = 1
+            columns += [(0, a, b, convolve2d(f, along_y(unit)) - convolve2d(unit, along_y(f)))] * (a > 0)
+            columns += [(1, a, b, convolve2d(unit, along_x(f)) - convolve2d(f, along_x(unit)))] * (b > 0)
+    return np.stack([image.ravel() for *_, image in sorted(columns, key=lambda column: column[:3])], 1)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 5), (4, 3), (6, 6)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_sigma_is_the_second_singular_value_of_ruppert_s_map(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    obj = torch.randn(shape, dtype=dtype)
+    matrix = ruppert((obj / obj.norm()).numpy())
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    assert singular[-1] < 1e-14
+    gram = _distance._gram(obj / obj.norm())
+    torch.testing.assert_close(gram, torch.tensor(matrix.conj().T @ matrix))
+    found = certify(obj)
+    torch.testing.assert_close(float(found.sigma), singular[-2], rtol=1e-3, atol=0)
+    m, n = shape[0] - 1, shape[1] - 1
+    most = singular[-2] / math.sqrt((m * m + n * n) * (m + 1) * (n + 1))
+    assert 0.7 * most < float(found.radius) <= most
+
+
+@pytest.mark.parametrize(
+    "factor", [A, [[2], [1]], [[1, 1]], [[0, 1], [1, 0]], [[0, 0], [0, 1.0]], [[0, 0, 1.0], [0, 0, 0]]]
+)
+def test_nothing_that_factors_or_is_smaller_lies_within_the_radius(factor: list[list[float]]) -> None:
+    other = torch.randn(4, 4, dtype=torch.float64)
+    near = product(factor, other)  # the last two only move it in a larger box
+    for size in (1e-1, 1e-2, 1e-3):
+        obj = near + size * torch.randn(near.shape, dtype=torch.float64)
+        found = certify(obj)
+        assert found.unique is True
+        assert 0 <= found.radius <= (obj - near).norm() / obj.norm()
+        assert found.radius > 0 or size < 1e-2
+
+
+def test_a_proof_is_no_distance() -> None:
+    x = torch.arange(-9.5, 10, dtype=torch.float64)
+    gaussian = torch.exp(-(x[:, None] ** 2 + x**2) / 50) + 0.01 * torch.exp(
+        -((x[:, None] - 3) ** 2 + (x + 1) ** 2) / 60
+    )
+    rounded = product(torch.rand(5, 5), torch.rand(4, 6)).double() * (
+        1 + 1e-15 * torch.randn(8, 10, dtype=torch.float64)
+    )
+    for obj in (gaussian, rounded):
+        found = certify(obj)
+        assert found.unique is True
+        assert found.radius == 0
+        assert found.sigma < 1e-5
+        assert repr(found).startswith("unique: proved; but others may be as near as rounding (sigma ")
+
+
+def test_large_objects_are_proved_without_a_distance() -> None:
+    found = certify(torch.rand(52, 51))
+    assert found.unique is True
+    assert found.radius.isnan()
+    assert certify(torch.rand(9, 9), distance=False).radius.isnan()
+
+
+def test_images_too_large_to_be_factored_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_rivals, "LARGEST", 10)
+    found = certify(product(A, C), distance=False)
+    assert found.unique is None
+    assert "are not factored" in repr(found)
+
+
+# --- batches, errors -------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_gives_what_its_items_give() -> None:
+    batch = torch.zeros(2, 4, 9, 8)
+    for k, item in enumerate(
+        (product(A, C), torch.rand(9, 8), torch.rand(4, 5), torch.rand(1, 3), torch.zeros(1, 1), product([[1, 1]], C))
+    ):
+        batch[k // 4, k % 4, : item.shape[0], -item.shape[1] :] = item
+    batch[1, 2, 3:5, 2:] = torch.rand(2, 6)
+    batch[1, 3, 4, 4] = 1
+    found = certify(batch)
+    assert found.radius.shape == found.sigma.shape == (2, 4)
+    for k in range(8):
+        one = certify(batch[k // 4, k % 4])
+        assert found.unique[k // 4][k % 4] is one.unique
+        assert found.verdict[k] == one.verdict[0]
+        torch.testing.assert_close(found.radius[k // 4, k % 4], one.radius, equal_nan=True)
+        torch.testing.assert_close(found.rivals[k], one.rivals[0])
+    assert repr(found).startswith("8 objects: 6 unique, 2 not unique; median radius ")
+
+
+def test_a_reconstruction_tells_whether_it_is_the_only_one() -> None:
+    obj = product(A, C).double()
+    intensity = pr.operators.fourier_intensity(obj, (8, 8))
+    result = pr.solvers.HIO(2)(intensity, support=torch.ones(4, 3, dtype=torch.bool), constraint="real")
+    result.obj = obj
+    assert result.certify().unique is False
+    assert_rivals(obj, result.certify(rivals=1).rivals[0])
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match=r"certify: obj must be finite, got other values"):
+        certify(torch.tensor([[1.0, math.nan]]))
+    with pytest.raises(
+        TypeError, match=r"certify: obj must hold floats or integers of at most 63 bits, got torch.uint64"
+    ):
+        certify(torch.ones(2, 2, dtype=torch.uint64))
+    with pytest.raises(ValueError, match="certify: obj must have at least 2 axes"):
+        certify(torch.rand(3))
+
+
+def test_factors_with_too_many_digits_are_no_proof() -> None:
+    found = certify(torch.tensor([[1, 3], [2.0**100, 3 * 2.0**100]], dtype=torch.float64), distance=False)
+    assert found.unique is None
+    assert repr(found) == "no proof found: its factors, if there are any, have too many digits"
