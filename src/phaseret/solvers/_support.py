@@ -25,7 +25,7 @@ def autocorrelation_support(
     *,
     threshold: float | None = None,
     form: Form = "box",
-    scale: float = 0.6,
+    width: float = 0.66,
     mask: Tensor | None = None,
     centered: bool = False,
     ndim: int = 2,
@@ -44,7 +44,7 @@ def autocorrelation_support(
         threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1), taken as it is: no mean, no
             wider box. Default: from the noise, as said above.
         form: "box" or "hull".
-        scale: Width of the hull relative to that of the autocorrelation, in (0, 1].
+        width: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated: such that as little as possible of the autocorrelation
             lies outside its extent.
         centered: Whether the zero frequency lies in the middle of the intensity.
@@ -60,7 +60,7 @@ def autocorrelation_support(
 
     Raises:
         TypeError: if intensity is not real floating or mask not boolean.
-        ValueError: if threshold or scale is out of range, or form unknown.
+        ValueError: if threshold or width is out of range, or form unknown.
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32))
@@ -79,7 +79,7 @@ def autocorrelation_support(
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)
     _checks.choice("form", form, get_args(Form))
-    scale = _checks.number("scale", scale, above=0, at_most=1)
+    width = _checks.number("width", width, above=0, at_most=1)
     axes = tuple(range(-ndim, 0))
     intensity = _fft.promote(intensity)
     if mask is not None:
@@ -92,7 +92,7 @@ def autocorrelation_support(
     if mask is not None:
         intensity = completed(intensity, mask, ndim)
     if form == "hull":
-        return hull(_fft.center(counted(intensity, ndim, threshold)[0], axes), ndim, scale)
+        return hull(_fft.center(counted(intensity, ndim, threshold)[0], axes), ndim, width)
     reach, wider = reached(intensity, ndim, threshold)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
