@@ -531,6 +531,9 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     run = _begin(step, problem, intensity, seeds, asked)
     bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
     limits = [part.misfit_limit for part in parts if part.misfit_limit is not None]
+    for name in ("checkpoint", "resume"):
+        if limits and asked[name] is not None:
+            _checks.fail(f"{name} must be left out where starts run in turn, got one", "Take enough off the schedule")
     try:
         if limits:
             in_turn(run, partial(_advance, step), min(limits))
