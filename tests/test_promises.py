@@ -374,6 +374,12 @@ DEFAULTS: dict[str, Any] = {
     "win_size": 11,
 }  # fmt: skip
 EXCEPT: dict[str, dict[str, Any]] = {
+    "datasets.strained_crystal": {
+        "object_shape": (31, 31, 31),
+        "kind": "polyhedron",
+        "modulus": "flat",
+        "span": 2 * torch.pi,
+    },
     "interop.to_deepinv": {"real": True},
     "metrics.SuccessRate": {"threshold": 0.05},
     "metrics.resolution": {"criterion": "half-bit"},
@@ -389,7 +395,10 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "solvers.Breed": {"best": "error", "rule": "sqrt"},
     "solvers.RAAR": {"beta": 0.97},
     "solvers.Shrinkwrap": {"least": 0.05, "most": 1.0},
-    "solvers.autocorrelation_support": {"threshold": None},
+    "solvers.Enough": {"misfit": 1.3},
+    "solvers.Hull": {"width": 0.66},
+    "solvers.Level": {"bound": 1.1, "flat": False},
+    "solvers.autocorrelation_support": {"form": "box", "threshold": None, "width": 0.66},
     "solvers.maximum_likelihood": {"background": 0.1, "n_iter": 50},
     "solvers.spectral_initialization": {"n_iter": 100},
     "solvers.truncated_amplitude_flow": {"mu": 0.6},

@@ -346,7 +346,7 @@ def test_first_guesses_of_a_batch_are_those_of_its_items():
 
 def test_the_defaults_of_the_supports_are_the_numbers_in_use():
     own = {name: p.default for name, p in inspect.signature(solvers.shrinkwrap_support).parameters.items()}
-    assert own | {"obj": 0} == {"obj": 0, **SHRINKWRAP, "ndim": 2}
+    assert own | {"obj": 0} == {"obj": 0, **SHRINKWRAP, "level": None, "ndim": 2}
     of_the_room = {"least": 0.05, "most": 1.0}
     assert solvers.Shrinkwrap().options == SHRINKWRAP | of_the_room | {"decay": 0.9, "least_sigma": 1.0}
     assert inspect.signature(solvers.autocorrelation_support).parameters["threshold"].default is None
@@ -480,7 +480,7 @@ def test_without_a_support_the_room_is_that_of_the_autocorrelation(constraint):
     [
         ({"threshold": 0}, "threshold must be a finite number above 0, got 0"),
         ({"sigma": -1}, "sigma must be a finite number at least 0, got -1"),
-        ({"method": "mean"}, "method must be one of 'max', 'rms', got 'mean'"),
+        ({"method": "mean"}, "method must be one of 'max', 'rms', 'level', got 'mean'"),
         ({"least": 0.5, "most": 0.1}, "least must not exceed most, got 0.5 and 0.1"),
     ],
 )

@@ -16,7 +16,6 @@ Shape = Literal["polyhedron", "wulff"]
 Modulus = Literal["flat", "graded", "pitted"]
 # A crystal fills a share of its box between these, and is drawn anew where it does not fit into it.
 _FILL = (0.134, 0.2)
-_TRIES = 1000
 # The modulus of a graded one falls to this, and to this in the middle of a pit, which is so wide (in box widths).
 _GRADED, _PIT, _PIT_WIDTH = 0.6, 0.2, 0.05
 
@@ -108,7 +107,7 @@ def _body(sizes: tuple[int, ...], draw: _Draw, kind: Shape) -> Tensor:
     # One pixel more on each side shows what the box would cut off.
     axes = [torch.arange(-1, n + 1, dtype=torch.float64) - (n - 1) / 2 for n in sizes]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    for _ in range(_TRIES):
+    while True:  # more than one of ten fits
         normals, distances = _polyhedron(draw) if kind == "polyhedron" else _wulff(draw)
         stretched = points / (draw.uniform(0.8, 1.25, 3) * torch.tensor(sizes) / max(sizes))
         height = (stretched @ normals.T / distances).amax(-1)
@@ -118,7 +117,6 @@ def _body(sizes: tuple[int, ...], draw: _Draw, kind: Shape) -> Tensor:
         before, behind = places.amin(0), torch.tensor(sizes) + 1 - places.amax(0)
         if min(before.min(), behind.min()) > 0:
             return inside.roll(((behind - before) // 2).tolist(), (0, 1, 2))[1:-1, 1:-1, 1:-1]
-    _checks.fail(f"object_shape must be nearly cubic for a crystal to fit, got {sizes}", "Use (31, 31, 31)")
 
 
 def _polyhedron(draw: _Draw) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,9 @@ _NARROW = ",".join(
     for times, threshold in ((4, 0.25), (4, 0.35), (4, 0.45))
 )
 _FLAT = f"8*(level(flat=true),{_ROUND},shrinkwrap(method=level,sigma=0.5,least_sigma=0.5,threshold=0.3))"
-_END = "level(bound=none),er:20,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=0.5),er:10,enough"
-BRAGG = f"hull(scale=0.66),level(ratio=2.8),rrr(beta=0.7):260,{_NARROW},{_FLAT},{_END}"
+# One by one, pixels that are missing come back and superfluous ones go: P_M x shows about half of what is missing.
+_SETTLE = "5*(er:8,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=0.35))"
+BRAGG = f"hull,level(ratio=2.8),rrr(beta=0.7):400,{_NARROW},{_FLAT},level(bound=none),er:10,{_SETTLE},er:10,enough"
 
 
 class Hull(Step):
@@ -30,25 +31,25 @@ class Hull(Step):
     of the run on. A support that is given to the run is left as it is.
 
     Args:
-        scale: Width relative to that of the autocorrelation, in (0, 1].
+        width: Width relative to that of the autocorrelation, in (0, 1].
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8) + 0j, (24, 24))
-        >>> r = pr.solvers.Recipe(Hull(scale=0.7), "rrr:20")(intensity, constraint="complex")
+        >>> r = pr.solvers.Recipe(Hull(width=0.7), "rrr:20")(intensity, constraint="complex")
         >>> r.support.shape
         torch.Size([24, 24])
     """
 
-    scale: float
+    width: float
 
-    def __init__(self, *, scale: float = 0.6) -> None:
-        super().__init__(scale=_checks.number("scale", scale, above=0, at_most=1))
+    def __init__(self, *, width: float = 0.66) -> None:
+        super().__init__(width=_checks.number("width", width, above=0, at_most=1))
 
     def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
         return autocorrelation_support(
             intensity,
             form="hull",
-            scale=self.scale,
+            width=self.width,
             mask=asked["mask"],
             centered=asked["centered"],
             ndim=asked["ndim"],

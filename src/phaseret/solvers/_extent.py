@@ -57,7 +57,7 @@ def reached(intensity: Tensor, ndim: int, threshold: float | None, positive: boo
     return torch.stack(reach, -1), _WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
 
 
-def hull(inside: Tensor, ndim: int, scale: float) -> Tensor:
+def hull(inside: Tensor, ndim: int, width: float) -> Tensor:
     """The convex hulls of sets (*, m1..md) that are their own mirrors in the middle, smaller by a factor about it."""
     shape, kind = inside.shape[-ndim:], torch.float32
     axes = [torch.arange(m, dtype=kind, device=inside.device) - m // 2 for m in shape]
@@ -68,8 +68,8 @@ def hull(inside: Tensor, ndim: int, scale: float) -> Tensor:
         ends = points[(item & ~(item.roll(1, -1) & item.roll(-1, -1))).flatten()]
         within = torch.ones(len(points), dtype=torch.bool, device=inside.device)
         for direction in _directions(ndim).to(points):
-            width = scale * (ends @ direction).amax()
-            within &= (points @ direction).abs() <= width + 1e-3
+            reach = width * (ends @ direction).amax()
+            within &= (points @ direction).abs() <= reach + 1e-3
         found.append(within.reshape(shape))
     return torch.stack(found).reshape(inside.shape)
 

@@ -515,9 +515,9 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     if not step.n_iter:
         fix = "Put an algorithm before it, such as 'hio:50'"
         _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
-    leaves = list(step.leaves())
+    parts = [part for part in step.modules() if isinstance(part, Step)]  # a schedule may be of any length
     if asked["support"] is None:
-        asked["support"] = next((s for leaf in leaves if (s := leaf.support_of(intensity, asked)) is not None), None)
+        asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
     problem = prepare(intensity, asked)
     check_determined(problem)
     starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
@@ -530,13 +530,16 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
     bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
-    limits = [leaf.misfit_limit for leaf in leaves if leaf.misfit_limit is not None]
+    limits = [part.misfit_limit for part in parts if part.misfit_limit is not None]
+    for name in ("checkpoint", "resume"):
+        if limits and asked[name] is not None:
+            _checks.fail(f"{name} must be left out where starts run in turn, got one", "Take enough off the schedule")
     try:
         if limits:
-            in_turn(run, partial(_advance, leaves=leaves), min(limits))
+            in_turn(run, partial(_advance, step), min(limits))
             seeds = seeds[: run.error.shape[1]]
         else:
-            _advance(run, leaves)
+            _advance(step, run)
     finally:
         if bar is not None:
             bar.close()
@@ -546,9 +549,9 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
 
 
-def _advance(run: Run, leaves: list[Step]) -> None:
-    """Advance a run by the steps that are left."""
-    for leaf in leaves[run.leaf :]:
+def _advance(step: Step, run: Run) -> None:
+    """Advance a run by what is left of a step."""
+    for leaf in itertools.islice(step.leaves(), run.leaf, None):
         if run.stopped:
             break
         leaf.advance(run)

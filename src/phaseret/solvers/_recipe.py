@@ -365,6 +365,6 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
     recipe = Recipe(schedule)
     if options.get("starts") is None:
-        in_turn = any(leaf.misfit_limit is not None for leaf in recipe.leaves())
+        in_turn = any(isinstance(part, Step) and part.misfit_limit is not None for part in recipe.modules())
         options["starts"] = STARTS_IN_TURN if in_turn else STARTS
     return solve(recipe, intensity, options)

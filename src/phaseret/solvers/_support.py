@@ -26,7 +26,7 @@ def autocorrelation_support(
     *,
     threshold: float | None = None,
     form: Form = "box",
-    scale: float = 0.6,
+    width: float = 0.66,
     mask: Tensor | None = None,
     constraint: Constraint = "complex",
     centered: bool = False,
@@ -46,7 +46,7 @@ def autocorrelation_support(
         threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1), taken as it is: no mean, no
             wider box. Default: from the noise, as said above.
         form: "box" or "hull".
-        scale: Width of the hull relative to that of the autocorrelation, in (0, 1].
+        width: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
             autocorrelation keeps to its extent.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
@@ -64,7 +64,7 @@ def autocorrelation_support(
 
     Raises:
         TypeError: if intensity is not real floating or mask not boolean.
-        ValueError: if threshold or scale is out of range, or form unknown.
+        ValueError: if threshold or width is out of range, or form unknown.
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32))
@@ -83,7 +83,7 @@ def autocorrelation_support(
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)
     _checks.choice("form", form, get_args(Form))
-    scale = _checks.number("scale", scale, above=0, at_most=1)
+    width = _checks.number("width", width, above=0, at_most=1)
     _checks.choice("constraint", constraint, CONSTRAINTS)
     axes, positive = tuple(range(-ndim, 0)), constraint == "nonnegative"
     intensity = _fft.promote(intensity)
@@ -96,7 +96,7 @@ def autocorrelation_support(
     if mask is not None:
         intensity = filled(intensity, mask, ndim, positive=positive)
     if form == "hull":
-        return hull(_fft.center(counted(intensity, ndim, threshold, positive)[0], axes), ndim, scale)
+        return hull(_fft.center(counted(intensity, ndim, threshold, positive)[0], axes), ndim, width)
     reach, wider = reached(intensity, ndim, threshold, positive)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):

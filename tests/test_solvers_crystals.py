@@ -1,0 +1,325 @@
+"""Steps for crystals: the hull of the autocorrelation, the level of the modulus, starts in turn, and "bragg"."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import phaseret as pr
+from phaseret import solvers
+from phaseret.projections import MagnitudeConstraint, ObjectConstraint
+from phaseret.solvers import Enough, Hull, Recipe, Shrinkwrap
+from phaseret.solvers._counts import expected_error, root_spread
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*(reconstructions (are not unique|were found by few)|symmetric within noise|holds .* of .* pixels)"
+)
+
+BLOCK = torch.ones(6, 6) > 0
+
+
+def counts_of(obj: Tensor, m: int, peak: float = 1e5, seed: int = 0) -> Tensor:
+    intensity = pr.operators.fourier_intensity(obj, (m,) * obj.ndim)
+    generator = torch.Generator().manual_seed(seed)
+    return pr.noise.poisson_noise(intensity * (peak / intensity.max()), generator=generator)
+
+
+# --- the hull --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 7), (7, 9, 5)])
+def test_the_hull_of_a_box_is_the_box_of_that_share_of_its_autocorrelation(shape: tuple[int, ...]) -> None:
+    d = len(shape)
+    intensity = pr.operators.fourier_intensity(torch.ones(shape), tuple(2 * n + 6 for n in shape))
+    half = solvers.autocorrelation_support(intensity, form="hull", width=0.5, threshold=1e-4, ndim=d)
+    # the autocorrelation reaches n - 1 pixels, half of it (n - 1) / 2: n pixels in the middle
+    expected = torch.zeros_like(half)
+    expected[tuple(slice((2 * n + 6) // 2 - n // 2, (2 * n + 6) // 2 + n // 2 + 1) for n in shape)] = True
+    assert torch.equal(half, expected)
+
+
+def test_the_hull_has_the_shape_of_the_object_where_the_box_has_not() -> None:
+    y, x = torch.meshgrid(torch.arange(-8, 9), torch.arange(-8, 9), indexing="ij")
+    diamond = (y.abs() + x.abs() <= 8).float()
+    intensity = pr.operators.fourier_intensity(diamond, (48, 48))
+    hull = solvers.autocorrelation_support(intensity, form="hull", width=0.5, threshold=1e-4)
+    assert diamond.sum() <= hull.sum() <= 1.1 * diamond.sum()
+    assert solvers.autocorrelation_support(intensity, threshold=1e-4).sum() == 17 * 17
+
+
+def test_hulls_of_a_batch_are_those_of_its_items_and_centred_data_are_told() -> None:
+    obj = torch.rand(2, 6, 6) + 1
+    obj[1, 3:] = 0
+    intensity = pr.operators.fourier_intensity(obj, (20, 20))
+    both = solvers.autocorrelation_support(intensity, form="hull")
+    for k in range(2):
+        assert torch.equal(both[k], solvers.autocorrelation_support(intensity[k], form="hull"))
+    centred = torch.fft.fftshift(intensity, (-2, -1))
+    assert torch.equal(both, solvers.autocorrelation_support(centred, form="hull", centered=True))
+
+
+def test_a_hull_gives_a_support_to_a_run_without_one_and_leaves_one_that_is_given() -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(6, 6) + 0j, (20, 20))
+    recipe = Recipe(Hull(width=0.6), "rrr:10")
+    found = recipe(intensity, constraint="complex")
+    expected = solvers.autocorrelation_support(intensity, form="hull", width=0.6)
+    assert torch.equal(found.support, expected)
+    assert recipe(intensity, support=BLOCK, constraint="complex").obj.shape == (6, 6)
+
+
+# --- the level -------------------------------------------------------------------------------------------------------
+
+
+def seen(recipe: str, intensity: Tensor, **options: Any) -> solvers.Run:
+    """The run at its last check."""
+    runs: list[solvers.Run] = []
+    Recipe(recipe)(intensity, callback=runs.append, check_every=1, **options)
+    return runs[-1]
+
+
+@pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+def test_with_the_ratio_of_the_pixels_parseval_gives_the_modulus(norm: Any, constraint: Any) -> None:
+    obj = torch.zeros(6, 6)
+    obj[:3] = 2.5
+    intensity = pr.operators.fourier_intensity(obj, (16, 16), norm=norm)
+    run = seen("level(ratio=2),er:1", intensity, support=BLOCK, constraint=constraint, norm=norm)
+    assert run.level is not None
+    torch.testing.assert_close(run.level, torch.full((1, 1), 2.5))
+
+
+def test_unmeasured_pixels_count_with_what_the_autocorrelation_asks_for() -> None:
+    intensity = pr.operators.fourier_intensity(torch.ones(6, 6) + 0j, (20, 20))
+    mask = torch.ones(20, 20) > 0
+    mask[0, 0] = False  # a twelfth of the power
+    run = seen("level(ratio=1),er:1", intensity.where(mask, torch.nan), mask=mask, support=BLOCK)
+    assert run.level is not None
+    torch.testing.assert_close(run.level, torch.ones(1, 1), atol=0.02, rtol=0)
+
+
+def test_without_a_ratio_the_level_is_the_median_of_what_is_bright() -> None:
+    obj = torch.ones(6, 6)
+    obj[0], obj[1] = 0.2, 1.6
+    obj = torch.polar(obj, torch.linspace(0, 1, 6).expand(6, 6))
+    intensity = pr.operators.fourier_intensity(obj, (16, 16))
+    run = seen("er:20,level,er:1", intensity, support=BLOCK, init=obj, constraint="complex")
+    assert run.level is not None
+    torch.testing.assert_close(run.level, torch.ones(1, 1), atol=1e-4, rtol=0)
+
+
+def test_the_modulus_stays_below_its_bound_and_is_flat_if_that_is_asked_for() -> None:
+    obj = torch.polar(torch.rand(6, 6), torch.rand(6, 6))
+    intensity = pr.operators.fourier_intensity(obj, (16, 16))
+    bounded = seen("level(ratio=1,bound=1.2),rrr:20", intensity, support=BLOCK, constraint="complex")
+    assert bounded.level is not None
+    assert bounded.estimate.abs().max() <= 1.2 * bounded.level[0, 0] * (1 + 1e-5)
+    flat = seen("level(ratio=1,flat=true),rrr:20", intensity, support=BLOCK, constraint="complex")
+    assert flat.level is not None
+    modulus = flat.estimate.abs() / flat.level[0, 0]
+    assert ((modulus <= 0.5 + 1e-5) | ((modulus - 1).abs() < 1e-5)).all()
+    free = seen("level(ratio=1),rrr:20,level(bound=none),er:5", intensity, support=BLOCK, constraint="complex")
+    assert free.bound is None
+
+
+@pytest.mark.parametrize("constraint", ["complex", "real", "nonnegative"])
+def test_the_flat_constraint_sets_values_above_half_of_the_level_and_keeps_signs(constraint: Any) -> None:
+    known = ObjectConstraint(constraint=constraint, ndim=1)
+    x = torch.tensor([0.3, 0.6, 3.0, -0.6])
+    x = x + 0j if constraint == "complex" else x
+    expected = torch.tensor([0.3, 1.0, 1.0, 0.0 if constraint == "nonnegative" else -1.0]).to(x.dtype)
+    torch.testing.assert_close(known.at_level(torch.ones(1), None, True).project(x), expected)
+    clipped = torch.tensor([0.3, 0.6, 1.1, 0.0 if constraint == "nonnegative" else -0.6]).to(x.dtype)
+    torch.testing.assert_close(known.at_level(torch.ones(1), 1.1, False).project(x), clipped)
+    assert known.flat is None
+    assert known.bounds is None
+
+
+def test_a_level_with_bounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="bounds must not be given to a schedule with level, got some"):
+        Recipe("level(ratio=1),rrr:5")(torch.ones(8, 8), support=torch.ones(4, 4) > 0, bounds=(0, 1))
+
+
+# --- shrinkwrap relative to a level ----------------------------------------------------------------------------------
+
+
+def test_a_bright_pixel_changes_nothing_where_the_level_is_known() -> None:
+    obj = torch.zeros(12, 12)
+    obj[3:9, 3:9] = 1
+    options: dict[str, Any] = {"sigma": 0.6, "threshold": 0.4, "least": 0, "most": 1}
+    level = solvers.shrinkwrap_support(obj, method="level", level=1.0, **options)
+    obj[5, 5] = 1000
+    assert torch.equal(level, solvers.shrinkwrap_support(obj, method="level", level=1.0, **options))
+    assert solvers.shrinkwrap_support(obj, method="max", **options).sum() < 10
+
+
+def test_levels_of_a_batch_are_one_for_each_item() -> None:
+    obj = torch.rand(3, 8, 8)
+    level = torch.tensor([0.5, 1.0, 2.0])
+    options: dict[str, Any] = {"method": "level", "sigma": 0.5, "threshold": 0.4, "least": 0, "most": 1}
+    found = solvers.shrinkwrap_support(obj, level=level, **options)
+    for k in range(3):
+        assert torch.equal(found[k], solvers.shrinkwrap_support(obj[k], level=float(level[k]), **options))
+
+
+def test_a_level_goes_with_its_method_and_must_be_found_first() -> None:
+    with pytest.raises(ValueError, match="level must go with method='level', got level=None with method='level'"):
+        solvers.shrinkwrap_support(torch.ones(4, 4), method="level")
+    with pytest.raises(ValueError, match=r"level must go with method='level', got level=1.0 with method='rms'"):
+        solvers.shrinkwrap_support(torch.ones(4, 4), level=1.0)
+    with pytest.raises(ValueError, match=r"level must be a number or one for each item, \(2,\), got \(3,\)"):
+        solvers.shrinkwrap_support(torch.ones(2, 4, 4), method="level", level=torch.ones(3))
+    with pytest.raises(ValueError, match=r"the level of the modulus must be known for shrinkwrap\(method=level\)"):
+        Recipe("er:1", Shrinkwrap(method="level"))(torch.ones(8, 8), support=torch.ones(4, 4) > 0)
+
+
+def test_a_support_that_lost_a_pixel_gets_it_back() -> None:
+    obj = torch.zeros(8, 8)
+    obj[1:6, 2:7] = 1
+    obj = torch.polar(obj, torch.linspace(0, 2, 8).expand(8, 8))
+    inside = obj != 0
+    missing = inside.clone()
+    missing[1, 2] = False
+    intensity = pr.operators.fourier_intensity(obj, (20, 20))
+    recipe = "level(ratio=1,bound=none),er:8,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=0.35),er:1"
+    run = seen(recipe, intensity, support=torch.ones(8, 8) > 0, init=obj * missing, constraint="complex")
+    assert run.support is not None
+    assert run.support[0, 0, 1, 2]
+
+
+# --- counting noise --------------------------------------------------------------------------------------------------
+
+
+def test_the_spread_of_roots_of_counts_is_that_of_drawn_ones() -> None:
+    mean = torch.tensor([0.0, 1e-3, 0.1, 0.7, 2.0, 9.0, 60.0, 70.0, 1e4], dtype=torch.float64)
+    drawn = torch.poisson(mean.expand(200_000, -1), generator=torch.Generator().manual_seed(0))
+    expected = (drawn.sqrt() - mean.sqrt()).square()
+    deviation = expected.std(0) / 200_000**0.5
+    assert ((root_spread(mean) - expected.mean(0)).abs() <= 5 * deviation + 1e-6).all()
+    assert root_spread(mean)[-1] == pytest.approx(0.25, rel=1e-4)
+    torch.testing.assert_close(root_spread(torch.tensor(63.999)), root_spread(torch.tensor(64.0)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("norm", ["ortho", "backward"])
+@pytest.mark.parametrize("real", [True, False])
+def test_the_truth_has_the_error_that_is_expected(norm: Any, real: bool) -> None:
+    obj = 3 * torch.rand(8, 8, generator=torch.Generator().manual_seed(1))
+    obj = obj if real else torch.polar(obj, obj)
+    counts = torch.poisson(
+        pr.operators.fourier_intensity(obj, (32, 32), norm=norm), generator=torch.Generator().manual_seed(2)
+    )
+    constraint = MagnitudeConstraint(counts.sqrt(), real=real, norm=norm)
+    ratio = constraint.residual(obj) / expected_error(constraint, obj)
+    assert ratio == pytest.approx(1, abs=0.15)  # 1024 numbers, 5 deviations of some 3 %
+
+
+def test_a_reconstruction_tells_its_misfit_of_counts_alone() -> None:
+    obj = 10 * torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    clean = pr.operators.fourier_intensity(obj, (16, 16))
+    counts = torch.poisson(clean, generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"support": BLOCK, "constraint": "nonnegative", "init": obj}
+    both = solvers.RRR(20)(torch.stack([clean, counts]), **options)
+    assert both.misfit.isnan().tolist() == [True, False]
+    assert both.misfit[1] < 1.2
+    assert "times the error that counting noise leaves" in both.choice[1]
+    assert "counting noise" not in both.choice[0]
+    torch.testing.assert_close(both.misfit[1], solvers.RRR(20)(counts, **options).misfit)
+    wrong = solvers.ErrorReduction(1)(100 * counts, support=BLOCK, constraint="nonnegative")
+    assert wrong.misfit > 1.3
+    assert wrong.choice[0].endswith("the object, or what the data are taken for, is wrong")
+    assert solvers.RRR(20)(counts, background=1.0, **options).misfit.isnan()
+
+
+# --- starts in turn --------------------------------------------------------------------------------------------------
+
+
+def test_starts_end_with_the_first_good_one_and_are_those_of_the_same_seeds() -> None:
+    obj = 10 * torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    counts = torch.poisson(pr.operators.fourier_intensity(obj, (16, 16)), generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"support": BLOCK, "constraint": "nonnegative"}
+    all_of_them = Recipe("er:3")(counts, starts=5, **options)
+    misfit = all_of_them.errors / all_of_them.expected
+    limit = float(misfit.sort().values[1]) * 1.001
+    first = int((misfit <= limit).nonzero()[0])
+    found = Recipe("er:3", Enough(misfit=limit))(counts, starts=5, **options)
+    assert len(found.seeds) <= first + 1 + (first < 4)
+    torch.testing.assert_close(found.errors, all_of_them.errors[: len(found.seeds)])
+    assert found.checked == all_of_them.checked
+    none = Recipe("er:3", Enough(misfit=1e-6))(counts, starts=3, **options)
+    torch.testing.assert_close(none.errors, all_of_them.errors[:3])
+
+
+def test_a_batch_in_turn_gives_what_its_items_give() -> None:
+    obj = 10 * torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
+    counts = torch.poisson(pr.operators.fourier_intensity(obj, (16, 16)), generator=torch.Generator().manual_seed(0))
+    support = torch.ones(3, 6, 6) > 0
+    support[1, 0] = support[2, :, 0] = False
+    recipe = Recipe("rrr:30,er:5,shrinkwrap,er:5,enough(misfit=1.5)")
+    options: dict[str, Any] = {"constraint": "nonnegative", "starts": 4}
+    both = recipe(counts, support=support, **options)
+    for k in range(3):
+        one = recipe(counts[k], support=support[k], **options)
+        n = len(one.seeds)
+        torch.testing.assert_close(both.errors[k, :n], one.errors)
+        assert both.errors[k, n:].isinf().all()
+        torch.testing.assert_close(both.obj[k], one.obj)
+        torch.testing.assert_close(both.prtf[k], one.prtf)
+        torch.testing.assert_close(both.misfit[k], one.misfit)
+        assert torch.equal(both.support[k], one.support)
+        assert both.choice[k] == one.choice[0]
+
+
+def test_a_blur_that_is_found_in_turn_is_told() -> None:
+    obj = torch.polar(torch.ones(6, 6), torch.linspace(0, 1, 6).expand(6, 6))
+    counts = torch.stack([counts_of(obj, 16), counts_of(obj.mT * 1.0, 16)])
+    r = Recipe("rrr:20,enough(misfit=1e-6)")(counts, support=BLOCK, coherence="gaussian", starts=2)
+    assert r.point_spread is not None
+    assert r.point_spread.shape[0] == 2
+    assert r.blur is not None
+    assert r.blur.shape == (2, 2)
+
+
+def test_a_callback_ends_all_starts_in_turn() -> None:
+    counts = counts_of(torch.ones(6, 6) + 0j, 16)
+    r = Recipe("rrr:50,enough(misfit=1e-6)")(
+        counts, support=BLOCK, constraint="complex", starts=3, callback=lambda run: run.iteration >= 20
+    )
+    assert r.checked == [10, 20]
+    assert len(r.seeds) == 1
+
+
+def test_reconstruct_tries_four_in_turn_and_twelve_at_once() -> None:
+    data = torch.rand(16, 16) + 0.5  # no counts: no start is good enough
+    options: dict[str, Any] = {"support": BLOCK, "constraint": "complex"}
+    assert len(solvers.reconstruct(data, schedule="er:2,enough", **options).seeds) == 4
+    assert len(solvers.reconstruct(data, schedule="er:2", **options).seeds) == 12
+
+
+def test_starts_in_turn_keep_no_state() -> None:
+    counts = counts_of(torch.ones(6, 6) + 0j, 16)
+    with pytest.raises(ValueError, match="checkpoint must be left out where starts run in turn"):
+        Recipe("rrr:5,enough")(counts, support=BLOCK, checkpoint=print)
+
+
+# --- the schedule ----------------------------------------------------------------------------------------------------
+
+
+def test_bragg_is_a_schedule_that_its_text_gives_back() -> None:
+    recipe = Recipe("bragg")
+    assert recipe.text.startswith("hull,level(ratio=2.8),rrr(beta=0.7):")
+    assert recipe.text.endswith(",enough")
+    assert repr(Recipe(recipe.text)) == repr(recipe)
+    assert Recipe("2*(bragg),er:5").n_iter == 2 * recipe.n_iter + 5
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+def test_a_small_strained_crystal_is_found_without_any_truth(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    obj = pr.datasets.strained_crystal((9, 9, 9), span=math.pi, generator=generator)
+    r = solvers.reconstruct(counts_of(obj, 20, seed=seed), schedule="bragg", constraint="complex", ndim=3)
+    assert pr.metrics.iou(r.obj, obj, ndim=3) >= 0.97
+    assert pr.metrics.phase_error(r.obj, obj, ndim=3) <= 0.08
+    assert r.misfit < 1.3
