@@ -124,7 +124,7 @@ def scored(estimate: Tensor, item: Item, relative: bool) -> dict[str, float]:
     mean = {name: value.mean() for name, value in found.items()}
     peak = item.obj.abs().max() if relative else torch.ones(())
     power = (item.obj.abs() / peak).square().mean()
-    scores = {name: mean[name] for name in ("ssim", "correlation", "residual") if name in mean}
+    scores: dict[str, Tensor] = {name: mean[name] for name in ("ssim", "correlation", "residual") if name in mean}
     scores |= {"psnr": decibels(mean["mse"]), "raw_psnr": decibels(mean["raw_mse"])}
     scores["error"] = (mean["mse"] / power).sqrt()
     return {name: float(f"{float(value):.5g}") for name, value in scores.items()}

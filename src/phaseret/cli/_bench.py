@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,9 @@ class Command(Bench):
                 print(f"{name}: {scores}, {row['seconds']:.3g} s a run", file=sys.stderr, flush=True)
 
         names = self.protocols or [*bench.PROTOCOLS]
+        if not self.protocols and not (self.data or os.environ.get("PHASERET_DATA_DIR")):
+            names = [name for name in names if name != "measured"]
+            _checks.warn("measured is left out, its pattern must be in a folder that is named", "Use --data FOLDER")
         report = bench.run(names, self.entry or OWN, quick=self.quick, data=self.data, progress=progress)
         print(report.table())
         print(f"\nin {Path(folder) / 'bench.json'}, bench.txt and bench.png")
