@@ -13,8 +13,8 @@ from torch import Tensor
 
 import phaseret as pr
 from experiments import Row
+from phaseret.bench._scores import SOLVED, apart, decibels, judged
 
-SOLVED = 0.05  # aligned relative error below which an object counts as solved
 KINDS = ("classical", "learned", "untrained")
 PART = 250  # items that are aligned at a time
 
@@ -129,38 +129,29 @@ def row(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
-    mse, ssim, residual, raw = (torch.empty(runs.shape[:2], dtype=torch.float64) for _ in range(4))
-    for number, estimates in enumerate(runs):
-        for part in torch.arange(len(objects)).split(PART):
-            estimate, obj, at = estimates[part], objects[part], (number, part)
-            found = pr.symmetry.align(estimate, obj, **freedom(intensities, symmetric))
-            mse[at] = found.error.double()
-            aligned, truth = (x.abs() if objects.is_complex() else x for x in (found.aligned, obj))
-            ssim[at] = pr.metrics.ssim(aligned, truth, align=False, reduction="none").double()
-            raw[at] = (estimate - obj).abs().square().mean((-2, -1)).double()
-            residual[at] = _misfit(estimate, intensities[part], operator).double()
-    chosen = residual.argmin(0, keepdim=True)
-    by_residual, oracle = mse.gather(0, chosen)[0], mse.amin(0)
-    relative = (by_residual / objects.abs().square().mean((-2, -1)).double()).sqrt()
+    how = {"operator": operator, "freedom": freedom(intensities, symmetric)}
+    parts = torch.arange(len(objects)).split(PART)
+    judgements = [[judged(run[p], objects[p], intensities[p], **how) for p in parts] for run in runs]
+    mse, ssim, residual, raw = (
+        torch.stack([torch.cat([part[name] for part in of]) for of in judgements])
+        for name in ("mse", "ssim", "residual", "raw_mse")
+    )
+    kept = apart(mse, residual, mse)
+    relative = (kept["by_residual"] / objects.abs().square().mean((-2, -1)).double()).sqrt()
     values = {
-        "raw_psnr": psnr(raw),
-        "aligned_psnr": psnr(mse),
+        "raw_psnr": decibels(raw).mean(),
+        "aligned_psnr": decibels(mse).mean(),
         "aligned_mse": mse.mean(),
         "aligned_ssim": ssim.mean(),
-        "best_by_residual_psnr": psnr(by_residual),
-        "best_by_oracle_psnr": psnr(oracle),
-        "best_by_residual_mse": by_residual.mean(),
+        "best_by_residual_psnr": decibels(kept["by_residual"]).mean(),
+        "best_by_oracle_psnr": decibels(kept["oracle"]).mean(),
+        "best_by_residual_mse": kept["by_residual"].mean(),
         "success_percent": solved_percent(relative),
-        "relative_magnitude_error": residual.gather(0, chosen).mean(),
+        "relative_magnitude_error": apart(residual, residual, mse)["by_residual"].mean(),
     }
     scores = {name: float(f"{float(value):.5g}") for name, value in values.items()}
     cost = {"seconds_per_image": float(f"{seconds / len(objects):.4g}")}
     return {"system": system, "kind": kind, "runs": len(runs), **scores, **cost, **about}
-
-
-def psnr(mse: Tensor) -> Tensor:
-    """Mean decibels; an exact estimate counts with 120 dB, about what single precision can tell."""
-    return -10 * mse.clamp_min(1e-12).log10().mean()
 
 
 def best_by_residual(runs: Tensor, intensities: Tensor, operator: Any = None) -> Tensor:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,39 +11,16 @@ from typing import Any
 import torch
 
 from phaseret._output import written
+from phaseret.bench import _machine
+from phaseret.bench._machine import machine as machine
+from phaseret.bench._report import finite
 
 RESULTS = Path(__file__).parent
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        name = models[0] if models else name
-    return {
-        "cpu": name,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
 def commit(library: Path = RESULTS.parent / "src") -> str:
     """The commit of the working tree that the library lies in, with a + if the library has changes."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=library, capture_output=True, text=True, check=True).stdout
-
-    try:
-        return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--porcelain", ".").strip() else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    return _machine.commit(library)
 
 
 def about(command: str) -> dict[str, object]:
@@ -80,17 +53,8 @@ def save(name: str, rows: list[dict[str, object]], arguments: Sequence[str] | No
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file; what is no finite number is null there, as JSON has none."""
-    text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(finite(content), indent=1, allow_nan=False) + "\n"
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _finite(content: Any) -> Any:
-    """The same with None in place of infinite numbers and NaN."""
-    if isinstance(content, dict):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

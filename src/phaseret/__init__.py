@@ -2,8 +2,9 @@
 
 The floor plan: a module imports only from the lines below its own::
 
-    8  __main__
-    7  cli  testing
+    9  __main__
+    8  cli  testing
+    7  bench
     6  plotting  interop
     5  losses  metrics  solvers  models  datasets  io
     4  symmetry  projections  noise
@@ -23,6 +24,7 @@ from phaseret._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from phaseret import (
+        bench,
         datasets,
         interop,
         io,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "bench",
     "datasets",
     "interop",
     "io",

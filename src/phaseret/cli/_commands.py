@@ -229,3 +229,41 @@ examples:
         metavar="FILE",
     )
     json: bool = switch("print JSON")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """``phaseret bench``."""
+
+    SUMMARY: ClassVar[str] = "run solvers on frozen test sets, and score all alike"
+    EXAMPLES: ClassVar[str] = """
+examples:
+  phaseret bench
+      The protocols and the entries at hand.
+  phaseret bench digits --entry my_solver:solve rrr --quick
+      A function (intensity, known, seed) -> estimate in my_solver.py, which lies here, beside an entry at hand.
+  phaseret bench --out results
+      All protocols, the solvers of this library: an hour.
+  phaseret bench verify results/bench.json
+      Are these the frozen test sets, and does a tenth of the runs come out again?
+"""
+
+    protocols: tuple[str, ...] = option(
+        'which to run (default: all, if an entry or a folder is named); or "verify FILE"',
+        "protocols",
+        metavar="PROTOCOL",
+        nargs="*",
+    )
+    entry: list[str] | None = option(
+        "solvers: entries at hand, or package.module:name of a function or Module (default: default rrr hio raar)",
+        metavar="NAME",
+        nargs="+",
+        heading="what to run",
+    )
+    quick: bool = switch("the first items alone: minutes")
+    data: str | None = option("folder that holds the measured pattern (default: PHASERET_DATA_DIR)", metavar="FOLDER")
+    out: str | None = option(
+        "folder for bench.json, bench.txt and bench.png (default: bench)", metavar="FOLDER", heading="what to write"
+    )
+    overwrite: bool = switch("replace existing files")
+    seed: int = option("which tenth of a report is made again", type=whole, default=0, heading="verify")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from phaseret._version import __version__
 from phaseret._words import meant, shortened
-from phaseret.cli._commands import Compare, Info, Reconstruct, Simulate
+from phaseret.cli._commands import Bench, Compare, Info, Reconstruct, Simulate
 from phaseret.cli._messages import in_flags, readable
 from phaseret.cli._options import add_options, chosen, flags, joined, spellings, valued
 from phaseret.cli._streams import finish_printing, interrupted_later, prepare_streams, print_error, stop_printing
@@ -24,6 +24,7 @@ COMMANDS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
     "simulate": Simulate,
     "compare": Compare,
+    "bench": Bench,
 }
 _LONG = 400
 EXAMPLES = """

@@ -1,0 +1,241 @@
+"""Entries are run: each item with several seeds, timed, and judged; whatever fails becomes a row with its reason."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phaseret import _checks, operators, symmetry
+from phaseret._version import __version__
+from phaseret.bench import _machine
+from phaseret.bench._protocol import VERSION, Item, Protocol, checksum
+from phaseret.bench._protocols import PROTOCOLS
+from phaseret.bench._report import Report, rows_of
+from phaseret.bench._scores import Quiet, decibels, judged
+from phaseret.bench.entries import ENTRIES
+
+_SHOWN = 4  # items of each protocol that the picture shows
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A solver by its name: a function (intensity, known, seed) -> estimate, or a Module (intensity) -> estimate."""
+
+    name: str
+    solve: Any
+    module: Any
+
+    def __call__(self, item: Item, seed: int) -> Tensor:
+        """The estimate of one item; whatever an entry changes in place is its own."""
+        torch.manual_seed(seed)
+        intensity = item.intensity.clone()
+        if not isinstance(self.solve, nn.Module):
+            return self.solve(intensity, item.known, seed)
+        with torch.no_grad():
+            return self.solve.eval()(intensity[None])[0]
+
+
+def entry(name: Any) -> Entry:
+    """The entry of this name: one of `ENTRIES`, or MODULE:NAME that can be imported from the current folder."""
+    if not isinstance(name, str) or not (name in ENTRIES or name.count(":") == 1):
+        known = ", ".join(ENTRIES)
+        fix = (
+            f"Use one of {known}, or the module and the name of a function or Module of yours: my_package.solvers:solve"
+        )
+        _checks.fail(f"entries must be names such as package.module:name, got {name!r}", fix, TypeError)
+    path, _, attribute = ENTRIES.get(name, name).partition(":")
+    _machine.python_path()
+    try:
+        module = importlib.import_module(path)
+    except ImportError as error:
+        fix = "Install it, or go to the folder that it lies in"
+        _checks.fail(f"entries must be importable, got {name!r}: {error}", fix, ImportError)
+    solve = getattr(module, attribute, None)
+    if not callable(solve) or isinstance(solve, type):
+        kind = "nothing of this name" if solve is None else f"{solve!r}"
+        fix = "Name a function (intensity, known, seed) -> estimate, or an instance of a Module (intensity) -> estimate"
+        _checks.fail(f"entries must name what can be called, got {name!r}: {kind}", fix)
+    return Entry(name, solve, module)
+
+
+def attempt(solver: Entry, item: Item, seed: int, relative: bool) -> tuple[dict[str, Any], Tensor]:
+    """One run and its scores, and the estimate; one that fails counts as an estimate of zeros."""
+    began = time.perf_counter()
+    failure, estimate = None, None
+    try:
+        with Quiet():
+            estimate = solver(item, seed)
+    except Exception as error:  # of the entry, whatever it is: the row says it
+        failure = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    seconds = time.perf_counter() - began
+    if failure is None:
+        failure = wrong(estimate, item)
+    if failure is not None or estimate is None:
+        estimate = torch.zeros_like(item.obj)
+    found: dict[str, Any] = {
+        "item": item.name,
+        "case": item.case,
+        "entry": solver.name,
+        "seed": seed,
+        "failure": failure,
+    }
+    scores = scored(estimate.detach(), item, relative)
+    return {**found, **scores, "seconds": float(f"{seconds:.4g}")}, estimate
+
+
+def wrong(estimate: Any, item: Item) -> str | None:
+    """What an estimate lacks."""
+    if not isinstance(estimate, Tensor):
+        return f"the estimate must be a torch.Tensor, got {type(estimate).__name__}"
+    sizes, batch = item.known.object_shape, tuple(item.obj.shape[: item.obj.ndim - len(item.known.object_shape)])
+    grid = tuple(item.intensity.shape[len(batch) :])
+    if tuple(estimate.shape) not in ((*batch, *sizes), (*batch, *grid)):
+        return f"the estimate must have the shape {(*batch, *sizes)} or that of the data, got {tuple(estimate.shape)}"
+    if not (estimate.is_floating_point() or estimate.is_complex()):
+        return f"the estimate must be floating, got {estimate.dtype}"
+    if estimate.is_complex() and not item.obj.is_complex():
+        return f"the estimate of a real object must be real, got {estimate.dtype}"
+    return None if bool(estimate.isfinite().all()) else "the estimate must be finite, got nan or inf"
+
+
+def scored(estimate: Tensor, item: Item, relative: bool) -> dict[str, float]:
+    """The scores of one estimate; channels are aligned each for itself, and their errors averaged."""
+    ndim = len(item.known.object_shape)
+    shape = tuple(item.intensity.shape[item.intensity.ndim - ndim :])
+    dtype = torch.complex64 if item.obj.is_complex() else torch.float32
+    estimate = estimate.to("cpu", dtype)
+    with Quiet():
+        found = judged(
+            estimate.reshape(-1, *estimate.shape[estimate.ndim - ndim :]),
+            item.obj.reshape(-1, *item.known.object_shape),
+            item.intensity.reshape(-1, *shape),
+            ndim=ndim,
+            operator=operators.FourierIntensity(shape, undersampled=True),
+            mask=item.known.mask,
+            freedom={"fourier_shape": shape, "scale": relative},
+        )
+    mean = {name: value.mean() for name, value in found.items()}
+    peak = item.obj.abs().max() if relative else torch.ones(())
+    power = (item.obj.abs() / peak).square().mean()
+    scores: dict[str, Tensor] = {name: mean[name] for name in ("ssim", "correlation", "residual") if name in mean}
+    scores |= {"psnr": decibels(mean["mse"]), "raw_psnr": decibels(mean["raw_mse"])}
+    scores["error"] = (mean["mse"] / power).sqrt()
+    return {name: float(f"{float(value):.5g}") for name, value in scores.items()}
+
+
+def run(
+    protocols: Sequence[str | Protocol],
+    entries: Sequence[str],
+    *,
+    quick: bool = False,
+    data: str | Path | None = None,
+    progress: Callable[[Report], object] | None = None,
+) -> Report:
+    """Run entries on protocols.
+
+    An entry gets the intensity of one item, what is known of it (:class:`Known`) and a seed, and gives the estimate of
+    the object; a Module gets a batch of one intensity alone, and runs once on each item. Neither sees the truth. A run
+    that raises, or gives what cannot be judged, counts as an estimate of zeros; its row says why.
+
+    Args:
+        protocols: Names in :data:`PROTOCOLS`, or protocols of your own.
+        entries: Names in :data:`ENTRIES`, or ``"package.module:name"`` of your own.
+        quick: Run the first items alone: minutes instead of an hour.
+        data: The folder that holds the measured pattern. Default: what PHASERET_DATA_DIR names.
+        progress: Called with the report so far after each entry on each protocol.
+
+    Returns:
+        The scores, with what they were made with.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if there is no such protocol.
+        ImportError: if an entry, or a package that objects come from, is not installed.
+
+    Example:
+        >>> report = run(["digits"], ["phaseret.bench.entries:hio"], quick=True)  # doctest: +SKIP
+    """
+    _checks.sequence("protocols", protocols, "protocols", f"Use some of {', '.join(PROTOCOLS)}")
+    _checks.sequence("entries", entries, "names", f"Use some of {', '.join(ENTRIES)}, or names of your own")
+    _checks.flag(quick=quick)
+    if progress is not None and not callable(progress):
+        _checks.fail(f"progress must be callable, got {progress!r}", "Pass a function of the report", TypeError)
+    folder = None if data is None else _checks.path(data, "data")
+    chosen = [protocol_named(protocol) for protocol in protocols]
+    solvers = [entry(name) for name in entries]
+    report = Report(_head(quick, solvers), {})
+    for protocol in chosen:
+        with Quiet():
+            items = protocol.items(quick, folder)
+        report.content["protocols"][protocol.name] = about(protocol, items, quick)
+        for item in items[:: max(1, len(items) // _SHOWN)][:_SHOWN]:
+            report.pictures[protocol.name, item.name] = {"truth": item.obj}
+        for solver in solvers:
+            runs = _runs(solver, protocol, items, report)
+            report.content["runs"] += runs
+            report.content["rows"] += rows_of(runs)
+            if progress is not None:
+                progress(report)
+    return report
+
+
+def protocol_named(protocol: Any) -> Protocol:
+    """The protocol of this name."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    if not isinstance(protocol, str):
+        _checks.fail(f"protocols must be names, got {protocol!r}", f"Use some of {', '.join(PROTOCOLS)}", TypeError)
+    _checks.choice("protocols", protocol, PROTOCOLS)
+    return PROTOCOLS[protocol]
+
+
+def about(protocol: Protocol, items: Sequence[Item], quick: bool) -> dict[str, Any]:
+    """What a report says of a protocol."""
+    frozen = None if protocol.checksums is None else protocol.checksums[0 if quick else 1]
+    names = [item.name for item in items]
+    return {"checksum": checksum(items), "frozen": frozen, "seeds": protocol.seeds, "items": names}
+
+
+def _head(quick: bool, solvers: Sequence[Entry]) -> dict[str, Any]:
+    """What is said of the whole run."""
+    return {
+        "benchmark": VERSION,
+        "phaseret": __version__,
+        "machine": _machine.machine(),
+        "quick": quick,
+        "calibration_ms": float(f"{1000 * _machine.calibration():.4g}"),
+        "entries": {solver.name: _machine.package(solver.module) for solver in solvers},
+        "protocols": {},
+        "rows": [],
+        "runs": [],
+    }
+
+
+def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Report) -> list[dict[str, Any]]:
+    """All runs of an entry on a protocol, and its estimates of the items that the picture shows."""
+    seeds = 1 if isinstance(solver.solve, nn.Module) else protocol.seeds
+    memory, found = _machine.Memory(), []
+    for item in items:
+        best, shown = float("inf"), report.pictures.get((protocol.name, item.name))
+        for seed in range(seeds):
+            scores, estimate = attempt(solver, item, seed, protocol.relative)
+            found.append({"protocol": protocol.name, **scores})
+            if shown is not None and scores["residual"] < best and scores["failure"] is None:
+                best = scores["residual"]
+                shape = tuple(item.intensity.shape[item.intensity.ndim - len(item.known.object_shape) :])
+                freedom: dict[str, Any] = {"ndim": len(shape), "fourier_shape": shape, "scale": protocol.relative}
+                shown[solver.name] = symmetry.align(
+                    estimate.detach().cpu().to(item.obj.dtype), item.obj, **freedom
+                ).aligned
+    calibration, risen = report.content["calibration_ms"], memory.risen()
+    for scores in found:
+        scores["transforms"] = float(f"{1000 * scores['seconds'] / calibration:.4g}")
+        scores["memory_mib"] = risen
+    return found

@@ -1,0 +1,113 @@
+"""Entries of this library, each with the settings that its own pages name as the best, and the list of all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, models, operators, solvers
+from phaseret.bench._protocol import Known
+
+#: What can be named instead of package.module:name. The last ones are adapters, whose packages must be installed.
+ENTRIES = {
+    **{
+        name: f"phaseret.bench.entries:{name}"
+        for name in ("default", "rrr", "hio", "raar", "oss", "amplitude_flow", "wirtinger", "prdeep")
+    },
+    **{name: f"phaseret.bench.peers:{name}" for name in ("solvephase", "cohere", "deepinv")},
+}
+#: Those that are run where none is named.
+OWN = ("default", "rrr", "hio", "raar")
+# Short runs of which the best goes on, and their iterations: prDeep's way to begin, for images under noise.
+_SHORT = (50, 50)
+
+
+def _options(known: Known, seed: int) -> dict[str, Any]:
+    """What is known, as the solvers take it."""
+    return {
+        "support": known.box,
+        "mask": known.mask,
+        "constraint": known.constraint,
+        "undersampled": known.undersampled,
+        "seed": seed,
+    }
+
+
+def _solved(schedule: str, intensity: Tensor, known: Known, seed: int, **options: Any) -> Tensor:
+    return solvers.reconstruct(intensity, schedule=schedule, starts=1, **_options(known, seed), **options).obj
+
+
+def default(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """What `reconstruct` does unless told otherwise: 12 starts of ``"sparse:1400,er:30"``."""
+    return solvers.reconstruct(intensity, **_options(known, seed)).obj
+
+
+def rrr(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """One start of RRR; under noise error reduction follows."""
+    return _solved("rrr:1000" if known.noise == "none" else "rrr:300,er:50", intensity, known, seed)
+
+
+def raar(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """One start of RAAR; under noise with beta = 0.9, and error reduction follows."""
+    return _solved("raar:1000" if known.noise == "none" else "raar(beta=0.9):300,er:50", intensity, known, seed)
+
+
+def oss(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """One start of OSS; error reduction follows."""
+    return _solved("oss:1000,er:50", intensity, known, seed)
+
+
+def hio(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """One start of HIO; under noise error reduction follows, on photographs as `_prepared` says."""
+    if known.noise == "alpha":
+        return _prepared(intensity, known, seed)
+    return _solved("hio:1000" if known.noise == "none" else "hio:300,er:50", intensity, known, seed)
+
+
+def _prepared(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """HIO as prDeep begins: the best of 50 starts of 50 iterations goes on for 1000, and error reduction follows."""
+    starts, n_iter = _SHORT
+    first = solvers.reconstruct(intensity, schedule=f"hio:{n_iter}", starts=starts, **_options(known, seed)).obj
+    return _solved("hio:1000,er:50", intensity, known, seed, init=first)
+
+
+def prdeep(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """Regularisation by denoising (prDeep) with the denoiser of the repository's folder `weights`, after HIO."""
+    if known.constraint == "complex" or known.noise != "alpha":
+        _checks.fail(f"noise must be that of photographs, alpha, got {known.noise}", "Use another entry")
+    # As on the leaderboard: levels, iterations, and the weight by the level of the noise.
+    weight = 0.8 if known.level > 2 * 3.5 / 255 else 0.45
+    options: dict[str, Any] = {"sigmas": [sigma / 255 for sigma in (40, 20, 10)], "n_iter": 50, "lam": weight}
+    denoiser = models.load(_weights("dncnn.safetensors")).eval()
+    return models.prdeep(intensity, denoiser, init=_prepared(intensity, known, seed), **options)
+
+
+def _weights(name: str) -> Path:
+    """A file of the repository's folder of weights, which no package holds."""
+    for folder in (Path.cwd(), Path(__file__).parents[3]):
+        if (folder / "weights" / name).is_file():
+            return folder / "weights" / name
+    fix = "Run it from a clone of the repository"
+    _checks.fail(f"the file weights/{name} must be there, got none", fix, FileNotFoundError)
+
+
+def _flow(method: Any, intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """A gradient method from the spectral initialisation; it knows the object's sizes, not its support."""
+    shape = tuple(intensity.shape[intensity.ndim - len(known.object_shape) :])
+    operator = operators.FourierIntensity(shape, undersampled=known.undersampled)
+    generator = torch.Generator().manual_seed(seed)
+    given = {"object_shape": known.object_shape, "constraint": known.constraint, "mask": known.mask}
+    return method(intensity, operator, generator=generator, **given).obj
+
+
+def amplitude_flow(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """Truncated amplitude flow from its spectral initialisation, one of the methods that PhasePack compares."""
+    return _flow(solvers.truncated_amplitude_flow, intensity, known, seed)
+
+
+def wirtinger(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """Wirtinger flow from its spectral initialisation, one of the methods that PhasePack compares."""
+    return _flow(solvers.wirtinger_flow, intensity, known, seed)

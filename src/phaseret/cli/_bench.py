@@ -1,0 +1,71 @@
+"""``phaseret bench``: solvers on frozen test sets, and whether a report holds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from phaseret import _checks, bench
+from phaseret.bench._report import aligned_columns, checked
+from phaseret.bench.entries import OWN
+from phaseret.cli._commands import Bench
+from phaseret.cli._messages import typed
+
+
+class Command(Bench):
+    """``phaseret bench``."""
+
+    def run(self) -> None:
+        """List, verify or run."""
+        if self.protocols and self.protocols[0] == "verify":
+            self._verify()
+        elif self.protocols or self.entry or self.out:
+            self._run()
+        else:
+            print(_listing())
+
+    def _verify(self) -> None:
+        if len(self.protocols) != 2:
+            rule = f"verify must be followed by one FILE, got {len(self.protocols) - 1}"
+            _checks.fail(rule, "Give the bench.json of a run")
+        found = bench.verify(self.protocols[1], seed=self.seed, data=self.data)
+        print(found)
+        if found.differences:
+            rule = f"FILE must be what this version makes again, got {len(found.differences)} differences"
+            _checks.fail(rule, "They stand above")
+
+    def _run(self) -> None:
+        folder = self.out or "bench"
+        with typed("--out", "folder", "path"):
+            checked(folder, self.overwrite)
+        written: list[int] = []
+
+        def progress(report: bench.Report) -> None:
+            """What is finished is kept, and said."""
+            with typed("--out", "folder", "path"):
+                report.save(folder, overwrite=self.overwrite or bool(written))
+            rows = report.content["rows"]
+            for row in rows[len(written) :]:
+                written.append(1)
+                name = ", ".join(filter(None, (row["protocol"], row["case"], row["entry"])))
+                scores = f"{row['psnr']['single']:.2f} dB, solved {row['solved_percent']['single']:.0f} %"
+                print(f"{name}: {scores}, {row['seconds']:.3g} s a run", file=sys.stderr, flush=True)
+
+        names = self.protocols or [*bench.PROTOCOLS]
+        if not self.protocols and not (self.data or os.environ.get("PHASERET_DATA_DIR")):
+            names = [name for name in names if name != "measured"]
+            _checks.warn("measured is left out, its pattern must be in a folder that is named", "Use --data FOLDER")
+        report = bench.run(names, self.entry or OWN, quick=self.quick, data=self.data, progress=progress)
+        print(report.table())
+        print(f"\nin {Path(folder) / 'bench.json'}, bench.txt and bench.png")
+
+
+def _listing() -> str:
+    """The protocols with what they ask, and the entries at hand."""
+    protocols = [
+        (name, f"{len(p.cases) * p.count} items, quick {len(p.cases) * p.quick}", p.about)
+        for name, p in bench.PROTOCOLS.items()
+    ]
+    lines = [f"{bench.VERSION}: protocols", *aligned_columns(protocols), "", "entries at hand", " ".join(bench.ENTRIES)]
+    return "\n".join([*lines, "", "phaseret bench --help shows how to enter yours"])
