@@ -40,9 +40,13 @@ class Step(Module):
 
     Args:
         **options: The step's own numbers and words, kept as attributes and shown by `repr`.
+
+    Attributes:
+        finds_support: Whether a recipe that begins with it needs no support: it finds one.
     """
 
     n_iter: int = 0
+    finds_support: bool = False
 
     def leaves(self) -> Iterator[Step]:
         """The steps it stands for, in order."""
@@ -151,6 +155,8 @@ class Run:
         price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
         collapsed: (patterns, starts) boolean, the starts whose support fell to its least size; None if none was found.
         room: (patterns, 1) how many pixels the object may have; None until a step asks.
+        verdict: For each pattern what :class:`Algebraic` says of its image; None without that step.
+        sigma: (patterns, 2) the singular values behind it.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -161,6 +167,7 @@ class Run:
         self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
         self.room = cast("Tensor | None", None)
+        self.verdict, self.sigma = cast("list[str] | None", None), cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -343,7 +350,7 @@ _LISTS = ("history", "checked")
 _SPREAD = ("kernel", "covariance")
 _SAVED = (
     "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "iteration", "leaf", "done", "state",
-    *_LISTS,
+    "verdict", "sigma", *_LISTS,
 )  # fmt: skip
 
 
@@ -490,8 +497,10 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     if not step.n_iter:
         fix = "Put an algorithm before it, such as 'hio:50'"
         _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
-    problem = prepare(intensity, asked)
-    check_determined(problem)
+    finds_support = next(step.leaves()).finds_support
+    problem = prepare(intensity, asked, restricted=not finds_support)
+    if not finds_support:
+        check_determined(problem)
     starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
     # Of each start at least the iterate is kept.
     needed = (1 if problem.real else 2) * problem.dtype.itemsize * starts * math.prod(shape)

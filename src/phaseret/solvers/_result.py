@@ -65,6 +65,9 @@ class Reconstruction:
         averaged: (*, starts) boolean, the starts that `obj` is the mean of; of a best start alone that one.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
+        verdict: One word for each pattern on the image of the exact solution: "unique" if it is the only one with the
+            data, "unknown" if that cannot be told; None without :class:`Algebraic`.
+        sigma: (*, 2) the two least singular values behind the verdict.
     """
 
     obj: Tensor
@@ -83,6 +86,8 @@ class Reconstruction:
     seconds: float
     averaged: Tensor = None  # type: ignore[assignment]
     point_spread: Tensor | None = None
+    verdict: list[str] | None = None
+    sigma: Tensor | None = None
 
     @property
     def blur(self) -> Tensor | None:
@@ -200,6 +205,8 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         seconds=seconds,
         point_spread=_point_spread(run),
         averaged=averaged.reshape(*batch, starts),
+        verdict=run.verdict,
+        sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
     )
     _warn_of_disagreement(result)
     return result
