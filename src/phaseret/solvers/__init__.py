@@ -17,6 +17,7 @@ came to it. A low residual is no proof, and several starts that come to one obje
 from typing import TYPE_CHECKING, NoReturn
 
 from phaseret import _checks
+from phaseret.solvers._algebraic import Algebraic, algebraic
 from phaseret.solvers._algorithms import (
     ADMM,
     ASR,
@@ -39,6 +40,7 @@ from phaseret.solvers._gradient import (
     truncated_amplitude_flow,
     wirtinger_flow,
 )
+from phaseret.solvers._levenberg import LevenbergMarquardt
 from phaseret.solvers._loop import Algorithm, Run, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._recipe import class_meant as _class_meant
@@ -56,6 +58,7 @@ __all__ = [
     "OSS",
     "RAAR",
     "RRR",
+    "Algebraic",
     "Algorithm",
     "Breed",
     "ChargeFlip",
@@ -65,6 +68,7 @@ __all__ = [
     "ErrorReduction",
     "Hull",
     "Level",
+    "LevenbergMarquardt",
     "Recipe",
     "Reconstruction",
     "Run",
@@ -72,6 +76,7 @@ __all__ = [
     "SolventFlip",
     "SparseRRR",
     "Step",
+    "algebraic",
     "autocorrelation_support",
     "maximum_likelihood",
     "reconstruct",

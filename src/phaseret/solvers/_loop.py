@@ -41,11 +41,15 @@ class Step(Module):
 
     Args:
         **options: The step's own numbers and words, kept as attributes and shown by `repr`.
+
+    Attributes:
+        finds_support: Whether a recipe that begins with it needs no support: it finds one.
     """
 
     n_iter: int = 0
     # Where it is a number the starts run one after the other, until the misfit of one is at most that.
     misfit_limit: float | None = None
+    finds_support: bool = False
 
     def leaves(self) -> Iterator[Step]:
         """The steps it stands for, in order."""
@@ -161,6 +165,8 @@ class Run:
         level: (patterns, starts) level of the object's modulus; None until a step finds it.
         bound: How many levels the modulus may have; None for any.
         flat: Whether a modulus above half of the level is set to it.
+        verdict: For each pattern what :class:`Algebraic` says of its image; None without that step.
+        sigma: (patterns, 2) the singular values behind it.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -172,6 +178,7 @@ class Run:
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
         self.room = cast("Tensor | None", None)
         self.level, self.bound, self.flat = cast("Tensor | None", None), cast("float | None", None), False
+        self.verdict, self.sigma = cast("list[str] | None", None), cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -367,7 +374,7 @@ _LISTS = ("history", "checked")
 _SPREAD = ("kernel", "covariance")
 _SAVED = (
     "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "level", "bound", "flat", "iteration",
-    "leaf", "done", "state",
+    "leaf", "done", "state", "verdict", "sigma",
     *_LISTS,
 )  # fmt: skip
 
@@ -518,8 +525,10 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     parts = [part for part in step.modules() if isinstance(part, Step)]  # a schedule may be of any length
     if asked["support"] is None:
         asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
-    problem = prepare(intensity, asked)
-    check_determined(problem)
+    finds_support = next(step.leaves()).finds_support
+    problem = prepare(intensity, asked, restricted=not finds_support)
+    if not finds_support:
+        check_determined(problem)
     starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
     # Of each start at least the iterate is kept.
     needed = (1 if problem.real else 2) * problem.dtype.itemsize * starts * math.prod(shape)

@@ -82,8 +82,8 @@ class Problem:
         return self.known.within(support)
 
 
-def prepare(intensity: Tensor, asked: Options) -> Problem:
-    """Check what is asked and lay it out; looks at values, once."""
+def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Problem:
+    """Check what is asked and lay it out; looks at values, once. Something must restrict the object if so said."""
     mask, ndim = asked["mask"], asked["ndim"]
     validate(intensity, mask=mask, ndim=ndim)
     _checks.choice("norm", asked["norm"], _fft.NORMS)
@@ -110,7 +110,7 @@ def prepare(intensity: Tensor, asked: Options) -> Problem:
         _ask_about_origin(asked["centered"], ndim)
     object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim, asked["undersampled"])
     known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
-    _check_restricted(known, asked["support"], shape)
+    _check_restricted(known, asked["support"], shape, restricted)
     real, spread = known.constraint != "complex", _point_spread(asked["point_spread"], intensity, ndim)
     if asked["coherence"] is not None:
         if spread is not None:
@@ -198,13 +198,15 @@ def _on_box(bound: Tensor, intensity: Tensor, shape: tuple[int, ...], box: tuple
         _checks.fail(f"bounds must broadcast to the object {shape}, got {tuple(bound.shape)}", fix)
 
 
-def _check_restricted(known: ObjectConstraint, support: Tensor | None, shape: tuple[int, ...]) -> None:
+def _check_restricted(
+    known: ObjectConstraint, support: Tensor | None, shape: tuple[int, ...], restricted: bool
+) -> None:
     """What is known restricts the object, and its number of pixels is not more than there are."""
     size, pixels = known.support_size, math.prod(shape)
     if size is not None and size > pixels:
         rule = f"support_size must be at most the {pixels} pixels of a pattern"
         _checks.fail(f"{rule}, got {size}", "Use the number of pixels of the object")
-    if support is None and size is None and known.constraint != "nonnegative":
+    if restricted and support is None and size is None and known.constraint != "nonnegative":
         fix = "Give support= or support_size=, or constraint='nonnegative'"
         _checks.fail(f"the object must be restricted for constraint={known.constraint!r}, got nothing", fix)
 

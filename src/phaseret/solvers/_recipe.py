@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from phaseret import _checks
 from phaseret._words import meant, shortened
+from phaseret.solvers._algebraic import Algebraic
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._breed import Breed
 from phaseret.solvers._crystal import BRAGG, Enough, Hull, Level
+from phaseret.solvers._levenberg import LevenbergMarquardt
 from phaseret.solvers._loop import Step, solve
 from phaseret.solvers._options import STARTS, STARTS_IN_TURN, Options, check_names, spelled
 from phaseret.solvers._support import Detwin, Shrinkwrap
@@ -26,10 +28,17 @@ if TYPE_CHECKING:
     from phaseret.solvers._result import Reconstruction
 
 _WORDS: dict[str, type[Step]] = {
-    **ALGORITHMS, "detwin": Detwin, "shrinkwrap": Shrinkwrap, "breed": Breed, "hull": Hull, "level": Level,
+    **ALGORITHMS,
+    "algebraic": Algebraic,
+    "breed": Breed,
+    "detwin": Detwin,
     "enough": Enough,
-}  # fmt: skip
-_WITHOUT_ITERATIONS = ("shrinkwrap", "breed", "hull", "level", "enough")
+    "hull": Hull,
+    "level": Level,
+    "lm": LevenbergMarquardt,
+    "shrinkwrap": Shrinkwrap,
+}
+_WITHOUT_ITERATIONS = ("shrinkwrap", "breed", "hull", "level", "enough", "algebraic")
 # Words for whole schedules.
 _NAMED = {"bragg": BRAGG}
 # The words of other programs (PyNX, cohere, Hawk) and the names of the classes, without underscores.
@@ -41,6 +50,7 @@ _FOREIGN = {
     **dict.fromkeys(("gs", "ap"), "er"),
     **dict.fromkeys(("diffmap", "dr"), "dm"),
     "flip": "sf",
+    "polish": "lm",
     **{kind.__name__.lower(): word for word, kind in _WORDS.items()},
     **{word: word for word in _WORDS},
 }
@@ -59,7 +69,9 @@ class Recipe(Step):
 
     Text: steps are separated by commas, and the first runs first. ``hio:50`` is an algorithm with its iterations (er,
     hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap`` and ``breed`` are steps,
-    ``detwin:20`` is 20 iterations of HIO with half of the support, and ``3*(...)`` or ``3*hio:50`` repeats. Options
+    ``detwin:20`` is 20 iterations of HIO with half of the support, ``algebraic`` is the exact solution of
+    :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, and ``3*(...)`` or ``3*hio:50`` repeats.
+    Options
     stand in brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
     ``shrinkwrap(sigma=2,method=rms)``, ``breed(best=sharpness,rule=sqrt_pa)``.
 
@@ -262,7 +274,7 @@ def _word_of(step: Step) -> str:
     own = {} if word is None else {name: (step.options[name], d) for name, d in _own_options(type(step)).items()}
     if word is not None and not any(isinstance(value, Tensor) for value, _ in own.values()):
         shown = ",".join(f"{name}={value}" for name, (value, default) in own.items() if value != default)
-        text = word + (f"({shown})" if shown else "") + (f":{step.n_iter}" if step.n_iter else "")
+        text = word + (f"({shown})" if shown else "") + ("" if word in _WITHOUT_ITERATIONS else f":{step.n_iter}")
         if repr(_Parser(text).schedule()) == repr([step]):
             return text.replace(" ", "")
     _checks.fail(f"a step must be one that text can say, got {step!r}", "Pass the recipe itself")
@@ -309,8 +321,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         centered: Whether the zero frequency lies in the middle of the intensity (and mask).
         undersampled: Allow a support of more than (m + 1) / 2 pixels along an axis (but at most m): data below 2n - 1
             samples, as benchmarks have them, which other objects have too. A warning says so once.
-        starts: Number of starts of each pattern. Default: 12, whatever the schedule; an algorithm or a recipe that is
-            called itself, ``HIO(50)(intensity, ...)``, runs from one.
+        starts: Number of starts of each pattern. Default: 12, whatever the schedule, but 1 for one that begins with
+            "algebraic"; an algorithm or a recipe that is called itself, ``HIO(50)(intensity, ...)``, runs from one.
         init: Object-shaped or data-shaped start, for example a network's output: it replaces the first start. With an
             axis of starts before the object's axes it replaces all of them.
         seed: Start s is drawn from seed + s, whatever the batch, the chunks and the device.
@@ -366,5 +378,5 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
     recipe = Recipe(schedule)
     if options.get("starts") is None:
         in_turn = any(isinstance(part, Step) and part.misfit_limit is not None for part in recipe.modules())
-        options["starts"] = STARTS_IN_TURN if in_turn else STARTS
+        options["starts"] = 1 if next(recipe.leaves()).finds_support else STARTS_IN_TURN if in_turn else STARTS
     return solve(recipe, intensity, options)

@@ -71,6 +71,9 @@ class Reconstruction:
             the means abs(F obj)^2; nan where the intensities are no counts, which are whole numbers.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
+        verdict: One word for each pattern on the image of the exact solution: "unique" if it is the only one with the
+            data, "unknown" if that cannot be told; None without :class:`Algebraic`.
+        sigma: (*, 2) the two least singular values behind the verdict.
     """
 
     obj: Tensor
@@ -90,6 +93,8 @@ class Reconstruction:
     averaged: Tensor = None  # type: ignore[assignment]
     point_spread: Tensor | None = None
     expected: Tensor = None  # type: ignore[assignment]
+    verdict: list[str] | None = None
+    sigma: Tensor | None = None
 
     @property
     def misfit(self) -> Tensor:
@@ -238,6 +243,8 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         point_spread=_point_spread(run),
         averaged=averaged.reshape(*batch, starts),
         expected=_expected(run, obj).reshape(batch),
+        verdict=run.verdict,
+        sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
     )
     _warn_of_disagreement(result)
     return result

@@ -1,0 +1,296 @@
+"""The exact solver: the box of an object from its autocorrelation, the object by two null spaces, and its worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks, _fft, _memory
+from phaseret.solvers import _nullspace
+from phaseret.solvers._levenberg import LeastSquares, check_double, magnitudes
+from phaseret.solvers._loop import Run, Step, solve
+from phaseret.solvers._nullspace import Shape
+from phaseret.solvers._options import Options, spelled
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from phaseret.solvers._result import Reconstruction
+
+# The autocorrelation counts above this share of its peak and where a row of it has a largest value, or a root mean
+# square, of so often the noise at the rim, which neighbouring lags share. Noise above the last share is too much.
+_ROUNDING, _PEAK, _MEAN, _NOISY = 1e-13, 16.0, 5.0, 1e-3
+# Two rows of noise differ in their root mean squares by less than this factor.
+_FLAT = 1.25
+# An image explains data whose autocorrelation is its own to this factor of the noise, or to this share of the peak.
+_EXPLAINS, _EXACT = 2.0, 1e-12
+# It is the only one where sigma_1 / sigma_2 is below the first, sigma_2 above the second, the misfit below the third.
+_RATIO, _DISTINCT, _FITS = 0.1, 1e-6, 0.05
+_POLISHING = 100
+_INSTEAD = "Use reconstruct(intensity, ...) with its default schedule"
+
+
+def _middle(correlation: Tensor, box: Sequence[int]) -> Tensor:
+    """The lags of an object of these sizes: a view."""
+    for axis, n in enumerate(box):
+        correlation = correlation.narrow(axis, correlation.shape[axis] // 2 - n + 1, 2 * n - 1)
+    return correlation
+
+
+class Pattern:
+    """A pattern in double precision, and its autocorrelation with lag 0 in the middle.
+
+    Args:
+        magnitude: (M1, M2), of a transform without normalisation.
+        real: Whether its object is real.
+
+    Attributes:
+        peak: The autocorrelation at lag 0.
+        noise: The root mean square of the noise at each lag, as the largest lags have it; 0 where none is seen.
+    """
+
+    def __init__(self, magnitude: Tensor, real: bool) -> None:
+        self.magnitude, self.real, self.shape = magnitude, real, tuple(magnitude.shape)
+        self.correlation = self._correlate(magnitude.square())
+        self.peak = float(magnitude.square().mean())
+        floors = [self._floor(axis) for axis in (0, 1)]
+        self.noise = max((floor for floor in floors if floor is not None), default=0.0)
+
+    def _correlate(self, intensity: Tensor) -> Tensor:
+        plane = _fft.center(_fft.full_plane(intensity, intensity.shape, "forward").conj(), (0, 1))
+        return plane.real if self.real else plane
+
+    def _rows(self, axis: int) -> Tensor:
+        """|a| by its lag along an axis, 0 to M // 2."""
+        size = self.correlation.movedim(axis, 0).abs()
+        return size[: size.shape[0] // 2 + 1].flip(0)
+
+    def _floor(self, axis: int) -> float | None:
+        """The noise at the largest lag of an axis; None if that may belong to the object.
+
+        On an even grid no object of 2n - 1 <= M pixels reaches it. On an odd one it may, and is hardly flat and low.
+        """
+        before, last = self._rows(axis)[-2:].square().mean(1).sqrt().tolist()
+        flat = max(before, last) <= _FLAT * min(before, last) and last <= _NOISY * self.peak
+        return last if flat or self.shape[axis] % 2 == 0 else None
+
+    def box(self) -> Shape:
+        """The sizes of the object, off the extent of the autocorrelation."""
+        return self._reach(0) + 1, self._reach(1) + 1
+
+    def _reach(self, axis: int) -> int:
+        """The largest lag that noise does not explain; the noise is learned on the way there, from the rim inwards."""
+        rows = self._rows(axis)
+        squares, peaks = rows.square().mean(1).tolist(), rows.amax(1).tolist()
+        noise, count = self.noise**2, 1
+        for lag in range((self.correlation.shape[axis] - 1) // 2, 0, -1):
+            most = max(_ROUNDING * self.peak, _PEAK * noise**0.5)
+            if peaks[lag] > most or squares[lag] > max((_ROUNDING * self.peak) ** 2, _MEAN**2 * noise):
+                return lag
+            noise, count = (noise * count + squares[lag]) / (count + 1), count + 1
+        return 0
+
+    def crop(self, box: Shape) -> Tensor:
+        """The autocorrelation of an object of these sizes."""
+        return _middle(self.correlation, box).contiguous()
+
+    def polished(self, x: Tensor) -> tuple[Tensor, bool]:
+        """The object after a few steps of Levenberg-Marquardt, and whether it explains the data."""
+        places = torch.cartesian_prod(*(torch.arange(n, device=x.device) for n in x.shape))
+        fit = LeastSquares(self.magnitude, None, places, self.real)
+        pixels = fit.minimize(x.flatten(), _POLISHING)
+        left = self._correlate(_fft.power(fit.field(pixels)) - self.magnitude.square())
+        error = float(_fft.power(_middle(left, x.shape)).mean().sqrt())
+        return pixels.reshape(x.shape), error <= max(_EXPLAINS * self.noise, _EXACT * self.peak)
+
+
+@dataclass
+class _Found:
+    """The object of a pattern, and what it is worth."""
+
+    obj: Tensor
+    sigma: Tensor
+    explains: bool
+    verdict: str
+
+
+def _solved(pattern: Pattern, box: Shape) -> _Found:
+    """The object of these sizes that has the pattern, if there is one."""
+    found = _nullspace.solve(pattern.crop(box), pattern.real, pattern.noise)
+    obj, explains = pattern.polished(found.obj)
+    first, second = found.sigma[:2].tolist()
+    alone = first < _RATIO * second and second > _DISTINCT and found.misfit < _FITS and not found.still
+    return _Found(obj, found.sigma[:2], explains, "unique" if alone and explains else "unknown")
+
+
+class Algebraic(Step):
+    r"""The exact solution of nearly noise-free patterns in two dimensions: no start, no support, no iterations.
+
+    The step of :func:`algebraic`, which says what it does: its image replaces the first start, as `init` does, and
+    where no support was given its box becomes that start's support. A recipe that begins with it needs no support
+    and runs from one start unless `starts` says otherwise.
+
+    Example:
+        >>> intensity = pr.operators.fourier_intensity(torch.rand(8, 8, dtype=torch.float64), (16, 16))
+        >>> r = pr.solvers.reconstruct(intensity, schedule="algebraic,er:50", constraint="nonnegative")
+        >>> r.verdict
+        ['unique']
+    """
+
+    n_iter = 1
+    finds_support = True
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def check(self, run: Run) -> None:
+        problem = run.problem
+        check_double(problem.device)
+        if problem.ndim == 1:
+            rule = "ndim must be 2 for an exact solution, got 1: a polynomial of one variable always has factors"
+            _checks.fail(f"{rule}, and up to 2^(n - 2) objects share their data", "Use reconstruct with a support")
+        if problem.ndim == 3:
+            rule = "ndim must be 2 for an exact solution, got 3: the equations of a volume do not fit into memory"
+            _checks.fail(rule, _INSTEAD)
+        mask = problem.magnitude.planes()[1]
+        if mask is not None and not bool(mask.all()):
+            rule = "mask must be left out for an exact solution, which needs the autocorrelation and so all pixels"
+            _checks.fail(f"{rule}, got one", _INSTEAD)
+        if problem.magnitude.spread is not None:
+            rule = "point_spread and coherence must be left out for an exact solution, got one of them"
+            _checks.fail(rule, _INSTEAD)
+
+    @torch.no_grad()
+    def advance(self, run: Run) -> None:
+        if run.done:  # a run that goes on behind it
+            run.done = 0
+            return
+        problem, everything = run.problem, (slice(None), slice(None))
+        estimate = run.known(everything, whole=False).project(problem.crop(run.iterate))
+        support = torch.ones_like(estimate[:, :1], dtype=torch.bool) if problem.support is None else problem.support
+        box, found = torch.ones_like(estimate, dtype=torch.bool), []
+        for p, plane in enumerate(magnitudes(run)[0]):
+            found.append(_solve(Pattern(plane, problem.real), problem.box_shape))
+            obj = found[-1].obj
+            if problem.known.constraint == "nonnegative" and obj.sum() < 0:
+                obj = -obj
+            obj, (top, left) = _placed(obj, support[min(p, len(support) - 1), 0])
+            place = p, 0, slice(top, top + obj.shape[0]), slice(left, left + obj.shape[1])
+            estimate[p, 0], box[p, 0] = 0, False
+            estimate[place], box[place] = obj.to(estimate.dtype), True
+        if run.support is None and problem.whole:
+            run.support = box
+        run.estimate = run.known(everything, whole=False).project(estimate)
+        run.iterate = torch.cat([problem.embed(run.estimate[:, :1]), run.iterate[:, 1:]], 1)
+        run.verdict = [one.verdict for one in found]
+        run.sigma = torch.stack([one.sigma for one in found]).to(problem.dtype)
+        run.note(1, run.residual(run.estimate))
+        run.done = 0
+        failed = sum(not one.explains for one in found)
+        if failed:
+            _checks.warn(
+                f"the exact solution does not explain {failed} of {len(found)} patterns, whose noise is too large for "
+                "it, or which are sampled at less than 2n - 1",
+                _INSTEAD,
+            )
+
+
+def _solve(pattern: Pattern, largest: Sequence[int]) -> _Found:
+    """The object of the box that the autocorrelation tells, or of the largest one where noise may hide some of it."""
+    if pattern.noise > _NOISY * pattern.peak:
+        share = pattern.noise / pattern.peak
+        rule = "the autocorrelation must end within the grid, as for nearly noise-free data of m >= 2n - 1 pixels"
+        _checks.fail(f"{rule}, got {share:.2g} of its peak at the largest lags", _INSTEAD)
+    most = [min(n, (m + 1) // 2) for n, m in zip(largest, pattern.shape, strict=True)]
+    told = [min(n, limit) for n, limit in zip(pattern.box(), most, strict=True)]
+    hidden = pattern.noise > _ROUNDING * pattern.peak and most != told
+    for box in [told, most] if hidden else [told]:
+        _check_box((box[0], box[1]), pattern)
+        found = _solved(pattern, (box[0], box[1]))
+        if found.explains:
+            break
+    return found
+
+
+def _check_box(box: Shape, pattern: Pattern) -> None:
+    """The object has two dimensions, and its equations fit into memory."""
+    sizes = f"{box[0]} x {box[1]} pixels"
+    if min(box) < 2:
+        rule = f"the object must have two dimensions for an exact solution, got {sizes}"
+        _checks.fail(f"{rule}, and up to 2^(n - 2) objects share the data of a single row", _INSTEAD)
+    unknowns = (2 * box[0] - 1) * (2 * box[1] - 1) * (1 if pattern.real else 2)
+    device = pattern.magnitude.device
+    _memory.check_fits("the equations", 3 * 8 * unknowns**2, _INSTEAD, f"an object of {sizes}", device)
+
+
+def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """The object or its flip, and where its corner lies, with most of its power in the support."""
+    both = torch.stack([obj, obj.flip(0, 1).conj().resolve_conj()])
+    inside = torch.nn.functional.conv2d(support[None].double(), _fft.power(both)[:, None])
+    best = (inside.flatten() >= (1 - 1e-9) * inside.max()).nonzero()[0]  # the first of those that rounding tells apart
+    flip, place = divmod(int(best), inside[0].numel())
+    return both[flip], divmod(place, inside.shape[-1])
+
+
+@spelled
+def algebraic(intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
+    r"""Solve nearly noise-free patterns in two dimensions exactly: no start, no support, no iterations.
+
+    The spectrum X is a polynomial of its two phases t, and the data :math:`F = |X|^2` are one too. Its *current*
+
+    .. math:: J = \operatorname{Im}(\bar X \nabla X) = F \, \nabla \arg X
+
+    has the same degree, and the gradient of the phase has no curl, which is a linear equation for J:
+
+    .. math:: F \, (\partial_1 J_2 - \partial_2 J_1) = J_2 \, \partial_1 F - J_1 \, \partial_2 F.
+
+    Where X has no factors, J is its only solution but for known ones, of the shifts and of F itself. A second linear
+    equation, :math:`F \nabla X = (\tfrac{1}{2} \nabla F + i J) X`, gives the object. Its sizes are read off the extent
+    of the autocorrelation, and a few steps of :class:`LevenbergMarquardt` end it at rounding: 1e-15, for it computes in
+    double precision whatever the dtype of the data. The object lies in the corner of the grid, or in the given support
+    where it fits best.
+
+    `verdict` says what the image is worth, by the two least singular values of the first equation in `sigma`, which
+    are 0 for an exact solution and for a second one: "unique" if it is the only image with the data, up to shift,
+    flip and phase: it explains the data to their noise, sigma_1 < 0.1 sigma_2 and sigma_2 > 1e-6; or "unknown", which
+    does not mean wrong. A warning tells of patterns that the image does not explain. Intensities of 1e12 photons are
+    noisy in this respect (:doc:`/exact`); :func:`reconstruct` takes over there.
+
+    Time and memory grow with the sixth and fourth power of the object's side: a digit takes 0.1 s, a real object of 40
+    x 40 pixels some seconds, a complex one of 28 x 28 as many.
+
+    Args:
+        intensity: Measured intensity of all pixels, at least 2n - 1 along an axis for n pixels of the object.
+        **options: Those of :func:`reconstruct` but for `mask`, `coherence` and `point_spread`. A constraint "real" or
+            "nonnegative" halves the unknowns.
+
+    Shape:
+        - intensity: (*, m1, m2)
+        - result: obj (*, n1, n2) of the support, or (*, m1, m2) without one
+
+    Returns:
+        :class:`Reconstruction`.
+
+    Raises:
+        ValueError: if there is a mask or a point spread; if ndim is not 2; if the autocorrelation does not end within
+            the grid; if the object is a single row.
+        MemoryError: if the equations do not fit into memory.
+
+    Example:
+        >>> obj = torch.polar(torch.rand(8, 7).double(), 6.28 * torch.rand(8, 7).double())
+        >>> r = algebraic(pr.operators.fourier_intensity(obj, (16, 16)))
+        >>> r.verdict, bool(r.error < 1e-12)
+        (['unique'], True)
+
+    Source:
+        The equation of J is that of Gao (2003), Factoring multivariate polynomials via partial differential equations,
+        doi:10.1090/S0025-5718-02-01428-X, after Ruppert (1999), on the torus; that a measured polynomial is factored
+        by least singular values is Kaltofen, May, Yang, Zhi (2008), doi:10.1016/j.jsc.2007.11.003; that factors are
+        what the data leave open is Bruck, Sodin (1979), doi:10.1016/0030-4018(79)90358-4, and Hayes (1982),
+        doi:10.1109/TASSP.1982.1163863. The weights, the calibration of J and the second equation are ours.
+    """
+    return solve(Algebraic(), intensity, options)
