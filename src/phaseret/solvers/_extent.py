@@ -17,9 +17,7 @@ _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
 _FILLS, _LOOK, SOFT = 60, 10, 1.25
 
 
-def reached(
-    intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False
-) -> tuple[Tensor, Tensor]:
+def reached(intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False) -> tuple[Tensor, Tensor]:
     """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is.
 
     Of `positive` objects it is not negative, and what is so does not count.
@@ -75,9 +73,7 @@ def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
     return found
 
 
-def filled(
-    intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False
-) -> Tensor:
+def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False) -> Tensor:
     """The intensity with estimates at unmeasured pixels, from the opposite frequencies and from the band limit.
 
     At first an unmeasured pixel takes what was measured at the opposite frequency: that is right of real objects. Then
