@@ -26,6 +26,7 @@ from phaseret._output import beside, written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
+from phaseret.cli._find import find
 from phaseret.cli._messages import typed
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
@@ -56,14 +57,21 @@ class Solves(Search, Pattern):
         arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
         if self.support is None:
             arrays["support"] = measurement.support
+        found = None
         if self._finds_support(measurement):
-            find = solvers.autocorrelation_support
-            intensity = measurement.intensity
+            light = measurement
             if "background" in known:
-                intensity = without_background(intensity, source.part(known["background"], index))
-            kind = self.constraint or "complex"
-            box = find(intensity, mask=measurement.mask, constraint=kind, ndim=measurement.ndim)
-            arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
+                background = source.part(known["background"], index)
+                light = dataclasses.replace(light, intensity=without_background(light.intensity, background))
+            if source.is_stack and not isinstance(index, int):
+                find_box, kind = solvers.autocorrelation_support, self.constraint or "complex"
+                arrays["support"] = find_box(light.intensity, mask=light.mask, constraint=kind, ndim=light.ndim)
+            else:
+                known = {name: x for name, x in known.items() if name != "background"}
+                found = find(light, self.constraint, self.center is not None)
+                measurement = found.measurement
+                arrays |= {"FILE": measurement.intensity, "mask": measurement.mask}
+                arrays["support"] = torch.ones(found.sizes, dtype=torch.bool)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
         typed = {"FILE": ", ".join(self.file), "mask": mask}
@@ -73,7 +81,7 @@ class Solves(Search, Pattern):
         # Blocks of a stack are put together, so that their grids must not depend on their masks.
         gaps = measurement.mask is not None or source.is_stack
         grid = None if sizes is None else self._coarser_grid(measurement.fourier_shape, sizes, gaps)
-        return Job(measurement, given, typed, grid)
+        return Job(measurement, given, typed, grid, found)
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
@@ -87,6 +95,8 @@ class Solves(Search, Pattern):
         intensity = given.pop("FILE")
         if job.grid is not None:
             intensity = self._reduced(job, intensity, given)
+        if job.found is not None:
+            given["constraint"] = job.found.constraint
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
@@ -127,7 +137,10 @@ class Solves(Search, Pattern):
             elif shape != sizes:
                 rule = f"init must have the shape of the support {sizes}, or of the pattern {frame}, got {shape}"
                 _checks.fail(rule, "Pad it to that of the pattern, or use --whole-frame")
-        intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=job.grid, mask=given.pop("mask", None))
+        options = {"fourier_shape": job.grid, "mask": given.pop("mask", None)}
+        if job.found is not None:
+            options |= {"constraint": job.found.constraint, "offset": job.found.offset}
+        intensity, mask = solvers.reduce_pattern(intensity, sizes, **options)
         if mask is not None:
             given["mask"] = mask
         return intensity
@@ -157,12 +170,6 @@ class Solves(Search, Pattern):
         shape = _checks.shape("support", tuple(map(_size, sizes)))
         _memory.check_fits("support", 3 * math.prod(shape), "Use a box that the pattern holds", self.support)
         return torch.ones(shape, dtype=torch.bool)
-
-
-def _cut_out(box: Tensor) -> Tensor:
-    """A box of True without what is around it."""
-    sizes = [int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(box.ndim)]
-    return torch.ones(sizes, dtype=torch.bool)
 
 
 def _into_box(obj: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -243,6 +250,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
             rows.append(("frame", f"{frame}, solved on {_sizes(job.grid)}, which hold the object"))
         if self._finds_support(job.measurement):
             rows.append(("support", "the box that the autocorrelation allows"))
+        if job.found is not None:
+            rows += job.found.said
         print(_summary(result, rows))
         print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
 
