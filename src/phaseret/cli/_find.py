@@ -74,8 +74,9 @@ def _centre(measurement: io.Measurement) -> tuple[tuple[float, ...], float, floa
 
 def _box(measurement: io.Measurement, constraint: Constraint) -> tuple[int, ...]:
     """The sizes of the box that the autocorrelation allows."""
-    d, options = measurement.ndim, {"mask": measurement.mask, "ndim": measurement.ndim}
-    box = solvers.autocorrelation_support(measurement.intensity, constraint=constraint, **options)
+    d = measurement.ndim
+    find_box = solvers.autocorrelation_support
+    box = find_box(measurement.intensity, mask=measurement.mask, constraint=constraint, ndim=d)
     return tuple(int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(d))
 
 

@@ -10,13 +10,14 @@ import dataclasses
 import importlib.util
 import math
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.operators._data import without_background
+from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
 from phaseret.solvers._reduce import quick_grid
 
@@ -64,7 +66,7 @@ class Solves(Search, Pattern):
                 background = source.part(known["background"], index)
                 light = dataclasses.replace(light, intensity=without_background(light.intensity, background))
             if source.is_stack and not isinstance(index, int):
-                find_box, kind = solvers.autocorrelation_support, self.constraint or "complex"
+                find_box, kind = solvers.autocorrelation_support, cast(Constraint, self.constraint or "complex")
                 arrays["support"] = find_box(light.intensity, mask=light.mask, constraint=kind, ndim=light.ndim)
             else:
                 known = {name: x for name, x in known.items() if name != "background"}
@@ -90,6 +92,9 @@ class Solves(Search, Pattern):
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
         """What the solver makes of it, on the CPU."""
         say_notes(job.measurement.notes)
+        if self.undersampled and self._finds_support(job.measurement):
+            what = "--undersampled changes nothing where the support is found, in at most (m + 1) / 2 pixels of m"
+            _checks.warn(what, "Say how large the object is with --support N,M")
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
@@ -161,6 +166,9 @@ class Solves(Search, Pattern):
         if self.support in (None, "none", "auto"):
             return None
         sizes = self.support.split(",")
+        if re.fullmatch(r"\d+(\s*[xX*×;:]\s*\d+)+", self.support) and not os.path.exists(self.support):
+            typed_as = ",".join(re.findall(r"\d+", self.support))
+            _checks.fail(f"--support must be sizes N,M or a file, got {self.support!r}", f"Use --support {typed_as}")
         if not all(size.strip().isdecimal() for size in sizes):
             return read(io.load_support, self.support, "--support")
         frame = source.pattern.shape[-source.pattern.ndim :]
@@ -286,7 +294,12 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
         with written(file, overwrite=True) as temporary:
             torch.save({"run": run, "state": state}, temporary)
 
-    yield settings | {"checkpoint": keep}
+    try:
+        yield settings | {"checkpoint": keep}
+    except KeyboardInterrupt:
+        if not file.exists():
+            raise
+        raise KeyboardInterrupt(f"the state is kept in {file}. The same command again goes on") from None
     file.unlink(missing_ok=True)
 
 
