@@ -21,6 +21,9 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret.cli import _main, _reconstruct, main
+from phaseret.cli._commands import Reconstruct
+from phaseret.cli._messages import in_flags
+from phaseret.cli._options import flags
 from phaseret.cli._streams import interrupted_later
 from phaseret.cli._team import Team
 from processes import PROCESSES, places
@@ -717,6 +720,39 @@ def test_compare_takes_complex_and_real_objects(folder: Path, capsys: pytest.Cap
     assert found["correlation"] == pytest.approx(1, abs=1e-4)
     assert found["phase"] == pytest.approx(-0.5, abs=1e-3)
     assert "ssim" not in found
+
+
+# --- words of the command ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "typed"),
+    [
+        (
+            "reconstruct: point_spread must not be negative, got negative numbers. Use point_spread.clamp(min=0).",
+            "--point-spread must not be negative, got negative numbers. Set what is negative in it to 0.",
+        ),
+        ("HIO: intensity must be finite, got 2. Mask them with mask = intensity.isfinite().",
+         "intensity must be finite, got 2. Mask them with --mask or --bad-pixels."),
+        ("x: init must have at least 2 axes, got shape (3,). Add one with unsqueeze(0).",
+         "--init must have at least 2 axes, got shape (3,). Look at the axes of the array."),
+        ("x: init must be finite, got other values. Set them to 0 with torch.nan_to_num(init).",
+         "--init must be finite, got other values. Set them to 0."),
+        ("x: background must be real floating, got torch.int64. Use background.float().",
+         "--background must be real floating, got torch.int64."),
+        ("x: the light gathers at the middle. If it is not, use centered=True, or torch.fft.ifftshift(intensity, "
+         "dim=(-2, -1)).", "the light gathers at the middle. If it is not, use --center middle."),
+    ],
+)  # fmt: skip
+def test_advice_is_what_can_be_typed(said: str, typed: str) -> None:
+    assert in_flags(said, flags(Reconstruct)) == typed
+
+
+def test_what_others_call_an_option_is_answered_with_ours(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert '--schedule "hio:500,er:50"' in fails("reconstruct pattern.h5 -o r.h5 --iterations 5", capsys, status=2)
+    assert '--schedule "hio(beta=0.8)' in fails("reconstruct pattern.h5 -o r.h5 --beta 0.9", capsys, status=2)
+    said = fails("reconstruct pattern.h5 -o r.h5 --support 46x50", capsys)
+    assert "--support must be sizes N,M or a file, got '46x50'. Use --support 46,50." in said
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -166,7 +166,10 @@ def test_the_choice_is_told_in_words():
     intensity, options = alike("nonnegative")
     r = solvers.ErrorReduction(2)(intensity, **options)
     best, error, own = int(r.ranking[0, 0]), float(r.error[0]), float(r.errors[0].min())
-    expected = f"mean of 4 of 5 starts that fit and agree: error {error:.3g}; start {best}: error {own:.3g}, the least"
+    expected = (
+        f"mean of 4 of 5 starts that fit equally well and agree: error {error:.3g}, larger than theirs since each fits "
+        f"the noise too; the best of them is start {best}: error {own:.3g}, the least"
+    )
     assert r.choice[0] == expected
     other = solvers.ErrorReduction(2)(intensity[:1], **options | {"init": options["init"][:1, 3:], "starts": 2})
     assert other.choice == [f"start 0: error {float(other.errors[0, 0]):.3g}, the least"]
@@ -179,7 +182,7 @@ def test_the_choice_tells_the_price_of_pixels():
     error = r.errors[0]
     assert error[0] < error[1]
     scores = error[None, 1] * torch.tensor([[3.0, 2.0]])
-    r = dataclasses.replace(r, scores=scores, ranking=scores.argsort(-1), averaged=None)
+    r = dataclasses.replace(r, scores=scores, ranking=scores.argsort(-1), averaged=torch.zeros(0) > 0)
     assert r.averaged.tolist() == [[False, True]]
     score, other = f"{2 * error[1]:.3g}", f"(start 0: {error[0]:.3g}, {3 * error[1]:.3g})"
     assert r.choice == [f"start 1: error {error[1]:.3g}, times the price of its pixels {score}, the least {other}"]
@@ -692,3 +695,26 @@ def test_a_measurement_in_the_place_of_an_intensity_is_answered_with_its_tensor(
     result = pr.solvers.HIO(2)(torch.rand(8, 8) + 1, constraint="nonnegative")
     with pytest.raises(TypeError, match=r"estimate must be a torch.Tensor, got Reconstruction. Use its .obj."):
         pr.losses.passive_loss(result, torch.rand(8, 8))
+
+
+def test_a_start_that_is_not_finite_is_called_so() -> None:
+    class Breaks(pr.solvers.Algorithm):
+        def iterate(self, x, p, known, n):
+            broken = p.clone()
+            broken[:, 1] = torch.nan
+            return broken if n > 3 else known.project(p)
+
+    intensity = pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16))
+    with pytest.warns(UserWarning, match="1 of 3 starts ended with values that are not finite: they are ranked last"):
+        r = Breaks(20)(intensity, support=box(8, 8), constraint="nonnegative", starts=3)
+    assert r.ranking[-1] == 1
+    assert r.choice[0].endswith("of 2 starts; the others have values that are not finite")
+
+
+def test_a_mean_that_fits_far_worse_than_its_starts_is_not_the_result() -> None:
+    obj = torch.rand(8, 8, dtype=torch.float64) + 0.5
+    intensity = pr.operators.fourier_intensity(obj, (16, 16))
+    # each start is nearly exact, and they differ by what the data see
+    starts = torch.stack([obj, obj * (1 + 1e-3 * torch.rand(8, 8, dtype=torch.float64))])
+    r = pr.solvers.ErrorReduction(1)(intensity, support=box(8, 8), constraint="nonnegative", init=starts, starts=2)
+    assert float(r.error) <= 3 * float(r.errors.min()) or int(r.averaged.sum()) == 1

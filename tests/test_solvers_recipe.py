@@ -435,7 +435,7 @@ def test_a_start_whose_support_collapsed_is_ranked_last_and_warned_of():
     assert r.ranking[:, 0].tolist() == [1, 1]
     assert r.averaged.tolist() == 2 * [[False, True, False]]
     torch.testing.assert_close(r.obj, r.objs[:, 1])
-    assert r.choice[0].endswith("the least of 1 starts; the supports of the others collapsed")
+    assert r.choice[0].endswith("the least of 1 starts; the others have a support that collapsed")
 
 
 def test_starts_that_agree_on_a_collapsed_support_do_not_count():
@@ -443,7 +443,7 @@ def test_starts_that_agree_on_a_collapsed_support_do_not_count():
         r = collapsing("spot", "spot")
     assert (r.agreement == 0).all()
     assert r.averaged.tolist() == 2 * [[True, False]]
-    assert r.choice[0].endswith("the supports of all starts collapsed")
+    assert r.choice[0].endswith("all starts have a support that collapsed")
     assert "0% of the best agree" in repr(r)
 
 

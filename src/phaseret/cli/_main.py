@@ -27,6 +27,15 @@ COMMANDS: dict[str, type[Any]] = {
     "bench": Bench,
 }
 _LONG = 400
+# What others call an option, and where it stands here.
+_ELSEWHERE = dict.fromkeys(
+    ("--iterations", "--iteration", "--n-iter", "--n_iter", "--niter", "--max-iter", "--steps", "--cycles"),
+    'the iterations stand in the recipe, as in --schedule "hio:500,er:50"',
+)
+_ELSEWHERE |= dict.fromkeys(
+    ("--algorithm", "--method", "--solver", "--recipe", "--beta"),
+    'algorithms and their numbers stand in the recipe, as in --schedule "hio(beta=0.8):500,er:50"',
+)
 EXAMPLES = """
 begin with:
   phaseret simulate picture.png --size 64,64 -o pattern.h5     (or take a pattern that you measured)
@@ -63,6 +72,8 @@ def _check_spelling(words: Sequence[str]) -> None:
         flag = word.partition("=")[0]
         if flag == "--":
             return
+        if flag in _ELSEWHERE and flag not in known and words[0] == "reconstruct":
+            _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}: {_ELSEWHERE[flag]}")
         if flag.startswith("--") and flag not in known:
             _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}{_meant(flag, known)}")
 

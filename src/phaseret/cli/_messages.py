@@ -25,7 +25,14 @@ _PHRASES = (
     (r"\bkey must say\b", "FILE::KEY must say"),
     (r"\bwith key=", "as FILE::KEY"),
     (r" or phaseret\.io\.save_intensity\b", ""),
+    (r"\bUse \w+\.clamp\(min=0(\.0)?\)", "Set what is negative in it to 0"),
+    (r" with \w+\.clamp\(min=0\)| with torch\.nan_to_num\(\w+\)", ""),
+    (r"\bMask them with mask = \w+\.isfinite\(\)", "Mask them with --mask or --bad-pixels"),
+    (r"\bTrue means measured: use ~mask if yours marks the bad pixels", "Use --bad-pixels if it marks the bad pixels"),
+    (r"\bAdd one with unsqueeze\(0\)", "Look at the axes of the array"),
 )
+# Advice that only who programs can follow: it is left out.
+_PYTHON = re.compile(r"\b[a-z_]\w*\.[a-z_]+\([^)]*\)|\btorch\.\w|\b(Use|Pass) \w+\.(real|imag|to)\b")
 
 
 @contextmanager
@@ -48,6 +55,8 @@ def in_flags(message: object, flags: Mapping[str, str], held: frozenset[str] = f
     text = " ".join(str(message).split())
     for pattern, plain in _PHRASES:
         text = re.sub(pattern, plain, text)
+    first, *more = re.split(r"(?<=[.?]) (?=[A-Z])", text)
+    text = " ".join([first, *(sentence for sentence in more if not _PYTHON.search(sentence))])
     for name, flag in flags.items():
         text = re.sub(rf"\b{name}=True\b", flag, text)
         # name='value', name=(1, 2), name=value: as they are typed

@@ -10,13 +10,14 @@ import dataclasses
 import importlib.util
 import math
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from phaseret._output import beside, written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
+from phaseret.cli._find import find
 from phaseret.cli._messages import typed
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
@@ -33,6 +35,7 @@ from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.operators._data import without_background
+from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
 from phaseret.solvers._reduce import quick_grid
 
@@ -56,14 +59,21 @@ class Solves(Search, Pattern):
         arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
         if self.support is None:
             arrays["support"] = measurement.support
+        found = None
         if self._finds_support(measurement):
-            find = solvers.autocorrelation_support
-            intensity = measurement.intensity
+            light = measurement
             if "background" in known:
-                intensity = without_background(intensity, source.part(known["background"], index))
-            kind: Any = self.constraint or "complex"
-            box = find(intensity, mask=measurement.mask, constraint=kind, ndim=measurement.ndim)
-            arrays["support"] = box if measurement.intensity.ndim > measurement.ndim else _cut_out(box)
+                background = source.part(known["background"], index)
+                light = dataclasses.replace(light, intensity=without_background(light.intensity, background))
+            if source.is_stack and not isinstance(index, int):
+                find_box, kind = solvers.autocorrelation_support, cast(Constraint, self.constraint or "complex")
+                arrays["support"] = find_box(light.intensity, mask=light.mask, constraint=kind, ndim=light.ndim)
+            else:
+                known = {name: x for name, x in known.items() if name != "background"}
+                found = find(light, self.constraint, self.center is not None)
+                measurement = found.measurement
+                arrays |= {"FILE": measurement.intensity, "mask": measurement.mask}
+                arrays["support"] = torch.ones(found.sizes, dtype=torch.bool)
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
         typed = {"FILE": ", ".join(self.file), "mask": mask}
@@ -73,7 +83,7 @@ class Solves(Search, Pattern):
         # Blocks of a stack are put together, so that their grids must not depend on their masks.
         gaps = measurement.mask is not None or source.is_stack
         grid = None if sizes is None else self._coarser_grid(measurement.fourier_shape, sizes, gaps)
-        return Job(measurement, given, typed, grid)
+        return Job(measurement, given, typed, grid, found)
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
@@ -82,11 +92,16 @@ class Solves(Search, Pattern):
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
         """What the solver makes of it, on the CPU."""
         say_notes(job.measurement.notes)
+        if self.undersampled and self._finds_support(job.measurement):
+            what = "--undersampled changes nothing where the support is found, in at most (m + 1) / 2 pixels of m"
+            _checks.warn(what, "Say how large the object is with --support N,M")
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
         if job.grid is not None:
             intensity = self._reduced(job, intensity, given)
+        if job.found is not None:
+            given["constraint"] = job.found.constraint
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
@@ -127,7 +142,10 @@ class Solves(Search, Pattern):
             elif shape != sizes:
                 rule = f"init must have the shape of the support {sizes}, or of the pattern {frame}, got {shape}"
                 _checks.fail(rule, "Pad it to that of the pattern, or use --whole-frame")
-        intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=job.grid, mask=given.pop("mask", None))
+        options = {"fourier_shape": job.grid, "mask": given.pop("mask", None)}
+        if job.found is not None:
+            options |= {"constraint": job.found.constraint, "offset": job.found.offset}
+        intensity, mask = solvers.reduce_pattern(intensity, sizes, **options)
         if mask is not None:
             given["mask"] = mask
         return intensity
@@ -148,6 +166,9 @@ class Solves(Search, Pattern):
         if self.support in (None, "none", "auto"):
             return None
         sizes = self.support.split(",")
+        if re.fullmatch(r"\d+(\s*[xX*×;:]\s*\d+)+", self.support) and not os.path.exists(self.support):
+            typed_as = ",".join(re.findall(r"\d+", self.support))
+            _checks.fail(f"--support must be sizes N,M or a file, got {self.support!r}", f"Use --support {typed_as}")
         if not all(size.strip().isdecimal() for size in sizes):
             return read(io.load_support, self.support, "--support")
         frame = source.pattern.shape[-source.pattern.ndim :]
@@ -157,12 +178,6 @@ class Solves(Search, Pattern):
         shape = _checks.shape("support", tuple(map(_size, sizes)))
         _memory.check_fits("support", 3 * math.prod(shape), "Use a box that the pattern holds", self.support)
         return torch.ones(shape, dtype=torch.bool)
-
-
-def _cut_out(box: Tensor) -> Tensor:
-    """A box of True without what is around it."""
-    sizes = [int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(box.ndim)]
-    return torch.ones(sizes, dtype=torch.bool)
 
 
 def _into_box(obj: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -243,6 +258,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
             rows.append(("frame", f"{frame}, solved on {_sizes(job.grid)}, which hold the object"))
         if self._finds_support(job.measurement):
             rows.append(("support", "the box that the autocorrelation allows"))
+        if job.found is not None:
+            rows += job.found.said
         print(_summary(result, rows))
         print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
 
@@ -277,7 +294,12 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
         with written(file, overwrite=True) as temporary:
             torch.save({"run": run, "state": state}, temporary)
 
-    yield settings | {"checkpoint": keep}
+    try:
+        yield settings | {"checkpoint": keep}
+    except KeyboardInterrupt:
+        if not file.exists():
+            raise
+        raise KeyboardInterrupt(f"the state is kept in {file}. The same command again goes on") from None
     file.unlink(missing_ok=True)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from phaseret import _checks, _memory, io, solvers
 from phaseret._output import checksum, remove_left, written
+from phaseret.cli._find import Found
 from phaseret.cli._team import LostProcess, Team
 from phaseret.io._contents import numbers_of
 
@@ -40,13 +41,14 @@ def in_blocks(
 class Job:
     """A pattern, or a block of them, and all arrays that its result depends on, with the files they were read from.
 
-    `grid` is the coarser one that it is solved on; None for the frame as it is.
+    `grid` is the coarser one that it is solved on; None for the frame as it is. `found` is what a single pattern tells.
     """
 
     measurement: io.Measurement
     arrays: dict[str, Tensor]
     files: dict[str, str]
     grid: tuple[int, ...] | None = None
+    found: Found | None = None
 
     def checksums(self) -> dict[str, str]:
         """The checksum of each array, under the words by which a change of it is told."""

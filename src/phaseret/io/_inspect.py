@@ -14,6 +14,8 @@ from phaseret.io._measurement import Measurement
 
 # The autocorrelation is present above seven standard deviations of its noise, between these shares of its peak.
 _PRESENT_AT_LEAST, _PRESENT_AT_MOST = 0.001, 0.04
+# Another centre is advised if it leaves at most this share of the asymmetry about the middle.
+_BETTER = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +123,7 @@ def inspect(measurement: Measurement) -> Inspection:
     count = known.sum(0)
     mean = _fft.center(stack.sum(0) / count.clamp(min=1), axes).numpy()
     mask = _fft.center(count > 0, axes).numpy()
-    center_friedel, friedel = _friedel(np.sqrt(mean), mask)
+    center_friedel, at_middle, symmetry = friedel(np.sqrt(mean), mask)
     center_known = bool(mask[tuple(m // 2 for m in shape)])
     extent = _extent(torch.from_numpy(mean), center_known)
     object_shape = tuple(math.ceil(width / 2) for width in extent)
@@ -137,18 +139,21 @@ def inspect(measurement: Measurement) -> Inspection:
         center=tuple(m // 2 for m in shape),
         center_peak=tuple(int(i) for i in np.unravel_index(int(mean.argmax()), shape)),
         center_friedel=center_friedel,
-        friedel=friedel,
+        friedel=symmetry,
         object_shape=object_shape,
         oversampling=tuple(m / n for m, n in zip(shape, object_shape, strict=True)),
         object_pixel_size=measurement.object_pixel_size,
         warnings=(),
     )
     fills = any(width >= m for width, m in zip(extent, shape, strict=True))
-    return dataclasses.replace(found, warnings=(*measurement.notes, *_warnings(found, center_known, fills)))
+    said = _warnings(found, at_middle, center_known, fills)
+    return dataclasses.replace(found, warnings=(*measurement.notes, *said))
 
 
-def _friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tuple[tuple[float, ...], float]:
-    """The centre of symmetry and the correlation of the magnitude with its mirror image about it."""
+def friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tuple[tuple[float, ...], float, float]:
+    """The centre of symmetry in half pixels; the correlation of the magnitude with its mirror image about the middle,
+    index m // 2, and about that centre.
+    """
     from scipy.signal import fftconvolve  # takes longer to import than all else here
 
     weight = mask.astype(float)
@@ -159,8 +164,9 @@ def _friedel(magnitude: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> tup
     # Each pixel of a mirrored pair contributes its energy once to either side, so one convolution serves both.
     usable = (overlap > 0.5 * weight.sum()) & (energy > 1e-9 * energy.max())
     score = np.where(usable, cross / np.where(usable, energy, 1.0), -1.0)
-    place = np.unravel_index(int(score.argmax()), score.shape)
-    return tuple(float(i) / 2 for i in place), float(min(1.0, score[place]))
+    place, middle = np.unravel_index(int(score.argmax()), score.shape), tuple(2 * (m // 2) for m in magnitude.shape)
+    at_middle, best = (float(min(1.0, score[index])) for index in (middle, place))
+    return tuple(float(i) / 2 for i in place), at_middle, best
 
 
 def _extent(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
@@ -185,11 +191,12 @@ def _extent(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
     return tuple(int(i.max()) - int(i.min()) + 1 for i in places)
 
 
-def _warnings(found: Inspection, center_known: bool, fills: bool) -> list[str]:
+def _warnings(found: Inspection, at_middle: float, center_known: bool, fills: bool) -> list[str]:
     said = []
     away = [abs(c - middle) for c, middle in zip(found.center_friedel, found.center, strict=True)]
     if found.friedel > 0.5:
-        if max(away) >= 1:
+        # A pattern without symmetry is a little more symmetric about some pixel beside its centre.
+        if max(away) >= 1 and 1 - found.friedel < _BETTER * (1 - at_middle):
             said.append(
                 f"the pattern is symmetric about {_pixel(found.center_friedel)}, not about the middle "
                 f"{_pixel(found.center)} of the frame: load it with center={tuple(map(round, found.center_friedel))}"

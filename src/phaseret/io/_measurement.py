@@ -96,6 +96,21 @@ class Measurement:
 
         return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), 1)
 
+    def about(self, pixel: Sequence[int]) -> Measurement:
+        """The same about another pixel, counted in a frame with the zero frequency in the middle (index m // 2).
+
+        The frequencies that the frame then lacks on one side are unmeasured.
+        """
+        axes, pixel = range(-self.ndim, 0), tuple(pixel)
+        measured = torch.ones_like(self.intensity, dtype=torch.bool) if self.mask is None else self.mask
+        intensity, measured = (
+            to_corner(_fft.center(x, axes), self.ndim, pixel)
+            for x in (self.intensity, measured.expand_as(self.intensity))
+        )
+        measured &= _inside_frame(self.fourier_shape, pixel).to(measured.device)
+        mask = None if bool(measured.all()) else measured
+        return dataclasses.replace(self, intensity=intensity.where(measured, 0.0), mask=mask)
+
     def binned(self, count: int) -> Measurement:
         """The sums over blocks of `count` pixels along each axis; a block with an unmeasured pixel is unmeasured.
 

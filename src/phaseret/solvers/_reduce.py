@@ -11,6 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import validate
+from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._extent import filled, window
 
 # A coarser grid is so many times as large as the object, and where gaps are filled; a pixel is unmeasured that rests on
@@ -26,6 +27,8 @@ def reduce_pattern(
     mask: Tensor | None = None,
     norm: _fft.Norm = "ortho",
     centered: bool = False,
+    constraint: Constraint = "complex",
+    offset: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     r"""The same pattern on a coarser grid: the object keeps its pixels, values and resolution, and is found sooner.
 
@@ -45,6 +48,10 @@ def reduce_pattern(
         mask: True where measured.
         norm: Normalisation of the transform: "ortho", "backward" or "forward".
         centered: Whether the zero frequency lies in the middle of the intensity (and mask), in both grids.
+        constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is real, which helps
+            where there are gaps.
+        offset: How far, in pixels of the frame, the zero frequency lies behind the pixel where it should: fractions of
+            a pixel, as the centres of measured patterns have, are taken away.
 
     Shape:
         - intensity: (*, m1..md)
@@ -76,7 +83,9 @@ def reduce_pattern(
     validate(intensity, mask=mask, ndim=d)
     _checks.choice("norm", norm, get_args(_fft.Norm))
     _checks.flag(centered=centered)
+    _checks.choice("constraint", constraint, CONSTRAINTS)
     intensity, shape = _fft.promote(intensity), tuple(intensity.shape[-d:])
+    offset = _offset(offset, d)
     known = None if mask is None or bool(mask.all()) else _checks.mask(mask, intensity)
     if fourier_shape is None:
         fourier_shape = quick_grid(shape, object_shape, gaps=known is not None)
@@ -89,14 +98,37 @@ def reduce_pattern(
     reach = torch.tensor([n - 1.0 for n in object_shape], dtype=values.dtype, device=values.device)
     if known is not None:
         known = _fft.uncenter(known, axes)
-        values = filled(values, known, d, reach)
+        values = filled(values, known, d, reach, positive=constraint == "nonnegative" and not any(offset))
     # the values stay those of the same objects under the normalisation
     factor = (math.prod(shape) / math.prod(grid)) ** {"ortho": 1, "backward": 0, "forward": 2}[norm]
     inside = None if known is None else window(shape, reach, values)
+    if any(offset):
+        ramp = _ramp(shape, offset, values)
+        inside = ramp if inside is None else inside * ramp
     found = _fft.center(_coarser(values, grid, inside).clamp(min=0) * factor, axes)
     if known is None:
         return found, None
     return found, _fft.center(_coarser((~known).to(values.dtype), grid, inside) < _UNKNOWN, axes)
+
+
+def _offset(offset: Sequence[float] | None, d: int) -> tuple[float, ...]:
+    if offset is None:
+        return (0.0,) * d
+    _checks.sequence("offset", offset, "numbers", "Use one for each axis")
+    if len(offset) != d:
+        _checks.fail(f"offset must hold {d} numbers, one for each axis, got {tuple(offset)}", "Use 0.0 for no offset")
+    return tuple(_checks.number("offset", c) for c in offset)
+
+
+def _ramp(shape: Sequence[int], offset: Sequence[float], like: Tensor) -> Tensor:
+    """The phases, for half of the lags, that move a plane by the offset towards index 0."""
+    d, found = len(shape), torch.ones((), dtype=like.dtype.to_complex(), device=like.device)
+    for axis, (m, c) in enumerate(zip(shape, offset, strict=True)):
+        index = torch.arange(m if axis < d - 1 else m // 2 + 1, dtype=like.dtype, device=like.device)
+        lag = torch.where(2 * index > m, index - m, index)
+        line = torch.polar(torch.ones_like(lag), 2 * math.pi * c * lag / m)
+        found = found * line.reshape([-1 if a == axis else 1 for a in range(d)])
+    return found
 
 
 def quick_grid(shape: Sequence[int], object_shape: Sequence[int], gaps: bool) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _RIVAL, _AGREE = 1.25, 0.9
 _FITS, _ALIKE = 1.1, 0.8
 # Counting noise explains an error that is at most so many times what it leaves.
 EXPLAINED = 1.3
+# A mean that fits so many times worse than the best start is none of one object: noise alone explains less.
+_WORSE = 3.0
 # What comparing a start with the best one needs, in arrays.
 _ARRAYS = 12.0
 
@@ -54,7 +57,7 @@ class Reconstruction:
         errors: (*, starts) their errors; infinite where a start was not begun (:class:`Enough`).
         scores: (*, starts) what ranks the starts: their errors, or, after a step that lets them have different numbers
             of pixels (:class:`SparseRRR`), the errors times the price of these; infinite where the support collapsed
-            (:class:`Shrinkwrap`).
+            (:class:`Shrinkwrap`) or values are not finite.
         ranking: (*, starts) indices of the starts, the least score first.
         agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1; 0 where the
             support collapsed.
@@ -90,7 +93,7 @@ class Reconstruction:
     seeds: list[int]
     recipe: str
     seconds: float
-    averaged: Tensor = None  # type: ignore[assignment]
+    averaged: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     point_spread: Tensor | None = None
     expected: Tensor = None  # type: ignore[assignment]
     verdict: list[str] | None = None
@@ -120,7 +123,7 @@ class Reconstruction:
         return torch.stack(widths, -1).reshape(*self.error.shape, -1)
 
     def __post_init__(self) -> None:
-        if self.averaged is None:
+        if not self.averaged.numel():  # not told, as in files of earlier versions: the best start alone
             starts = torch.arange(self.scores.shape[-1], device=self.scores.device)
             self.averaged = starts == self.ranking[..., :1]
         if self.expected is None:
@@ -176,16 +179,17 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     """What the result of one pattern is, and why."""
     if len(errors) == 1:
         return "the only start"
-    begun = [pair for pair in zip(errors, scores, strict=True) if pair[0] < math.inf]
+    begun = [pair for pair in zip(errors, scores, strict=True) if pair[0] != math.inf]
     if len(begun) < len(errors):
         averaged = averaged[: len(begun)]  # the first ones were
         errors, scores = ([pair[i] for pair in begun] for i in range(2))
     least = min(range(len(errors)), key=errors.__getitem__)
     why, kept = f"start {best}: error {errors[best]:.3g}", [s for s in scores if s < math.inf]
+    lost = "have values that are not finite" if any(map(math.isnan, errors)) else "have a support that collapsed"
     if not kept:
-        why += "; the supports of all starts collapsed"
+        why += f"; all starts {lost}"
     elif len(kept) < len(scores):
-        why += f", the least of {len(kept)} starts; the supports of the others collapsed"
+        why += f", the least of {len(kept)} starts; the others {lost}"
     elif errors == scores:
         why += ", the least"
     else:
@@ -194,7 +198,10 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
             why += f" (start {least}: {errors[least]:.3g}, {scores[least]:.3g})"
     if sum(averaged) == 1:
         return why
-    return f"mean of {sum(averaged)} of {len(errors)} starts that fit and agree: error {error:.3g}; {why}"
+    mean = f"mean of {sum(averaged)} of {len(errors)} starts that fit equally well and agree"
+    if error <= errors[best]:
+        return f"{mean}: error {error:.3g}; the best of them is {why}"
+    return f"{mean}: error {error:.3g}, larger than theirs since each fits the noise too; the best of them is {why}"
 
 
 def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -> Reconstruction:
@@ -204,6 +211,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     scores = error.detach() if run.price is None else error.detach() * run.price
     if run.collapsed is not None:
         scores = torch.where(run.collapsed, math.inf, scores)
+    scores = scores.nan_to_num(math.inf, math.inf)
     ranking = scores.argsort(dim=-1, stable=True)
     best = ranking[:, 0]
     objs = problem.embed(run.estimate, problem.object_shape)
@@ -219,9 +227,11 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         averaged |= alone
         agreement = torch.where(scores.isfinite(), agreement, 0.0)
     if not obj.requires_grad and starts > 1:
-        several = averaged.sum(-1) > 1
         mean = problem.constraint(problem.support, whole=False).project(problem.crop(mean)[:, None])
-        chosen = torch.where(several, run.residual(mean)[:, 0], chosen)
+        fitted = run.residual(mean)[:, 0]
+        several = (averaged.sum(-1) > 1) & (fitted <= _WORSE * chosen.clamp(min=torch.finfo(chosen.dtype).eps ** 0.5))
+        averaged = torch.where(several[:, None], averaged, alone)
+        chosen = torch.where(several, fitted, chosen)
         mean = problem.embed(mean[:, 0], problem.object_shape)
         obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
         support = support | (obj != 0)
@@ -325,20 +335,27 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object."""
     rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
-    begun = result.errors.isfinite()
+    undefined = result.errors.isnan()
+    begun = result.errors.isfinite() | undefined
     lost = result.scores.isinf() & begun
     few = (2 * agreeing < begun.sum(-1)) & ~different & ~(lost | ~begun).all(-1)
     starts = agree.shape[-1]
     least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
     # all from the device at once
-    numbers = (least, different.sum(), few.sum(), found, lost.sum(), lost.all(-1).sum())
+    numbers = (least, different.sum(), few.sum(), found, (lost & ~undefined).sum(), undefined.sum(), lost.all(-1).sum())
     least, *counts = torch.stack([x.to(least.dtype) for x in numbers]).tolist()
-    unlike, rare, fewest, collapsed, all_of_them = map(int, counts)
+    unlike, rare, fewest, collapsed, infinite, all_of_them = map(int, counts)
+    without = f"are ranked last, and {all_of_them} of {few.numel()} reconstructions have no other start"
     if collapsed:
         _checks.warn(
             f"the supports of {collapsed} of {lost.numel()} starts fell to the least that their step allows: they lost "
-            f"the object and are ranked last, and {all_of_them} of {few.numel()} reconstructions have no other start",
+            f"the object and {without}",
             "Lower the step's threshold, as in shrinkwrap(threshold=0.05), or its least for an object that is so small",
+        )
+    if infinite:
+        _checks.warn(
+            f"{infinite} of {lost.numel()} starts ended with values that are not finite: they {without}",
+            "Look at the algorithm and its numbers, such as beta, and use float64",
         )
     if unlike:
         _checks.warn(
