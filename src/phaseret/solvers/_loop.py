@@ -537,7 +537,6 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     try:
         if limits:
             in_turn(run, partial(_advance, step), min(limits))
-            seeds = seeds[: run.error.shape[1]]
         else:
             _advance(step, run)
     finally:
