@@ -87,7 +87,7 @@ def row(case: str, span: float, seed: int) -> dict[str, Any]:
         "iou": round(iou, 4),
         "phase error": round(phase, 4),
         "misfit": round(float(r.misfit), 3),
-        "starts": len(r.seeds),
+        "starts": int(r.errors.isfinite().sum()),
         "found": iou >= LEAST_IOU and phase <= MOST_PHASE,
         "accepted": float(r.misfit) <= ACCEPTED,
         "seconds": round(seconds, 1),
@@ -132,12 +132,17 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def keep(new: list[dict[str, Any]]) -> None:
     """Add rows to the file."""
-    rows = json.loads(FILE.read_text(encoding="utf-8"))["rows"] if FILE.exists() else []
     keys = ("case", "span / pi", "seed")
-    merged = {tuple(row[key] for key in keys): row for row in [*rows, *new]}
+    merged = {tuple(row[key] for key in keys): row for row in [*kept(), *new]}
     order = {case: place for place, case in enumerate(CASES)}
     rows = [merged[key] for key in sorted(merged, key=lambda key: (order[key[0]], *key[1:]))]
-    write_json(FILE, about("python -m benchmarks.quality_bragg") | {"summary": summary(rows), "rows": rows})
+    write_json(FILE, about("python -m benchmarks.quality_bragg") | {"rows": summary(rows), "crystals": rows})
+
+
+def kept() -> list[dict[str, Any]]:
+    """The crystals that the file has."""
+    found: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))["crystals"] if FILE.exists() else []
+    return found
 
 
 def main() -> None:
@@ -150,7 +155,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    before = json.loads(FILE.read_text(encoding="utf-8"))["rows"] if FILE.exists() and not options.again else []
+    before = [] if options.again else kept()
     done = {(row["case"], row["span / pi"], row["seed"]) for row in before}
     rows = []
     for seed in range(*options.seeds):
@@ -160,7 +165,7 @@ def main() -> None:
                     rows.append(row(case, span, seed))
                     print(rows[-1], flush=True)
                     keep(rows)
-    for line in summary(json.loads(FILE.read_text(encoding="utf-8"))["rows"] if FILE.exists() else []):
+    for line in summary(kept()):
         print(line)
 
 

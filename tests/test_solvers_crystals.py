@@ -138,6 +138,15 @@ def test_the_flat_constraint_sets_values_above_half_of_the_level_and_keeps_signs
     assert known.bounds is None
 
 
+def test_a_level_refuses_what_is_none() -> None:
+    with pytest.raises(ValueError, match="Level: bound must be"):
+        solvers.Level(bound=0.5)
+    with pytest.raises(ValueError, match="Level: ratio must be"):
+        solvers.Level(ratio=0)
+    with pytest.raises(ValueError, match="Hull: width must be"):
+        Hull(width=1.5)
+
+
 def test_a_level_with_bounds_is_refused() -> None:
     with pytest.raises(ValueError, match="bounds must not be given to a schedule with level, got some"):
         Recipe("level(ratio=1),rrr:5")(torch.ones(8, 8), support=torch.ones(4, 4) > 0, bounds=(0, 1))
@@ -245,8 +254,11 @@ def test_starts_end_with_the_first_good_one_and_are_those_of_the_same_seeds() ->
     limit = float(misfit.sort().values[1]) * 1.001
     first = int((misfit <= limit).nonzero()[0])
     found = Recipe("er:3", Enough(misfit=limit))(counts, starts=5, **options)
-    assert len(found.seeds) <= first + 1 + (first < 4)
-    torch.testing.assert_close(found.errors, all_of_them.errors[: len(found.seeds)])
+    begun = found.errors.isfinite()
+    assert begun.sum() <= first + 1 + (first < 4)
+    assert begun[: int(begun.sum())].all()
+    torch.testing.assert_close(found.errors[begun], all_of_them.errors[begun])
+    assert found.agreement[~begun].sum() == 0
     assert found.checked == all_of_them.checked
     none = Recipe("er:3", Enough(misfit=1e-6))(counts, starts=3, **options)
     torch.testing.assert_close(none.errors, all_of_them.errors[:3])
@@ -262,9 +274,9 @@ def test_a_batch_in_turn_gives_what_its_items_give() -> None:
     both = recipe(counts, support=support, **options)
     for k in range(3):
         one = recipe(counts[k], support=support[k], **options)
-        n = len(one.seeds)
-        torch.testing.assert_close(both.errors[k, :n], one.errors)
-        assert both.errors[k, n:].isinf().all()
+        torch.testing.assert_close(both.errors[k], one.errors)
+        torch.testing.assert_close(both.history[k], one.history)
+        torch.testing.assert_close(both.agreement[k], one.agreement)
         torch.testing.assert_close(both.obj[k], one.obj)
         torch.testing.assert_close(both.prtf[k], one.prtf)
         torch.testing.assert_close(both.misfit[k], one.misfit)
@@ -288,7 +300,9 @@ def test_a_callback_ends_all_starts_in_turn() -> None:
         counts, support=BLOCK, constraint="complex", starts=3, callback=lambda run: run.iteration >= 20
     )
     assert r.checked == [10, 20]
-    assert len(r.seeds) == 1
+    assert r.errors.isfinite().tolist() == [True, False, False]
+    assert r.choice[0].startswith("start 0: error ")
+    assert "the only one that was begun" in r.choice[0]
 
 
 def test_reconstruct_tries_four_in_turn_and_twelve_at_once() -> None:

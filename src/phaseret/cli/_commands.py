@@ -191,6 +191,8 @@ examples:
       A box of 140 x 120 pixels as the support, and a recipe of your own.
   phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
       Begin with the box that the autocorrelation allows, and find the shape inside it: sooner, and less certain.
+  phaseret reconstruct crystal.h5 --schedule bragg -o result.h5
+      A strained crystal from one of its Bragg peaks, a stack of frames: nothing need be known of it.
   torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
       A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
       result.h5.parts until all are done: the same command again carries on, if neither options nor files have changed

@@ -87,7 +87,12 @@ class Solves(Search, Pattern):
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
-        return self.support == "auto" or (self.support is None and measurement.support is None)
+        known = self.support is not None or measurement.support is not None
+        return self.support == "auto" or not (known or self._schedule_finds_support())
+
+    def _schedule_finds_support(self) -> bool:
+        """Whether the schedule begins with a step that finds the support itself."""
+        return self.schedule is not None and solvers.Recipe(self.schedule).finds_support
 
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
         """What the solver makes of it, on the CPU."""

@@ -22,7 +22,7 @@ from phaseret._module import Module, called_as
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
 from phaseret.solvers._coherence import refine
-from phaseret.solvers._options import Options, complete, made_from, spelled
+from phaseret.solvers._options import STARTS, Options, complete, made_from, spelled
 from phaseret.solvers._problem import Problem, check_complex, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
 from phaseret.solvers._turns import in_turn
@@ -44,12 +44,14 @@ class Step(Module):
 
     Attributes:
         finds_support: Whether a recipe that begins with it needs no support: it finds one.
+        starts: How many starts a recipe with it has unless told otherwise.
     """
 
     n_iter: int = 0
     # Where it is a number the starts run one after the other, until the misfit of one is at most that.
     misfit_limit: float | None = None
     finds_support: bool = False
+    starts: int = STARTS
 
     def leaves(self) -> Iterator[Step]:
         """The steps it stands for, in order."""
@@ -525,9 +527,9 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     parts = [part for part in step.modules() if isinstance(part, Step)]  # a schedule may be of any length
     if asked["support"] is None:
         asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
-    finds_support = next(step.leaves()).finds_support
-    problem = prepare(intensity, asked, restricted=not finds_support)
-    if not finds_support:
+    restricted = asked["support"] is not None or not next(step.leaves()).finds_support
+    problem = prepare(intensity, asked, restricted=restricted)
+    if restricted:
         check_determined(problem)
     starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
     # Of each start at least the iterate is kept.
@@ -546,7 +548,6 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     try:
         if limits:
             in_turn(run, partial(_advance, step), min(limits))
-            seeds = seeds[: run.error.shape[1]]
         else:
             _advance(step, run)
     finally:

@@ -53,8 +53,6 @@ class Options(TypedDict, total=False):
 
 # How many starts `reconstruct` tries unless it is told; an algorithm that is called runs from one.
 STARTS = 12
-# The same where they run one after the other, until one is good enough.
-STARTS_IN_TURN = 4
 # An option that is not named here is None unless it is given.
 _DEFAULTS: Options = {
     "constraint": "complex",

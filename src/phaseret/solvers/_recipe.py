@@ -19,7 +19,7 @@ from phaseret.solvers._breed import Breed
 from phaseret.solvers._crystal import BRAGG, Enough, Hull, Level
 from phaseret.solvers._levenberg import LevenbergMarquardt
 from phaseret.solvers._loop import Step, solve
-from phaseret.solvers._options import STARTS, STARTS_IN_TURN, Options, check_names, spelled
+from phaseret.solvers._options import Options, check_names, spelled
 from phaseret.solvers._support import Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class Recipe(Step):
         times: How often the whole is repeated.
 
     Text: steps are separated by commas, and the first runs first. ``hio:50`` is an algorithm with its iterations (er,
-    hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap`` and ``breed`` are steps,
-    ``detwin:20`` is 20 iterations of HIO with half of the support, ``algebraic`` is the exact solution of
-    :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, and ``3*(...)`` or ``3*hio:50`` repeats.
-    Options
+    hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap``, ``breed``, ``hull``, ``level`` and
+    ``enough`` are steps, ``detwin:20`` is 20 iterations of HIO with half of the support, ``algebraic`` is the exact
+    solution of :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, and ``3*(...)`` or
+    ``3*hio:50`` repeats. ``bragg`` stands for the steps that find strained crystals from one Bragg peak. Options
     stand in brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
     ``shrinkwrap(sigma=2,method=rms)``, ``breed(best=sharpness,rule=sqrt_pa)``.
 
@@ -109,6 +109,11 @@ class Recipe(Step):
         for _ in range(self.times):
             for step in self._once():
                 yield from step.leaves()
+
+    @property
+    def finds_support(self) -> bool:  # type: ignore[override]
+        """Whether it begins with a step that finds the support."""
+        return next(self.leaves()).finds_support
 
     @property
     def text(self) -> str:
@@ -296,10 +301,12 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         intensity: Measured intensity, squared object units.
         schedule: What to run, as text or as a :class:`Recipe` or algorithm. Default: "sparse:1400,er:30", which finds
             objects in a loose support, or in none (:class:`SparseRRR`); but "raar:400,er:100" with a `support_size`,
-            and where a gradient is asked for. The words are those of :class:`Recipe`.
+            and where a gradient is asked for. "bragg" is for strained crystals from one Bragg peak, and needs no
+            support. The words are those of :class:`Recipe`.
         support: True where the object may be non-zero. Object-shaped (then in the corner of the grid, and the result
             has its shape) or data-shaped; one for all patterns or one each: the axes before these broadcast to the
-            batch. May be left out with `support_size` or for a non-negative object.
+            batch. May be left out with `support_size`, for a non-negative object, or where the schedule begins with
+            :class:`Hull`.
         support_size: Number of non-zero pixels, their place unknown: the largest are kept.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement,
             one for all patterns or one for each: it is subtracted, and what is left below 0 counts as 0.
@@ -321,8 +328,9 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         centered: Whether the zero frequency lies in the middle of the intensity (and mask).
         undersampled: Allow a support of more than (m + 1) / 2 pixels along an axis (but at most m): data below 2n - 1
             samples, as benchmarks have them, which other objects have too. A warning says so once.
-        starts: Number of starts of each pattern. Default: 12, whatever the schedule, but 1 for one that begins with
-            "algebraic"; an algorithm or a recipe that is called itself, ``HIO(50)(intensity, ...)``, runs from one.
+        starts: Number of starts of each pattern. Default: 12, whatever the schedule, but 1 for one with "algebraic",
+            and at most 4, one after the other, where it ends with :class:`Enough`; an algorithm or a recipe
+            that is called itself, ``HIO(50)(intensity, ...)``, runs from one.
         init: Object-shaped or data-shaped start, for example a network's output: it replaces the first start. With an
             axis of starts before the object's axes it replaces all of them.
         seed: Start s is drawn from seed + s, whatever the batch, the chunks and the device.
@@ -377,6 +385,5 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
     recipe = Recipe(schedule)
     if options.get("starts") is None:
-        in_turn = any(isinstance(part, Step) and part.misfit_limit is not None for part in recipe.modules())
-        options["starts"] = 1 if next(recipe.leaves()).finds_support else STARTS_IN_TURN if in_turn else STARTS
+        options["starts"] = min(part.starts for part in recipe.modules() if isinstance(part, Step))
     return solve(recipe, intensity, options)

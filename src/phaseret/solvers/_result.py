@@ -179,10 +179,10 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     """What the result of one pattern is, and why."""
     if len(errors) == 1:
         return "the only start"
-    begun = [pair for pair in zip(errors, scores, strict=True) if pair[0] != math.inf]
-    if len(begun) < len(errors):
-        averaged = averaged[: len(begun)]  # the first ones were
-        errors, scores = ([pair[i] for pair in begun] for i in range(2))
+    begun = max((k + 1 for k, error in enumerate(errors) if not math.isinf(error)), default=len(errors))
+    errors, scores, averaged = errors[:begun], scores[:begun], averaged[:begun]
+    if begun == 1:
+        return f"start {best}: error {errors[best]:.3g}, the only one that was begun"
     least = min(range(len(errors)), key=errors.__getitem__)
     why, kept = f"start {best}: error {errors[best]:.3g}", [s for s in scores if s < math.inf]
     lost = "have values that are not finite" if any(map(math.isnan, errors)) else "have a support that collapsed"

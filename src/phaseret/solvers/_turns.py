@@ -22,7 +22,7 @@ _OF_A_START = ("estimate", "error", "support", "price", "collapsed", "level")
 def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
     """Advance the starts of each pattern one by one, until the misfit of one is at most `limit`.
 
-    Those that were not begun have an infinite error; starts that no pattern needed are left out.
+    Those that were not begun have an infinite error.
     """
     patterns, starts = run.error.shape
     rows: list[list[Run]] = []
@@ -59,7 +59,7 @@ def _pattern(problem: Problem, p: int) -> Problem:
 
 def _join(run: Run, rows: list[list[Run]]) -> None:
     """Write what the starts came to into the run of all of them."""
-    patterns, count = run.problem.patterns, max(map(len, rows))
+    patterns, count = run.error.shape
     each = [part for parts in rows for part in parts]
     for name in _OF_A_START:
         found = [x for part in each if isinstance(x := getattr(part, name), Tensor)]
