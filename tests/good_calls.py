@@ -30,6 +30,12 @@ PAIR: GoodCall = ({"estimate": torch.rand(3, 4, 4), "obj": OBJ}, 2, {})
 MEASURED: GoodCall = ({"estimate": OBJ, "intensity": DATA, "mask": MASK}, 2, {})
 PATTERNS: GoodCall = ({"intensity": DATA, "mask": MASK}, 2, {})
 SUPPORT = torch.ones(BOX, dtype=torch.bool)
+# Data that an object has, for what solves nothing else.
+EXACT: GoodCall = (
+    {"intensity": pr.operators.fourier_intensity(torch.polar(OBJ + 0.5, 6 * torch.rand(3, 4, 4)), SHAPE)},
+    2,
+    {"support": SUPPORT},
+)
 FOURIER = pr.operators.FourierIntensity(SHAPE)
 OPTICS = {"fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0}
 PROBLEM = {"n_iter": 2, "object_shape": BOX}
@@ -76,6 +82,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "metrics.free_pixels": {"fourier_shape": SHAPE},
     "metrics.resolution": {"curve": pr.metrics.frc(OBJ, OBJ)},
     **{f"solvers.{name}": {"n_iter": 2} for name in ALGORITHMS},
+    "solvers.Algebraic": {},
     "solvers.Detwin": {"algorithm": pr.solvers.HIO(2)},
     "solvers.Recipe": {"steps": "hio:2"},
     "models.Cascade": SMALL,
@@ -163,6 +170,7 @@ CALLS: dict[str, GoodCall] = {
     "projections.project_object": ({"obj": DATA, "support": MASK}, 2, {}),
     "projections.MagnitudeConstraint": ({"magnitude": DATA, "mask": MASK}, 2, {}),
     "projections.ObjectConstraint": ({"support": MASK}, 0, {}),
+    "solvers.algebraic": EXACT,
     "solvers.autocorrelation_support": PATTERNS,
     "solvers.maximum_likelihood": (MEASURED[0], 2, {"operator": FOURIER, "n_iter": 2}),
     "solvers.reconstruct": (PATTERNS[0], 2, {"schedule": "hio:2", "support": SUPPORT, "starts": 1}),

@@ -171,15 +171,14 @@ class Algebraic(Step):
             run.done = 0
             return
         problem, everything = run.problem, (slice(None), slice(None))
-        estimate = run.known(everything, whole=False).project(problem.crop(run.iterate))
+        estimate = run.known(everything, whole=False).project(problem.crop(run.iterate)).clone()
         support = torch.ones_like(estimate[:, :1], dtype=torch.bool) if problem.support is None else problem.support
+        n1, n2 = (min(n, (m + 1) // 2) for n, m in zip(problem.box_shape, problem.shape, strict=True))
+        largest = None if problem.whole else (n1, n2)
         box, found = torch.ones_like(estimate, dtype=torch.bool), []
         for p, plane in enumerate(magnitudes(run)[0]):
-            found.append(_solve(Pattern(plane, problem.real), problem.box_shape))
-            obj = found[-1].obj
-            if problem.known.constraint == "nonnegative" and obj.sum() < 0:
-                obj = -obj
-            obj, (top, left) = _placed(obj, support[min(p, len(support) - 1), 0])
+            found.append(_solve(Pattern(plane, problem.real), largest))
+            obj, (top, left) = _placed(found[-1].obj, support[min(p, len(support) - 1), 0])
             place = p, 0, slice(top, top + obj.shape[0]), slice(left, left + obj.shape[1])
             estimate[p, 0], box[p, 0] = 0, False
             estimate[place], box[place] = obj.to(estimate.dtype), True
@@ -200,18 +199,21 @@ class Algebraic(Step):
             )
 
 
-def _solve(pattern: Pattern, largest: Sequence[int]) -> _Found:
-    """The object of the box that the autocorrelation tells, or of the largest one where noise may hide some of it."""
+def _solve(pattern: Pattern, largest: Shape | None) -> _Found:
+    """The object of the box that the autocorrelation tells, or of a known one where noise may hide some of it."""
     if pattern.noise > _NOISY * pattern.peak:
         share = pattern.noise / pattern.peak
         rule = "the autocorrelation must end within the grid, as for nearly noise-free data of m >= 2n - 1 pixels"
         _checks.fail(f"{rule}, got {share:.2g} of its peak at the largest lags", _INSTEAD)
-    most = [min(n, (m + 1) // 2) for n, m in zip(largest, pattern.shape, strict=True)]
-    told = [min(n, limit) for n, limit in zip(pattern.box(), most, strict=True)]
-    hidden = pattern.noise > _ROUNDING * pattern.peak and most != told
-    for box in [told, most] if hidden else [told]:
-        _check_box((box[0], box[1]), pattern)
-        found = _solved(pattern, (box[0], box[1]))
+    boxes = [pattern.box()]
+    if largest is not None:
+        told = boxes.pop()
+        boxes.append((min(told[0], largest[0]), min(told[1], largest[1])))
+        if pattern.noise > _ROUNDING * pattern.peak and largest != boxes[0]:
+            boxes.append(largest)
+    for box in boxes:
+        _check_box(box, pattern)
+        found = _solved(pattern, box)
         if found.explains:
             break
     return found
@@ -229,8 +231,17 @@ def _check_box(box: Shape, pattern: Pattern) -> None:
 
 
 def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """The object or its flip, and where its corner lies, with most of its power in the support."""
+    """The object or its flip, and where its corner lies, with most of its power in the support.
+
+    What the data and the support leave open: the largest pixels have the phase 0 in the mean, and lie near the corner.
+    """
+    power = _fft.power(obj)
+    mean = (obj * power).sum()
+    obj = obj * torch.where(mean == 0, torch.ones_like(mean), mean.conj() / mean.abs())
     both = torch.stack([obj, obj.flip(0, 1).conj().resolve_conj()])
+    rows, columns = (torch.arange(n, device=obj.device) for n in obj.shape)
+    first, second = (float((_fft.power(x) * (rows[:, None] + columns)).sum()) for x in both)
+    both = both.flip(0) if second < first else both
     inside = torch.nn.functional.conv2d(support[None].double(), _fft.power(both)[:, None])
     best = (inside.flatten() >= (1 - 1e-9) * inside.max()).nonzero()[0]  # the first of those that rounding tells apart
     flip, place = divmod(int(best), inside[0].numel())

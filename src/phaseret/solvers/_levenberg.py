@@ -115,7 +115,7 @@ class LevenbergMarquardt(Step):
     of the support (twice as many for a complex object), so that it is for some thousands of pixels.
 
     Args:
-        n_iter: Largest number of steps.
+        n_iter: Largest number of steps: it ends where they gain nothing more.
 
     Example:
         >>> obj = torch.rand(8, 8, dtype=torch.float64)
@@ -131,7 +131,7 @@ class LevenbergMarquardt(Step):
         Levenberg-Marquardt method without nonsingularity assumption, doi:10.1007/s00607-004-0083-1.
     """
 
-    def __init__(self, n_iter: int = 20) -> None:
+    def __init__(self, n_iter: int = 1000) -> None:
         super().__init__(n_iter=_checks.integer("n_iter", n_iter))
 
     def check(self, run: Run) -> None:
