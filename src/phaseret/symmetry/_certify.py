@@ -104,13 +104,17 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
 
     **A proof is not a distance.** An object whose rounded values do not factor may lie 1e-16 from one that does, and
     then data in floating point have several solutions. `radius` bounds the distance from below, by the second singular
-    value `sigma` of Ruppert's map; it is pessimistic by a factor of 100 or more. A Gaussian shows it:
+    value `sigma` of Ruppert's map; it is pessimistic by a factor of 100 or more. This Gaussian is proved unique, since
+    its values are rounded, and yet another image, not a copy, has its data to all digits:
 
-        >>> x = torch.arange(-9.5, 10, dtype=torch.float64)
-        >>> gaussian = torch.exp(-(x[:, None] ** 2 + x**2) / 50)
-        >>> wide = certify(gaussian + 0.01 * torch.exp(-((x[:, None] - 3) ** 2 + (x + 1) ** 2) / 60))
-        >>> wide.unique, float(wide.radius)
+        >>> row = torch.exp(-(torch.arange(-9.5, 10, dtype=torch.float64) ** 2) / 32)
+        >>> gaussian, other = row[:, None] * row, certify(row, ndim=1).rivals[0][0][:, None] * row
+        >>> found = certify(gaussian)
+        >>> found.unique, float(found.radius)
         (True, 0.0)
+        >>> data = torch.fft.fft2(torch.stack([gaussian, other]), (39, 39)).abs()
+        >>> torch.allclose(data[0], data[1], rtol=0, atol=1e-12), torch.allclose(gaussian, other, atol=0.05)
+        (True, False)
 
     One dimension is different: every polynomial in one variable is a product of linear ones, so that an object of one
     row is the only one with its data only if at most one root is off the unit circle; generic ones of n pixels have

@@ -20,7 +20,7 @@ from phaseret.symmetry._irreducible import root_of_minus_one
 Gauss = np.ndarray[tuple[int, ...], np.dtype[np.object_]]
 Poly = list[int]
 
-P = 2**160 + 357
+P = 2**384 + 417
 I = root_of_minus_one(P)
 
 
@@ -48,7 +48,7 @@ def times(a: Poly, b: Poly) -> Poly:
     """The product, by one of large integers."""
     if not a or not b:
         return []
-    width = 44  # bytes that hold a sum of products
+    width = 100  # bytes that hold a sum of products
 
     def pack(c: Poly) -> int:
         return int.from_bytes(b"".join(x.to_bytes(width, "little") for x in c), "little")
@@ -275,32 +275,26 @@ def exactly(f: Gauss, parts: list[Gauss]) -> bool:
 # --- factors ---------------------------------------------------------------------------------------------------------
 
 
-def factors(g: Gauss) -> list[Gauss] | None:
-    """Factors of a polynomial (2, m + 1, n + 1) without monomial factor; None where coefficients are too large.
-
-    First those in x and in y alone, if there are any, each in one piece; the others do not factor over Q(i), and stand
-    there as often as they divide.
-    """
-    f, leading, found = in_field(g), 0, []
+def contents(g: Gauss) -> tuple[list[Gauss], Gauss]:
+    """The factors in x and in y alone of a polynomial (2, m + 1, n + 1) without monomial factor, and what is left."""
+    f, found = in_field(g), []
     leading = f[-1][-1]
-    alone = content(f)
-    if len(alone) > 1:
-        found.append(smallest([alone], leading))
-        f = [divide(row, alone)[0] for row in f]
-    turned = [trim(list(row)) for row in itertools.zip_longest(*f, fillvalue=0)]
-    alone = content(turned)
-    if len(alone) > 1:
-        found.append(smallest([[x] for x in alone], leading))
-        turned = [divide(row, alone)[0] for row in turned]
-        f = [trim(list(row)) for row in itertools.zip_longest(*turned, fillvalue=0)]
-    width = max(map(len, f))
-    if len(f) > 1 and width > 1:
-        if len(f) <= width:
-            found += _two_variables(f, leading)
-        else:
-            turned = [trim(list(row)) for row in itertools.zip_longest(*f, fillvalue=0)]
-            found += [part.swapaxes(1, 2) for part in _two_variables(turned, turned[-1][-1])]
-    return found if exactly(g, found) else None
+    for turned in (False, True):
+        alone = content(f)
+        if len(alone) > 1:
+            part = smallest([alone], leading)
+            found.append(part.swapaxes(1, 2) if turned else part)
+            f = [divide(row, alone)[0] for row in f]
+        f = [trim(list(row)) for row in itertools.zip_longest(*f, fillvalue=0)]  # turned, and back
+    return found, smallest(f, leading)
+
+
+def factors(g: Gauss) -> list[Gauss]:
+    """The factors over Q(i) of a polynomial without content, as often as they divide, if they are small numbers."""
+    if g.shape[1] > g.shape[2]:
+        return [part.swapaxes(1, 2) for part in factors(g.swapaxes(1, 2))]
+    f = in_field(g)
+    return _two_variables(f, f[-1][-1])
 
 
 def _two_variables(f: list[Poly], leading: int) -> list[Gauss]:

@@ -19,6 +19,7 @@ from phaseret.operators import fourier_intensity, min_fourier_shape
 from phaseret.symmetry._factor import (
     Gauss,
     content,
+    contents,
     derivative,
     divide,
     exactly,
@@ -78,14 +79,21 @@ def exact(image: Image) -> Gauss:
 def examine(image: Image, limit: int) -> Findings:
     """What can be said of an image in its bounding box, of one or two axes of at least two pixels each."""
     row, g = image.ndim == 1, exact(image)
-    if row and len(image) > _LONGEST:
-        return Findings(None, reason=f"rows of more than {_LONGEST} pixels are not examined")
-    if not row and image.size > LARGEST:
-        return Findings(None, reason=f"images of more than {LARGEST} pixels are not factored")
-    g = g[:, None] if row else g
-    found = [g] if row else factors(g)
-    if found is None:
-        return Findings(None, reason="its factors, if there are any, have too many digits")
+    if row:
+        if len(image) > _LONGEST:
+            return Findings(None, reason=f"rows of more than {_LONGEST} pixels are not examined")
+        g = g[:, None]
+        found = [g]
+    else:
+        found, rest = contents(g)
+        if proved(rest):
+            found.append(rest)
+        elif rest[0].size > LARGEST:
+            return Findings(None, reason=f"images of more than {LARGEST} pixels are not factored")
+        elif rest[0].size > 1:
+            found += factors(rest)
+        if not exactly(g, found):
+            return Findings(None, reason="its factors, if there are any, have too many digits")
     parts = [_part(factor) for factor in found]
     least = sum(part.least for part in parts)
     shown = [_as_image(factor) for factor in found] if len(found) > 1 else []
@@ -112,6 +120,8 @@ def _part(g: Gauss) -> _Part:
 def proved(g: Gauss) -> bool:
     """Is the polynomial proved irreducible over the complex numbers, modulo one of three primes?"""
     degrees = torch.tensor([g.shape[1:]]) - 1
+    if not degrees.all():
+        return False
     for p in itertools.islice(primes(max(*g.shape[1:], 250)), 3):
         residue = (g[0] + root_of_minus_one(p) * g[1]) % p
         f = torch.tensor(residue.astype(np.float64))[None]
