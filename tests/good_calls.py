@@ -17,6 +17,7 @@ import phaseret as pr
 MODULES = [getattr(pr, name) for name in pr.__all__ if isinstance(getattr(pr, name), ModuleType)]
 # What a call gives back is not an input.
 RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Certificate", "Measurement", "Inspection", "Reconstruction", "Run"}
+RESULTS |= {"Item", "Known", "Protocol", "Report", "Verification"}
 # Bases whose call a subclass writes, and steps that do nothing without an algorithm.
 NOT_CALLED = {"Operator", "Algorithm", "Step", "Shrinkwrap", "Breed", "Hull", "Level", "Enough"}
 
@@ -54,6 +55,8 @@ ALGORITHMS = [
     for name, value in vars(pr.solvers).items()
     if inspect.isclass(value) and issubclass(value, pr.solvers.Step) and name not in NOT_CALLED
 ]
+CHECKED = pr.bench.Item("one", "", OBJ[0], FOURIER(OBJ[0]), pr.bench.Known(BOX, "nonnegative"))
+PROTOCOL = pr.bench.Protocol("own", "one object", lambda case, number, data: CHECKED)
 # Good arguments of each function without tensors, and of each class that needs any.
 OPTIONS: dict[str, dict[str, Any]] = {
     "operators.Autocorrelation": {"fourier_shape": SHAPE},
@@ -111,6 +114,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "io.save_intensity": {"path": "pattern.npz", "measurement": FRAME, "overwrite": True},
     "io.save_reconstruction": {"path": "reconstruction.npz", "reconstruction": FOUND, "overwrite": True},
     "io.inspect": {"measurement": FRAME},
+    "bench.run": {"protocols": [PROTOCOL], "entries": ["amplitude_flow"], "quick": True},
+    "bench.verify": {"file": "bench/bench.json", "protocols": [PROTOCOL]},
     "datasets.mnist": {"train": False},
     "datasets.strained_crystal": {"object_shape": (8, 8, 8)},
     "plotting.check_figure": {"path": "none.png"},
@@ -268,6 +273,7 @@ def write_files() -> None:
     pr.io.save_reconstruction("reconstruction.npz", FOUND)
     pr.models.save(UNET, "network.safetensors", card=CARD)
     np.save("mask.npy", np.ones(SHAPE))
+    pr.bench.run(**OPTIONS["bench.run"]).save("bench")
 
 
 CALLS |= dict(of_pairs())

@@ -45,6 +45,12 @@ def complex_digit(number: int) -> Tensor:
     return torch.polar(digits()[number], torch.nn.functional.interpolate(coarse, (28, 28), mode="bicubic")[0, 0])
 
 
+def crystal(span: float, number: int) -> Tensor:
+    """A strained crystal (31, 31, 31), whose phase spans so many radians."""
+    generator = torch.Generator().manual_seed(5000 + number)
+    return datasets.strained_crystal(span=span, generator=generator).to(torch.complex128)
+
+
 def _of_scikit_learn(name: str) -> Any:
     return _checks.extra("sklearn.datasets", "scikit-learn", "demo").load_sample_image(f"{name}.jpg")
 

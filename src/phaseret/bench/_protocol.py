@@ -75,10 +75,9 @@ class Protocol:
         about: What it asks, in one sentence.
         make: From a case, a number and the folder of measured data to the item of this number.
         cases: Levels of noise or of difficulty, each with its own items and its own row.
-        count: Items of each case.
-        quick: Items of each case of a quick run: the first ones.
-        seeds: Runs of each item.
-        checksums: Of the items of a quick and of a whole run, frozen.
+        counts: Items of each case, in a quick run (the first ones of the first case) and in a whole one.
+        seeds: Runs of each item, likewise.
+        checksums: Of the items, likewise; frozen.
         relative: Whether the estimate may differ from the object by a factor, as measured data have no units.
     """
 
@@ -86,16 +85,15 @@ class Protocol:
     about: str
     make: Callable[[str, int, Path | None], Item]
     cases: tuple[str, ...] = ("",)
-    count: int = 1
-    quick: int = 1
-    seeds: int = 2
+    counts: tuple[int, int] = (1, 1)
+    seeds: tuple[int, int] = (1, 3)
     checksums: tuple[str, str] | None = field(default=None, repr=False)
     relative: bool = False
 
     def items(self, quick: bool = False, data: Path | None = None) -> list[Item]:
         """All items, case by case."""
-        count = self.quick if quick else self.count
-        return [self.make(case, number, data) for case in self.cases for number in range(count)]
+        cases = self.cases[:1] if quick else self.cases
+        return [self.make(case, number, data) for case in cases for number in range(self.counts[not quick])]
 
 
 def checksum(items: Sequence[Item]) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _FILES = ("bench.json", "bench.txt", "bench.png")
 # The scores of a row, each of single runs, of the best by residual, and of the best by the truth.
-_SCORES = ("psnr", "raw_psnr", "ssim", "correlation", "error", "residual")
+OTHERS = ("ssim", "correlation", "residual", "iou", "phase_error")
+_SCORES = ("psnr", "raw_psnr", "error", *OTHERS)
 # In dB: by how much runs may differ where chance has no part; else by so many standard deviations of a difference.
 LEAST_SPREAD, DEVIATIONS = 0.1, 3 * math.sqrt(2)
 _HEADER = (

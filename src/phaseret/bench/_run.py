@@ -17,7 +17,7 @@ from phaseret._version import __version__
 from phaseret.bench import _machine
 from phaseret.bench._protocol import VERSION, Item, Protocol, checksum
 from phaseret.bench._protocols import PROTOCOLS
-from phaseret.bench._report import Report, rows_of
+from phaseret.bench._report import OTHERS, Report, rows_of
 from phaseret.bench._scores import Quiet, decibels, judged
 from phaseret.bench.entries import ENTRIES
 
@@ -124,7 +124,7 @@ def scored(estimate: Tensor, item: Item, relative: bool) -> dict[str, float]:
     mean = {name: value.mean() for name, value in found.items()}
     peak = item.obj.abs().max() if relative else torch.ones(())
     power = (item.obj.abs() / peak).square().mean()
-    scores: dict[str, Tensor] = {name: mean[name] for name in ("ssim", "correlation", "residual") if name in mean}
+    scores: dict[str, Tensor] = {name: mean[name] for name in OTHERS if name in mean}
     scores |= {"psnr": decibels(mean["mse"]), "raw_psnr": decibels(mean["raw_mse"])}
     scores["error"] = (mean["mse"] / power).sqrt()
     return {name: float(f"{float(value):.5g}") for name, value in scores.items()}
@@ -198,9 +198,9 @@ def protocol_named(protocol: Any) -> Protocol:
 
 def about(protocol: Protocol, items: Sequence[Item], quick: bool) -> dict[str, Any]:
     """What a report says of a protocol."""
-    frozen = None if protocol.checksums is None else protocol.checksums[0 if quick else 1]
+    frozen = None if protocol.checksums is None else protocol.checksums[not quick]
     names = [item.name for item in items]
-    return {"checksum": checksum(items), "frozen": frozen, "seeds": protocol.seeds, "items": names}
+    return {"checksum": checksum(items), "frozen": frozen, "seeds": protocol.seeds[not quick], "items": names}
 
 
 def _head(quick: bool, solvers: Sequence[Entry]) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _head(quick: bool, solvers: Sequence[Entry]) -> dict[str, Any]:
 
 def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Report) -> list[dict[str, Any]]:
     """All runs of an entry on a protocol, and its estimates of the items that the picture shows."""
-    seeds = 1 if isinstance(solver.solve, nn.Module) else protocol.seeds
+    seeds = 1 if isinstance(solver.solve, nn.Module) else protocol.seeds[not report.content["quick"]]
     memory, found = _machine.Memory(), []
     for item in items:
         best, shown = float("inf"), report.pictures.get((protocol.name, item.name))

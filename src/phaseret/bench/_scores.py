@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -30,7 +31,8 @@ def judged(
     """Scores of estimates (*, n1..nd), one value of each for each item.
 
     "mse" and "ssim" (of moduli, where objects are complex) and "correlation" after alignment, "raw_mse" without, and
-    "residual", which needs no truth: the relative magnitude error. `freedom` says what alignment may change.
+    "residual", which needs no truth: the relative magnitude error; of complex volumes the "iou" of the supports and the
+    "phase_error" too. `freedom` says what alignment may change.
     """
     axes = tuple(range(-ndim, 0))
     found = symmetry.align(estimate, obj, ndim=ndim, **freedom)
@@ -47,6 +49,10 @@ def judged(
     }
     if min(obj.shape[obj.ndim - ndim :]) >= _WINDOW:
         scores["ssim"] = metrics.ssim(aligned / peak, truth / peak, align=False, ndim=ndim, reduction="none")
+    if ndim == 3 and obj.is_complex():
+        parts = estimate, obj
+        scores["iou"] = metrics.iou(*parts, ndim=ndim, reduction="none")
+        scores["phase_error"] = metrics.phase_error(*parts, ndim=ndim, reduction="none").nan_to_num(math.pi)
     return {name: value.double() for name, value in scores.items()}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from phaseret import _checks, models, operators, solvers
@@ -15,7 +14,7 @@ from phaseret.bench._protocol import Known
 ENTRIES = {
     **{
         name: f"phaseret.bench.entries:{name}"
-        for name in ("default", "rrr", "hio", "raar", "oss", "amplitude_flow", "wirtinger", "prdeep")
+        for name in ("default", "rrr", "hio", "raar", "oss", "amplitude_flow", "prdeep")
     },
     **{name: f"phaseret.bench.peers:{name}" for name in ("solvephase", "cohere", "deepinv")},
 }
@@ -31,6 +30,7 @@ def _options(known: Known, seed: int) -> dict[str, Any]:
         "support": known.box,
         "mask": known.mask,
         "constraint": known.constraint,
+        "ndim": len(known.object_shape),
         "undersampled": known.undersampled,
         "seed": seed,
     }
@@ -41,8 +41,11 @@ def _solved(schedule: str, intensity: Tensor, known: Known, seed: int, **options
 
 
 def default(intensity: Tensor, known: Known, seed: int) -> Tensor:
-    """What `reconstruct` does unless told otherwise: 12 starts of ``"sparse:1400,er:30"``."""
-    return solvers.reconstruct(intensity, **_options(known, seed)).obj
+    """What `reconstruct` does unless told otherwise, 12 starts of ``"sparse:1400,er:30"``; on crystals "bragg"."""
+    options = _options(known, seed)
+    if options["ndim"] == 3:
+        return solvers.reconstruct(intensity, schedule="bragg", **{**options, "support": known.support}).obj
+    return solvers.reconstruct(intensity, **options).obj
 
 
 def rrr(intensity: Tensor, known: Known, seed: int) -> Tensor:
@@ -94,20 +97,9 @@ def _weights(name: str) -> Path:
     _checks.fail(f"the file weights/{name} must be there, got none", fix, FileNotFoundError)
 
 
-def _flow(method: Any, intensity: Tensor, known: Known, seed: int) -> Tensor:
-    """A gradient method from the spectral initialisation; it knows the object's sizes, not its support."""
+def amplitude_flow(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """Truncated amplitude flow, one of the methods that PhasePack compares; it knows the sizes, not the support."""
     shape = tuple(intensity.shape[intensity.ndim - len(known.object_shape) :])
     operator = operators.FourierIntensity(shape, undersampled=known.undersampled)
-    generator = torch.Generator().manual_seed(seed)
-    given = {"object_shape": known.object_shape, "constraint": known.constraint, "mask": known.mask}
-    return method(intensity, operator, generator=generator, **given).obj
-
-
-def amplitude_flow(intensity: Tensor, known: Known, seed: int) -> Tensor:
-    """Truncated amplitude flow from its spectral initialisation, one of the methods that PhasePack compares."""
-    return _flow(solvers.truncated_amplitude_flow, intensity, known, seed)
-
-
-def wirtinger(intensity: Tensor, known: Known, seed: int) -> Tensor:
-    """Wirtinger flow from its spectral initialisation, one of the methods that PhasePack compares."""
-    return _flow(solvers.wirtinger_flow, intensity, known, seed)
+    given: dict[str, Any] = {"object_shape": known.object_shape, "constraint": known.constraint, "mask": known.mask}
+    return solvers.truncated_amplitude_flow(intensity, operator, seed=seed, **given).obj

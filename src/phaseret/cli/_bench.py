@@ -64,7 +64,7 @@ class Command(Bench):
 def _listing() -> str:
     """The protocols with what they ask, and the entries at hand."""
     protocols = [
-        (name, f"{len(p.cases) * p.count} items, quick {len(p.cases) * p.quick}", p.about)
+        (name, f"{len(p.cases) * p.counts[1]} items, quick {p.counts[0]}", p.about)
         for name, p in bench.PROTOCOLS.items()
     ]
     lines = [f"{bench.VERSION}: protocols", *aligned_columns(protocols), "", "entries at hand", " ".join(bench.ENTRIES)]

@@ -84,14 +84,15 @@ def strained_crystal(
 
 
 class _Draw:
-    """Random numbers in double precision."""
+    """Random numbers in double precision, from uniform ones, which are the same on every processor to the bit."""
 
     def __init__(self, generator: torch.Generator | None) -> None:
         self.generator = generator
         self.device = "cpu" if generator is None else generator.device
 
     def normal(self, *sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=self.generator, device=self.device).cpu().double()
+        radius = (-2 * (1 - self.uniform(0, 1, *sizes)).log()).sqrt()
+        return radius * (2 * math.pi * self.uniform(0, 1, *sizes)).cos()
 
     def uniform(self, low: float, high: float, *sizes: int) -> Tensor:
         share = torch.rand(sizes, generator=self.generator, device=self.device).cpu().double()

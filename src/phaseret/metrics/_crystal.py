@@ -86,7 +86,8 @@ def phase_error(
     if align:
         product = product * torch.sgn(product.sum(axes, keepdim=True)).conj()
     count = (product != 0).sum(axes).to(obj.real.dtype)
-    return reduce(product.angle().abs().sum(axes) / count, reduction)
+    # The angle of a zero is pi where its sign is negative.
+    return reduce(product.angle().abs().where(product != 0, 0).sum(axes) / count, reduction)
 
 
 @torch.no_grad()

@@ -1,0 +1,406 @@
+"""The benchmark: frozen test sets, how entries are run and scored, what is written, and that what was changed shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import phaseret as pr
+from phaseret import bench
+from phaseret.bench import _machine, _objects, entries
+from phaseret.bench._protocol import checksum, rounded
+from phaseret.bench._report import digest, rows_of
+from phaseret.bench._run import Entry, attempt, scored
+from phaseret.bench._scores import Quiet, apart
+from phaseret.cli import main
+
+Known = bench.Known
+
+
+def tiny(case: str, number: int, data: Path | None) -> bench.Item:
+    """A random object that fills its box."""
+    obj = torch.from_numpy(np.random.RandomState(number).rand(12, 12)).float()
+    known = Known((12, 12), "nonnegative", support=torch.ones(12, 12, dtype=torch.bool))
+    return bench.Item(f"object {number}, {case}", case, obj, pr.operators.fourier_intensity(obj, (24, 24)), known)
+
+
+TINY = bench.Protocol("tiny", "random objects", tiny, ("one", "two"), counts=(1, 5), seeds=(1, 2))
+SOLVERS = """
+import torch
+from phaseret.bench._objects import digits
+
+class Net(torch.nn.Module):
+    def forward(self, intensity):
+        return intensity[:, :12, :12].sqrt()
+
+def noise(intensity, known, seed):
+    return torch.rand(known.object_shape, generator=torch.Generator().manual_seed(seed))
+
+def greedy(intensity, known, seed):
+    intensity.zero_()
+    return torch.zeros(known.object_shape)
+
+def broken(intensity, known, seed):
+    raise RuntimeError("no idea\\nat all")
+
+net, wrong = Net(), 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with somebody's solvers."""
+    (tmp_path / "their_solvers.py").write_text(SOLVERS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "their_solvers", raising=False)
+    return tmp_path
+
+
+# --- test sets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in bench.PROTOCOLS if name != "measured"])
+def test_the_test_sets_are_the_frozen_ones(name: str) -> None:
+    protocol = bench.PROTOCOLS[name]
+    with Quiet():
+        found = checksum(protocol.items(quick=True))
+    assert protocol.checksums is not None
+    assert found == protocol.checksums[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in bench.PROTOCOLS if name != "measured"])
+def test_the_whole_test_sets_are_the_frozen_ones(name: str) -> None:
+    protocol = bench.PROTOCOLS[name]
+    with Quiet():
+        found = checksum(protocol.items())
+    assert protocol.checksums is not None
+    assert found == protocol.checksums[1]
+
+
+def test_the_first_items_of_a_whole_run_are_those_of_a_quick_one() -> None:
+    protocol = bench.PROTOCOLS["digits"]
+    quick, whole = protocol.items(quick=True), protocol.items()
+    assert checksum(quick) == checksum(whole[: len(quick)]) != checksum(whole[1 : len(quick) + 1])
+
+
+def test_rounding_hides_what_processors_differ_by() -> None:
+    x = torch.rand(1000, dtype=torch.float64)
+    assert torch.equal(rounded(x, 20), rounded(x * (1 + 1e-15), 20))
+    assert float((rounded(x, 20) - x).abs().max()) <= 2.0**-21 * (1 + 1e-6)
+    z = torch.complex(x, -x)
+    assert torch.equal(rounded(z, 8), torch.complex(rounded(x, 8), rounded(-x, 8)))
+    assert not rounded(torch.tensor([-1e-30, 1.0]).double(), 8).signbit().any()
+    with pytest.raises(ValueError, match=r"x must be in double precision, got torch.float32\. Use x\.double\(\)"):
+        rounded(x.float(), 20)
+
+
+def test_data_explain_their_objects_as_far_as_their_noise_allows() -> None:
+    with Quiet():
+        for name, limit in (("digits", 1e-5), ("digits-complex", 1e-5), ("digits-critical", 1e-5), ("photons", 0.05)):
+            item = bench.PROTOCOLS[name].items(quick=True)[0]
+            assert scored(item.obj, item, False)["residual"] < limit
+            assert scored(item.obj, item, False)["psnr"] == 120
+
+
+def test_few_photons_have_the_counts_that_are_told() -> None:
+    item = bench.PROTOCOLS["photons"].items(quick=True)[0]
+    counts = item.intensity.double() / item.known.level
+    assert float((counts - counts.round()).abs().max()) < 1e-2
+    assert float(counts.mean()) == pytest.approx(item.known.photons or 0, rel=0.01)
+
+
+def test_a_missing_pattern_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PHASERET_DATA_DIR", raising=False)
+    with pytest.raises(
+        FileNotFoundError, match=r"data must be the folder that holds measured/esrf_logo_cdi\.npz, got none"
+    ):
+        _objects.logo(None)
+    with pytest.raises(FileNotFoundError, match=r"data must be a folder that holds it, got no"):
+        _objects.logo(tmp_path)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    _objects.in_colour.cache_clear()
+    with pytest.raises(ImportError, match=r'package scikit-image must be installed. .*pip install "phaseret\[demo\]"'):
+        _objects.picture("moon")
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_every_kind_of_entry(here: Path) -> None:
+    names = ["their_solvers:net", "their_solvers:noise", "their_solvers:broken", "rrr"]
+    said: list[int] = []
+    report = bench.run([TINY], names, progress=lambda so_far: said.append(len(so_far.content["rows"])))
+    assert said == [2, 4, 6, 8]
+    rows = {(row["case"], row["entry"]): row for row in report.content["rows"]}
+    assert len(rows) == 8
+    assert [rows["one", name]["seeds"] for name in names] == [1, 2, 2, 2]
+    assert rows["one", names[2]]["reason"] == "RuntimeError: no idea"
+    assert rows["one", names[2]]["failed"] == 10
+    assert rows["one", names[2]]["error"]["single"] == pytest.approx(1)  # that of zeros
+    assert rows["one", "rrr"]["psnr"]["oracle"] >= rows["one", "rrr"]["psnr"]["by_residual"]
+    assert rows["one", "rrr"]["psnr"]["oracle"] > rows["one", names[1]]["psnr"]["oracle"] + 10
+    assert all(row["transforms"] > 0 for row in rows.values())
+    assert report.content["entries"]["rrr"]["version"] == pr.__version__
+    assert report.content["entries"]["their_solvers:net"]["version"] is None
+    table = report.table()
+    assert "tiny, their_solvers:broken: RuntimeError: no idea" in table
+    assert len({len(line) for line in table.split("\n\n")[0].splitlines()}) == 1
+
+
+def test_what_an_entry_changes_is_its_own(here: Path) -> None:
+    item = tiny("", 0, None)
+    before = item.intensity.clone()
+    report = bench.run([dataclasses.replace(TINY, make=lambda *_: item)], ["their_solvers:greedy"], quick=True)
+    assert report.content["rows"][0]["failed"] == 0
+    assert torch.equal(item.intensity, before)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "reason"),
+    [
+        (3, "the estimate must be a torch.Tensor, got int"),
+        (torch.zeros(12, 11), r"the estimate must have the shape (12, 12) or that of the data, got (12, 11)"),
+        (torch.zeros(12, 12).int(), "the estimate must be floating, got torch.int32"),
+        (torch.zeros(12, 12) + 0j, "the estimate of a real object must be real, got torch.complex64"),
+        (torch.full((12, 12), torch.nan), "the estimate must be finite, got nan or inf"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_row_with_its_reason(estimate: Any, reason: str) -> None:
+    found, kept = attempt(Entry("bad", lambda intensity, known, seed: estimate, bench), tiny("", 0, None), 0, False)
+    assert found["failure"] == reason
+    assert found["error"] == pytest.approx(1)
+    assert not kept.any()
+
+
+def test_copies_that_the_data_cannot_tell_apart_score_alike() -> None:
+    item = tiny("", 0, None)
+    grid = torch.nn.functional.pad(item.obj, (3, 9, 5, 7))  # moved, on the data's grid
+    for copy in (item.obj, pr.symmetry.conj_flip(item.obj), grid):
+        assert scored(copy, item, False)["psnr"] == 120
+    assert scored(2 * item.obj, item, True)["error"] < 1e-5
+    assert scored(2 * item.obj, item, False)["error"] == pytest.approx(1, rel=1e-3)
+
+
+def test_single_runs_residual_and_oracle_are_kept_apart() -> None:
+    error, residual = torch.tensor([[1.0, 2.0], [3.0, 0.5]]), torch.tensor([[0.2, 0.1], [0.1, 0.2]])
+    kept = apart(error, residual, error)
+    assert (kept["single"].mean(), kept["by_residual"].tolist(), kept["oracle"].tolist()) == (
+        1.625,
+        [[3, 2]],
+        [[1, 0.5]],
+    )
+
+
+def test_the_spread_is_that_of_the_seeds() -> None:
+    common = {"protocol": "p", "case": "", "entry": "e", "failure": None, "seconds": 1.0, "transforms": 1.0}
+    common |= {"memory_mib": None, "error": 1.0, "residual": 0.5, "raw_psnr": 1.0}
+    runs = [{**common, "item": item, "seed": s, "psnr": 10.0 + s} for item in "ab" for s in range(3)]
+    (row,) = rows_of(runs)
+    assert row["psnr"]["single"] == 11
+    assert row["spread"]["run"] == pytest.approx(3 * math.sqrt(2), rel=1e-4)
+    assert row["spread"]["mean"] == pytest.approx(3 * math.sqrt(2 / 6), rel=1e-4)
+
+
+def test_crystals_have_scores_of_their_own() -> None:
+    item = bench.PROTOCOLS["bragg"].items(quick=True)[0]
+    moved = pr.symmetry.conj_flip(item.obj, ndim=3) * 1j
+    found = scored(moved, item, True)
+    assert (found["iou"], found["phase_error"]) == (1, pytest.approx(0, abs=1e-3))
+    assert found["residual"] < 0.2
+
+
+def test_memory_that_is_taken_is_seen() -> None:
+    memory = _machine.Memory()
+    taken = torch.zeros(2**25)  # 128 MiB
+    risen = memory.risen()
+    assert risen is None or risen > taken.nbytes / 2**20 / 2
+
+
+@pytest.mark.parametrize("name", [name for name in entries.ENTRIES if ".entries:" in entries.ENTRIES[name]])
+def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
+    item = tiny("", 0, None)
+    if name == "prdeep":
+        item = dataclasses.replace(item, known=dataclasses.replace(item.known, noise="alpha", level=0.03))
+    found, _ = attempt(bench._run.entry(name), item, 0, False)
+    assert found["failure"] is None
+    assert found["error"] < 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("solvephase", "solvephase"), ("cohere", "cohere-core"), ("deepinv", "deepinv")]
+)
+def test_adapters_say_what_to_install(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("solvephase", "cohere_core.controller.phasing", "deepinv"):
+        monkeypatch.setitem(sys.modules, module, None)
+    found, _ = attempt(bench._run.entry(name), tiny("", 0, None), 0, False)
+    assert f"the package {package} must be installed. Install it with pip install {package}." in found["failure"]
+
+
+# --- files and verification ------------------------------------------------------------------------------------------
+
+
+def changed(file: Path, signed: bool, **changes: Any) -> None:
+    """Somebody edits a report, and may compute its digest anew."""
+    content = json.loads(file.read_text())
+    for path, value in changes.items():
+        *parts, last = (int(part) if part.isdigit() else part for part in path.split("__"))
+        place = content
+        for part in parts:
+            place = place[part]
+        place[last] = value
+    if signed:
+        content["rows"] = rows_of(content["runs"])
+        content["digest"] = digest(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def file(here: Path) -> Path:
+    bench.run([TINY], ["rrr", "their_solvers:noise"]).save(here / "out")
+    return here / "out" / "bench.json"
+
+
+def test_a_report_agrees_with_what_is_made_again(file: Path) -> None:
+    found = bench.verify(file, protocols=[TINY])
+    assert found.differences == ()
+    assert found.count == 4
+    assert str(found).endswith("4 runs made again agree")
+    assert {path.name for path in file.parent.iterdir()} == {"bench.json", "bench.txt", "bench.png"}
+
+
+def test_any_edit_shows(file: Path) -> None:
+    changed(file, False, rows__0__seconds=1e-6)
+    found = bench.verify(file, protocols=[TINY]).differences
+    assert found == ("the file was changed after it was written", "the rows are not those of the runs")
+
+
+def test_scores_that_were_made_up_show_though_the_digest_fits(file: Path) -> None:
+    runs = json.loads(file.read_text())["runs"]
+    better = {f"runs__{i}__psnr": run["psnr"] + 40 for i, run in enumerate(runs) if run["entry"] != "rrr"}
+    changed(file, True, **better)
+    found = bench.verify(file, protocols=[TINY]).differences
+    assert len(found) == 4  # a run and a mean of either case
+    assert all("their_solvers:noise" in text for text in found)
+
+
+def test_other_test_sets_and_other_versions_show(file: Path) -> None:
+    changed(file, True, protocols__tiny__checksum="0" * 64, phaseret="0.0", entries__rrr__version="9")
+    found = bench.verify(file, protocols=[TINY])
+    assert found.differences == ("tiny: the test set is not the one that is made here",)
+    assert found.notes[0] == f"made with phaseret 0.0, here {pr.__version__}"
+    assert any("not of phaseret 9" in note for note in found.notes)
+    changed(file, True, protocols__tiny__frozen="0" * 64, protocols__tiny__items=[])
+    assert len(bench.verify(file, protocols=[TINY]).differences) == 3
+    assert "tiny is no protocol of this version" in bench.verify(file).differences
+
+
+def test_a_failure_that_is_hidden_shows(here: Path) -> None:
+    bench.run([TINY], ["their_solvers:broken"], quick=True).save(here / "out")
+    changed(here / "out" / "bench.json", True, runs__0__failure=None)
+    (text,) = bench.verify(here / "out" / "bench.json", protocols=[TINY]).differences
+    assert text.endswith("no failure became RuntimeError: no idea")
+
+
+def test_an_entry_that_is_not_here_is_a_difference(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parents[1] / "their_solvers.py").unlink()
+    monkeypatch.delitem(sys.modules, "their_solvers")
+    found = bench.verify(file, protocols=[TINY]).differences
+    assert len(found) == 1
+    assert "their_solvers:noise cannot be run here" in found[0]
+
+
+def test_a_file_that_is_none_is_refused(here: Path) -> None:
+    for text in ("{", "[]", '{"benchmark": "bench-0"}', '{"benchmark": "bench-1"}'):
+        Path("x.json").write_text(text)
+        with pytest.raises(ValueError, match=r"verify: file must be a JSON of bench-1, got .*: 'x\.json'\. Give"):
+            bench.verify("x.json")
+
+
+def test_files_are_not_replaced_unasked(file: Path) -> None:
+    report = bench.run([TINY], ["rrr"], quick=True)
+    with pytest.raises(FileExistsError):
+        report.save(file.parent)
+    report.save(file.parent, overwrite=True)
+    assert json.loads(file.read_text())["quick"] is True
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rrrr", "run: entries must be names such as package.module:name, got 'rrrr'. Use one of default, rrr"),
+        (
+            "nowhere:solve",
+            "run: entries must be importable, got 'nowhere:solve': No module named 'nowhere'. Install it",
+        ),
+        ("their_solvers:missing", "got 'their_solvers:missing': nothing of this name. Name a function"),
+        ("their_solvers:wrong", "got 'their_solvers:wrong': 3. Name a function"),
+        ("their_solvers:Net", "an instance of a Module"),
+    ],
+)
+def test_entries_that_cannot_be_run_are_refused(name: str, message: str, here: Path) -> None:
+    with pytest.raises((TypeError, ValueError, ImportError)) as caught:
+        bench.run([TINY], [name])
+    assert message in str(caught.value)
+
+
+def test_unknown_protocols_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"run: protocols must be one of 'digits', .* got 'digts'. Did you mean 'digits'\?"
+    ):
+        bench.run(["digts"], ["rrr"])
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    status = main(shlex.split(line))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_the_command_alone_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run("bench", capsys)
+    assert status == 0
+    assert all(name in out for name in (*bench.PROTOCOLS, *bench.ENTRIES))
+
+
+def test_the_command_runs_and_verifies(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(bench.PROTOCOLS, "tiny", TINY)
+    status, out, err = run("bench tiny --entry rrr their_solvers:noise --quick --out o", capsys)
+    assert status == 0
+    assert "in o/bench.json, bench.txt and bench.png" in out.replace("\\", "/")
+    assert err.count("tiny, one, rrr: ") == 1
+    assert run("bench verify o/bench.json", capsys)[:2] == (0, "2 runs made again agree\n")
+    status, _, err = run("bench tiny --entry rrr --quick --out o", capsys)
+    assert (status, "--overwrite" in err) == (1, True)
+    changed(here / "o" / "bench.json", False, quick=False)
+    status, out, err = run("bench verify o/bench.json", capsys)
+    assert status == 1
+    assert "differs: the file was changed after it was written\n" in out
+    assert "FILE must be what this version makes again" in err
+    assert run("bench verify", capsys)[0] == 1
+
+
+def test_a_network_is_a_module_too() -> None:
+    assert isinstance(Entry("n", nn.Identity(), bench)(tiny("", 0, None), 0), Tensor)
