@@ -39,12 +39,12 @@ from phaseret.solvers._reduce import quick_grid, wide_gaps
 class Solves(Search, Pattern):
     """Looks for the object."""
 
-    def known(self, source: Source) -> dict[str, Tensor]:
+    def given(self, source: Source) -> dict[str, Tensor]:
         """The arrays of the options, each read once."""
         found = {"support": self._support(source), "background": self._background(source)}
         found |= {
             name: read(io.load_object, file, f"--{name.replace('_', '-')}")
-            for name in ("init", "point_spread")
+            for name in ("init", "point_spread", "known")
             if (file := getattr(self, name)) is not None
         }
         return {name: x for name, x in found.items() if x is not None}
@@ -70,7 +70,8 @@ class Solves(Search, Pattern):
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
-        known = self.support is not None or self.support_size is not None or measurement.support is not None
+        known = self.support is not None or self.support_size is not None or self.known is not None
+        known = known or measurement.support is not None
         return self.support == "auto" or not known
 
     def solve(self, job: Job, *, progress: bool = False, **settings: Any) -> solvers.Reconstruction:
@@ -79,8 +80,9 @@ class Solves(Search, Pattern):
         device = _device(self.device)
         given: dict[str, Any] = {name: x.to(device) for name, x in job.arrays.items()}
         intensity = given.pop("FILE")
-        if "support" in given:
-            sizes = tuple(given["support"].shape[-job.measurement.ndim :])
+        place = given.get("support", given.get("known"))
+        if place is not None:
+            sizes = tuple(place.shape[-job.measurement.ndim :])
             if grid := self._coarser_grid(tuple(intensity.shape[-len(sizes) :]), sizes, given.get("mask")):
                 intensity = _reduce(intensity, sizes, grid, given)
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
@@ -189,7 +191,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
         self.check()
         shows_progress = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
         with self.opened(torch.float64 if self.double else torch.float32) as source:
-            known, description = self.known(source), self._description()
+            known, description = self.given(source), self._description()
             if source.is_stack and not isinstance(self.index, int):
                 if self.checkpoint_every is not None:
                     fix = "A stack is kept by blocks: use block="

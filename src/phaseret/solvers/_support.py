@@ -11,8 +11,9 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import completed, reached
-from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._problem import Problem
+from phaseret.solvers._run import Run
 
 Method = Literal["max", "rms"]
 # A box is wider than the autocorrelation says by so many pixels.
