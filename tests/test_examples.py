@@ -204,6 +204,14 @@ def test_a_users_algorithm_stands_beside_those_of_the_library(
     assert printed(r"(\d+)% solved", capsys.readouterr().out) == [round(100 * share) for share in found.values()]
 
 
+def test_a_known_pinhole_beats_its_autocorrelation_at_every_dose(
+    example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = example("known_reference").main(digits=2)
+    assert all(max(far, near) < 0.7 * read for read, far, near, _ in rows)
+    assert printed(r"far (\d\.\d+)", capsys.readouterr().out) == pytest.approx([row[1] for row in rows], abs=6e-4)
+
+
 def test_an_autoencoder_with_a_known_decoder_is_the_passive_loss(
     example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
 ) -> None:

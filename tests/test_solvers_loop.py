@@ -14,7 +14,7 @@ import torch
 
 import phaseret as pr
 from phaseret import _memory, solvers
-from phaseret.solvers import _loop, _recipe
+from phaseret.solvers import _recipe, _run
 
 # most runs here are too short to solve anything
 pytestmark = pytest.mark.filterwarnings(
@@ -451,7 +451,7 @@ def test_sizes_in_the_place_of_a_support_are_answered_with_a_box() -> None:
         ("suport", "got 'suport'. Did you mean 'support'"),
         ("positivity", "got 'positivity'. Did you mean 'constraint'"),
         ("x0", "got 'x0'. Did you mean 'init'"),
-        ("colour", "got 'colour'. The options are support, support_size, mask"),
+        ("colour", "got 'colour'. The options are support, support_size, known, mask"),
     ],
 )
 def test_an_option_that_does_not_exist_is_answered_with_the_one_that_was_meant(name, answer):
@@ -625,21 +625,21 @@ def test_the_warning_says_how_little_the_starts_agree() -> None:
 @pytest.mark.parametrize(("patterns", "starts"), [(1, 2), (1, 5), (2, 1), (2, 3), (3, 3), (5, 1)])
 def test_halves_are_of_patterns_or_of_the_starts_of_one(patterns: int, starts: int) -> None:
     items = slice(2, 2 + patterns), slice(1, 1 + starts)
-    first, second = _loop._halves(items)
+    first, second = _run._halves(items)
     axis = 0 if patterns > 1 else 1
     assert first[1 - axis] == second[1 - axis] == items[1 - axis]
     assert (first[axis].start, second[axis].stop) == (items[axis].start, items[axis].stop)
     assert first[axis].stop == second[axis].start
-    assert 0 <= _loop._count(first) * axis - _loop._count(second) * axis <= 1
+    assert 0 <= _run.count_of(first) * axis - _run.count_of(second) * axis <= 1
     one = slice(3, 4), slice(0, 1)
-    assert _loop._halves(one) == [one]
+    assert _run._halves(one) == [one]
 
 
 def test_the_memory_that_one_item_lacks_is_an_error_and_not_halved_again() -> None:
     tried: list[int] = []
 
     def work(items: tuple[slice, slice]) -> None:
-        tried.append(_loop._count(items))
+        tried.append(_run.count_of(items))
         raise torch.cuda.OutOfMemoryError("tried to allocate 3 GiB")
 
     halved: list[int] = []

@@ -457,7 +457,7 @@ def test_options_out_of_range_are_refused(options, message):
 
 def test_a_gradient_is_refused():
     intensity, options, step = loose()
-    with pytest.raises(ValueError, match="Recipe: intensity and init must not require a gradient"):
+    with pytest.raises(ValueError, match="Recipe: intensity, init and known must not require a gradient"):
         step_result(step, intensity.requires_grad_(), **options)
 
 

@@ -126,6 +126,10 @@ class Search:
         heading="what is known of the object",
     )
     support_size: int | None = option("only the K largest pixels are kept; place unknown", type=whole, metavar="K")
+    known: str | None = option(
+        "the object where it is known, NaN where it is not: a reference beside it, or what does not change",
+        metavar="FILE",
+    )
     constraint: Any = option('"complex" (default), "real" or "nonnegative"')
     background: str | None = option(
         "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"

@@ -43,12 +43,12 @@ from phaseret.solvers._reduce import quick_grid
 class Solves(Search, Pattern):
     """Looks for the object."""
 
-    def known(self, source: Source) -> dict[str, Tensor]:
+    def given(self, source: Source) -> dict[str, Tensor]:
         """The arrays of the options, each read once."""
         found = {"support": self._support(source), "background": self._background(source)}
         found |= {
             name: read(io.load_object, file, f"--{name.replace('_', '-')}")
-            for name in ("init", "point_spread")
+            for name in ("init", "point_spread", "known")
             if (file := getattr(self, name)) is not None
         }
         return {name: x for name, x in found.items() if x is not None}
@@ -79,7 +79,8 @@ class Solves(Search, Pattern):
         typed = {"FILE": ", ".join(self.file), "mask": mask}
         typed |= {name: getattr(self, name) for name in known}
         given = {name: x for name, x in arrays.items() if x is not None}
-        sizes = None if "support" not in given else tuple(given["support"].shape[-measurement.ndim :])
+        place = given.get("support", given.get("known"))
+        sizes = None if place is None else tuple(place.shape[-measurement.ndim :])
         # Blocks of a stack are put together, so that their grids must not depend on their masks.
         gaps = measurement.mask is not None or source.is_stack
         grid = None if sizes is None else self._coarser_grid(measurement.fourier_shape, sizes, gaps)
@@ -87,7 +88,7 @@ class Solves(Search, Pattern):
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
-        known = self.support is not None or measurement.support is not None
+        known = self.support is not None or self.known is not None or measurement.support is not None
         return self.support == "auto" or not (known or self._schedule_finds_support())
 
     def _schedule_finds_support(self) -> bool:
@@ -222,7 +223,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
         self.check()
         shows_progress = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
         with self.opened(torch.float64 if self.double else torch.float32) as source:
-            known, description = self.known(source), self._description()
+            known, description = self.given(source), self._description()
             if source.is_stack and not isinstance(self.index, int):
                 if self.checkpoint_every is not None:
                     fix = "A stack is kept by blocks: use block="

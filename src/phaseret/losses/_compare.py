@@ -12,6 +12,7 @@ from phaseret import _fft
 from phaseret.losses._criterion import Criterion, pixelwise, poisson_floor, poisson_pixels
 from phaseret.operators import FourierIntensity, Operator
 from phaseret.operators._data import check_data, is_fourier
+from phaseret.projections._spread import seen
 
 Domain = Literal["magnitude", "intensity", "poisson", "autocorrelation"]
 
@@ -61,9 +62,14 @@ class Comparison:
         return intensity / scale.reshape(-1, *[1] * self.operator.data_ndim), mask, scale.rsqrt()
 
     def values(
-        self, estimate: Tensor, intensity: Tensor, mask: Tensor | None, background: Tensor | None = None
+        self,
+        estimate: Tensor,
+        intensity: Tensor,
+        mask: Tensor | None,
+        background: Tensor | None = None,
+        kernel: Tensor | None = None,
     ) -> Tensor:
-        """One value per item, as a composition of differentiable steps."""
+        """One value per item, as a composition of differentiable steps; `kernel` is what blurs the intensity."""
         intensity, mask, factors = self.prepared(intensity, mask)
         dark: Tensor | float = 0.0 if background is None else _fft.uncenter(background, self.centered)
         if factors is not None:
@@ -72,14 +78,17 @@ class Comparison:
         field = self.operator._predicted(estimate)
         check_data(intensity, field.shape[1:])
         if self.scale:
-            field = field * self._fitting(_fft.power(field), intensity - dark, mask)
+            field = field * self._fitting(seen(_fft.power(field), kernel, self.operator), intensity - dark, mask)
         if self.domain == "magnitude":
             # Below the square root of the smallest number the derivatives of the modulus overflow: it counts as 0.
             vanishing = _fft.power(field) < 4 * torch.finfo(field.dtype).tiny
             field = field.masked_fill(vanishing, 0)
-            expected = field.abs() if background is None else _fft.root(_fft.power(field) + dark)
+            if background is None and kernel is None:
+                expected = field.abs()
+            else:
+                expected = _fft.root(seen(_fft.power(field), kernel, self.operator) + dark)
             return self._mean(self._pixels(expected, _fft.root(intensity), mask), mask)
-        expected = _fft.power(field) + dark
+        expected = seen(_fft.power(field), kernel, self.operator) + dark
         if self.domain == "autocorrelation":
             return self._autocorrelation(expected, intensity, mask)
         if self.domain == "poisson":

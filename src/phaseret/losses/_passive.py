@@ -19,6 +19,7 @@ from phaseret.losses._looks import Calls, asked, looks
 from phaseret.losses._one_pass import OnePass
 from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier, matched
+from phaseret.projections._spread import check_shares, of_data
 
 
 def passive_loss(
@@ -30,6 +31,7 @@ def passive_loss(
     criterion: Criterion = "mse",
     mask: Tensor | None = None,
     background: Tensor | float | None = None,
+    point_spread: Tensor | None = None,
     normalize: bool = False,
     scale: bool = False,
     undersampled: bool = False,
@@ -75,6 +77,10 @@ def passive_loss(
         background: What the detector counts without the object, a number of at least 0 or in the intensity's units and
             arrangement, one for all items or one for each. It is added to I in all domains, so that the noise of the
             data stays as it was measured.
+        point_spread: What becomes of the intensity of one pixel, on a detector or from a source that is not quite
+            coherent: its middle lies at index k // 2, and it is divided by its sum. One for all items or one for each,
+            with the axes of the object; I is convolved with it, around the edges, before the background is added. It
+            needs the memory and time of a computation step by step. The solvers take the same.
         normalize: Divide data and estimated intensity by the item's mean measured intensity: the value no longer
             depends on the data's scale, and dim items count as much as bright ones. Use it where intensities, or
             their squares in the domain "intensity", leave the range of the dtype. An item whose mean is not positive
@@ -92,6 +98,7 @@ def passive_loss(
         - estimate: (*, n1, n2), or (*, m1, m2): an object laid out on the whole grid
         - intensity: (*, m1, m2) with m >= 2n - 1, or the data shape of the operator
         - mask: that of the data, or broadcast to it
+        - point_spread: (k1, k2), or (*, k1, k2)
         - output: (), or (*) with reduction="none"
 
     Returns:
@@ -112,7 +119,13 @@ def passive_loss(
         Metzler et al. (2020), Deep-inverse correlography, doi:10.1364/OPTICA.374026.
     """
     options: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
-    options |= {"normalize": normalize, "scale": scale, "undersampled": undersampled, "reduction": reduction}
+    options |= {
+        "point_spread": point_spread,
+        "normalize": normalize,
+        "scale": scale,
+        "undersampled": undersampled,
+        "reduction": reduction,
+    }
     return _loss(estimate, intensity, operator, _calls, **options)
 
 
@@ -130,6 +143,7 @@ def _loss(
     criterion: Criterion,
     mask: Tensor | None,
     background: Tensor | float | None,
+    point_spread: Tensor | None,
     normalize: bool,
     scale: bool,
     undersampled: bool,
@@ -143,6 +157,7 @@ def _loss(
     batch = estimate.shape[: estimate.ndim - operator.object_ndim]
     shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
+    kernel = None if point_spread is None else of_data(point_spread, intensity, operator)
     if not scale and looks(calls, estimate, intensity, shapes):
         seen = intensity if dark is None else intensity - dark
         if _doubted(estimate, seen, operator, mask) or (mask is None and _misplaced(estimate, seen, operator)):
@@ -152,7 +167,9 @@ def _loss(
     if dark is not None:
         dark = dark if mask is None else dark.where(mask, 0)
         dark = dark.reshape(-1, *intensity.shape[len(batch) :]).to(items[1].dtype)
-    return reduce(_values(comparison, *items, dark, chunk=operator.chunk).reshape(batch), reduction)
+    if kernel is not None:
+        kernel = kernel.reshape(-1, *kernel.shape[kernel.ndim - operator.data_ndim :]).to(items[1].dtype)
+    return reduce(_values(comparison, *items, dark, kernel, chunk=operator.chunk).reshape(batch), reduction)
 
 
 @torch.no_grad()
@@ -231,18 +248,21 @@ def _values(
     intensity: Tensor,
     mask: Tensor | None,
     background: Tensor | None,
+    kernel: Tensor | None,
     *,
     chunk: int | None,
 ) -> Tensor:
     """One value per item, in one pass where that is possible."""
-    if background is None and _one_pass_applies(comparison, estimate, intensity):
+    if background is None and kernel is None and _one_pass_applies(comparison, estimate, intensity):
         wanted = estimate.requires_grad and torch.is_grad_enabled()
         values, _ = OnePass.apply(estimate, intensity, mask, comparison, wanted)
         return values
     if chunk is None or chunk >= len(estimate):
-        return comparison.values(estimate, intensity, mask, background)
-    masks, darks = ([None] * len(estimate) if x is None else x.split(chunk) for x in (mask, background))
-    pieces = zip(estimate.split(chunk), intensity.split(chunk), masks, darks, strict=False)
+        return comparison.values(estimate, intensity, mask, background, kernel)
+    if kernel is not None:
+        kernel = kernel.expand(len(estimate), *kernel.shape[1:])
+    optional = ([None] * len(estimate) if x is None else x.split(chunk) for x in (mask, background, kernel))
+    pieces = zip(estimate.split(chunk), intensity.split(chunk), *optional, strict=False)
     return torch.cat([_memory.recomputed(comparison.values, *piece) for piece in pieces])
 
 
@@ -287,6 +307,7 @@ class PassiveLoss(Module):
             both, a pixel counts as measured where both say so.
         background: What the detector counts without the object; that of a call, ``loss(x, y, background=b)``, replaces
             it.
+        point_spread: What becomes of the intensity of one pixel; that of a call replaces it as well.
         normalize: Divide data and estimated intensity by the item's mean measured intensity.
         scale: Multiply each estimate by the factor that gives it the total measured intensity.
         undersampled: Allow data of m < 2n - 1, which other objects have too.
@@ -301,6 +322,7 @@ class PassiveLoss(Module):
 
     mask: Tensor | None
     background: Tensor | float | None
+    point_spread: Tensor | None
 
     def __init__(
         self,
@@ -310,6 +332,7 @@ class PassiveLoss(Module):
         criterion: Criterion = "mse",
         mask: Tensor | None = None,
         background: Tensor | float | None = None,
+        point_spread: Tensor | None = None,
         normalize: bool = False,
         scale: bool = False,
         undersampled: bool = False,
@@ -325,9 +348,11 @@ class PassiveLoss(Module):
             _checks.real(background=background)
         elif background is not None:
             _checks.number("background", background, at_least=0)
+        if point_spread is not None:
+            check_shares(point_spread, 2 if operator is None else operator.object_ndim)
         how: dict[str, Any] = {"domain": domain, "criterion": criterion, "mask": mask, "background": background}
         _checks.flag(undersampled=undersampled)
-        how |= {"normalize": normalize, "scale": scale, "undersampled": undersampled}
+        how |= {"point_spread": point_spread, "normalize": normalize, "scale": scale, "undersampled": undersampled}
         super().__init__(operator=operator, **how, reduction=reduction)
         self._calls: Calls = Counter()
 
@@ -338,11 +363,14 @@ class PassiveLoss(Module):
         *,
         mask: Tensor | None = None,
         background: Tensor | float | None = None,
+        point_spread: Tensor | None = None,
     ) -> Tensor:
         """The loss of (estimate, intensity)."""
         given: dict[str, Any] = {"mask": _checks.both_masks(self.mask, mask, intensity)}
         if background is not None:
             given["background"] = background
+        if point_spread is not None:
+            given["point_spread"] = point_spread
         options = self.options | given
         return _loss(estimate, intensity, options.pop("operator"), self._calls, **options)
 

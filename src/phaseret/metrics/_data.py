@@ -12,6 +12,7 @@ from phaseret import _checks, _fft
 from phaseret._reduction import Reduction, check_reduction, reduce
 from phaseret.operators import Operator
 from phaseret.operators._data import check_data, matched
+from phaseret.projections._spread import of_data, seen
 
 
 def relative_magnitude_error(
@@ -20,6 +21,7 @@ def relative_magnitude_error(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
+    point_spread: Tensor | None = None,
     undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -37,6 +39,8 @@ def relative_magnitude_error(
         operator: The measurement A. Default: the two-dimensional orthonormal
             :class:`~phaseret.operators.FourierIntensity` on the full plane, of the data's shape.
         mask: True where the data is measured; broadcasts to the data. Default: everywhere.
+        point_spread: What becomes of the intensity of one pixel, as in :func:`phaseret.losses.passive_loss`: that of
+            the estimate is blurred by it.
         undersampled: Allow data of m < 2n - 1 (but m >= n), which other objects have too.
         reduction: "mean" or "sum" over the items, or "none": one value per item.
 
@@ -64,7 +68,7 @@ def relative_magnitude_error(
         doi:10.1364/AO.21.002758, here divided by the norm of the data.
     """
     check_reduction(reduction)
-    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask, undersampled)
+    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask, point_spread, undersampled)
     return reduce(_fft.relative_error(magnitude, measured, len(axes), weight=weight), reduction)
 
 
@@ -74,6 +78,7 @@ def r_factor(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
+    point_spread: Tensor | None = None,
     undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -100,7 +105,7 @@ def r_factor(
         is fitted.
     """
     check_reduction(reduction)
-    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask, undersampled)
+    magnitude, measured, weight, axes = _magnitudes(estimate, intensity, operator, mask, point_spread, undersampled)
     error = (weight * (magnitude - measured).abs()).sum(axes)
     return reduce(_fft.quotient(error, (weight * measured).sum(axes)), reduction)
 
@@ -111,6 +116,7 @@ def poisson_log_likelihood(
     operator: Operator | None = None,
     *,
     mask: Tensor | None = None,
+    point_spread: Tensor | None = None,
     undersampled: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -150,7 +156,8 @@ def poisson_log_likelihood(
     check_reduction(reduction)
     field, counts, mask, operator = predicted(estimate, intensity, operator, mask, undersampled)
     axes = tuple(range(-operator.data_ndim, 0))
-    expected, counts = _fft.power(field), counts.clamp(min=0)
+    kernel = None if point_spread is None else of_data(point_spread, counts, operator)
+    expected, counts = seen(_fft.power(field), kernel, operator), counts.clamp(min=0)
     # With r = (I - Y) / Y the pixel's value is Y (ln(1 + r) - r), without a difference of large numbers.
     impossible = (counts > 0) & (expected == 0)
     ratio = (expected / _fft.divisor(counts)).masked_fill(impossible | (counts == 0), 1)
@@ -238,13 +245,22 @@ def free_pixels(
 
 
 def _magnitudes(
-    estimate: Tensor, intensity: Tensor, operator: Operator | None, mask: Tensor | None, undersampled: bool
+    estimate: Tensor,
+    intensity: Tensor,
+    operator: Operator | None,
+    mask: Tensor | None,
+    point_spread: Tensor | None,
+    undersampled: bool,
 ) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
     """The computed and the measured magnitude, each 0 where not measured and in units of the item's largest measured
     one; how many pixels of the full plane each pixel stands for; and the data axes."""
     field, intensity, mask, operator = predicted(estimate, intensity, operator, mask, undersampled)
     axes = tuple(range(-operator.data_ndim, 0))
-    magnitude, measured = _fft.magnitude(field, operator.data_ndim), _fft.root(intensity)
+    measured = _fft.root(intensity)
+    if point_spread is None:
+        magnitude = _fft.magnitude(field, operator.data_ndim)
+    else:
+        magnitude = _fft.root(seen(_fft.power(field), of_data(point_spread, intensity, operator), operator))
     if mask is not None:
         magnitude = magnitude.where(mask, 0)
     unit = _fft.largest(measured, len(axes))

@@ -16,6 +16,7 @@ from phaseret._module import KeepsOptions
 from phaseret._reduction import Reduction, check_reduction
 from phaseret.metrics import _crystal, _data, _object
 from phaseret.operators import Operator
+from phaseret.projections._spread import check_shares
 
 # What every metric of torchmetrics takes.
 _OF_ALL_METRICS = (
@@ -331,12 +332,14 @@ class _OfData(_Average):
 
     operator: Operator | None
     mask: Tensor | None
+    point_spread: Tensor | None
 
     def __init__(
         self,
         operator: Operator | None = None,
         *,
         mask: Tensor | None = None,
+        point_spread: Tensor | None = None,
         undersampled: bool = False,
         reduction: Reduction = "mean",
         **kwargs: Any,
@@ -346,7 +349,10 @@ class _OfData(_Average):
             Operator.check(operator)
         if mask is not None:
             _checks.boolean(mask=mask)
-        super().__init__(kwargs, operator=operator, mask=mask, undersampled=undersampled, reduction=reduction)
+        if point_spread is not None:
+            check_shares(point_spread, 2 if operator is None else operator.object_ndim)
+        options: dict[str, Any] = {"operator": operator, "mask": mask, "point_spread": point_spread}
+        super().__init__(kwargs, **options, undersampled=undersampled, reduction=reduction)
 
     def update(self, estimate: Tensor, intensity: Tensor, *, mask: Tensor | None = None) -> None:
         """Add a batch: (*, n1..nd), (*, m1..md) and its mask, which goes together with the metric's own."""
@@ -365,6 +371,7 @@ class RelativeMagnitudeError(_OfData):
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where the data is measured. A call takes another one, ``metric(estimate, intensity, mask=m)``; with
             both, a pixel counts where both say so.
+        point_spread: What becomes of the intensity of one pixel: that of the estimate is blurred by it.
         undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -386,6 +393,7 @@ class RFactor(_OfData):
     Args:
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        point_spread: What becomes of the intensity of one pixel: that of the estimate is blurred by it.
         undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.
@@ -401,6 +409,7 @@ class PoissonLogLikelihood(_OfData):
     Args:
         operator: The measurement. Default: the 2D Fourier intensity of the data's shape.
         mask: True where a pixel counts. A call takes another one; with both, a pixel counts where both say so.
+        point_spread: What becomes of the intensity of one pixel: that of the estimate is blurred by it.
         undersampled: Allow data of m < 2n - 1, which other objects have too.
         reduction: "mean" or "sum" over all items, or "none": one value per item.
         **kwargs: As for every metric of torchmetrics.

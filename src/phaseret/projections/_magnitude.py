@@ -30,9 +30,12 @@ class MagnitudeConstraint:
         ndim: Number of axes of one item.
         spread: What blurs the intensities, if anything does: then the modulus of the spectrum is multiplied by
             magnitude / sqrt(blurred intensity), which is no projection.
+        reference: A part of the object that is known, of the kind of the arrays: these are the rest of it, and the
+            magnitude is that of both together.
 
     Shape:
         - magnitude: (*, m1..md)
+        - reference: (*, n1..nd) in the corner of the grid, its batch that of the magnitude or 1
 
     Example:
         >>> constraint = MagnitudeConstraint(torch.ones(8, 8), real=True)
@@ -49,6 +52,7 @@ class MagnitudeConstraint:
         norm: Norm = "ortho",
         ndim: int = 2,
         spread: PointSpread | None = None,
+        reference: Tensor | None = None,
     ) -> None:
         _checks.real(magnitude=magnitude)
         _checks.item_axes(ndim, magnitude=magnitude)
@@ -84,6 +88,8 @@ class MagnitudeConstraint:
         # What no object can explain: the two sides of a frequency pair differ.
         self._spread = (self.total - (self._weight * magnitude.square()).flatten(-ndim).sum(-1)).clamp(min=0.0)
         self._target = magnitude / (self._unit * size)
+        # In the units of the target.
+        self._reference = None if reference is None else self._spectrum_of(reference) / size
         self._scratch: tuple[torch.Size, list[_Slab]] | None = None
         self._free = None if mask is None else (self._weight == 0).to(magnitude.dtype) / size
 
@@ -93,7 +99,7 @@ class MagnitudeConstraint:
         part.__dict__.update(self.__dict__)
         part._scratch = None
         batch = self._target.shape[: self._target.ndim - self.ndim]
-        for name in ("_target", "_free", "_weight", "_spread", "total"):
+        for name in ("_target", "_free", "_weight", "_spread", "total", "_reference"):
             value = getattr(self, name)
             if value is not None and value.ndim >= len(batch) and value.shape[: len(batch)] == batch:
                 setattr(part, name, value[items])
@@ -114,8 +120,17 @@ class MagnitudeConstraint:
         )
         if part._free is not None or part.shape != self.shape:
             part._free = (part._weight == 0).to(part._weight.dtype) / part._size
+        if self._reference is not None:
+            part._reference = _fft.resize_spectrum(self._reference, self.shape, shape, self.real)
         part.total = (part._weight * part._target.square()).flatten(-self.ndim).sum(-1)
         part._spread = torch.zeros_like(part.total)
+        return part
+
+    def without_reference(self) -> MagnitudeConstraint:
+        """The constraint of whole objects."""
+        part = object.__new__(MagnitudeConstraint)
+        part.__dict__.update(self.__dict__)
+        part._scratch = part._reference = None
         return part
 
     def planes(self) -> tuple[Tensor, Tensor | None]:
@@ -148,14 +163,13 @@ class MagnitudeConstraint:
         """
         if self.spread is not None:
             return self._project_blurred(x)
-        field = _fft.transform(x, self.ndim)
+        field = self.spectrum(x)
         modulus = _fft.magnitude(field, self.ndim)
         zero = modulus == 0
         scale = self._target / _fft.divisor(modulus)
         if self._free is not None:
             scale = scale + self._free
-        field = torch.where(zero, self._target.to(field.dtype), field * scale)
-        return _fft.inverse_sum(field, self.shape, self.real)
+        return self._back(torch.where(zero, self._target.to(field.dtype), field * scale))
 
     def project_fast(self, x: Tensor, zeros: bool = False) -> Tensor:
         """`project` without gradient, in place on the spectrum's real view.
@@ -164,7 +178,7 @@ class MagnitudeConstraint:
         """
         if self.spread is not None:
             return self._project_blurred(x)
-        field = _fft.transform(x, self.ndim)
+        field = self.spectrum(x)
         rows = field.flatten(-self.ndim)
         pairs = torch.view_as_real(rows)
         for slab in self._slabs(rows):
@@ -177,16 +191,32 @@ class MagnitudeConstraint:
             part.mul_(scale)
             if empty is not None:
                 part.add_(empty * slab.target)
+        if self._reference is not None:
+            field.sub_(self._reference)
         handed_over = [field]
         del field, rows, pairs, part
         return _fft.inverse_sum(handed_over.pop(), self.shape, self.real)
 
     def _project_blurred(self, x: Tensor) -> Tensor:
-        field = _fft.transform(x, self.ndim)
+        field = self.spectrum(x)
         scale = self._target / _fft.divisor(self.modulus(field))
         if self._free is not None:
             scale = scale + self._free
-        return _fft.inverse_sum(field * scale, self.shape, self.real)
+        return self._back(field * scale)
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """The spectrum without normalisation of objects (*, n1..nd) in a corner of the grid, with the known part."""
+        field = self._spectrum_of(x)
+        return field if self._reference is None else torch.add(field, self._reference, alpha=self._size)
+
+    def _spectrum_of(self, x: Tensor) -> Tensor:
+        return _fft.transform(_fft.pad(x, self.shape), self.ndim)
+
+    def _back(self, field: Tensor) -> Tensor:
+        """The arrays of a spectrum in the units of the target, less the known part."""
+        if self._reference is not None:
+            field = field - self._reference
+        return _fft.inverse_sum(field, self.shape, self.real)
 
     def modulus(self, field: Tensor) -> Tensor:
         """The magnitude that is measured of a spectrum without normalisation: blurred, if that is so."""
@@ -197,9 +227,9 @@ class MagnitudeConstraint:
         r"""Relative magnitude error: (*, n1..nd) -> (*).
 
         sqrt(sum((abs(F obj) - magnitude)^2) / sum(magnitude^2)) over measured pixels. The object may be cropped to any
-        box that holds it: the magnitude does not see where it lies.
+        box that holds it: the magnitude does not see where it lies; but where a part of it is known it does.
         """
-        field = _fft.transform(_fft.pad(obj, self.shape), self.ndim)
+        field = self.spectrum(obj)
         rows, weight = field.flatten(-self.ndim), self._weight.flatten(-self.ndim)
         if self.spread is not None or (torch.is_grad_enabled() and rows.requires_grad):
             off = self.modulus(field) / self._size - self._target
@@ -217,7 +247,7 @@ class MagnitudeConstraint:
 
         Ring r holds the frequencies that round to r / min(m1..md) cycles per pixel, up to one half. nan without light.
         """
-        field = _fft.transform(_fft.pad(obj, self.shape), self.ndim)
+        field = self.spectrum(obj)
         rings = _fft.Rings(self.shape, obj, onesided=self.real)
         return rings.transfer(self.modulus(field) / self._size * self._weight, self._target * self._weight)
 

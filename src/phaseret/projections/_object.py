@@ -264,6 +264,7 @@ def project_object(
     constraint: Constraint = "complex",
     bounds: Bounds | None = None,
     phase_range: tuple[float, float] | None = None,
+    known: Tensor | None = None,
     ndim: int = 2,
 ) -> Tensor:
     """The nearest object that agrees with what is known of it.
@@ -272,7 +273,7 @@ def project_object(
     bounds (NaN where those are tensors that are not in order, which no call looks at); the nearest point of the cone of
     allowed phases; with `support_size` the pixels of each item that it costs
     most to drop are kept: the largest by modulus, of equal ones the first, never more. What lies outside the support
-    does not matter, NaN neither.
+    does not matter, NaN neither. Where the object is known it has the known values, whatever else is said.
 
     Args:
         obj: Object, real or complex floating.
@@ -282,11 +283,12 @@ def project_object(
         bounds: (low, high) of the values inside the support; of the modulus for a complex object. Numbers, or tensors
             for each pixel: (a, a) is a known modulus.
         phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
+        known: The object where it is known, NaN elsewhere. `support_size` does not count its pixels.
         ndim: Number of axes of one item.
 
     Shape:
         - obj: (*, n1..nd)
-        - support: (*, n1..nd), or what broadcasts to it
+        - support, known: (*, n1..nd), or what broadcasts to it
         - output: as obj
 
     Returns:
@@ -300,22 +302,26 @@ def project_object(
         >>> project_object(torch.tensor([[3.0, -1.0], [2.0, 1.0]]), support_size=2, constraint="nonnegative")
         tensor([[3., 0.],
                 [2., 0.]])
+        >>> project_object(torch.tensor([3.0, -1.0]), known=torch.tensor([torch.nan, 5.0]), ndim=1)
+        tensor([3., 5.])
 
     Source:
         Fienup (1982), doi:10.1364/AO.21.002758, step 4 (error reduction); Elser, Lan, Bendory (2018),
         doi:10.1137/18M1170364 (support size).
     """
     _checks.floating(obj=obj)
-    known = ObjectConstraint(
+    rule = ObjectConstraint(
         support_size=support_size,
         constraint=constraint,
         phase_range=phase_range,
         ndim=ndim,
         dtype=_fft.promote(obj).real.dtype,
     )
-    known.bounds = _checked_bounds(bounds, constraint, known.dtype)
+    rule.bounds = _checked_bounds(bounds, constraint, rule.dtype)
     _checks.item_axes(ndim, obj=obj)
     obj = _fft.promote(obj)
+    if known is not None:
+        obj = torch.where(_given(known, obj, constraint).isnan(), obj, 0.0)
     if support is not None:
         _checks.boolean(support=support)
         _checks.same_device(obj=obj, support=support)
@@ -325,11 +331,22 @@ def project_object(
         obj = obj.real
     if phase_range is not None and not obj.is_complex():
         obj = obj + 0j
-    for value in known.bounds or ():
+    for value in rule.bounds or ():
         if isinstance(value, Tensor):
             _checks.same_device(obj=obj, bounds=value)
             _checks.broadcast("bounds", value, "obj", obj)
-    return known.within(support).project(obj)
+    found = rule.within(support).project(obj)
+    return found if known is None else torch.where(known.isnan(), found, known.to(found.dtype))
+
+
+def _given(known: Tensor, obj: Tensor, constraint: str) -> Tensor:
+    """The known part, checked: of the constraint's kind, and for one object or each."""
+    _checks.floating(known=known)
+    _checks.same_device(obj=obj, known=known)
+    if known.is_complex() and (constraint != "complex" or not obj.is_complex()):
+        rule = f"known must be real for constraint={constraint!r} and a {obj.dtype} obj"
+        _checks.fail(f"{rule}, got {known.dtype}", "Pass known.real, or a complex obj", TypeError)
+    return _checks.broadcast("known", known, "obj", obj)
 
 
 class ProjectObject(Module):
@@ -342,6 +359,7 @@ class ProjectObject(Module):
         bounds: (low, high) of the values inside the support; of the modulus for a complex object. Numbers, or tensors
             for each pixel: (a, a) is a known modulus.
         phase_range: (low, high) of the phase of a complex object in radians, at most pi apart.
+        known: The object where it is known, NaN elsewhere. `support_size` does not count its pixels.
         ndim: Number of axes of one item (1, 2 or 3).
 
     Example:
@@ -351,6 +369,7 @@ class ProjectObject(Module):
     """
 
     support: Tensor | None
+    known: Tensor | None
 
     def __init__(
         self,
@@ -360,6 +379,7 @@ class ProjectObject(Module):
         constraint: Constraint = "complex",
         bounds: Bounds | None = None,
         phase_range: tuple[float, float] | None = None,
+        known: Tensor | None = None,
         ndim: int = 2,
     ) -> None:
         options: dict[str, Any] = {
@@ -371,6 +391,9 @@ class ProjectObject(Module):
             "ndim": ndim,
         }
         ObjectConstraint(**options)  # refuses what is wrong
+        if known is not None:
+            _checks.floating(known=known)
+        options["known"] = known
         if own := [value.dtype for value in bounds or () if isinstance(value, Tensor)]:
             pair = _checked_bounds(bounds, constraint, functools.reduce(torch.promote_types, own, torch.float32))
             options["bounds"] = torch.stack(cast("tuple[Tensor, Tensor]", pair))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from phaseret import _fft
+from phaseret import _checks, _fft
+from phaseret.operators import Operator
+from phaseret.operators._data import is_fourier
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Half the width of the window on which a Gaussian is shown, in pixels.
 _REACH = 12
@@ -20,40 +25,47 @@ _LEAST_SHARE = 1e-3
 class PointSpread:
     r"""What is measured of the intensity :math:`P = |F X|^2`: :math:`Y = P * \gamma`, which wraps around the grid.
 
-    The transform of :math:`\gamma` is what is left of the autocorrelation of the object; for a Gaussian of covariance C
-    it is :math:`\exp(-2 \pi^2 f^T C f)` at :math:`f_a = \Delta_a / m_a`, as the wave's mutual coherence has it.
-
-    Args:
-        kernel: :math:`\gamma` of each pattern, or one for all, its middle at index k // 2; its sum is 1. Or
-        covariance: that of a Gaussian, in squared pixels.
-
-    Shape:
-        - kernel: (patterns or 1, 1, k1..kd)
-        - covariance: (patterns or 1, 1, d, d)
+    Attributes:
+        form: The form of :math:`\gamma`, a :class:`Kernel` or a :class:`Gaussian`; while it is being found another one
+            is put here, and all that hold this see it.
     """
 
-    def __init__(self, kernel: Tensor | None = None, covariance: Tensor | None = None) -> None:
-        self.assign(kernel, covariance)
-
-    def assign(self, kernel: Tensor | None = None, covariance: Tensor | None = None) -> None:
-        """Become another one: all that hold it see it."""
-        self.kernel, self.covariance = kernel, covariance
-        self._factors: dict[tuple[tuple[int, ...], bool], Tensor] = {}
+    def __init__(self, form: Kernel | Gaussian) -> None:
+        self.form = form
 
     def index(self, items: Any) -> PointSpread:
         """That of some patterns: `items` indexes the batch axes."""
-        kernel, covariance = (x if x is None or len(x) == 1 else x[items] for x in (self.kernel, self.covariance))
-        part = PointSpread(kernel, covariance)
-        part._factors = {key: x if len(x) == 1 else x[items] for key, x in self._factors.items()}
-        return part
+        return PointSpread(self.form.index(items))
 
     def blurred(self, power: Tensor, shape: Sequence[int], real: bool) -> Tensor:
         """The intensity as it is measured, differentiable: (..., *shape), or on the half plane for a real object.
 
         Where rounding leaves less than what a pixel keeps of its own, that is taken instead.
         """
-        seen = _fft.filtered(power, self.factor(shape, real), shape, real)
-        return torch.maximum(seen, self._share(len(shape)) * power)
+        seen = _fft.filtered(power, self.form.factor(shape, real), shape, real)
+        return torch.maximum(seen, self.form.share(len(shape)) * power)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The values of the form, under its name."""
+        return {type(self.form).__name__.lower(): self.form.values.detach().clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the form that a state has."""
+        self.form = Kernel(state["kernel"]) if "kernel" in state else Gaussian(state["gaussian"])
+
+
+class _Form:
+    """The values that say what the form is, and the factor of the autocorrelation that follows, kept for each grid."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self._factors: dict[tuple[tuple[int, ...], bool], Tensor] = {}
+
+    def index(self, items: Any) -> Self:
+        """That of some patterns: `items` indexes the batch axes."""
+        part = type(self)(self.values if len(self.values) == 1 else self.values[items])
+        part._factors = {key: x if len(x) == 1 else x[items] for key, x in self._factors.items()}
+        return part
 
     def factor(self, shape: Sequence[int], real: bool) -> Tensor:
         """What multiplies the autocorrelation: on the half grid, or for a real object on all of it."""
@@ -62,48 +74,79 @@ class PointSpread:
             self._factors[key] = self._factor(key[0], real)
         return self._factors[key]
 
+    def _factor(self, shape: tuple[int, ...], real: bool) -> Tensor:
+        raise NotImplementedError
+
+
+class Kernel(_Form):
+    r""":math:`\gamma` itself.
+
+    Args:
+        values: That of each pattern, or one for all, its middle at index k // 2; its sum is 1.
+
+    Shape:
+        - values: (patterns or 1, 1, k1..kd)
+    """
+
+    def shown(self, shape: Sequence[int]) -> Tensor:
+        """The kernel: (patterns or 1, k1..kd)."""
+        return self.values[:, 0]
+
+    def share(self, ndim: int) -> Tensor:
+        """The least that a pixel keeps of its own intensity."""
+        middle: tuple[Any, ...] = (..., *(slice(k // 2, k // 2 + 1) for k in self.values.shape[-ndim:]))
+        return self.values[middle].clamp(min=_LEAST_SHARE)
+
+    def _factor(self, shape: tuple[int, ...], real: bool) -> Tensor:
+        d = len(shape)
+        sizes, dims = self.values.shape[-d:], tuple(range(-d, 0))
+        corner = _fft.pad(self.values, shape).roll([-(k // 2) for k in sizes], dims)
+        return _fft.full_plane(corner, shape, "backward").real if real else _fft.transform(corner, d)
+
+
+class Gaussian(_Form):
+    r"""A Gaussian. What is left of the autocorrelation is one too.
+
+    For a covariance C it is :math:`\exp(-2 \pi^2 f^T C f)` at :math:`f_a = \Delta_a / m_a`, as the wave's mutual
+    coherence has it.
+
+    Args:
+        values: The covariances, in squared pixels.
+
+    Shape:
+        - values: (patterns or 1, 1, d, d)
+    """
+
     def slope(self, a: int, b: int, shape: Sequence[int], real: bool) -> Tensor:
-        """The derivative of the factor of a Gaussian by the element a, b of its covariance, and by b, a."""
+        """The derivative of the factor by the element a, b of the covariance, and by b, a."""
         return self.factor(shape, real) * (self._exponent(a, b, shape, real) * (1 if a == b else 2))
 
     def shown(self, shape: Sequence[int]) -> Tensor:
-        """The kernel, a Gaussian on a window of pixels that the grid holds: (patterns or 1, k1..kd)."""
-        if self.covariance is None:
-            assert self.kernel is not None
-            return self.kernel[:, 0]
-        covariance, d = self.covariance[:, 0], len(shape)
+        """The kernel on a window of pixels that the grid holds: (patterns or 1, k1..kd)."""
+        covariance, d = self.values[:, 0], len(shape)
         places = [torch.arange(-r, r + 1).to(covariance) for r in (min(_REACH, (m - 1) // 2) for m in shape)]
         at = torch.stack(torch.meshgrid(places, indexing="ij"), -1).flatten(0, -2)
         # A Gaussian narrower than a pixel by far stands for none.
         inverse = torch.linalg.inv(covariance + 1e-2 * torch.eye(d).to(covariance))
         return (-(at @ inverse * at).sum(-1) / 2).softmax(-1).reshape(-1, *map(len, places))
 
-    def _share(self, ndim: int) -> Tensor:
-        if self.covariance is None:
-            assert self.kernel is not None
-            middle: tuple[Any, ...] = (..., *(slice(k // 2, k // 2 + 1) for k in self.kernel.shape[-ndim:]))
-            return self.kernel[middle].clamp(min=_LEAST_SHARE)
-        share = (1 + 2 * math.pi * self.covariance.diagonal(dim1=-2, dim2=-1)).rsqrt().prod(-1) / 2
+    def share(self, ndim: int) -> Tensor:
+        """The least that a pixel keeps of its own intensity."""
+        share = (1 + 2 * math.pi * self.values.diagonal(dim1=-2, dim2=-1)).rsqrt().prod(-1) / 2
         return share.reshape(*share.shape, *[1] * ndim)
 
     def _factor(self, shape: tuple[int, ...], real: bool) -> Tensor:
         d = len(shape)
-        if self.covariance is None:
-            assert self.kernel is not None
-            sizes, dims = self.kernel.shape[-d:], tuple(range(-d, 0))
-            corner = _fft.pad(self.kernel, shape).roll([-(k // 2) for k in sizes], dims)
-            return _fft.full_plane(corner, shape, "backward").real if real else _fft.transform(corner, d)
-        total = torch.zeros((), dtype=self.covariance.dtype, device=self.covariance.device)
+        total = torch.zeros((), dtype=self.values.dtype, device=self.values.device)
         for a in range(d):
             for b in range(d):
-                value = self.covariance[..., a, b].reshape(*self.covariance.shape[:2], *[1] * d)
+                value = self.values[..., a, b].reshape(*self.values.shape[:2], *[1] * d)
                 total = total + value * self._exponent(a, b, shape, real)
         return total.exp()
 
     def _exponent(self, a: int, b: int, shape: Sequence[int], real: bool) -> Tensor:
         """-2 pi^2 f_a f_b on the grid of the factor."""
-        assert self.covariance is not None
-        d, plane = len(shape), torch.full((), -2 * math.pi**2).to(self.covariance)
+        d, plane = len(shape), torch.full((), -2 * math.pi**2).to(self.values)
         for axis in (a, b):
             f = _fft.frequencies(shape[axis])
             if a != b:
@@ -111,3 +154,59 @@ class PointSpread:
             f = f.to(plane) if real or axis < d - 1 else _fft.half_from_full(f.to(plane))
             plane = plane * f.reshape(-1, *[1] * (d - 1 - axis))
         return plane
+
+
+def check_kernel(kernel: Any, intensity: Tensor, shape: tuple[int, ...]) -> None:
+    """The point spread is real and fits on the detector, its last axes `shape`."""
+    _checks.real(point_spread=kernel)
+    _checks.rank(len(shape), point_spread=kernel)
+    _checks.same_device(intensity=intensity, point_spread=kernel)
+    sizes = tuple(kernel.shape[-len(shape) :])
+    if any(k > m for k, m in zip(sizes, shape, strict=True)):
+        _checks.fail(f"point_spread must be no larger than the data {shape}, got {sizes}", "Crop it about its middle")
+
+
+def check_shares(kernel: Any, ndim: int) -> None:
+    """The point spread is not negative, and its sum is 1; looks at it."""
+    _checks.real(point_spread=kernel)
+    _checks.rank(ndim, point_spread=kernel)
+    _checks.finite(point_spread=kernel)
+    if (kernel < 0).any():
+        _checks.fail("point_spread must not be negative, got negative numbers", "Use point_spread.clamp(min=0)")
+    total = kernel.sum(tuple(range(-ndim, 0)))
+    if (total - 1).abs().max() > 0.01:
+        least, most = total.min(), total.max()
+        said = f"{float(least):.3g}" if least == most else f"{float(least):.3g} to {float(most):.3g}"
+        _checks.fail(f"point_spread must sum to 1, got {said}", "Divide it by its sum")
+
+
+def shares(kernel: Tensor, ndim: int) -> Tensor:
+    """The point spread over its sum."""
+    return kernel / kernel.sum(tuple(range(-ndim, 0)), keepdim=True)
+
+
+def of_data(kernel: Tensor, intensity: Tensor, operator: Operator) -> Tensor:
+    """The point spread for data of an operator, with the axes of the data, one for all items or one each."""
+    d, axes = operator.object_ndim, operator.data_ndim
+    if axes < d:
+        rule = f"operator must measure on a detector of {d} axes where there is a point_spread"
+        _checks.fail(f"{rule}, got {type(operator).__name__}", "Leave point_spread out")
+    shape = operator.fourier_shape if is_fourier(operator) else tuple(intensity.shape[-d:])
+    check_kernel(kernel, intensity, shape)
+    batch, own = tuple(intensity.shape[:-axes]), tuple(kernel.shape[:-d])
+    if own not in ((), batch):
+        fix = f"Give one for all items, {tuple(kernel.shape[-d:])}, or one each"
+        _checks.fail(f"point_spread must have the batch shape {batch} of the intensity or none, got {own}", fix)
+    return shares(kernel.to(intensity.dtype), d).reshape(*own, *[1] * (axes - d), *kernel.shape[-d:])
+
+
+def seen(power: Tensor, kernel: Tensor | None, operator: Operator) -> Tensor:
+    """The intensity (*, data) of an operator as it is measured with that kernel of `of_data`."""
+    if kernel is None:
+        return power
+    spread = PointSpread(Kernel(kernel))
+    if not is_fourier(operator) or not operator.onesided:
+        return spread.blurred(power, power.shape[-operator.object_ndim :], real=False)
+    shape, axes = operator.fourier_shape, operator.centered_axes
+    plane = _fft.full_from_half(_fft.uncenter(power, axes), shape)
+    return _fft.center(_fft.half_from_full(spread.blurred(plane, shape, real=False)), axes)

@@ -41,11 +41,12 @@ from phaseret.solvers._gradient import (
     wirtinger_flow,
 )
 from phaseret.solvers._levenberg import LevenbergMarquardt
-from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._recipe import class_meant as _class_meant
 from phaseret.solvers._reduce import reduce_pattern
 from phaseret.solvers._result import Reconstruction
+from phaseret.solvers._run import Run
 from phaseret.solvers._sparse import SparseRRR
 from phaseret.solvers._support import Detwin, Shrinkwrap, autocorrelation_support, shrinkwrap_support
 

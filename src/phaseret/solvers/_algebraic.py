@@ -12,9 +12,11 @@ from torch import Tensor
 from phaseret import _checks, _fft, _memory
 from phaseret.solvers import _nullspace
 from phaseret.solvers._levenberg import LeastSquares, check_double, magnitudes
-from phaseret.solvers._loop import Run, Step, solve
+from phaseret.solvers._loop import Step
 from phaseret.solvers._nullspace import Shape
 from phaseret.solvers._options import Options, spelled
+from phaseret.solvers._run import Run
+from phaseret.solvers._solve import solve
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -161,6 +163,10 @@ class Algebraic(Step):
         if mask is not None and not bool(mask.all()):
             rule = "mask must be left out for an exact solution, which needs the autocorrelation and so all pixels"
             _checks.fail(f"{rule}, got one", _INSTEAD)
+        if problem.reference is not None:
+            _checks.fail(
+                "known must be left out for an exact solution, which finds all of the object, got one", _INSTEAD
+            )
         if problem.magnitude.spread is not None:
             rule = "point_spread and coherence must be left out for an exact solution, got one of them"
             _checks.fail(rule, _INSTEAD)

@@ -10,7 +10,8 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.projections import ObjectConstraint
 from phaseret.projections._object import hio_update, raar_update
-from phaseret.solvers._loop import Algorithm, Projection, Run, Step
+from phaseret.solvers._loop import Algorithm, Projection, Step
+from phaseret.solvers._run import Run
 from phaseret.solvers._sparse import SparseRRR
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.solvers._loop import Items, Run, Step
+from phaseret.solvers._loop import Step
+from phaseret.solvers._run import Items, Run
 from phaseret.solvers._support import shrinkwrap_support
 from phaseret.symmetry import align
 
@@ -120,7 +121,7 @@ class Breed(Step):
         options: dict[str, Any] = {
             "ndim": problem.ndim,
             "fourier_shape": problem.shape,
-            "phase": problem.free_phase,
+            **problem.symmetries,
         }
 
         def mix(items: Items) -> None:

@@ -9,17 +9,17 @@ Source:
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.projections import MagnitudeConstraint
-from phaseret.projections._spread import PointSpread
+from phaseret.projections._spread import Gaussian, Kernel, PointSpread
 
 if TYPE_CHECKING:
-    from phaseret.solvers._loop import Items, Run
+    from phaseret.solvers._run import Items, Run
 
 Coherence = Literal["gaussian", "free"]
 # The variance to begin with, and the largest, in squared pixels.
@@ -36,7 +36,7 @@ def begun(coherence: str, patterns: int, like: Tensor, ndim: int) -> PointSpread
     """The point spread that a run begins with."""
     _checks.choice("coherence", coherence, get_args(Coherence))
     eye = torch.eye(ndim, dtype=like.dtype, device=like.device)
-    return PointSpread(covariance=(_BEGIN * eye).expand(patterns, 1, ndim, ndim))
+    return PointSpread(Gaussian((_BEGIN * eye).expand(patterns, 1, ndim, ndim)))
 
 
 @torch.no_grad()
@@ -45,58 +45,52 @@ def refine(coherence: str, run: Run) -> None:
     problem = run.problem
     ndim, rows = problem.ndim, torch.arange(problem.patterns, device=problem.device)
     best = run.estimate[rows, run.error.argmin(1), None]
-    gaussian = coherence == "gaussian" or len(run.checked) <= _GAUSSIAN_CHECKS
-    spread = problem.magnitude.spread
-    assert spread is not None
-    if not gaussian and spread.kernel is None:
-        spread.assign(kernel=_windowed(spread.shown(problem.shape))[:, None])
-    values = spread.covariance if gaussian else spread.kernel
-    assert values is not None
-    new = values.clone()
+    spread = cast(PointSpread, problem.magnitude.spread)
+    form = spread.form
+    if coherence == "free" and isinstance(form, Gaussian) and len(run.checked) > _GAUSSIAN_CHECKS:
+        form = Kernel(_windowed(form.shown(problem.shape))[:, None])
+    new = form.values.clone()
 
     def fit(items: Items) -> None:
-        magnitude = problem.magnitude.index(items[:1])
-        power = _fft.power(_fft.transform(_fft.pad(best[items[0]], problem.shape), ndim))
-        new[items[0]] = _fitted(magnitude, power) if gaussian else _deconvolved(magnitude, power)
+        magnitude, part = problem.magnitude.index(items[:1]), form.index(items[0])
+        power = _fft.power(magnitude.spectrum(best[items[0]]))
+        fitted = _fitted(part, magnitude, power) if isinstance(part, Gaussian) else _deconvolved(part, magnitude, power)
+        new[items[0]] = fitted
 
     run.in_pieces(fit, run.pieces(_ARRAYS + ndim * (ndim + 1) / 2, best))
-    spread.assign(**{"covariance" if gaussian else "kernel": new})
+    spread.form = type(form)(new)
 
 
-def _fitted(magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:
+def _fitted(form: Gaussian, magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:
     """One step of Gauss and Newton on the squared misfit of the magnitudes: the next covariance of a Gaussian."""
-    spread, shape, real, d = magnitude.spread, magnitude.shape, magnitude.real, magnitude.ndim
-    assert spread is not None
-    assert spread.covariance is not None
-    seen = spread.blurred(power, shape, real)
+    shape, real, d = magnitude.shape, magnitude.real, magnitude.ndim
+    seen = PointSpread(form).blurred(power, shape, real)
     modulus = seen.clamp(min=torch.finfo(seen.dtype).eps ** 2 * _fft.largest(seen, d)).sqrt()
     measured, weight = magnitude.measured_modulus, magnitude.weight.flatten(-d)
     pairs = [(a, b) for a in range(d) for b in range(a, d)]
-    slopes = [_fft.filtered(power, spread.slope(a, b, shape, real), shape, real) / (2 * modulus) for a, b in pairs]
+    slopes = [_fft.filtered(power, form.slope(a, b, shape, real), shape, real) / (2 * modulus) for a, b in pairs]
     slope = torch.stack([x.flatten(-d) for x in slopes], -2)
     weighted = slope * weight[..., None, :]
     right, left = weighted @ (measured - modulus).flatten(-d)[..., None], weighted @ slope.mT
     ridge = 1e-6 * left.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] + torch.finfo(seen.dtype).tiny
     step, _ = torch.linalg.solve_ex(left + ridge * torch.eye(len(pairs)).to(left), right)
-    new = spread.covariance.clone()
+    new = form.values.clone()
     for i, (a, b) in enumerate(pairs):
         new[..., a, b] += step[..., i, 0]
         if a != b:
             new[..., b, a] += step[..., i, 0]
     values, vectors = torch.linalg.eigh(new)
-    before = spread.covariance.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    before = form.values.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
     values = values.minimum(4 * before).clamp(1e-4, _LARGEST)  # a variance; from a poor estimate not at one bound
     return (vectors * values[..., None, :]) @ vectors.mT
 
 
-def _deconvolved(magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:
+def _deconvolved(form: Kernel, magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:
     """Iterations of Richardson and Lucy for the point spread that makes the measured intensity of this one."""
-    spread, shape, real, d = magnitude.spread, magnitude.shape, magnitude.real, magnitude.ndim
-    assert spread is not None
+    shape, real, d = magnitude.shape, magnitude.real, magnitude.ndim
     measured, used = magnitude.measured_modulus.square(), (magnitude.weight > 0).to(power)
     full = partial(_fft.full_from_half, shape=shape) if real else torch.clone
-    spectrum, kernel = _fft.transform(full(power), d).conj(), spread.kernel
-    assert kernel is not None
+    spectrum, kernel = _fft.transform(full(power), d).conj(), form.values
     sizes, dims = kernel.shape[-d:], tuple(range(-d, 0))
 
     def seen_from(x: Tensor) -> Tensor:
@@ -106,7 +100,7 @@ def _deconvolved(magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:
 
     everything = _fft.divisor(seen_from(used.expand(power.shape)))
     for _ in range(_ITERATIONS):
-        ratio = used * measured / _fft.divisor(PointSpread(kernel).blurred(power, shape, real))
+        ratio = used * measured / _fft.divisor(PointSpread(Kernel(kernel)).blurred(power, shape, real))
         kernel = (kernel * seen_from(ratio) / everything).clamp(min=0)
         kernel = kernel / kernel.sum(dims, keepdim=True)
     return kernel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 
 if TYPE_CHECKING:
@@ -27,14 +27,13 @@ _WARM_UP = 3
 
 def projected(x: Tensor, magnitude: MagnitudeConstraint) -> Tensor:
     """`magnitude.project_fast(x)` to rounding, without writing in place: real views are what torch compiles."""
-    pairs = torch.view_as_real(_fft.transform(x, magnitude.ndim))
+    pairs = torch.view_as_real(magnitude.spectrum(x))
     real, imaginary = pairs.unbind(-1)
     target, free = magnitude._target, magnitude._free
     scale = (real * real + imaginary * imaginary + torch.finfo(target.dtype).tiny).rsqrt() * target
     if free is not None:
         scale = scale + free
-    field = torch.view_as_complex(pairs * scale.unsqueeze(-1))
-    return _fft.inverse_sum(field, magnitude.shape, magnitude.real)
+    return magnitude._back(torch.view_as_complex(pairs * scale.unsqueeze(-1)))
 
 
 def on_the_box(

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.solvers._extent import filled
-from phaseret.solvers._loop import Run, Step
+from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options
 from phaseret.solvers._problem import Problem
+from phaseret.solvers._run import Run
 from phaseret.solvers._support import autocorrelation_support
 
 # The schedule "bragg": strained crystals from one Bragg peak.
@@ -96,6 +97,9 @@ class Level(Step):
         if run.problem.known.bounds is not None:
             fix = "Leave them out: the step bounds the modulus"
             _checks.fail("bounds must not be given to a schedule with level, got some", fix)
+        if run.problem.reference is not None:
+            rule = "known must be left out of a schedule with level, whose object has one modulus, got one"
+            _checks.fail(rule, "Take level and hull off the schedule")
 
     @torch.no_grad()
     def advance(self, run: Run) -> None:

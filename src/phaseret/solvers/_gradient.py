@@ -120,6 +120,7 @@ def wirtinger_flow(
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
     background: Tensor | float | None = None,
+    point_spread: Tensor | None = None,
     constraint: Constraint = "complex",
     init: Tensor | None = None,
     starts: int | None = None,
@@ -142,6 +143,8 @@ def wirtinger_flow(
         object_shape: Sizes of the object, for operators that do not know them.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement:
             it is subtracted, and what is left below 0 counts as 0.
+        point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`, with the axes of the
+            object.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object), or all of them (*, starts, object). Default: :func:`spectral_initialization`.
@@ -166,14 +169,16 @@ def wirtinger_flow(
         Candes, Li, Soltanolkotabi (2015), Phase retrieval via Wirtinger flow, doi:10.1109/TIT.2015.2399924, eq. 2.3
         and section II-B.
     """
-    problem = Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every, background, tol)
+    problem = Measured(
+        intensity, operator, object_shape, mask, constraint, n_iter, check_every, background, tol, point_spread
+    )
     mu = _checks.number("mu", mu, above=0)
 
-    def gradient(field: Tensor, k: int) -> Tensor:
+    def slope(power: Tensor, k: int) -> Tensor:
         step = min(1 - math.exp(-(k + 1) / 330), mu)
-        return (step / problem.over_data(problem.mean)) * (_fft.power(field) - problem.intensity) * field
+        return (step / problem.over_data(problem.mean)) * (power - problem.intensity)
 
-    return _flow(problem, gradient, init, starts, seed, f"wirtinger_flow(n_iter={n_iter}, mu={mu})")
+    return _flow(problem, slope, init, starts, seed, f"wirtinger_flow(n_iter={n_iter}, mu={mu})")
 
 
 def truncated_amplitude_flow(
@@ -186,6 +191,7 @@ def truncated_amplitude_flow(
     object_shape: Sequence[int] | None = None,
     mask: Tensor | None = None,
     background: Tensor | float | None = None,
+    point_spread: Tensor | None = None,
     constraint: Constraint = "complex",
     init: Tensor | None = None,
     starts: int | None = None,
@@ -209,6 +215,8 @@ def truncated_amplitude_flow(
         object_shape: Sizes of the object, for operators that do not know them.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement:
             it is subtracted, and what is left below 0 counts as 0.
+        point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`, with the axes of the
+            object.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         constraint: "complex", "real" or "nonnegative".
         init: Start (*, object), or all of them (*, starts, object). Default: :func:`spectral_initialization`.
@@ -234,18 +242,19 @@ def truncated_amplitude_flow(
         doi:10.1109/TIT.2017.2756858. In the source the start is the orthogonality-promoting one; here it is the
         spectral one.
     """
-    problem = Measured(intensity, operator, object_shape, mask, constraint, n_iter, check_every, background, tol)
+    problem = Measured(
+        intensity, operator, object_shape, mask, constraint, n_iter, check_every, background, tol, point_spread
+    )
     mu = _checks.number("mu", mu, above=0)
     gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
     measured = problem.magnitude
 
-    def gradient(field: Tensor, k: int) -> Tensor:
-        power = _fft.power(field)
+    def slope(power: Tensor, k: int) -> Tensor:
         kept = (power.sqrt() >= measured / (1 + gamma)) & (power > 0)
-        return field * torch.where(kept, mu * (1 - measured * _fft.divisor(power).rsqrt()), 0.0)
+        return torch.where(kept, mu * (1 - measured * _fft.divisor(power).rsqrt()), 0.0)
 
     recipe = f"truncated_amplitude_flow(n_iter={n_iter}, mu={mu}, gamma={gamma})"
-    return _flow(problem, gradient, init, starts, seed, recipe)
+    return _flow(problem, slope, init, starts, seed, recipe)
 
 
 def maximum_likelihood(
@@ -255,6 +264,7 @@ def maximum_likelihood(
     *,
     n_iter: int = 50,
     background: Tensor | float = 0.1,
+    point_spread: Tensor | None = None,
     mask: Tensor | None = None,
     support: Tensor | None = None,
     constraint: Constraint = "complex",
@@ -277,6 +287,8 @@ def maximum_likelihood(
         n_iter: Largest number of iterations.
         background: b, in counts, above 0: what the detector counts without the object, a number or a tensor arranged
             like the intensity. It keeps the likelihood finite where the model has no light.
+        point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`, with the axes of the
+            object: |A X|^2 is blurred by it.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
         support: True where the object may be non-zero; it broadcasts to the estimate. Default: everywhere.
         constraint: "complex", "real" or "nonnegative", for which a real object is clipped after each step.
@@ -308,7 +320,9 @@ def maximum_likelihood(
         Thibault, Guizar-Sicairos (2012), Maximum-likelihood refinement for coherent diffractive imaging,
         doi:10.1088/1367-2630/14/6/063004.
     """
-    problem = Measured(intensity, operator, None, mask, constraint, n_iter, check_every, tol=tol)
+    problem = Measured(
+        intensity, operator, None, mask, constraint, n_iter, check_every, tol=tol, point_spread=point_spread
+    )
     x = problem.given("estimate", estimate)
     operator = problem.operator
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
@@ -337,8 +351,7 @@ def maximum_likelihood(
 
     def move(x: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
         nonlocal direction, last
-        model = _fft.power(field) + b
-        descent = -allowed * problem.adjoint(problem.weighted((1 - problem.intensity / model) * field))
+        descent = -allowed * problem.descended(1 - problem.intensity / (problem.power(field) + b), field)
         direction, last = problem.conjugate(descent, last, direction, first=k == 0), descent
         along = operator.linear(direction)
         length = _line_search(problem, field, along, b)
@@ -358,19 +371,19 @@ def _named(background: Tensor | float) -> str:
 
 
 def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor | float) -> Tensor:
-    """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b.
+    """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b, blurred.
 
     Scoring steps (the expected curvature is positive), each halved until the likelihood falls.
     """
     y = problem.intensity
-    constant = _fft.power(field) + b
-    cross = (field.conj() * along).real
-    square = _fft.power(along)
+    constant = problem.power(field) + b
+    cross = problem.blurred((field.conj() * along).real)
+    square = problem.power(along)
     tiny = torch.finfo(constant.dtype).tiny
 
     def model(t: Tensor) -> Tensor:
         t = problem.over_data(t)
-        return constant + 2 * t * cross + t.square() * square
+        return (constant + 2 * t * cross + t.square() * square).clamp(min=b)  # rounding may leave less
 
     def loss(t: Tensor) -> Tensor:
         value = model(t)
@@ -395,19 +408,19 @@ def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor | fl
 
 def _flow(
     problem: Measured,
-    gradient: Callable[[Tensor, int], Tensor],
+    slope: Callable[[Tensor, int], Tensor],
     init: Tensor | None,
     starts: int | None,
     seed: int,
     recipe: str,
 ) -> Reconstruction:
-    """Descent from the starts with one gradient, taken at the detector, per iteration."""
+    """Descent from the starts with one gradient per iteration, from the slope of the misfit at the detector."""
     z, seeds = _starts(problem, init, starts, seed)
     problem.object_shape = z.shape[-problem.operator.object_ndim :]
     scale = problem.over_object(1 / problem.gain(z))
 
     def move(z: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        z = z - scale * problem.adjoint(problem.weighted(gradient(field, k)))
+        z = z - scale * problem.descended(slope(problem.power(field), k), field)
         z = z.clamp(min=0) if problem.constraint == "nonnegative" else z
         return z, problem.operator.linear(z)
 

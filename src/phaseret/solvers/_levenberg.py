@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
-from phaseret.solvers._loop import Run, Step
+from phaseret.solvers._loop import Step
+from phaseret.solvers._run import Run
 
 # The damping is this factor of the residual at first, falls and rises by these factors, and gives up above the last.
 _DAMPING, _FALL, _RISE, _MOST = 1.0, 0.1, 8.0, 1e6

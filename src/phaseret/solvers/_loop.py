@@ -1,38 +1,32 @@
 """The one loop of all projection algorithms, and their base class.
 
-Patterns x starts are one tensor (patterns, starts, *grid). The loop works through it in chunks that fit the cache, a
-block of `check_every` iterations at a time; the residual of the estimate is taken at the end of a block and stays on
-the device. Within a block there is no branch on values and no synchronisation.
+It works through patterns x starts in chunks that fit the cache, a block of `check_every` iterations at a time; the
+residual of the estimate is taken at the end of a block and stays on the device. Within a block there is no branch on
+values and no synchronisation.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from phaseret import _checks, _fft, _memory
+from phaseret import _checks
 from phaseret._module import Module, called_as
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
-from phaseret.solvers._coherence import refine
-from phaseret.solvers._options import STARTS, Options, complete, made_from, spelled
-from phaseret.solvers._problem import Problem, check_complex, check_determined, prepare
-from phaseret.solvers._result import Reconstruction, reconstruction
-from phaseret.solvers._turns import in_turn
+from phaseret.solvers._options import STARTS, Options, spelled
+from phaseret.solvers._result import Reconstruction
+from phaseret.solvers._run import ALL, Items, Run, count_of
+from phaseret.solvers._solve import solve
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Items = tuple[slice, slice]
-# What making a start, or measuring an estimate, needs in arrays.
-_ARRAYS_OF_A_START = 6.0
 Projection = Callable[[Tensor], Tensor]
 
 
@@ -63,6 +57,10 @@ class Step(Module):
 
     def check(self, run: Run) -> None:
         """Refuse a problem that the step is not made for."""
+
+    def parts(self) -> list[Step]:
+        """The steps that it consists of, itself among them, each once however often it is repeated."""
+        return [part for part in self.modules() if isinstance(part, Step)]
 
     def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
         """The support of a run that was given none, if the step knows one."""
@@ -137,7 +135,7 @@ class Algorithm(Step):
 
     def advance(self, run: Run) -> None:
         """Advance a run by all iterations."""
-        run.iterate_with(self)
+        iterate(run, self)
 
 
 class _Nowhere(ObjectConstraint):
@@ -148,237 +146,6 @@ class _Nowhere(ObjectConstraint):
 
     def choose(self, x: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
         return outside
-
-
-class Run:
-    """The state of a reconstruction while it runs: what callbacks and the steps of a recipe see.
-
-    Attributes:
-        problem: The prepared problem.
-        iterate: (patterns, starts, *grid) iterates.
-        estimate: (patterns, starts, *box) estimates on the support's box.
-        error: (patterns, starts) relative magnitude errors of the estimates.
-        support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
-        half: A part of the box to which a step restricts the support for a while; usually None.
-        updates: How often the support was updated.
-        price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
-        collapsed: (patterns, starts) boolean, the starts whose support fell to its least size; None if none was found.
-        room: (patterns, 1) how many pixels the object may have; None until a step asks.
-        level: (patterns, starts) level of the object's modulus; None until a step finds it.
-        bound: How many levels the modulus may have; None for any.
-        flat: Whether a modulus above half of the level is set to it.
-        verdict: For each pattern what :class:`Algebraic` says of its image; None without that step.
-        sigma: (patterns, 2) the singular values behind it.
-        history: The errors at each check.
-        checked: The iteration of each check.
-        iteration: Iterations done so far.
-    """
-
-    def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
-        self.problem, self.iterate, self.check_every = problem, iterate, check_every
-        self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
-        self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
-        self.room = cast("Tensor | None", None)
-        self.level, self.bound, self.flat = cast("Tensor | None", None), cast("float | None", None), False
-        self.verdict, self.sigma = cast("list[str] | None", None), cast("Tensor | None", None)
-        self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
-        self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
-        self.history: list[Tensor] = []
-        self.checked: list[int] = []
-        self.iteration = 0
-        self.stopped = False
-        self.given = False
-        self.after_check: list[Callable[[Run], bool | None]] = []
-        # Where the run stands: the leaf of the recipe, its iterations done, and its state.
-        self.leaf, self.done, self.state = 0, 0, cast("Any", None)
-        # How many items to work on at a time, if that was given or memory ended once; the grid that is counted with.
-        self.chunk, self._chunk_given, self.pixels = chunk, chunk is not None, math.prod(problem.shape)
-        self._told, self.compile = False, False
-        # What a state says it belongs to, found out when one is asked for.
-        self.made_from: Callable[[], dict[str, str]] = dict
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that a later :meth:`load_state_dict` needs to go on exactly; tensors are copies."""
-        saved = {name: getattr(self, name) for name in _SAVED} | {"made_from": self.made_from()}
-        saved |= {name: getattr(self.problem.magnitude.spread, name, None) for name in _SPREAD}
-        return {
-            name: value.detach().clone() if isinstance(value, Tensor) else list(value) if name in _LISTS else value
-            for name, value in saved.items()
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
-        names = (*_SAVED, *_SPREAD, "made_from")
-        if set(state) != set(names):
-            fix = "Pass what checkpoint was called with"
-            _checks.fail(f"resume must hold {', '.join(names)}, got {', '.join(map(str, state))}", fix)
-        now, then = self.made_from(), state["made_from"]
-        other = [name for name in now if now[name] != then.get(name)]
-        if other:
-            fix = "Pass what was passed then, or begin without resume"
-            _checks.fail(f"resume must be of this run, got one with another {', '.join(other)}", fix)
-        if state["iterate"].shape != self.iterate.shape or state["estimate"].shape != self.estimate.shape:
-            got = f"{tuple(state['iterate'].shape)} and {tuple(state['estimate'].shape)}"
-            expected = f"{tuple(self.iterate.shape)} and {tuple(self.estimate.shape)}"
-            _checks.fail(
-                f"resume must hold iterates and estimates of shapes {expected}, got {got}",
-                "Pass the same intensity, support and starts as then",
-            )
-        moved = {
-            name: value.to(self.problem.device).clone() if isinstance(value, Tensor) else value
-            for name, value in state.items()
-        }
-        for name in _SAVED:
-            setattr(self, name, list(moved[name]) if name in _LISTS else moved[name])
-        if self.problem.magnitude.spread is not None:
-            self.problem.magnitude.spread.assign(**{name: moved[name] for name in _SPREAD})
-
-    def at_a_time(self, arrays: float) -> int:
-        """How many items to work on at a time, each of which needs so many arrays of the grid's size meanwhile."""
-        if self.chunk is not None:
-            return self.chunk
-        return _memory.items_at_a_time(self.problem.device, self.pixels, arrays * self.estimate.element_size())
-
-    def pieces(self, arrays: float, of: Tensor | None = None) -> list[Items]:
-        """Slices of the patterns and starts, or of those of another tensor, of at most so many items."""
-        (patterns, starts), chunk = (self.error if of is None else of).shape[:2], self.at_a_time(arrays)
-        wide, deep = min(starts, chunk), max(1, chunk // starts)
-        return [
-            (slice(p, min(p + deep, patterns)), slice(s, min(s + wide, starts)))
-            for p in range(0, patterns, deep)
-            for s in range(0, starts, wide)
-        ]
-
-    def in_pieces(self, work: Callable[[Items], None], pieces: list[Items]) -> list[Items]:
-        """Do the work for each piece, or for halves where a graphics card's memory ends; the pieces that it came to.
-
-        The work of a piece changes nothing before all of it is done.
-        """
-        done, todo = [], list(pieces)
-        while todo:
-            halves = _halves(todo[0])
-            if len(halves) == 1:
-                work(todo[0])  # an error of memory says what was asked for
-            elif not _memory.fits(partial(work, todo[0])):
-                self.halve(_count(todo[0]))
-                todo = [half for items in todo for half in _halves(items)]
-                continue
-            done.append(todo.pop(0))
-        return done
-
-    def residual(self, estimate: Tensor) -> Tensor:
-        """The relative magnitude errors (patterns, s) of any estimates (patterns, s, *n)."""
-        error = torch.empty(estimate.shape[:2], dtype=self.problem.dtype, device=estimate.device)
-
-        def measure(items: Items) -> None:
-            error[items] = self.problem.magnitude.index(items[:1]).residual(estimate[items])
-
-        self.in_pieces(measure, self.pieces(_ARRAYS_OF_A_START, estimate))
-        return error
-
-    def part(self, problem: Problem, p: int, s: int) -> Run:
-        """A run of one pattern, with its problem, from one start alone."""
-        part = Run(problem, self.iterate[p : p + 1, s : s + 1].clone(), self.check_every, self.chunk)
-        part.given, part.compile, part.after_check = self.given, self.compile, self.after_check
-        return part
-
-    def halve(self, count: int) -> None:
-        """From now on work on half of so many items at a time, and say so once."""
-        self.chunk = max(1, count // 2)
-        if not self._told:
-            _checks.warn(
-                f"the memory of {self.problem.device} ended with {count} patterns x starts at a time; the run goes on "
-                f"with {self.chunk}",
-                f"Give chunk={self.chunk}, or less, to spare the attempt",
-            )
-        self._told = True
-
-    def known(self, items: Items, whole: bool) -> ObjectConstraint:
-        """What is known of some items, on the support's box or on the whole grid."""
-        support = self.support
-        if support is not None:
-            support = support[tuple(s if n > 1 else slice(None) for s, n in zip(items, support.shape[:2], strict=True))]
-        if self.half is not None:
-            support = self.half if support is None else support & self.half
-        known = self.problem.constraint(support, whole)
-        if self.level is None:
-            return known
-        return known.at_level(self.level[items][(...,) + (None,) * self.problem.ndim], self.bound, self.flat)
-
-    def measured(self) -> Tensor:
-        """The nearest arrays (patterns, starts, *grid) to the estimates that have the measured magnitudes: P_M x."""
-        return self.problem.magnitude.project_fast(self.problem.embed(self.estimate.detach()))
-
-    def note(self, count: int, error: Tensor) -> None:
-        """Note that `count` iterations were done, and their errors; callbacks look and may end the run."""
-        self.error = error
-        self.done += count
-        self.iteration += count
-        self.history.append(error)
-        self.checked.append(self.iteration)
-        self.stopped = any([bool(action(self)) for action in self.after_check])  # noqa: C419  (all of them act)
-
-    def iterate_with(self, algorithm: Algorithm) -> None:
-        """Run the iterations of an algorithm that are still to be done."""
-        own = itertools.chain(algorithm.parameters(), algorithm.buffers(), vars(algorithm).values())
-        learned = any(t.requires_grad for t in own if isinstance(t, Tensor))
-        learned = learned or self.iterate.requires_grad or self.problem.requires_grad
-        differentiable = learned and torch.is_grad_enabled()
-        with torch.set_grad_enabled(differentiable):
-            if self.state is None:
-                self.state = _entered(algorithm, self.iterate)
-                self.iterate = algorithm.leave(self.state)
-            # An algorithm of a user may remember or draw something for all items: it sees them at once.
-            apart = self._chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
-            pieces = [_ALL] if differentiable or not apart else self.pieces(arrays_of(algorithm))
-            shortcut = None
-            if self.compile and self.problem.magnitude.spread is None and _is_ours(algorithm) and not algorithm.varies:
-                shortcut = _compiled.Shortcut()
-            while self.done < algorithm.n_iter and not self.stopped:
-                count = min(self.check_every, algorithm.n_iter - self.done)
-                if differentiable:
-                    error = self._block_of_all(algorithm, count)
-                else:
-                    error = torch.empty_like(self.error)
-                    pieces = self.in_pieces(partial(self._block, algorithm, count, error, shortcut), pieces)
-                self.iterate = algorithm.leave(self.state)
-                self.note(count, error)
-            self.iterate = self.iterate.contiguous()
-            self.state, self.done = None, 0
-
-    def _block_of_all(self, algorithm: Algorithm, count: int) -> Tensor:
-        """So many iterations of all items, with gradients; their errors."""
-        worker = _Worker(self, algorithm, _ALL, differentiable=True)
-        self.state, p = worker.block(self.state, self.done, count)
-        self.estimate = worker.known.project(self.problem.crop(p))
-        return worker.magnitude.residual(self.estimate)
-
-    def _block(
-        self, algorithm: Algorithm, count: int, error: Tensor, shortcut: _compiled.Shortcut | None, items: Items
-    ) -> None:
-        """So many iterations of some items, in place; their errors are written to `error`."""
-        worker, state = _Worker(self, algorithm, items, differentiable=False), self.state[items]
-        if shortcut is not None and not worker.fresh:
-            x, p = shortcut.block(*worker.pure(), state, count, whole=_count(items) == error.numel())
-        else:  # where memory may end halfway the state stays until then
-            x, p = worker.block(state.clone() if state.is_cuda else state, self.done, count)
-        estimate = worker.known.project(self.problem.crop(p))
-        del p
-        error[items] = worker.magnitude.residual(estimate)
-        self.estimate[items] = estimate
-        if x.data_ptr() != state.data_ptr():
-            state.copy_(x)
-
-
-# All patterns and starts.
-_ALL: Items = (slice(None), slice(None))
-_LISTS = ("history", "checked")
-_SPREAD = ("kernel", "covariance")
-_SAVED = (
-    "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "level", "bound", "flat", "iteration",
-    "leaf", "done", "state", "verdict", "sigma",
-    *_LISTS,
-)  # fmt: skip
 
 
 def on_the_box(algorithm: Algorithm) -> bool:
@@ -396,26 +163,6 @@ def _is_ours(algorithm: Algorithm) -> bool:
 def arrays_of(algorithm: Algorithm) -> float:
     """The arrays that an item needs, as its own class says: those of a class that changes it are not known."""
     return float(vars(type(algorithm)).get("arrays", Algorithm.arrays))
-
-
-def _count(items: Items) -> int:
-    """How many patterns x starts."""
-    return math.prod(s.stop - s.start for s in items)
-
-
-def _halves(items: Items) -> list[Items]:
-    """The piece in two: half of its patterns, or of the starts of one; as it is where that cannot be."""
-    patterns, starts = items
-    if items == _ALL or _count(items) == 1:
-        return [items]
-    if patterns.stop - patterns.start > 1:
-        return [(part, starts) for part in _cut(patterns)]
-    return [(patterns, part) for part in _cut(starts)]
-
-
-def _cut(items: slice) -> list[slice]:
-    middle = (items.start + items.stop + 1) // 2
-    return [slice(items.start, middle), slice(middle, items.stop)]
 
 
 def _entered(algorithm: Algorithm, iterate: Tensor) -> Tensor:
@@ -439,6 +186,65 @@ def _stepped(algorithm: Algorithm, x: Tensor, found: Any) -> tuple[Tensor, Tenso
         rule = f"the next iterate of {name} must be {x.dtype} of shape {tuple(x.shape)}"
         _checks.fail(f"{rule}, got {found[0].dtype} of shape {tuple(found[0].shape)}", "Look at iterate and step")
     return found
+
+
+def iterate(run: Run, algorithm: Algorithm) -> None:
+    """Run the iterations of an algorithm that are still to be done."""
+    own = itertools.chain(algorithm.parameters(), algorithm.buffers(), vars(algorithm).values())
+    learned = any(t.requires_grad for t in own if isinstance(t, Tensor))
+    learned = learned or run.iterate.requires_grad or run.problem.requires_grad
+    differentiable = learned and torch.is_grad_enabled()
+    with torch.set_grad_enabled(differentiable):
+        if run.state is None:
+            run.state = _entered(algorithm, run.iterate)
+            run.iterate = algorithm.leave(run.state)
+        # An algorithm of a user may remember or draw something for all items: it sees them at once.
+        apart = run.chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
+        pieces = [ALL] if differentiable or not apart else run.pieces(arrays_of(algorithm))
+        shortcut = None
+        if run.compile and run.problem.magnitude.spread is None and _is_ours(algorithm) and not algorithm.varies:
+            shortcut = _compiled.Shortcut()
+        while run.done < algorithm.n_iter and not run.stopped:
+            count = min(run.check_every, algorithm.n_iter - run.done)
+            if differentiable:
+                error = _block_of_all(run, algorithm, count)
+            else:
+                error = torch.empty_like(run.error)
+                pieces = run.in_pieces(partial(_block, run, algorithm, count, error, shortcut), pieces)
+            run.iterate = algorithm.leave(run.state)
+            run.note(count, error)
+        run.iterate = run.iterate.contiguous()
+        run.state, run.done = None, 0
+
+
+def _block_of_all(run: Run, algorithm: Algorithm, count: int) -> Tensor:
+    """So many iterations of all items, with gradients; their errors."""
+    worker = _Worker(run, algorithm, ALL, differentiable=True)
+    run.state, p = worker.block(run.state, run.done, count)
+    run.estimate = worker.known.project(run.problem.crop(p))
+    return worker.magnitude.residual(run.estimate)
+
+
+def _block(
+    run: Run,
+    algorithm: Algorithm,
+    count: int,
+    error: Tensor,
+    shortcut: _compiled.Shortcut | None,
+    items: Items,
+) -> None:
+    """So many iterations of some items, in place; their errors are written to `error`."""
+    worker, state = _Worker(run, algorithm, items, differentiable=False), run.state[items]
+    if shortcut is not None and not worker.fresh:
+        x, p = shortcut.block(*worker.pure(), state, count, whole=count_of(items) == error.numel())
+    else:  # where memory may end halfway the state stays until then
+        x, p = worker.block(state.clone() if state.is_cuda else state, run.done, count)
+    estimate = worker.known.project(run.problem.crop(p))
+    del p
+    error[items] = worker.magnitude.residual(estimate)
+    run.estimate[items] = estimate
+    if x.data_ptr() != state.data_ptr():
+        state.copy_(x)
 
 
 class _Worker:
@@ -515,161 +321,3 @@ class _Worker:
             x.add_(p, alpha=b)
         inner.copy_(updated)
         return x, p
-
-
-def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
-    """Run a step, which may be a recipe of many, on a problem."""
-    began = time.perf_counter()
-    asked = complete(options)
-    if not step.n_iter:
-        fix = "Put an algorithm before it, such as 'hio:50'"
-        _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
-    parts = [part for part in step.modules() if isinstance(part, Step)]  # a schedule may be of any length
-    if asked["support"] is None:
-        asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
-    restricted = asked["support"] is not None or not next(step.leaves()).finds_support
-    problem = prepare(intensity, asked, restricted=restricted)
-    if restricted:
-        check_determined(problem)
-    starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
-    # Of each start at least the iterate is kept.
-    needed = (1 if problem.real else 2) * problem.dtype.itemsize * starts * math.prod(shape)
-    got = f"{starts} for each of {shape[0]} patterns {shape[1:]}"
-    _memory.check_fits("starts", needed, "Use fewer of them", got, problem.device)
-    if "constraint" not in options:
-        check_complex(problem)
-    seeds = _seeds(starts, asked["seed"], asked["generator"])
-    run = _begin(step, problem, intensity, seeds, asked)
-    bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
-    limits = [part.misfit_limit for part in parts if part.misfit_limit is not None]
-    for name in ("checkpoint", "resume"):
-        if limits and asked[name] is not None:
-            _checks.fail(f"{name} must be left out where starts run in turn, got one", "Take enough off the schedule")
-    try:
-        if limits:
-            in_turn(run, partial(_advance, step), min(limits))
-        else:
-            _advance(step, run)
-    finally:
-        if bar is not None:
-            bar.close()
-    if asked["coherence"] is not None:
-        run.error = run.residual(run.estimate)  # by the point spread that was found last
-    del run.iterate  # its memory is free for the comparison of the starts
-    return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
-
-
-def _advance(step: Step, run: Run) -> None:
-    """Advance a run by what is left of a step."""
-    for leaf in itertools.islice(step.leaves(), run.leaf, None):
-        if run.stopped:
-            break
-        leaf.advance(run)
-        run.leaf += 1
-
-
-def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:
-    """The run before its first iteration, or where the one to resume stood."""
-    if problem.device.type == "cpu":
-        _memory.keep_heap()
-    shape = (problem.patterns, len(seeds), *problem.shape)
-    dtype = problem.dtype if problem.real else problem.dtype.to_complex()
-    run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
-    run.given, run.compile = asked["init"] is not None, asked["compile"]
-    run.made_from = cache(partial(made_from, repr(step), intensity, asked))
-    _fill(run, seeds, asked["init"])
-    for part in step.modules():
-        if isinstance(part, Step):
-            part.check(run)
-    if asked["resume"] is not None:
-        run.load_state_dict(asked["resume"])
-    if asked["coherence"] is not None:
-        run.after_check.append(partial(refine, asked["coherence"]))
-    if asked["checkpoint"] is not None:
-        run.after_check.append(_checkpoints(asked["checkpoint"], asked["checkpoint_every"]))
-    if asked["callback"] is not None:
-        run.after_check.append(asked["callback"])
-    return run
-
-
-def _checkpoints(save: Callable[[dict[str, Any]], None], every: int) -> Callable[[Run], None]:
-    """An action that saves the run at the first check after each `every` iterations."""
-
-    def action(run: Run) -> None:
-        before = run.checked[-2] if len(run.checked) > 1 else 0
-        if run.iteration // every > before // every:
-            save(run.state_dict())
-
-    return action
-
-
-def _seeds(starts: int, seed: int, generator: torch.Generator | None) -> list[int]:
-    """One seed per start."""
-    if generator is None:
-        return [seed + s for s in range(starts)]
-    return torch.randint(2**62, (starts,), generator=generator, device=generator.device).tolist()
-
-
-def _fill(run: Run, seeds: list[int], init: Tensor | None) -> None:
-    """Write the iterates (patterns, starts, *grid) that a run starts from.
-
-    Start s is white noise from its seed, the same for every pattern, with the measured magnitude; `init` replaces the
-    first start, or all of them if it has an axis of starts.
-    """
-    problem, x = run.problem, run.iterate
-    given = None if init is None else _init(problem, init, len(seeds))
-    if given is not None:
-        x[:, : given.shape[1]] = given
-        if given.shape[1] == len(seeds):
-            return
-    draw, kind = (torch.rand, torch.float32) if problem.real else (torch.randn, torch.complex64)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.stack([draw(problem.shape, generator=g, dtype=kind) for g in generators]).to(x.device, x.dtype)
-
-    def project(items: Items) -> None:
-        rows, columns = items
-        if given is not None:
-            columns = slice(max(1, columns.start), columns.stop)
-        if columns.start < columns.stop:
-            some = noise[columns].expand(rows.stop - rows.start, *[-1] * noise.ndim)
-            x[rows, columns] = problem.magnitude.index((rows,)).project_fast(some)
-
-    run.in_pieces(project, run.pieces(_ARRAYS_OF_A_START))
-
-
-def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
-    """The given starts as (patterns, 1 or starts, *grid)."""
-    _checks.floating(init=init)
-    _checks.rank(problem.ndim, init=init)
-    sizes, batch = tuple(init.shape[-problem.ndim :]), tuple(init.shape[: -problem.ndim])
-    fits = sizes in (problem.object_shape, problem.shape)
-    if not fits or batch not in ((), problem.batch, (*problem.batch, starts)):
-        item, each = problem.object_shape, (*problem.batch, *problem.object_shape)
-        shapes = " or ".join(map(str, dict.fromkeys((item, each, (*problem.batch, starts, *item)))))
-        _checks.fail(
-            f"init must have the shape {shapes}, got {tuple(init.shape)}",
-            f"Pad or crop it, also to the data's {problem.shape}",
-        )
-    if init.device != problem.device:
-        _checks.fail(f"init must lie on {problem.device}, got {init.device}", "Move it with .to(device)")
-    _checks.finite(init=init)
-    if problem.real and init.is_complex():
-        init = init.real
-    count = starts if batch == (*problem.batch, starts) and batch != problem.batch else 1
-    init = init.reshape(-1, count, *sizes) if batch else init.reshape(1, 1, *sizes)
-    init = init.expand(problem.patterns, *init.shape[1:])
-    widths = [w for n, m in zip(sizes[::-1], problem.shape[::-1], strict=True) for w in (0, m - n)]
-    return nn.functional.pad(_fft.promote(init), widths)
-
-
-def _progress_bar(run: Run, total: int) -> Any:
-    """A tqdm bar that shows the least residual at each check."""
-    tqdm = _checks.extra("tqdm.auto", "tqdm", "demo").tqdm
-    bar = tqdm(total=total, unit="it", initial=run.iteration)
-
-    def show(run: Run) -> None:
-        bar.update(run.iteration - (run.checked[-2] if len(run.checked) > 1 else 0))
-        bar.set_postfix(residual=f"{float(run.error.amin(-1).mean()):.3g}")
-
-    run.after_check.append(show)
-    return bar

@@ -16,6 +16,7 @@ from phaseret import _checks, _fft
 from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier, operator_of, without_background
 from phaseret.projections import CONSTRAINTS, Constraint
+from phaseret.projections._spread import Kernel, check_shares, of_data
 from phaseret.solvers._result import Reconstruction, _warn_of_disagreement
 
 Move = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -35,6 +36,7 @@ class Measured:
         check_every: int = 1,
         background: Tensor | float | None = None,
         tol: float | None = 0.0,
+        point_spread: Tensor | None = None,
     ) -> None:
         self.began = time.perf_counter()
         Operator.check(operator)
@@ -53,6 +55,14 @@ class Measured:
         self.object_axes = tuple(range(-operator.object_ndim, 0))
         if background is not None:
             intensity = without_background(intensity, background)
+        self._factor = cast("Tensor | None", None)
+        if point_spread is not None:
+            if is_fourier(operator) and operator.onesided:
+                fix = "Use the full plane: full data and an operator without onesided"
+                _checks.fail("operator must not be onesided where there is a point_spread, got one that is", fix)
+            check_shares(point_spread, operator.object_ndim)
+            kernel = self.for_starts(of_data(point_spread, intensity, operator))
+            self._factor = Kernel(kernel).factor(self._detector(intensity), real=False)
         self.weight = cast("Tensor | None", None)
         if mask is not None:
             mask = _checks.mask(mask, intensity)
@@ -66,6 +76,25 @@ class Measured:
     def for_starts(self, data: Tensor) -> Tensor:
         """Data with an axis of starts, of size 1, before that of one measurement."""
         return data.unsqueeze(-1 - len(self.data_axes))
+
+    def _detector(self, data: Tensor) -> tuple[int, ...]:
+        return tuple(data.shape[-self.operator.object_ndim :])
+
+    def blurred(self, plane: Tensor) -> Tensor:
+        """What the point spread makes of a plane: linear."""
+        return plane if self._factor is None else _fft.filtered(plane, self._factor, self._detector(plane), real=False)
+
+    def power(self, field: Tensor) -> Tensor:
+        """The intensity of a field as it is measured."""
+        power = _fft.power(field)
+        return power if self._factor is None else self.blurred(power).clamp(min=0)  # which rounding may leave below 0
+
+    def descended(self, slope: Tensor, field: Tensor) -> Tensor:
+        """The adjoint of the field times the slope of the misfit by the intensity (half of it by the squared field)."""
+        slope = self.weighted(slope)
+        if self._factor is not None:
+            slope = _fft.filtered(slope, self._factor.conj(), self._detector(slope), real=False)
+        return self.adjoint(slope * field)
 
     def weighted(self, field: Tensor) -> Tensor:
         """A field with 0 at unmeasured pixels."""
@@ -142,11 +171,11 @@ class Measured:
     def error(self, field: Tensor) -> Tensor:
         """Relative magnitude error of each item."""
         axes = len(self.data_axes)
-        return _fft.relative_error(_fft.power(field).sqrt(), self.magnitude, axes, weight=self.weight)
+        return _fft.relative_error(self.power(field).sqrt(), self.magnitude, axes, weight=self.weight)
 
     def scaled(self, obj: Tensor) -> Tensor:
         """Each object with the factor that gives |A x|^2 the sum of the data."""
-        power = self.weighted(_fft.power(self.operator.linear(obj))).sum(self.data_axes)
+        power = self.weighted(self.power(self.operator.linear(obj))).sum(self.data_axes)
         ratio = self.intensity.sum(self.data_axes) / power.clamp(min=torch.finfo(power.dtype).tiny)
         return obj * self.over_object(ratio.sqrt())
 
@@ -215,7 +244,7 @@ class Measured:
         inner = (objs.conj() * obj).sum(self.object_axes)
         norms = (self.norm2(objs) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
         turned = objs * self.over_object(torch.where(inner.abs() > 0, inner / inner.abs(), 1.0))
-        mean = _fft.power(self.operator.linear(turned.mean(-1 - d, keepdim=True))).sqrt()
+        mean = self.power(self.operator.linear(turned.mean(-1 - d, keepdim=True))).sqrt()
         total = self.magnitude.sum(self.data_axes)
         obj = obj.squeeze(-1 - d)
         result = Reconstruction(

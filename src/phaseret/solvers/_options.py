@@ -16,7 +16,7 @@ from phaseret.projections import Bounds, Constraint
 from phaseret.solvers._coherence import Coherence
 
 if TYPE_CHECKING:
-    from phaseret.solvers._loop import Run
+    from phaseret.solvers._run import Run
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 
@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
 
     support: Tensor | None
     support_size: int | None
+    known: Tensor | None
     mask: Tensor | None
     background: Tensor | float | None
     coherence: Coherence | None
@@ -94,8 +95,8 @@ def complete(options: Mapping[str, Any]) -> Options:
 
 # The options on which the state of a run depends.
 _DEPENDS = (
-    "support", "support_size", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm", "centered",
-    "coherence", "point_spread", "init", "seed",
+    "support", "support_size", "known", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm",
+    "centered", "coherence", "point_spread", "init", "seed",
 )  # fmt: skip
 
 

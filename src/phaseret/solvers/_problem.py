@@ -14,8 +14,9 @@ from phaseret import _checks, _fft
 from phaseret.operators import validate
 from phaseret.operators._origin import gathers_away, where_it_gathers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
-from phaseret.projections._spread import PointSpread
+from phaseret.projections._spread import Kernel, PointSpread, check_kernel, check_shares, shares
 from phaseret.solvers._coherence import begun
+from phaseret.solvers._known import split
 from phaseret.solvers._options import Options
 
 
@@ -31,6 +32,9 @@ class Problem:
     support: Tensor | None  # (patterns or 1, 1, *box), boolean; None if all of the box is allowed
     pixels: int  # in the largest support of a pattern
     known: ObjectConstraint  # what else is known of the object
+    reference: (
+        Tensor | None
+    )  # the part of it that is known, (patterns or 1, 1, *object_shape); then all else is the rest
     real: bool  # whether the object is real
     dtype: torch.dtype  # real dtype of the computation
     device: torch.device
@@ -58,9 +62,10 @@ class Problem:
         return self.box_shape == self.shape
 
     @property
-    def free_phase(self) -> bool:
-        """Whether the data leave the phase free: the sign of a real object is as free as that of a complex one."""
-        return self.known.constraint != "nonnegative"
+    def symmetries(self) -> dict[str, bool]:
+        """What the data leave open: nothing beside a known part; the sign of a real object as the phase of others."""
+        free = self.reference is None
+        return {"shift": free, "flip": free, "phase": free and self.known.constraint != "nonnegative"}
 
     def crop(self, x: Tensor) -> Tensor:
         """The box of arrays on the grid: a view."""
@@ -108,30 +113,34 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         values = torch.where(mask, values, 0.0)
     if gathers_away(values.detach(), mask, ndim):
         _ask_about_origin(asked["centered"], ndim)
-    object_shape, box, support, pixels = _place_support(asked["support"], intensity, ndim, asked["undersampled"])
+    support, reference = _restricted(asked, known, intensity, restricted)
+    object_shape, box, support, pixels = _place_support(
+        support, intensity, ndim, asked["undersampled"], corner=reference is not None
+    )
     known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
-    _check_restricted(known, asked["support"], shape, restricted)
-    real, spread = known.constraint != "complex", _point_spread(asked["point_spread"], intensity, ndim)
-    if asked["coherence"] is not None:
-        if spread is not None:
-            rule = f"coherence={asked['coherence']!r} must be left out where point_spread says what it is"
-            _checks.fail(f"{rule}, got both", "Give one of them")
-        spread = begun(asked["coherence"], math.prod(batch), intensity, ndim)
+    real = known.constraint != "complex"
     return Problem(
         batch=batch,
         shape=shape,
         object_shape=object_shape,
         box=box,
         magnitude=MagnitudeConstraint(
-            _fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim, spread=spread
+            _fft.root(values),
+            mask=mask,
+            real=real,
+            norm=asked["norm"],
+            ndim=ndim,
+            spread=_spread(asked, intensity, ndim),
+            reference=reference,
         ),
         support=support,
         pixels=pixels,
         known=known,
+        reference=reference,
         real=real,
         dtype=intensity.dtype,
         device=intensity.device,
-        requires_grad=intensity.requires_grad,
+        requires_grad=intensity.requires_grad or (reference is not None and reference.requires_grad),
         counts=_are_counts(values) & (asked["background"] is None),
     )
 
@@ -164,28 +173,27 @@ def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) 
     return value.expand(*([1] * len(batch) if one else batch), *shape).reshape(-1, 1, *shape)
 
 
+def _spread(asked: Options, intensity: Tensor, ndim: int) -> PointSpread | None:
+    """What blurs the intensities: that is given, or to be found."""
+    spread = _point_spread(asked["point_spread"], intensity, ndim)
+    if asked["coherence"] is None:
+        return spread
+    if spread is not None:
+        rule = f"coherence={asked['coherence']!r} must be left out where point_spread says what it is"
+        _checks.fail(f"{rule}, got both", "Give one of them")
+    return begun(asked["coherence"], math.prod(intensity.shape[:-ndim]), intensity, ndim)
+
+
 def _point_spread(kernel: Tensor | None, intensity: Tensor, ndim: int) -> PointSpread | None:
     """The given one, with its middle as the sizes say."""
     if kernel is None:
         return None
-    _checks.real(point_spread=kernel)
-    _checks.item_axes(ndim, point_spread=kernel)
-    _checks.same_device(intensity=intensity, point_spread=kernel)
-    _checks.finite(point_spread=kernel)
-    if (kernel < 0).any():
-        _checks.fail("point_spread must not be negative, got negative numbers", "Use point_spread.clamp(min=0)")
-    shape, sizes = tuple(intensity.shape[-ndim:]), tuple(kernel.shape[-ndim:])
-    if any(k > m for k, m in zip(sizes, shape, strict=True)):
-        _checks.fail(f"point_spread must be no larger than the data {shape}, got {sizes}", "Crop it about its middle")
-    batch = tuple(intensity.shape[:-ndim])
+    shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
+    check_kernel(kernel, intensity, shape)
+    check_shares(kernel, ndim)
     _check_batch("point_spread", kernel, batch, ndim)
-    kernel = _per_pattern(kernel.to(intensity.dtype), batch, sizes)
-    total = kernel.sum(tuple(range(-ndim, 0)))
-    if (total - 1).abs().max() > 0.01:
-        least, most = total.min(), total.max()
-        said = f"{float(least):.3g}" if least == most else f"{float(least):.3g} to {float(most):.3g}"
-        _checks.fail(f"point_spread must sum to 1, got {said}", "Divide it by its sum")
-    return PointSpread(kernel / total.reshape(*total.shape, *[1] * ndim))
+    kernel = _per_pattern(kernel.to(intensity.dtype), batch, tuple(kernel.shape[-ndim:]))
+    return PointSpread(Kernel(shares(kernel, ndim)))
 
 
 def _on_box(bound: Tensor, intensity: Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> Tensor:
@@ -196,6 +204,21 @@ def _on_box(bound: Tensor, intensity: Tensor, shape: tuple[int, ...], box: tuple
     except RuntimeError:
         fix = "Give one for each pixel of the object, the same for all patterns"
         _checks.fail(f"bounds must broadcast to the object {shape}, got {tuple(bound.shape)}", fix)
+
+
+def _restricted(
+    asked: Options, known: ObjectConstraint, intensity: Tensor, restricted: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Where the object may be but is not known, and the part that is known; None if that is 0 everywhere."""
+    ndim, support, reference = known.ndim, asked["support"], None
+    shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
+    if asked["known"] is not None:
+        support, values = split(asked["known"], support, intensity, known.constraint, ndim)
+        _check_batch("known", values, batch, ndim)
+        if bool((values != 0).any()):
+            reference = _per_pattern(values, batch, tuple(values.shape[-ndim:]))
+    _check_restricted(known, support, shape, restricted)
+    return support, reference
 
 
 def _check_restricted(
@@ -212,9 +235,12 @@ def _check_restricted(
 
 
 def _place_support(
-    support: Tensor | None, intensity: Tensor, ndim: int, undersampled: bool
+    support: Tensor | None, intensity: Tensor, ndim: int, undersampled: bool, corner: bool
 ) -> tuple[tuple[int, ...], tuple[slice, ...], Tensor | None, int]:
-    """Object shape, box on the grid, the support on the box (None if it fills the box), and its largest size."""
+    """Object shape, box on the grid, the support on the box (None if it fills the box), and its largest size.
+
+    The box begins in the corner of the grid if what lies in it must not move.
+    """
     shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
     if support is None:
         return shape, tuple(slice(0, m) for m in shape), None, math.prod(shape)
@@ -228,7 +254,10 @@ def _place_support(
     least, most, *ends = _extent(support, ndim)
     if not least:
         _checks.fail("support must hold at least one pixel, got an empty one", "True = the object may be non-zero")
-    box = tuple(slice(first, n - last) for first, last, n in zip(ends[::2], ends[1::2], object_shape, strict=True))
+    box = tuple(
+        slice(0 if corner else first, n - last)
+        for first, last, n in zip(ends[::2], ends[1::2], object_shape, strict=True)
+    )
     if least == math.prod(s.stop - s.start for s in box):
         return object_shape, box, None, most
     index: tuple[Any, ...] = (..., *box)

@@ -18,8 +18,9 @@ from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._breed import Breed
 from phaseret.solvers._crystal import BRAGG, Enough, Hull, Level
 from phaseret.solvers._levenberg import LevenbergMarquardt
-from phaseret.solvers._loop import Step, solve
+from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options, check_names, spelled
+from phaseret.solvers._solve import solve
 from phaseret.solvers._support import Detwin, Shrinkwrap
 
 if TYPE_CHECKING:
@@ -308,6 +309,11 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             batch. May be left out with `support_size`, for a non-negative object, or where the schedule begins with
             :class:`Hull`.
         support_size: Number of non-zero pixels, their place unknown: the largest are kept.
+        known: The object where it is known, NaN where it is not: a reference beside it (holography), or what stays
+            while the rest changes (in situ). It has the sizes of the support, and may stand for it: zeros are known to
+            be empty. One for all patterns or one each; `support`, `support_size`, `bounds` and `phase_range` speak of
+            the rest. Nothing is left open then: starts are compared as they lie, without shift, flip and phase. A
+            warning tells where the data do not agree with its values; a wrong place shows in the error alone.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement,
             one for all patterns or one for each: it is subtracted, and what is left below 0 counts as 0.
         coherence: Find out how far the intensities are blurred, as a source that is not quite coherent or a detector
@@ -354,7 +360,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
 
     Shape:
         - intensity: (*, m1..md)
-        - support: (n1..nd), (m1..md), or one each (*, ...)
+        - support, known: (n1..nd), (m1..md), or one each (*, ...)
         - mask: (*, m1..md), or what broadcasts to it
         - point_spread: (k1..kd), or one each (*, k1..kd)
         - result: obj (*, n1..nd)
@@ -376,7 +382,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
     """
     check_names(options, "schedule")
     if schedule is None:
-        given = (intensity, options.get("init"))
+        given = (intensity, options.get("init"), options.get("known"))
         differentiable = torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in given)
         sparse = options.get("support_size") is None and not differentiable
         schedule = "sparse:1400,er:30" if sparse else "raar:400,er:100"
@@ -385,5 +391,5 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
     recipe = Recipe(schedule)
     if options.get("starts") is None:
-        options["starts"] = min(part.starts for part in recipe.modules() if isinstance(part, Step))
+        options["starts"] = min(part.starts for part in recipe.parts())
     return solve(recipe, intensity, options)

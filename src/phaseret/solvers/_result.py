@@ -19,7 +19,7 @@ from phaseret.symmetry._search import search
 if TYPE_CHECKING:
     import os
 
-    from phaseret.solvers._loop import Items, Run
+    from phaseret.solvers._run import Items, Run
 
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
@@ -235,6 +235,9 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         mean = problem.embed(mean[:, 0], problem.object_shape)
         obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
         support = support | (obj != 0)
+    if problem.reference is not None:
+        obj, objs = obj + problem.reference[:, 0], objs + problem.reference
+        support = support | (problem.reference[:, 0] != 0)
     result = Reconstruction(
         obj=obj.reshape(*batch, *problem.object_shape),
         error=chosen.reshape(batch),
@@ -279,7 +282,7 @@ def _point_spread(run: Run) -> Tensor | None:
     problem = run.problem
     if problem.magnitude.spread is None:
         return None
-    kernel = problem.magnitude.spread.shown(problem.shape)
+    kernel = problem.magnitude.spread.form.shown(problem.shape)
     return kernel.expand(problem.patterns, *kernel.shape[1:]).reshape(*problem.batch, *kernel.shape[1:])
 
 
@@ -299,9 +302,9 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
     def compare(items: Items) -> None:
         rows, _ = items
         some, reference = objs[items], best[rows, None]
-        found = search(some, reference.expand_as(some), problem.shape, phase=problem.free_phase)
+        found = search(some, reference.expand_as(some), problem.shape, **problem.symmetries)
         moved = found(some)
-        inner = (_fft.crop(moved, problem.object_shape).conj() * reference).sum(axes).abs()
+        inner = (_fft.crop(moved, problem.object_shape).conj() * reference).sum(axes).real.clamp(min=0)
         norms = (_fft.power(some).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
         agreement[items] = inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
         averaged[items] = fits[items] & (agreement[items] > _ALIKE)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret.projections._object import keep_largest
 from phaseret.solvers._extent import reached
-from phaseret.solvers._loop import Items, Run, Step
+from phaseret.solvers._loop import Step
+from phaseret.solvers._run import Items, Run
 
 # Residuals below this one count as this one: an exact fit is no better for being exact to more digits.
 _EXACT = 1e-6
@@ -55,7 +56,8 @@ class SparseRRR(Step):
     The support of the run becomes the non-zero pixels found, and its starts are ranked by R exp(f k / N), the residual
     times Akaike's price of their pixels. Without a support or support size the object is sought in half of the grid
     along each axis. A box of at least 128 pixels along its shorter side is first solved on a coarser grid, from the
-    lowest frequencies alone, then on the full one; all patterns of a batch on the same. Follow it by a few iterations
+    lowest frequencies alone, then on the full one; all patterns of a batch on the same; bounds for each pixel are those
+    of the full grid, which is then the only one. Follow it by a few iterations
     of error reduction, which settle the other starts too. The run is checked every 50 iterations; the errors of the
     search are those of the grid it works on.
 
@@ -99,7 +101,7 @@ class SparseRRR(Step):
     def check(self, run: Run) -> None:
         if run.problem.requires_grad or run.iterate.requires_grad:
             fix = 'Detach them, or use an algorithm such as schedule="rrr:400"'
-            _checks.fail("intensity and init must not require a gradient, got one that does", fix)
+            _checks.fail("intensity, init and known must not require a gradient, got one that does", fix)
 
     @torch.no_grad()
     def advance(self, run: Run) -> None:
@@ -138,6 +140,8 @@ class SparseRRR(Step):
         problem, starts, first_round = run.problem, run.iterate.shape[1], n_iter // 3
         stage = full
         factor = _coarse_factor(full, known=run.support is not None) if self.coarse is None else self.coarse
+        if problem.known.bounds is not None and isinstance(problem.known.bounds[0], Tensor):
+            factor = 1  # they are those of the full grid's pixels
         if factor > 1:
             stage = _Stage(run, tuple(max(1, m // factor) for m in problem.shape))
         exponent = torch.linspace(0, 1, starts) if starts > 1 else torch.full((1,), 0.5)
@@ -199,6 +203,8 @@ class _Stage(Run):
             place = torch.arange(1, used.shape[-1] + 1, device=used.device)
             length = (used * place).amax(-1) + (used * place.flip(0)).amax(-1) - used.shape[-1]
             correlation *= 2 * length - 1
+        if problem.reference is not None:  # its correlation with the rest reaches further
+            correlation = torch.full_like(correlation, math.prod(shape))
         data = torch.minimum(problem.magnitude.measured, correlation) / (2 if problem.real else 1)
         self.area, self.data = area.expand(items), data.expand(items)
         each = (problem.magnitude.index((slice(n, n + 1),)) for n in range(problem.patterns))

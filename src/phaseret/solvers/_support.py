@@ -12,8 +12,9 @@ from phaseret import _checks, _fft
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import counted, filled, hull, reached
-from phaseret.solvers._loop import Algorithm, Run, Step
+from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._problem import Problem
+from phaseret.solvers._run import Run
 
 Method = Literal["max", "rms", "level"]
 Form = Literal["box", "hull"]

@@ -13,8 +13,8 @@ from torch import Tensor
 from phaseret.solvers._counts import expected_error
 
 if TYPE_CHECKING:
-    from phaseret.solvers._loop import Run
     from phaseret.solvers._problem import Problem
+    from phaseret.solvers._run import Run
 
 _OF_A_START = ("estimate", "error", "support", "price", "collapsed", "level")
 
@@ -51,10 +51,12 @@ def _pattern(problem: Problem, p: int) -> Problem:
     """The problem of one pattern."""
     if problem.patterns == 1:
         return problem
-    row, support = slice(p, p + 1), problem.support
-    support = support if support is None or len(support) == 1 else support[row]
-    magnitude = problem.magnitude.index((row,))
-    return dataclasses.replace(problem, batch=(), magnitude=magnitude, support=support, counts=problem.counts[row])
+    row = slice(p, p + 1)
+    support, reference = (x if x is None or len(x) == 1 else x[row] for x in (problem.support, problem.reference))
+    magnitude, counts = problem.magnitude.index((row,)), problem.counts[row]
+    return dataclasses.replace(
+        problem, batch=(), magnitude=magnitude, support=support, reference=reference, counts=counts
+    )
 
 
 def _join(run: Run, rows: list[list[Run]]) -> None:
@@ -81,8 +83,5 @@ def _join(run: Run, rows: list[list[Run]]) -> None:
     run.history = list(history)
     spread = run.problem.magnitude.spread
     if spread is not None and len(rows) == patterns > 1:
-        each_spread = [parts[0].problem.magnitude.spread for parts in rows]
-        for name in ("kernel", "covariance"):
-            values = [value for x in each_spread if (value := getattr(x, name)) is not None]
-            if values:
-                spread.assign(**{name: torch.cat(values)})
+        forms = [part.form for parts in rows if (part := parts[0].problem.magnitude.spread) is not None]
+        spread.form = type(forms[0])(torch.cat([form.values for form in forms]))
