@@ -83,5 +83,5 @@ def _join(run: Run, rows: list[list[Run]]) -> None:
     run.history = list(history)
     spread = run.problem.magnitude.spread
     if spread is not None and len(rows) == patterns > 1:
-        forms = [part.form for parts in rows if (part := parts[0].problem.magnitude.spread) is not None]
+        forms = [own.form for parts in rows if (own := parts[0].problem.magnitude.spread) is not None]
         spread.form = type(forms[0])(torch.cat([form.values for form in forms]))
