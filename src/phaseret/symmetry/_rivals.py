@@ -94,6 +94,7 @@ def examine(image: Image, limit: int) -> Findings:
             found += factors(rest)
         if not exactly(g, found):
             return Findings(None, reason="its factors, if there are any, have too many digits")
+    found.sort(key=lambda factor: factor[0].size)
     parts = [_part(factor) for factor in found]
     least = sum(part.least for part in parts)
     shown = [_as_image(factor) for factor in found] if len(found) > 1 else []
