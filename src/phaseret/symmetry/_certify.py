@@ -155,8 +155,8 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
                  [2., 3., 1.]]])
 
     Source:
-        The theorem: Bruck, Sodin (1979), On the ambiguity of the image reconstruction problem, Opt. Commun. 30, 304, and
-        Hayes (1982), The reconstruction of a multidimensional sequence from the phase or magnitude of its
+        The theorem: Bruck, Sodin (1979), On the ambiguity of the image reconstruction problem, Opt. Commun. 30, 304,
+        and Hayes (1982), The reconstruction of a multidimensional sequence from the phase or magnitude of its
         Fourier transform, doi:10.1109/TASSP.1982.1163863. The map: Ruppert (1999), Reducibility of polynomials f(x, y)
         modulo p, arXiv:math/9808021, and Gao (2003), Factoring multivariate polynomials via partial differential
         equations, doi:10.1090/S0025-5718-02-01428-X. Distances by it: Kaltofen, May, Yang, Zhi (2008), Approximate

@@ -20,7 +20,6 @@ from phaseret.symmetry._factor import (
     Gauss,
     content,
     contents,
-    derivative,
     divide,
     exactly,
     factors,
@@ -211,12 +210,15 @@ def _divided_by_circle(u: Gauss) -> tuple[Gauss, Gauss]:
 
 def _square_free(u: Gauss) -> Gauss:
     """With each root once; u itself where that cannot be said."""
-    [a] = in_field(u[:, None])
-    common = gcd(a, derivative(a))
+    slope = u[:, None, 1:] * np.arange(1, u.shape[1])
+    [a], [b] = in_field(u[:, None]), in_field(slope)
+    common = gcd(a, b)
     if len(common) == 1:
         return u
-    root, rest = smallest([divide(a, common)[0]], a[-1])[:, 0], smallest([common], a[-1])[:, 0]
-    return root if exactly(u[:, None], [root[:, None], rest[:, None]]) else u
+    rest, root = smallest([common], a[-1]), smallest([divide(a, common)[0]], a[-1])
+    # a divisor of u and of its slope, of the degree of the greatest one or more
+    divisor = exactly(slope, [rest, smallest([divide(b, common)[0]], b[-1])]) and exactly(u[:, None], [rest, root])
+    return root[:, 0] if divisor else u
 
 
 def _all_on_circle(w: Gauss) -> bool:
