@@ -37,11 +37,11 @@ def kinds(folder: Path | None, digits: int) -> Iterator[tuple[str, Tensor]]:
     yield "digits, binary", (test > 0.5).to(torch.uint8)
     phase = torch.rand(test[:1000].shape, generator=torch.Generator().manual_seed(0))
     yield "digits, random phase", torch.polar(test[:1000], 2 * torch.pi * phase)
-    yield "digits, made symmetric left to right", torch.cat([test, test.flip(-1)], -1)[:1000]
+    yield "digits, made symmetric left to right", torch.cat([test, test.flip(-1)], -1)[:200]
     for name in ("faces", "natural", "galaxies", "cell", "mri", "atoms", "nuclei", "crystals"):
         if folder is not None or name not in ("mri", "nuclei", "crystals"):
             images = LOADERS[name](None if folder is None else folder / "objects")
-            yield name, torch.cat([images.training, images.test])[:1000]
+            yield name, torch.cat([images.training, images.test])[:500]
     sky = brightest(tensor(pictures.hubble_deep_field()).sub(0.1).clamp(min=0))
     for size in (64, 128):
         yield f"galaxies, {size}", squares(sky, size, 40 if size == 64 else 20)

@@ -202,6 +202,17 @@ def test_simulate_makes_a_pattern_with_its_object(folder: Path, capsys: pytest.C
     assert "new.png" in listing(folder)
 
 
+def test_info_certifies_the_object_in_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("simulate pattern.npy -o new.h5 --fourier-shape 24,20", capsys)
+    status, out, _ = run("info new.h5 --certify", capsys)
+    assert status == 0
+    assert "\nobject: unique: proved; every object in its box within " in out
+    about = json.loads(run("info new.h5 --certify --json", capsys)[1])
+    assert about["unique"] is True
+    assert about["radius"] > 0
+    assert "--certify needs a file that holds the object" in fails("info pattern.h5 --certify", capsys)
+
+
 def test_simulate_counts_photons(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "simulate pattern.npy -o {}.npz --photons 1e5 --beam-stop 1 --seed {} --oversampling 3"
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

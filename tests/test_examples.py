@@ -94,6 +94,15 @@ def test_the_examples_page_names_every_example() -> None:
 # --- what they show ---------------------------------------------------------------------------------------------------
 
 
+def test_two_images_have_one_pattern(example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    found = example("only_one").main()
+    assert found.unique is False
+    assert len(found.rivals[0]) == 1
+    text = capsys.readouterr().out
+    assert "a digit: unique: proved" in text
+    assert printed(r"patterns differ by (\S+)", text)[0] < 1e-5
+
+
 def test_both_trainings_say_how_well_they_do(
     example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -16,8 +16,6 @@ from torch import Tensor
 import phaseret as pr
 from phaseret.symmetry import _distance, _irreducible, _rivals, certify
 
-pytestmark = pytest.mark.once
-
 
 def product(*factors: object) -> Tensor:
     """The image whose polynomial is the product of those of the factors, in whole numbers."""

@@ -51,7 +51,8 @@ def distance(image: Tensor) -> tuple[float, float]:
         basis = torch.linalg.qr(found)[0]
         found = torch.cholesky_solve(basis, factor)
     least = max(0.0, 1 / float(torch.linalg.eigvalsh(basis.mH @ found)[-1]) - raised)
-    rounding = raised + eps * (2 * (size + 8) * trace + 32 * size * max(m, n) ** 2 * math.log2(4 * (m + n)))
+    # of Cholesky's factors, and of the entries that come from transforms, with the usual bounds
+    rounding = raised + eps * size * (2 * (1 + 8 / size) * trace + 20 * max(m, n) ** 2 * math.log2(4 * f.numel()))
     shift, bound = 0.0, 0.0
     for share in (0.98, 0.9, 0.6):
         diagonal -= share * least - shift
@@ -59,9 +60,9 @@ def distance(image: Tensor) -> tuple[float, float]:
         if shift <= rounding:
             break
         if not torch.linalg.cholesky_ex(gram)[1]:
-            bound = math.sqrt((shift - rounding) / ((m * m + n * n) * (m + 1) * (n + 1)))
+            bound = math.sqrt((shift - rounding) / ((m * m + n * n) * (m + 1) * (n + 1))) * (1 - 1e-6) - 1e-14
             break
-    return math.sqrt(least), bound
+    return math.sqrt(least), max(0.0, bound)
 
 
 def _gram(f: Tensor) -> Tensor:

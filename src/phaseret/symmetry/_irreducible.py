@@ -31,8 +31,9 @@ from phaseret import _memory
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
-# Lines that are tried in each direction, and at a time: more where small matrices leave most time to the calls.
-_LINES, _AT_A_TIME, _FEW, _SMALL = 24, 6, 3, 1600
+# Lines that are tried in each direction, and up to which size of matrices how many at a time: more where calls take most
+# of the time, fewer where memory counts.
+_LINES, _SMALL, _LARGE = 24, 40, 400
 
 
 def primes(above: int) -> Iterator[int]:
@@ -89,7 +90,7 @@ def undivided(f: Tensor, m: Tensor, p: int) -> tuple[Tensor, Tensor]:
     """Whether every factor over F_p has the degree 0 or m in x, and whether a simple root was seen on a line."""
     possible, root = [-1] * len(f), [False] * len(f)
     whole, todo = [1 | 1 << d for d in m.tolist()], list(range(len(f)))
-    lines = _AT_A_TIME if len(f) * f.shape[1] ** 2 < _SMALL else _FEW
+    lines = 6 if len(f) * f.shape[1] ** 2 < _SMALL**2 else 3 if f.shape[1] < _LARGE else 1
     for start in range(2, 2 + _LINES, lines):
         y = range(start, start + lines)
         powers = torch.tensor([[pow(v, j, p) for v in y] for j in range(f.shape[2])], dtype=f.dtype, device=f.device)

@@ -20,7 +20,6 @@ from phaseret.symmetry._factor import (
     Gauss,
     content,
     contents,
-    derivative,
     divide,
     exactly,
     factors,
@@ -94,6 +93,7 @@ def examine(image: Image, limit: int) -> Findings:
             found += factors(rest)
         if not exactly(g, found):
             return Findings(None, reason="its factors, if there are any, have too many digits")
+    found.sort(key=lambda factor: factor[0].size)
     parts = [_part(factor) for factor in found]
     least = sum(part.least for part in parts)
     shown = [_as_image(factor) for factor in found] if len(found) > 1 else []
@@ -210,12 +210,15 @@ def _divided_by_circle(u: Gauss) -> tuple[Gauss, Gauss]:
 
 def _square_free(u: Gauss) -> Gauss:
     """With each root once; u itself where that cannot be said."""
-    [a] = in_field(u[:, None])
-    common = gcd(a, derivative(a))
+    slope = u[:, None, 1:] * np.arange(1, u.shape[1])
+    [a], [b] = in_field(u[:, None]), in_field(slope)
+    common = gcd(a, b)
     if len(common) == 1:
         return u
-    root, rest = smallest([divide(a, common)[0]], a[-1])[:, 0], smallest([common], a[-1])[:, 0]
-    return root if exactly(u[:, None], [root[:, None], rest[:, None]]) else u
+    rest, root = smallest([common], a[-1]), smallest([divide(a, common)[0]], a[-1])
+    # a divisor of u and of its slope, of the degree of the greatest one or more
+    divisor = exactly(slope, [rest, smallest([divide(b, common)[0]], b[-1])]) and exactly(u[:, None], [rest, root])
+    return root[:, 0] if divisor else u
 
 
 def _all_on_circle(w: Gauss) -> bool:
