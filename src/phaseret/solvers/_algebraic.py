@@ -192,8 +192,8 @@ class Algebraic(Step):
         failed = sum(not one.explains for one in found)
         if failed:
             _checks.warn(
-                f"the exact solution does not explain {failed} of {len(found)} patterns, whose noise is too large for "
-                "it, or which are sampled at less than 2n - 1",
+                f"the exact solution does not explain {failed} of {len(found)} patterns: their objects nearly have "
+                "factors, their noise is too large for it, or they are sampled at less than 2n - 1",
                 _INSTEAD,
             )
 
@@ -300,7 +300,7 @@ def algebraic(intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
     Source:
         The equation of J is that of Gao (2003), Factoring multivariate polynomials via partial differential equations,
         doi:10.1090/S0025-5718-02-01428-X, after Ruppert (1999), on the torus; that a measured polynomial is factored
-        by least singular values is Kaltofen, May, Yang, Zhi (2008), doi:10.1016/j.jsc.2007.11.003; that factors are
+        by least singular values is Kaltofen, May, Yang, Zhi (2008), J. Symb. Comput. 43, 359; that factors are
         what the data leave open is Bruck, Sodin (1979), doi:10.1016/0030-4018(79)90358-4, and Hayes (1982),
         doi:10.1109/TASSP.1982.1163863. The weights, the calibration of J and the second equation are ours.
     """
