@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import phaseret as pr
+from phaseret.cli import main
 from phaseret.solvers import _nullspace
 from phaseret.solvers._levenberg import LeastSquares
 
@@ -378,3 +381,17 @@ def test_flips_and_shifts_of_the_object_change_nothing() -> None:
     a, b = (solved(x, (18, 18)) for x in (obj, moved))
     torch.testing.assert_close(a.sigma, b.sigma, rtol=1e-6, atol=1e-12)
     assert distance(b.obj, obj) < 1e-9
+
+
+def test_the_command_takes_it_as_a_schedule_and_files_keep_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pattern, out = tmp_path / "pattern.npz", tmp_path / "out.npz"
+    pr.io.save_intensity(pattern, measured(values((2, 6, 5)), (14, 14)))
+    words = f"reconstruct {pattern} --ndim 2 --schedule algebraic --constraint real --double -o {out}"
+    assert main(words.split()) == 0
+    assert re.search(r"exact solution +unique\n", capsys.readouterr().out)
+    result = pr.solvers.Reconstruction(**pr.io.load_reconstruction(out))
+    assert result.verdict == ["unique", "unique"]
+    assert result.sigma is not None
+    assert result.sigma.shape == (2, 2)

@@ -115,7 +115,7 @@ class _Found:
     obj: Tensor
     sigma: Tensor
     explains: bool
-    verdict: str
+    images: int  # that have the data; 0 if unknown
 
 
 def _solved(pattern: Pattern, box: Shape) -> _Found:
@@ -124,7 +124,7 @@ def _solved(pattern: Pattern, box: Shape) -> _Found:
     obj, explains = pattern.polished(found.obj)
     first, second = found.sigma[:2].tolist()
     alone = first < _RATIO * second and second > _DISTINCT and found.misfit < _FITS and not found.still
-    return _Found(obj, found.sigma[:2], explains, "unique" if alone and explains else "unknown")
+    return _Found(obj, found.sigma[:2], explains, int(alone and explains))
 
 
 class Algebraic(Step):
@@ -185,7 +185,7 @@ class Algebraic(Step):
             run.support = box
         run.estimate = run.known(everything, whole=False).project(estimate)
         run.iterate = torch.cat([problem.embed(run.estimate[:, :1]), run.iterate[:, 1:]], 1)
-        run.verdict = [one.verdict for one in found]
+        run.images = torch.tensor([one.images for one in found], device=problem.device)
         run.sigma = torch.stack([one.sigma for one in found]).to(problem.dtype)
         run.note(1, run.residual(run.estimate))
         run.done = 0

@@ -155,7 +155,7 @@ class Run:
         price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
         collapsed: (patterns, starts) boolean, the starts whose support fell to its least size; None if none was found.
         room: (patterns, 1) how many pixels the object may have; None until a step asks.
-        verdict: For each pattern what :class:`Algebraic` says of its image; None without that step.
+        images: (patterns) how many images have the data, 0 if unknown; None without :class:`Algebraic`.
         sigma: (patterns, 2) the singular values behind it.
         history: The errors at each check.
         checked: The iteration of each check.
@@ -167,7 +167,7 @@ class Run:
         self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
         self.room = cast("Tensor | None", None)
-        self.verdict, self.sigma = cast("list[str] | None", None), cast("Tensor | None", None)
+        self.images, self.sigma = cast("Tensor | None", None), cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -350,7 +350,7 @@ _LISTS = ("history", "checked")
 _SPREAD = ("kernel", "covariance")
 _SAVED = (
     "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "iteration", "leaf", "done", "state",
-    "verdict", "sigma", *_LISTS,
+    "images", "sigma", *_LISTS,
 )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _RIVAL, _AGREE = 1.25, 0.9
 # The same of those that enter the mean: the best fits alone, which noise makes differ.
 _FITS, _ALIKE = 1.1, 0.8
+# By the number of images that have the data.
+_VERDICTS = ("unknown", "unique", "several")
 # What comparing a start with the best one needs, in arrays.
 _ARRAYS = 12.0
 
@@ -65,9 +67,9 @@ class Reconstruction:
         averaged: (*, starts) boolean, the starts that `obj` is the mean of; of a best start alone that one.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
-        verdict: One word for each pattern on the image of the exact solution: "unique" if it is the only one with the
-            data, "unknown" if that cannot be told; None without :class:`Algebraic`.
-        sigma: (*, 2) the two least singular values behind the verdict.
+        images: (*) how many images have the data, up to shift, flip and phase, as the exact solution tells: 1 if there
+            is no other, 0 if that is unknown; None without :class:`Algebraic`.
+        sigma: (*, 2) the two least singular values behind it.
     """
 
     obj: Tensor
@@ -86,7 +88,7 @@ class Reconstruction:
     seconds: float
     averaged: Tensor = None  # type: ignore[assignment]
     point_spread: Tensor | None = None
-    verdict: list[str] | None = None
+    images: Tensor | None = None
     sigma: Tensor | None = None
 
     @property
@@ -118,6 +120,11 @@ class Reconstruction:
         best = self.ranking[..., 0].flatten().tolist()
         found = self.error.detach().flatten().tolist()
         return [_choice(*row) for row in zip(best, errors, scores, averaged, found, strict=True)]
+
+    @property
+    def verdict(self) -> list[str] | None:
+        """What the exact solution is worth, one word for each pattern: "unique" or "unknown"; None without one."""
+        return None if self.images is None else [_VERDICTS[min(n, 2)] for n in self.images.flatten().tolist()]
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
@@ -205,7 +212,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         seconds=seconds,
         point_spread=_point_spread(run),
         averaged=averaged.reshape(*batch, starts),
-        verdict=run.verdict,
+        images=None if run.images is None else run.images.reshape(batch),
         sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
     )
     _warn_of_disagreement(result)
