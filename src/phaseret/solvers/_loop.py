@@ -157,6 +157,7 @@ class Run:
         room: (patterns, 1) how many pixels the object may have; None until a step asks.
         images: (patterns) how many images have the data, 0 if unknown; None without :class:`Algebraic`.
         sigma: (patterns, 2) the singular values behind it.
+        rivals: (patterns, r, *box) the other images, where any pattern has some.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -168,6 +169,7 @@ class Run:
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
         self.room = cast("Tensor | None", None)
         self.images, self.sigma = cast("Tensor | None", None), cast("Tensor | None", None)
+        self.rivals = cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
@@ -350,7 +352,7 @@ _LISTS = ("history", "checked")
 _SPREAD = ("kernel", "covariance")
 _SAVED = (
     "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "iteration", "leaf", "done", "state",
-    "images", "sigma", *_LISTS,
+    "images", "sigma", "rivals", *_LISTS,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import os
 
     from phaseret.solvers._loop import Items, Run
+    from phaseret.solvers._problem import Problem
 
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
 # correlation.
@@ -67,9 +68,11 @@ class Reconstruction:
         averaged: (*, starts) boolean, the starts that `obj` is the mean of; of a best start alone that one.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
-        images: (*) how many images have the data, up to shift, flip and phase, as the exact solution tells: 1 if there
-            is no other, 0 if that is unknown; None without :class:`Algebraic`.
+        images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
+            no other, 0 if that is unknown; None without :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
+        rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
+            where no pattern has any.
     """
 
     obj: Tensor
@@ -90,6 +93,7 @@ class Reconstruction:
     point_spread: Tensor | None = None
     images: Tensor | None = None
     sigma: Tensor | None = None
+    rivals: Tensor | None = None
 
     @property
     def blur(self) -> Tensor | None:
@@ -123,7 +127,7 @@ class Reconstruction:
 
     @property
     def verdict(self) -> list[str] | None:
-        """What the exact solution is worth, one word for each pattern: "unique" or "unknown"; None without one."""
+        """The worth of the exact solution, a word for each pattern: "unique", "several", "unknown"; None without it."""
         return None if self.images is None else [_VERDICTS[min(n, 2)] for n in self.images.flatten().tolist()]
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
@@ -214,9 +218,15 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         averaged=averaged.reshape(*batch, starts),
         images=None if run.images is None else run.images.reshape(batch),
         sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
+        rivals=None if run.rivals is None else _embedded(run.rivals, problem),
     )
     _warn_of_disagreement(result)
     return result
+
+
+def _embedded(rivals: Tensor, problem: Problem) -> Tensor:
+    """Other images on the box as objects."""
+    return problem.embed(rivals, problem.object_shape).reshape(*problem.batch, -1, *problem.object_shape)
 
 
 def _point_spread(run: Run) -> Tensor | None:
