@@ -246,3 +246,15 @@ def test_a_wrong_loss_is_reported_as_code_that_fails(example: Callable[[str], Mo
     code = report[report.index("import ") :]
     with pytest.raises(AssertionError, match="must not change under"):
         exec(compile(code, "report", "exec"), {"__name__": "report"})
+
+
+def test_the_exact_solution_finds_the_digit_and_does_not_vouch_for_the_product(
+    example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not explain")
+        results = example("exact_solution").main(size=8)
+    assert results["digit"][0] < 1e-9
+    assert [verdict for _, verdict in results.values()] == ["unique", "unknown"]
+    assert "digit: error" in capsys.readouterr().out
+    assert (tmp_path / "exact_solution.png").read_bytes().startswith(b"\x89PNG")

@@ -329,6 +329,7 @@ def _summary(result: solvers.Reconstruction, assumed: list[tuple[str, str]]) -> 
         ("residual", errors[0] if patterns == 1 else f"{errors[0]} to {errors[1]} of {patterns} patterns"),
         ("choice", result.choice[0] if patterns == 1 else f"mean of several starts in {means} of {patterns} patterns"),
         ("agreement", f"{float(agree.mean()):.3g} of {starts} starts look like the best one"),
+        *([] if result.verdict is None else [("exact solution", ", ".join(dict.fromkeys(result.verdict)))]),
         *([] if result.blur is None else [("blur", f"{_widths(result.blur)} pixels (standard deviation)")]),
         ("time", f"{result.seconds:.3g} s"),
     ]

@@ -232,6 +232,8 @@ class _Whole:
         """Put the block of this number in its place."""
         before, size = (sum(map(len, self.blocks[:stop])) for stop in (number, len(self.blocks)))
         for name, value in part.items():
+            if name == "rivals":  # of each block as many as it needs: they are not kept
+                continue
             if isinstance(value, Tensor):
                 shape = (size, *value.shape[1:])
                 whole = self.fields.setdefault(name, value if shape == value.shape else value.new_empty(shape))

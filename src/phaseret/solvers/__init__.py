@@ -7,8 +7,10 @@ loose support better. With a tight support, in a fraction of the time:
 ``pr.solvers.RRR(500)(intensity, support=support, constraint="nonnegative", starts=4)``; :class:`RRR` and
 :class:`DifferenceMap` find the most. For noisy data end with error reduction, which settles what they found:
 ``pr.solvers.reconstruct(intensity, schedule="raar:400,er:100", support=support, mask=mask)``. A network's output goes
-in as ``init=``. For coded diffraction, Gaussian and other operators: :func:`truncated_amplitude_flow`; for counts,
-:func:`maximum_likelihood` at the very end. For an algorithm of your own: a subclass of :class:`Algorithm`.
+in as ``init=``. For data nearly free of noise: :func:`algebraic`, which needs neither starts nor a support, and
+says whether the result is the only one. For coded diffraction, Gaussian and other operators:
+:func:`truncated_amplitude_flow`; for counts, :func:`maximum_likelihood` at the end. For an algorithm of your own: a
+subclass of :class:`Algorithm`.
 
 Always look at `choice` and `agreement` of the :class:`Reconstruction`: what the result is, and whether other starts
 came to it. A low residual is no proof, and several starts that come to one object are more of one.

@@ -117,16 +117,28 @@ class _Found:
     obj: Tensor
     sigma: Tensor
     explains: bool
-    verdict: str
+    images: int  # that have the data; 0 if unknown
+    others: list[Tensor]  # the other ones
 
 
 def _solved(pattern: Pattern, box: Shape) -> _Found:
     """The object of these sizes that has the pattern, if there is one."""
     found = _nullspace.solve(pattern.crop(box), pattern.real, pattern.noise)
-    obj, explains = pattern.polished(found.obj)
+    obj, explains = pattern.polished(found.objs[0])
+    others: list[Tensor] = []
+    for other in found.objs[1:]:
+        image, also = pattern.polished(other)
+        if explains and also and not any(_same(image, one) for one in (obj, *others)):
+            others.append(image)
     first, second = found.sigma[:2].tolist()
     alone = first < _RATIO * second and second > _DISTINCT and found.misfit < _FITS and not found.still
-    return _Found(obj, found.sigma[:2], explains, "unique" if alone and explains else "unknown")
+    return _Found(obj, found.sigma[:2], explains, 1 + len(others) if others else int(alone and explains), others)
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two images are one up to flip and phase."""
+    inner = [float((x.conj() * second).sum().abs()) for x in (first, first.flip(0, 1).conj())]
+    return max(inner) > (1 - _DISTINCT) * float(first.norm() * second.norm())
 
 
 class Algebraic(Step):
@@ -181,26 +193,32 @@ class Algebraic(Step):
         support = torch.ones_like(estimate[:, :1], dtype=torch.bool) if problem.support is None else problem.support
         n1, n2 = (min(n, (m + 1) // 2) for n, m in zip(problem.box_shape, problem.shape, strict=True))
         largest = None if problem.whole else (n1, n2)
-        box, found = torch.ones_like(estimate, dtype=torch.bool), []
-        for p, plane in enumerate(magnitudes(run)[0]):
-            found.append(_solve(Pattern(plane, problem.real), largest))
-            obj, (top, left) = _placed(found[-1].obj, support[min(p, len(support) - 1), 0])
-            place = p, 0, slice(top, top + obj.shape[0]), slice(left, left + obj.shape[1])
+        found = [_solve(Pattern(plane, problem.real), largest) for plane in magnitudes(run)[0]]
+        box = torch.ones_like(estimate, dtype=torch.bool)
+        most = max(len(one.others) for one in found)
+        rivals = torch.zeros_like(estimate[:, :1]).repeat(1, most, *[1] * problem.ndim)
+        for p, one in enumerate(found):
+            inside = support[min(p, len(support) - 1), 0]
             estimate[p, 0], box[p, 0] = 0, False
-            estimate[place], box[place] = obj.to(estimate.dtype), True
+            obj, place = _placed(one.obj, inside)
+            estimate[p, 0][place], box[p, 0][place] = obj.to(estimate.dtype), True
+            for row, other in zip(rivals[p], one.others, strict=False):
+                obj, place = _placed(other, inside)
+                row[place] = obj.to(row.dtype)
         if run.support is None and problem.whole:
             run.support = box
         run.estimate = run.known(everything, whole=False).project(estimate)
         run.iterate = torch.cat([problem.embed(run.estimate[:, :1]), run.iterate[:, 1:]], 1)
-        run.verdict = [one.verdict for one in found]
+        run.images = torch.tensor([one.images for one in found], device=problem.device)
+        run.rivals = rivals if most else None
         run.sigma = torch.stack([one.sigma for one in found]).to(problem.dtype)
         run.note(1, run.residual(run.estimate))
         run.done = 0
         failed = sum(not one.explains for one in found)
         if failed:
             _checks.warn(
-                f"the exact solution does not explain {failed} of {len(found)} patterns, whose noise is too large for "
-                "it, or which are sampled at less than 2n - 1",
+                f"the exact solution does not explain {failed} of {len(found)} patterns: their objects nearly have "
+                "factors, their noise is too large for it, or they are sampled at less than 2n - 1",
                 _INSTEAD,
             )
 
@@ -236,8 +254,8 @@ def _check_box(box: Shape, pattern: Pattern) -> None:
     _memory.check_fits("the equations", 3 * 8 * unknowns**2, _INSTEAD, f"an object of {sizes}", device)
 
 
-def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """The object or its flip, and where its corner lies, with most of its power in the support.
+def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
+    """The object or its flip, and its place: with most of its power in the support.
 
     What the data and the support leave open: the largest pixels have the phase 0 in the mean, and lie near the corner.
     """
@@ -251,7 +269,8 @@ def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[int, int]]:
     inside = torch.nn.functional.conv2d(support[None].double(), _fft.power(both)[:, None])
     best = (inside.flatten() >= (1 - 1e-9) * inside.max()).nonzero()[0]  # the first of those that rounding tells apart
     flip, place = divmod(int(best), inside[0].numel())
-    return both[flip], divmod(place, inside.shape[-1])
+    top, left = divmod(place, inside.shape[-1])
+    return both[flip], (slice(top, top + obj.shape[0]), slice(left, left + obj.shape[1]))
 
 
 @spelled
@@ -273,10 +292,11 @@ def algebraic(intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
     where it fits best.
 
     `verdict` says what the image is worth, by the two least singular values of the first equation in `sigma`, which
-    are 0 for an exact solution and for a second one: "unique" if it is the only image with the data, up to shift,
-    flip and phase: it explains the data to their noise, sigma_1 < 0.1 sigma_2 and sigma_2 > 1e-6; or "unknown", which
-    does not mean wrong. A warning tells of patterns that the image does not explain. Intensities of 1e12 photons are
-    noisy in this respect (:doc:`/exact`); :func:`reconstruct` takes over there.
+    are 0 for an exact solution and for a second one. "unique": it is the only image with the data, up to shift, flip
+    and phase; it explains them to their noise, sigma_1 < 0.1 sigma_2 and sigma_2 > 1e-6. "several": X has factors, and
+    `rivals` are the other images, which explain the data as well. "unknown" does not mean wrong. A warning tells of
+    patterns that the image does not explain. Intensities of 1e12 photons are noisy in this respect (:doc:`/exact`);
+    :func:`reconstruct` takes over there.
 
     Time and memory grow with the sixth and fourth power of the object's side: a digit takes 0.1 s, a real object of 40
     x 40 pixels some seconds, a complex one of 28 x 28 as many.
@@ -307,7 +327,7 @@ def algebraic(intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
     Source:
         The equation of J is that of Gao (2003), Factoring multivariate polynomials via partial differential equations,
         doi:10.1090/S0025-5718-02-01428-X, after Ruppert (1999), on the torus; that a measured polynomial is factored
-        by least singular values is Kaltofen, May, Yang, Zhi (2008), doi:10.1016/j.jsc.2007.11.003; that factors are
+        by least singular values is Kaltofen, May, Yang, Zhi (2008), J. Symb. Comput. 43, 359; that factors are
         what the data leave open is Bruck, Sodin (1979), doi:10.1016/0030-4018(79)90358-4, and Hayes (1982),
         doi:10.1109/TASSP.1982.1163863. The weights, the calibration of J and the second equation are ours.
     """

@@ -8,6 +8,7 @@ than twice the degree of F; everything is in double precision, one object at a t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ _SHIFT = 1e-15
 _LEAST, _ABOVE = 1e-9, 3.0
 # The sums along a line vanish below this share of the largest coefficient.
 _ZERO = 1e-10
+# Singular values below the first are 0; residues are equal that differ by less than the second, relative; their line.
+_NULL, _EQUAL, _LINE = 1e-9, 0.02, 3
 # The current is looked for again as none at all where it fits less well, or where its equation has two solutions.
 _MISFIT, _SINGULAR = 1e-6, 1e-6
 
@@ -36,10 +39,10 @@ Shape = tuple[int, int]
 class Solution:
     """What the null spaces give."""
 
-    obj: Tensor  # (n1, n2) the object in its box
+    objs: list[Tensor]  # (n1, n2) objects in the box, the one that fits the data best first
     sigma: Tensor  # (4) the least singular values of the equation of the current, without those known to be 0
     misfit: float  # how far the current is from that of an object, between 0 and 1
-    still: bool  # whether the object was found with no current at all: it is its own flip
+    still: bool  # whether the first was found with no current at all: it is its own flip
 
 
 class _Waves:
@@ -302,6 +305,54 @@ def _centred(current: Tensor, f: Tensor, m: int, n: int) -> Tensor:
     return torch.stack(parts)
 
 
+def _residues(fields: Tensor, f: Tensor, df: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """The roots (2m) of F on a line of the torus, a polynomial of exp(i t_1), and G / F_x of each field there (2m, r).
+
+    A field that F_x times numbers gives modulo each factor of F has one value at all roots of a factor.
+    """
+    k = torch.arange(-m, m + 1, device=f.device)
+    rows = torch.cat([f[None, :, _LINE], df[:1, :, _LINE], fields[:, 0, :, _LINE]])
+    coefficients = _fft.full_plane(rows, f.shape[:1], "forward")[:, k % f.shape[0]]
+    companion = torch.diag(torch.ones(2 * m - 1, dtype=coefficients.dtype, device=f.device), -1)
+    companion[:, -1] = -coefficients[0, :-1] / coefficients[0, -1]
+    roots = torch.linalg.eigvals(companion)
+    values = roots[:, None] ** k @ coefficients.T
+    return roots, values[:, 2:] / values[:, 1:2]
+
+
+def _factored(fields: Tensor, f: Tensor, df: Tensor, m: int, real: bool) -> list[Tensor]:
+    """The currents of all images where the object has factors, from the null vectors.
+
+    The roots of a factor and those of its flip, which lie across the unit circle, have residues of their own; the
+    current of an image is the combination whose residues are 1 / 2i at its factors and -1 / 2i at their flips.
+    """
+    roots, residues = _residues(fields, f, df, m)
+    scale, labels, centres = residues.abs().median(), torch.zeros(len(roots), dtype=torch.long), list[Tensor]()
+    for i in roots.abs().log().abs().argsort().tolist():  # those near the circle are exact
+        distances = [float((residues[i] - centre).norm() / scale) for centre in centres]
+        if min(distances, default=1.0) >= _EQUAL:
+            centres.append(residues[i])
+            distances.append(0.0)
+        labels[i] = min(range(len(distances)), key=distances.__getitem__)
+    across = (roots[:, None] - 1 / roots.conj()).abs().argmin(1).cpu()
+    pairs = {frozenset((int(a), int(labels[b]))) for a, b in zip(labels, across, strict=True)}
+    if any(len(pair) != 2 for pair in pairs) or 2 * len(pairs) != len(centres) or not 1 < len(pairs) < _VECTORS:
+        return []
+    ordered = [tuple(sorted(pair)) for pair in sorted(pairs, key=min)]
+    basis = fields if real else torch.cat([fields, df[None]])
+    matrix = torch.stack(centres) if real else torch.nn.functional.pad(torch.stack(centres), (0, 1), value=1.0)
+    currents = []
+    for signs in itertools.product((1.0, -1.0), repeat=len(ordered) - 1):
+        wanted = torch.zeros(len(centres), 1, dtype=matrix.dtype, device=f.device)
+        for sign, (a, b) in zip((1.0, *signs), ordered, strict=True):
+            wanted[a, 0] = torch.tensor(-0.5j * sign)
+            wanted[b, 0] = -wanted[a, 0]
+        equations = torch.cat([matrix.real, matrix.imag]), torch.cat([wanted.real, wanted.imag])
+        weights = torch.linalg.pinv(equations[0]) @ equations[1]
+        currents.append(torch.tensordot(weights[:, 0], basis, 1))
+    return currents
+
+
 def _divided(a: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
     """An autocorrelation without the factors (1 +- x)^2, (1 +- y)^2, which symmetric objects have; and their list."""
     factors: list[tuple[int, int]] = []
@@ -347,16 +398,18 @@ def solve(correlation: Tensor, real: bool, noise: float = 0.0) -> Solution:
     least = max(_LEAST, _ABOVE * noise * a.numel() ** 0.5 / unit)
     equation = _Current(f, df, _Waves(m, n, shape, real, a.device))
     sigma, vectors = _smallest(equation, equation.known())
-    current, misfit = _calibrated(equation.field(vectors[0]), f, df, (m, n), real, least)
-    candidates = [_centred(current, f, m, n)]
-    if misfit > _MISFIT or float(sigma[1]) < _SINGULAR:
-        candidates.append(torch.zeros_like(current))
+    fields = equation.field(vectors)
+    current, misfit = _calibrated(fields[0], f, df, (m, n), real, least)
+    candidates = [torch.zeros_like(current)] if misfit > _MISFIT or float(sigma[1]) < _SINGULAR else []
+    nullity = int((sigma < _NULL).sum())
+    several = _factored(fields[:nullity], f, df, m, real) if 1 < nullity < _VECTORS else []
+    candidates += several or [current]
     found = []
-    for j in candidates:
+    for j in (_centred(j, f, m, n) for j in candidates):
         part = _Object(f, torch.complex(df / 2, j), equation.weight, (m + 1, n + 1), real)
         x = _smallest(part)[1][0]
         power = _fft.power(part.spectrum(x))
-        found.append((float((power / power.mean() - f).norm()), x.unflatten(-1, (m + 1, n + 1))))
-    x = min(found, key=lambda pair: pair[0])[1]
-    x = x * (unit / _fft.power(x).sum()).sqrt()
-    return Solution(_multiplied(x, factors), sigma, misfit, still=found[0][0] > found[-1][0])
+        x = x.unflatten(-1, (m + 1, n + 1)) * (unit / _fft.power(x).sum()).sqrt()
+        found.append((float((power / power.mean() - f).norm()), not bool(j.any()), _multiplied(x, factors)))
+    found.sort(key=lambda one: one[0])
+    return Solution([x for _, _, x in found], sigma, misfit, still=found[0][1])

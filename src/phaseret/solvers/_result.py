@@ -19,6 +19,7 @@ from phaseret.symmetry._search import search
 if TYPE_CHECKING:
     import os
 
+    from phaseret.solvers._problem import Problem
     from phaseret.solvers._run import Items, Run
 
 # A start fits as well as the best one if its score is at most this factor larger, and agrees with it above this
@@ -30,6 +31,8 @@ _FITS, _ALIKE = 1.1, 0.8
 EXPLAINED = 1.3
 # A mean that fits so many times worse than the best start is none of one object: noise alone explains less.
 _WORSE = 3.0
+# By the number of images that have the data.
+_VERDICTS = ("unknown", "unique", "several")
 # What comparing a start with the best one needs, in arrays.
 _ARRAYS = 12.0
 
@@ -74,9 +77,11 @@ class Reconstruction:
             the means abs(F obj)^2; nan where the intensities are no counts, which are whole numbers.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
-        verdict: One word for each pattern on the image of the exact solution: "unique" if it is the only one with the
-            data, "unknown" if that cannot be told; None without :class:`Algebraic`.
-        sigma: (*, 2) the two least singular values behind the verdict.
+        images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
+            no other, 0 if that is unknown; None without :class:`Algebraic`.
+        sigma: (*, 2) the two least singular values behind it.
+        rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
+            where no pattern has any.
     """
 
     obj: Tensor
@@ -96,8 +101,9 @@ class Reconstruction:
     averaged: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     point_spread: Tensor | None = None
     expected: Tensor = None  # type: ignore[assignment]
-    verdict: list[str] | None = None
+    images: Tensor | None = None
     sigma: Tensor | None = None
+    rivals: Tensor | None = None
 
     @property
     def misfit(self) -> Tensor:
@@ -141,6 +147,11 @@ class Reconstruction:
         misfits = self.misfit.detach().flatten().tolist()
         rows = zip(best, errors, scores, averaged, found, strict=True)
         return [_choice(*row) + _verdict(misfit) for row, misfit in zip(rows, misfits, strict=True)]
+
+    @property
+    def verdict(self) -> list[str] | None:
+        """The worth of the exact solution, a word for each pattern: "unique", "several", "unknown"; None without it."""
+        return None if self.images is None else [_VERDICTS[min(n, 2)] for n in self.images.flatten().tolist()]
 
     def save(self, path: str | os.PathLike[str], *, measurement: Any = None, overwrite: bool = False) -> None:
         """Write it to a CXI or npz file: :func:`phaseret.io.save_reconstruction`."""
@@ -256,8 +267,9 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         point_spread=_point_spread(run),
         averaged=averaged.reshape(*batch, starts),
         expected=_expected(run, obj).reshape(batch),
-        verdict=run.verdict,
+        images=None if run.images is None else run.images.reshape(batch),
         sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
+        rivals=None if run.rivals is None else _embedded(run.rivals, problem),
     )
     _warn_of_disagreement(result)
     return result
@@ -275,6 +287,11 @@ def _expected(run: Run, obj: Tensor) -> Tensor:
 
     run.in_pieces(expect, run.pieces(_ARRAYS, run.error[:, :1]))
     return torch.where(counts, found, math.nan)
+
+
+def _embedded(rivals: Tensor, problem: Problem) -> Tensor:
+    """Other images on the box as objects."""
+    return problem.embed(rivals, problem.object_shape).reshape(*problem.batch, -1, *problem.object_shape)
 
 
 def _point_spread(run: Run) -> Tensor | None:

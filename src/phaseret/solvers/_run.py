@@ -25,7 +25,7 @@ ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")
 _SAVED = (
     "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "level", "bound", "flat", "iteration",
-    "leaf", "done", "state", "verdict", "sigma",
+    "leaf", "done", "state", "images", "sigma", "rivals",
     *_LISTS,
 )  # fmt: skip
 
@@ -49,8 +49,9 @@ class Run:
         level: (patterns, starts) level of the object's modulus; None until a step finds it.
         bound: How many levels the modulus may have; None for any.
         flat: Whether a modulus above half of the level is set to it.
-        verdict: For each pattern what :class:`Algebraic` says of its image; None without that step.
+        images: (patterns) how many images have the data, 0 if unknown; None without :class:`Algebraic`.
         sigma: (patterns, 2) the singular values behind it.
+        rivals: (patterns, r, *box) the other images, where any pattern has some.
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
@@ -62,7 +63,8 @@ class Run:
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
         self.room = cast("Tensor | None", None)
         self.level, self.bound, self.flat = cast("Tensor | None", None), cast("float | None", None), False
-        self.verdict, self.sigma = cast("list[str] | None", None), cast("Tensor | None", None)
+        self.images, self.sigma = cast("Tensor | None", None), cast("Tensor | None", None)
+        self.rivals = cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
