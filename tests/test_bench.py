@@ -425,3 +425,10 @@ def test_the_command_runs_and_verifies(
 
 def test_a_network_is_a_module_too() -> None:
     assert isinstance(Entry("n", nn.Identity(), bench)(tiny("", 0, None), 0), Tensor)
+
+
+def test_the_commit_is_that_of_files_in_a_working_tree_alone(here: Path) -> None:
+    module = bench._run.entry("their_solvers:noise").module
+    assert _machine.package(module) == {"package": "their_solvers", "version": None, "commit": None}
+    found = _machine.package(bench)
+    assert (found["package"], found["version"]) == ("phaseret", pr.__version__)
