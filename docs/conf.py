@@ -115,11 +115,8 @@ def module_page(module: ModuleType) -> str:
         if inspect.isclass(members[name]):
             page += class_entry(name, members[name])
         else:
-            page += (
-                f".. autofunction:: {name}\n\n"
-                if callable(members[name])
-                else f".. autodata:: {name}\n   :no-value:\n\n"
-            )
+            # What a value is, says the module: its own docstring is that of its type.
+            page += f".. {'autofunction' if callable(members[name]) else 'py:data'}:: {name}\n\n"
     return page
 
 
