@@ -86,7 +86,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def public_objects() -> set[object]:
     """All that has an entry."""
-    return {getattr(module, member) for module in public_modules() for member in module.__all__}
+    values = (getattr(module, member) for module in public_modules() for member in module.__all__)
+    return {value for value in values if callable(value)}
 
 
 def class_entry(name: str, cls: type) -> str:
@@ -114,8 +115,8 @@ def module_page(module: ModuleType) -> str:
         if inspect.isclass(members[name]):
             page += class_entry(name, members[name])
         else:
-            kind = "function" if callable(members[name]) else "data"
-            page += f".. auto{kind}:: {name}\n\n"
+            # What a value is, says the module: its own docstring is that of its type.
+            page += f".. {'autofunction' if callable(members[name]) else 'py:data'}:: {name}\n\n"
     return page
 
 

@@ -114,7 +114,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "io.save_intensity": {"path": "pattern.npz", "measurement": FRAME, "overwrite": True},
     "io.save_reconstruction": {"path": "reconstruction.npz", "reconstruction": FOUND, "overwrite": True},
     "io.inspect": {"measurement": FRAME},
-    "bench.run": {"protocols": [PROTOCOL], "entries": ["amplitude_flow"], "quick": True},
+    "bench.run": {"protocols": [PROTOCOL], "entries": ["hio"], "quick": True},
     "bench.verify": {"file": "bench/bench.json", "protocols": [PROTOCOL]},
     "datasets.mnist": {"train": False},
     "datasets.strained_crystal": {"object_shape": (8, 8, 8)},

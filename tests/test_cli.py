@@ -777,7 +777,7 @@ def test_what_others_call_an_option_is_answered_with_ours(folder: Path, capsys: 
         ("info", "phaseret info: error: the following arguments are required: FILE (see phaseret info --help)"),
         (
             "recon pattern.h5",
-            "(choose from 'info', 'reconstruct', 'simulate', 'compare'), did you mean reconstruct? (see",
+            "(choose from 'info', 'reconstruct', 'simulate', 'compare', 'bench'), did you mean reconstruct? (see",
         ),
         ("reconstruct pattern.h5 --suport s.npy", "there is no option --suport, did you mean --support? (see"),
         ("reconstruct pattern.h5 -o r.h5 --constrain=real", "no option --constrain, did you mean --constraint? (see"),

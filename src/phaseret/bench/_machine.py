@@ -56,8 +56,18 @@ def package(module: Any) -> dict[str, str | None]:
         version = importlib.metadata.version(root)
     except importlib.metadata.PackageNotFoundError:
         version = None
-    file = getattr(module, "__file__", None)
-    return {"package": root, "version": version, "commit": commit(Path(file).resolve().parent) if file else "unknown"}
+    file: str | None = getattr(module, "__file__", None)
+    found = commit(Path(file).parent) if file is not None and _is_tracked(Path(file)) else None
+    return {"package": root, "version": version, "commit": found}
+
+
+def _is_tracked(file: Path) -> bool:
+    """Whether a file is part of a working tree, and does not merely lie in one, as what is installed there does."""
+    words = ["git", "ls-files", "--error-unmatch", file.name]
+    try:
+        return subprocess.run(words, cwd=file.parent, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def calibration() -> float:

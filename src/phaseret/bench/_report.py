@@ -74,7 +74,7 @@ class Report:
         return figure
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """Write bench.json, bench.txt and, with Matplotlib, bench.png into a folder, which is made if need be."""
+        """Write bench.json, bench.txt and bench.png into a folder, which is made if need be."""
         place = checked(folder, overwrite)
         place.mkdir(parents=True, exist_ok=True)
         content = {**finite(self.content), "digest": ""}
@@ -88,8 +88,9 @@ class Report:
 
 
 def checked(folder: str | Path, overwrite: bool) -> Path:
-    """The folder, none of whose files would be replaced unless that is asked for."""
+    """The folder, in which all can be written, and nothing is replaced unless that is asked for."""
     place = _checks.path(folder, "folder")
+    _checks.extra("matplotlib.figure", "matplotlib", "demo")
     for name in _FILES if place.is_dir() else ():
         check_free(place / name, overwrite)
     return place

@@ -160,7 +160,9 @@ def run(
         ImportError: if an entry, or a package that objects come from, is not installed.
 
     Example:
-        >>> report = run(["digits"], ["phaseret.bench.entries:hio"], quick=True)  # doctest: +SKIP
+        >>> report = run([], ["rrr"])  # or run(["digits"], ["rrr", "my_package.solvers:solve"], quick=True)
+        >>> [*report.content][-4:]
+        ['entries', 'protocols', 'rows', 'runs']
     """
     _checks.sequence("protocols", protocols, "protocols", f"Use some of {', '.join(PROTOCOLS)}")
     _checks.sequence("entries", entries, "names", f"Use some of {', '.join(ENTRIES)}, or names of your own")

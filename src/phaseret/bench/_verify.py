@@ -177,4 +177,4 @@ def _again(
 
 
 def _worded(package: dict[str, Any]) -> str:
-    return f"{package['package']} {package['version'] or 'without version'}, commit {package['commit']}"
+    return f"{package['package']} {package['version'] or 'without version'}, commit {package['commit'] or 'unknown'}"
