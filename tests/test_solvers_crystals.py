@@ -230,16 +230,16 @@ def test_a_reconstruction_tells_its_misfit_of_counts_alone() -> None:
     clean = pr.operators.fourier_intensity(obj, (16, 16))
     counts = torch.poisson(clean, generator=torch.Generator().manual_seed(0))
     options: dict[str, Any] = {"support": BLOCK, "constraint": "nonnegative", "init": obj}
-    both = solvers.RRR(20)(torch.stack([clean, counts]), **options)
+    both = solvers.ErrorReduction(20)(torch.stack([clean, counts]), **options)
     assert both.misfit.isnan().tolist() == [True, False]
     assert both.misfit[1] < 1.2
     assert "times the error that counting noise leaves" in both.choice[1]
     assert "counting noise" not in both.choice[0]
-    torch.testing.assert_close(both.misfit[1], solvers.RRR(20)(counts, **options).misfit)
+    torch.testing.assert_close(both.misfit[1], solvers.ErrorReduction(20)(counts, **options).misfit)
     wrong = solvers.ErrorReduction(1)(100 * counts, support=BLOCK, constraint="nonnegative")
     assert wrong.misfit > 1.3
     assert wrong.choice[0].endswith("the object, or what the data are taken for, is wrong")
-    assert solvers.RRR(20)(counts, background=1.0, **options).misfit.isnan()
+    assert solvers.ErrorReduction(20)(counts, background=1.0, **options).misfit.isnan()
 
 
 # --- starts in turn --------------------------------------------------------------------------------------------------
@@ -292,6 +292,8 @@ def test_a_blur_that_is_found_in_turn_is_told() -> None:
     assert r.point_spread.shape[0] == 2
     assert r.blur is not None
     assert r.blur.shape == (2, 2)
+    first = Recipe("rrr:20,enough(misfit=100)")(counts[0], support=BLOCK, coherence="gaussian", starts=2)
+    assert first.errors.isfinite().tolist() == [True, False]
 
 
 def test_a_callback_ends_all_starts_in_turn() -> None:

@@ -62,7 +62,8 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         if bar is not None:
             bar.close()
     if asked["coherence"] is not None:
-        run.error = run.residual(run.estimate)  # by the point spread that was found last
+        # by the point spread that was found last; that of a start that was not begun stays infinite
+        run.error = run.error.where(run.error.isinf(), run.residual(run.estimate))
     del run.iterate  # its memory is free for the comparison of the starts
     check_known(run)
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)

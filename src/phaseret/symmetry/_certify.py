@@ -122,8 +122,8 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
     z0) and f(x0, y, z) that do not factor and keep the degrees. They are neither factored nor is their distance
     computed.
 
-    The proof takes milliseconds for a digit and about half a second for 256 x 256 pixels, and grows like n to 3.5. It is
-    computed in double precision on the device of the object, and on the CPU where that has none (MPS). Factors take
+    The proof takes milliseconds for a digit and about half a second for 256 x 256 pixels, and grows like n to 3.5. It
+    is computed in double precision on the device of the object, and on the CPU where that has none (MPS). Factors take
     seconds, and are looked for up to 4,096 pixels. The distance takes as long as solving a dense system of 2 n1 n2
     unknowns: 0.03 s for a digit, 0.2 to 1 s for 28 x 28 pixels; beyond 5,000 unknowns (50 x 50 pixels) it is nan.
 
