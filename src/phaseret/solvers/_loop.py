@@ -154,6 +154,7 @@ class Run:
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
+        n_iter: Those of the whole recipe.
     """
 
     def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
@@ -165,7 +166,7 @@ class Run:
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
         self.checked: list[int] = []
-        self.iteration = 0
+        self.iteration, self.n_iter = 0, 0
         self.stopped = False
         self.given = False
         self.after_check: list[Callable[[Run], bool | None]] = []
@@ -501,7 +502,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         check_complex(problem)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
-    bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
+    bar = _progress_bar(run) if asked["progress"] else None
     try:
         for leaf in itertools.islice(step.leaves(), run.leaf, None):
             if run.stopped:
@@ -524,7 +525,7 @@ def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], as
     shape = (problem.patterns, len(seeds), *problem.shape)
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
-    run.given, run.compile = asked["init"] is not None, asked["compile"]
+    run.given, run.compile, run.n_iter = asked["init"] is not None, asked["compile"], step.n_iter
     run.made_from = cache(partial(made_from, repr(step), intensity, asked))
     _fill(run, seeds, asked["init"])
     for part in step.modules():
@@ -611,10 +612,10 @@ def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
     return nn.functional.pad(_fft.promote(init), widths)
 
 
-def _progress_bar(run: Run, total: int) -> Any:
+def _progress_bar(run: Run) -> Any:
     """A tqdm bar that shows the least residual at each check."""
     tqdm = _checks.extra("tqdm.auto", "tqdm", "demo").tqdm
-    bar = tqdm(total=total, unit="it")
+    bar = tqdm(total=run.n_iter, unit="it")
 
     def show(run: Run) -> None:
         bar.update(run.iteration - bar.n)
