@@ -162,3 +162,80 @@ def test_the_command_finds_the_box_itself(tmp_path: Path, capsys: pytest.Capture
     assert "the box that the autocorrelation allows" in printed
     assert "solved on" not in printed
     assert pr.io.load_reconstruction(tmp_path / "r.npz")["obj"].shape == (2, 96, 90)
+
+
+def between_pixels(obj: torch.Tensor, frame: tuple[int, ...], center: tuple[float, ...]) -> torch.Tensor:
+    """The intensity with its zero frequency at any place of the frame."""
+    field = obj.to(torch.complex128)
+    for axis, (m, c) in enumerate(zip(frame, center, strict=True)):
+        n = obj.shape[axis]
+        turns = torch.outer(torch.arange(m, dtype=DOUBLE) - c, torch.arange(n, dtype=DOUBLE)) / m
+        field = torch.tensordot(torch.polar(torch.ones_like(turns), -2 * torch.pi * turns), field.movedim(axis, 0), 1)
+        field = field.movedim(0, axis)
+    return field.abs().square() / (frame[0] * frame[1])
+
+
+@pytest.mark.parametrize("shape", [(64, 75), (63, 64)])
+def test_a_fraction_of_a_pixel_is_taken_off_the_centre(shape: tuple[int, int]) -> None:
+    obj = torch.rand(8, 10, dtype=DOUBLE)
+    frame = between_pixels(obj, shape, (0.3, -0.5))
+    found, _ = solvers.reduce_pattern(frame, (8, 10), offset=(0.3, -0.5))
+    torch.testing.assert_close(found, fourier_intensity(obj, found.shape))
+    torch.testing.assert_close(between_pixels(obj, shape, (0, 0)), fourier_intensity(obj, shape))
+    with pytest.raises(ValueError, match=r"offset must hold 2 numbers, one for each axis, got \(0.3,\)"):
+        solvers.reduce_pattern(frame, (8, 10), offset=(0.3,))
+
+
+def aperture() -> torch.Tensor:
+    """Three bars of different transmission."""
+    obj = torch.zeros(22, 26, dtype=DOUBLE)
+    obj[2:6, 1:22], obj[6:20, 3:8], obj[11:15, 8:25] = 1, 0.8, 0.6
+    return obj
+
+
+def test_the_command_finds_the_centre_and_that_the_object_is_real(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    obj = aperture()
+    frame = between_pixels(obj, (128, 120), (61.5, 62))
+    frame = torch.poisson(frame * (1e7 / frame.sum()), generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "pattern.npy", frame.numpy())
+    words = ["--schedule", "4*(hio:50,er:10)", "--starts", "4", "-o", str(tmp_path / "r.npz")]
+    assert main(["reconstruct", str(tmp_path / "pattern.npy"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "centre            61.5,62, about which the pattern is symmetric to 1.00 (middle: 0.50)" in printed
+    assert "non-negative      the pattern is symmetric to " in printed
+    found = pr.io.load_reconstruction(tmp_path / "r.npz")["obj"]
+    assert not found.is_complex()
+    shape = [max(a, b) for a, b in zip(found.shape, obj.shape, strict=True)]
+    padded = [pr.operators.pad(x.to(DOUBLE), shape) for x in (found, obj)]
+    aligned = pr.symmetry.align(*padded).aligned
+    assert float(torch.corrcoef(torch.stack([aligned.flatten(), padded[1].flatten()]))[0, 1]) > 0.9
+
+
+def test_the_command_says_that_an_object_is_not_real(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 22), torch.linspace(-1, 1, 26), indexing="ij")
+    frame = fourier_intensity(torch.polar(aperture(), (3 * x * x + 2 * y + 4 * x * y).double()), (128, 120))
+    pr.io.save_intensity(tmp_path / "pattern.npz", frame)
+    words = ["--schedule", "er:5", "--starts", "1", "-o", str(tmp_path / "r.npz"), "--overwrite"]
+    assert main(["reconstruct", str(tmp_path / "pattern.npz"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "complex           the pattern is symmetric to " in printed
+    assert pr.io.load_reconstruction(tmp_path / "r.npz")["obj"].is_complex()
+    assert main(["reconstruct", str(tmp_path / "pattern.npz"), "--constraint", "nonnegative", *words]) == 0
+    assert "symmetric to" not in capsys.readouterr().out
+    assert not pr.io.load_reconstruction(tmp_path / "r.npz")["obj"].is_complex()
+
+
+def test_a_start_on_the_frame_is_moved_into_the_box(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obj = aperture()
+    pr.io.save_intensity(tmp_path / "pattern.npz", fourier_intensity(obj, (128, 120)))
+    np.save(tmp_path / "init.npy", pr.operators.pad(obj, (128, 120)).roll((50, 110), (0, 1)).numpy())
+    words = ["--init", str(tmp_path / "init.npy"), "--schedule", "er:1", "--starts", "1", "-o", str(tmp_path / "r.npz")]
+    assert main(["reconstruct", str(tmp_path / "pattern.npz"), "--constraint", "nonnegative", *words]) == 0
+    capsys.readouterr()
+    assert float(pr.io.load_reconstruction(tmp_path / "r.npz")["error"]) < 1e-3
+    np.save(tmp_path / "init.npy", np.ones((7, 7)))
+    assert main(["reconstruct", str(tmp_path / "pattern.npz"), "--overwrite", *words]) == 1
+    assert "--init must have the shape of the support (" in (said := capsys.readouterr().err)
+    assert "or of the pattern (128, 120), got (7, 7)" in said

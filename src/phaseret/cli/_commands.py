@@ -29,7 +29,7 @@ class Pattern:
     kind: Any = option('"intensity" or "magnitude", its square root; default: what FILE says, else the intensity')
     center: Any = option(
         'pixel of the zero frequency in the frame, "corner" or "middle" (index m // 2); default: what FILE says, else '
-        "the middle",
+        "the middle, or of one pattern whose support is found the centre of symmetry",
         type=place,
         metavar="Y,X",
     )
@@ -130,7 +130,10 @@ class Search:
         "the object where it is known, NaN where it is not: a reference beside it, or what does not change",
         metavar="FILE",
     )
-    constraint: Any = option('"complex" (default), "real" or "nonnegative"')
+    constraint: Any = option(
+        '"complex", "real" or "nonnegative"; default: where the support is found too, "nonnegative" if the pattern is '
+        'symmetric, else "complex"'
+    )
     background: str | None = option(
         "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"
     )
@@ -173,7 +176,7 @@ class Search:
     timeout: float = option(
         "seconds to wait for another process, one block's work at least (default: 1800)", type=number, default=1800.0
     )
-    quiet: bool = switch("no progress bar")
+    quiet: bool = switch("no progress: neither a bar nor lines of how far a long run is")
 
 
 @dataclass(frozen=True)
@@ -184,9 +187,10 @@ class Reconstruct(Output, Search, Pattern):
     EXAMPLES: ClassVar[str] = """
 examples:
   phaseret reconstruct pattern.h5 -o result.h5
-      With the support of the file, if it has one, else in the box that the autocorrelation allows, and the default
-      recipe: 12 starts of "sparse:1400,er:30", which finds objects in a loose support. A large frame is solved on the
-      grid that holds that box.
+      With the support of the file, if it has one, else in the box that the autocorrelation allows, about the centre of
+      symmetry, real where the pattern is symmetric, and the default recipe: 12 starts of "sparse:1400,er:30", which
+      finds objects in a loose support. A large frame is solved on the grid that holds that box. What was assumed is
+      printed.
   phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
       --starts 4 -o result.h5 --figure result.png
       A real, non-negative object in a known support, many times faster; the picture shows the object and whether

@@ -29,6 +29,7 @@ from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._find import find
 from phaseret.cli._messages import typed
+from phaseret.cli._progress import Progress
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
@@ -221,7 +222,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
         self.check()
-        shows_progress = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+        shows_bar = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+        progress = Progress(not (self.quiet or shows_bar))
         with self.opened(torch.float64 if self.double else torch.float32) as source:
             known, description = self.given(source), self._description()
             if source.is_stack and not isinstance(self.index, int):
@@ -232,12 +234,13 @@ class Command(Writes, Solves, Reads, Reconstruct):
                 with team(self.timeout) as together:
                     blocks = in_blocks(source.pattern.shape, self.index, self.starts or STARTS, self.block)
                     folder = beside(self.output, ".parts")
-                    stack = Stack(blocks, folder, together, partial(self.job, source, known=known), self.solve)
+                    read, solve = partial(self.job, source, known=known), partial(self.solve, callback=progress.of)
+                    stack = Stack(blocks, folder, together, read, solve, progress)
                     stack.run(
                         lambda result: self._write(self.job(source, blocks[0][:1], known), result),
                         description,
                         restart=self.restart,
-                        shows_progress=shows_progress,
+                        shows_progress=shows_bar,
                     )
                 return
             job = self.job(source, self.index, known)
@@ -245,7 +248,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
         if self.restart:
             remove_file(file)
         with _checkpoints(file, self.checkpoint_every, run) as settings:
-            result = self.solve(job, progress=shows_progress, **settings)
+            result = self.solve(job, progress=shows_bar, callback=progress.of, **settings)
             self._write(job, result)
 
     def _description(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from phaseret import _checks, _memory, io, solvers
 from phaseret._output import checksum, remove_left, written
 from phaseret.cli._find import Found
+from phaseret.cli._progress import Progress
 from phaseret.cli._team import LostProcess, Team
 from phaseret.io._contents import numbers_of
 
@@ -65,6 +66,7 @@ class Stack:
     team: Team
     read: Callable[[list[int]], Job]
     solve: Callable[[Job], solvers.Reconstruction]
+    progress: Progress
 
     def file(self, number: int) -> Path:
         """What keeps the result of a block."""
@@ -118,6 +120,7 @@ class Stack:
         for turn in self.team.turns(str(self.folder), len(left)):
             if bar is not None:
                 bar.update(len(owners) + turn - bar.n)
+            self.progress.where = f"block {len(owners) + turn + 1} of {len(self.blocks)}, "
             self._solve(left[turn])
             mine.append(left[turn])
         if bar is not None:

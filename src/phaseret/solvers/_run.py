@@ -55,6 +55,7 @@ class Run:
         history: The errors at each check.
         checked: The iteration of each check.
         iteration: Iterations done so far.
+        n_iter: Those of the whole recipe.
     """
 
     def __init__(self, problem: Problem, iterate: Tensor, check_every: int, chunk: int | None) -> None:
@@ -69,7 +70,7 @@ class Run:
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
         self.history: list[Tensor] = []
         self.checked: list[int] = []
-        self.iteration = 0
+        self.iteration, self.n_iter = 0, 0
         self.stopped = False
         self.given = False
         self.after_check: list[Callable[[Run], bool | None]] = []
@@ -166,6 +167,7 @@ class Run:
         """A run of one pattern, with its problem, from one start alone."""
         part = Run(problem, self.iterate[p : p + 1, s : s + 1].clone(), self.check_every, self.chunk)
         part.given, part.compile, part.after_check = self.given, self.compile, self.after_check
+        part.n_iter = self.n_iter
         return part
 
     def halve(self, count: int) -> None:

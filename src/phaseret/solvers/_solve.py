@@ -48,7 +48,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         check_complex(problem)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
-    bar = _progress_bar(run, step.n_iter) if asked["progress"] else None
+    bar = _progress_bar(run) if asked["progress"] else None
     limits = [part.misfit_limit for part in parts if part.misfit_limit is not None]
     for name in ("checkpoint", "resume"):
         if limits and asked[name] is not None:
@@ -85,7 +85,7 @@ def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], as
     shape = (problem.patterns, len(seeds), *problem.shape)
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
-    run.given, run.compile = asked["init"] is not None, asked["compile"]
+    run.given, run.compile, run.n_iter = asked["init"] is not None, asked["compile"], step.n_iter
     run.made_from = cache(partial(made_from, repr(step), intensity, asked))
     _fill(run, seeds, asked["init"])
     for part in step.parts():
@@ -176,10 +176,10 @@ def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
     return nn.functional.pad(_fft.promote(init), widths)
 
 
-def _progress_bar(run: Run, total: int) -> Any:
+def _progress_bar(run: Run) -> Any:
     """A tqdm bar that shows the least residual at each check."""
     tqdm = _checks.extra("tqdm.auto", "tqdm", "demo").tqdm
-    bar = tqdm(total=total, unit="it", initial=run.iteration)
+    bar = tqdm(total=run.n_iter, unit="it", initial=run.iteration)
 
     def show(run: Run) -> None:
         bar.update(run.iteration - (run.checked[-2] if len(run.checked) > 1 else 0))
