@@ -232,6 +232,8 @@ def test_the_magnitude_constraint_holds_a_reference(dtype: torch.dtype) -> None:
         torch.testing.assert_close(held.residual(given).detach(), plain.residual(x + whole))
     torch.testing.assert_close(held.transfer(x), plain.transfer(x + whole), equal_nan=True)
     torch.testing.assert_close(held.without_reference().project(x), plain.project(x))
+    with pytest.raises(TypeError, match=r"MagnitudeConstraint: reference must be (real|complex) for real="):
+        MagnitudeConstraint(magnitude, real=dtype.is_complex, reference=reference[None])
 
 
 # --- gradients ------------------------------------------------------------------------------------------------------
@@ -274,6 +276,16 @@ def test_noise_is_no_disagreement_and_a_wrong_part_is_one_in_noise_too() -> None
     assert (found.obj / factor - obj).norm() < 0.1 * obj.norm()
     with pytest.warns(UserWarning, match="do not agree with the known part"):
         solvers.reconstruct(counts, known=1.4 * factor * known, **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*do not determine an object")
+def test_free_pixels_that_explain_noise_do_not_count() -> None:
+    """Complex pixels with hardly more data than numbers: without the known part noise is fitted nearly exactly."""
+    obj, known, _ = half_known(12, 12)
+    known[:, 6:10] = obj[:, 6:10]
+    factor = math.sqrt(1e4 / obj.abs().square().sum())
+    counts = torch.poisson(factor**2 * _fft.power(torch.fft.fft2(obj, (15, 15), norm="ortho")))
+    solvers.RAAR(200)(counts, known=factor * known, undersampled=True)
 
 
 @pytest.mark.parametrize(

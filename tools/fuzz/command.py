@@ -37,6 +37,7 @@ LINES = (
     ("simulate", "picture.png", "--phase", "picture.png", "--fourier-shape", "24,24", "--readout", "1", "-o", "out.h5"),
     ("reconstruct", "pattern.h5", "--support", "6,6", "--constraint", "real", "--bounds", "-0.5,0.5", *SHORT),
     ("reconstruct", "pattern.h5", "--mask", "mask.npy", "--init", "object.npy", "--background", "0.1", *SHORT),
+    ("reconstruct", "pattern.h5", "--known", "known.npy", "--constraint", "nonnegative", *SHORT),
     ("reconstruct", "stack.npz", "--ndim", "2", "--support", "auto", "--block", "2", *SHORT),
     ("reconstruct", "pattern.h5", "--checkpoint-every", "2", "--double", "--figure", "out.png", *SHORT),
     ("compare", "object.npy", "picture.png", "--figure", "out.pdf"),
@@ -44,7 +45,19 @@ LINES = (
 )
 AROUND = ("@out-closed", "@err-closed", "@in-closed", "@out-full", "@err-full", "@out-broken", "@ascii")
 AROUND += ("@WORLD_SIZE=2", "@WORLD_SIZE=x", "@RANK=-1", "@LOCAL_RANK=x", "@COLUMNS=x", "@COLUMNS=0", "@MPLBACKEND=x")
-FILES = ("gone.h5", "link", "folder", "pipe", "empty", "object.npy", "mask.npy", "picture.png", "nan.npy", "words.txt")
+FILES = (
+    "gone.h5",
+    "link",
+    "folder",
+    "pipe",
+    "empty",
+    "object.npy",
+    "mask.npy",
+    "known.npy",
+    "picture.png",
+    "nan.npy",
+    "words.txt",
+)
 VALUES = (*NUMBERS, *map(str.encode, FILES), *b"- -- auto none corner a,b 1,2,3 5,".split())
 VALUES += (b"0:0", b"5:1", b":", b"::", b"pattern.h5::gone", b"\xff\xfe.npy", "é.npz".encode(), b"x" * 300, b"out.exe")
 VALUES += (b"nonnegative", b"intensity", b"bad", b"cuda", b"mps", b"er:2,(", b"1,1", b"9" * 20 + b",1", b"frame_*.npy")
@@ -63,6 +76,7 @@ def files() -> dict[str, bytes]:
         for number, frame in enumerate(pattern):
             np.save(place / f"frame_{number}.npy", frame.numpy())
         np.save(place / "object.npy", obj.numpy())
+        np.save(place / "known.npy", obj.where(torch.arange(6) < 3, torch.nan).numpy())
         np.save(place / "mask.npy", np.arange(144).reshape(12, 12) != 5)
         np.save(place / "nan.npy", np.full((12, 12), np.nan))
         PIL.Image.fromarray((255 * obj).byte().numpy()).save(place / "picture.png")

@@ -60,6 +60,12 @@ class MagnitudeConstraint:
         _checks.flag(real=real)
         if spread is not None:
             _checks.instance("spread", spread, PointSpread, "Give coherence or point_spread to a solver")
+        if reference is not None:
+            _checks.floating(reference=reference)
+            _checks.same_device(magnitude=magnitude, reference=reference)
+            if reference.is_complex() == real:
+                rule = f"reference must be {'real' if real else 'complex'} for {real=}"
+                _checks.fail(f"{rule}, got {reference.dtype}", "Give it the kind of the arrays", TypeError)
         if mask is not None:
             _checks.boolean(mask=mask)
             _checks.same_device(magnitude=magnitude, mask=mask)

@@ -22,8 +22,8 @@ from phaseret.projections import Constraint
 if TYPE_CHECKING:
     from phaseret.solvers._run import Items, Run
 
-# Iterations of error reduction that compare the known part with what the data say, and how much better they must fit
-# without it; residuals below the last one are exact.
+# Iterations of error reduction that compare the known part with what the data say, and the share of its error that they
+# leave at most without it, beyond what more free pixels explain of noise; errors below the last one are exact.
 _TRIED, _BETTER, _EXACT = 50, 0.5, 1e-3
 # What an iteration of it needs, in arrays.
 _ARRAYS = 7.0
@@ -95,8 +95,12 @@ def check_known(run: Run) -> None:
         factor[items] = inner / _fft.power(given).flatten(2).sum(-1)
 
     run.in_pieces(compare, run.pieces(_ARRAYS, rest))
+    # Noise is explained by free numbers: what is left of it goes with the data that are not used up.
+    data = problem.magnitude.measured  # those of a real object count twice, as its pixels do here
+    unknown, more = (2 * x.flatten(2).sum(-1) for x in (support, reference != 0))
+    noise = ((data - unknown - more).clamp(min=1) / (data - unknown).clamp(min=1)).clamp(max=1).sqrt()
     worst = int((free / held).argmin())
-    wrong = int(((free < _BETTER * held) & (held > _EXACT)).sum())
+    wrong = int(((free < _BETTER * noise * held) & (held > _EXACT)).sum())
     if wrong:
         _checks.warn(
             f"the data of {wrong} of {problem.patterns} patterns do not agree with the known part: with its pixels "

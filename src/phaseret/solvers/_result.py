@@ -63,7 +63,7 @@ class Reconstruction:
             (:class:`Shrinkwrap`) or values are not finite.
         ranking: (*, starts) indices of the starts, the least score first.
         agreement: (*, starts) correlation of each start with the best one after alignment, between 0 and 1; 0 where the
-            support collapsed.
+            support collapsed. Beside a known part that of the rest, as it lies.
         prtf: (*, rings) phase retrieval transfer function: the magnitude of the mean of all aligned starts over the
             measured one, summed over rings of r / min(m1..md) cycles per pixel; 1 where the starts agree.
             :func:`phaseret.metrics.prtf` gives it for any reconstructions.
