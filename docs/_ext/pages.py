@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
 
 import phaseret
 from phaseret import cli, solvers, testing
@@ -103,6 +104,13 @@ def leave_out_private_bases(app: Sphinx, name: str, cls: type, options: object, 
     bases[:] = [base for base in cls.__mro__[1:] if base in public][:1]
 
 
+def show_constructor(app: Sphinx, what: str, name: str, obj: type, options: object, *signature: str | None) -> Any:
+    """The parameters of a class are those of its constructor; Sphinx would show those of an inherited `__new__`."""
+    if what != "class" or signature[0] != "(*args, **options)":
+        return None
+    return stringify_signature(inspect.signature(obj), show_annotation=False, show_return_annotation=False), None
+
+
 def entry_page(module: ModuleType, names: list[str]) -> str:
     """One name, or a function and below it its Module."""
     page = heading(" and ".join(names), "=") + f".. currentmodule:: {module.__name__}\n\n"
@@ -120,7 +128,7 @@ def module_pages(module: ModuleType) -> dict[str, str]:
     place = module.__name__.removeprefix("phaseret.")
     pages = {f"{place}/{names[0]}.rst": entry_page(module, names) for names in entries(module)}
     rows = [
-        [", ".join(f"`{module.__name__}.{name}`" for name in names), first_sentence(getattr(module, names[0]))]
+        [", ".join(f"`~{module.__name__}.{name}`" for name in names), first_sentence(getattr(module, names[0]))]
         for names in entries(module)
     ]
     page = heading(module.__name__, "=") + f".. automodule:: {module.__name__}\n   :no-members:\n\n"
@@ -276,4 +284,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Write the pages before Sphinx reads any."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-bases", leave_out_private_bases)
+    app.connect("autodoc-process-signature", show_constructor)
     return {"parallel_read_safe": True}
