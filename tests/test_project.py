@@ -323,7 +323,8 @@ def test_python_versions_agree() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     least = re.findall(r'^requires-python = ">=([\d.]+)"', project, re.MULTILINE)
     assert least == re.findall(r'^python_version = "([\d.]+)"', project, re.MULTILINE)
-    assert f"Python {least[0]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in ("README.md", "docs/install.rst"):
+        assert f"Python {least[0]} or later" in (ROOT / page).read_text(encoding="utf-8")
     assert set(re.findall(r"Python :: (3\.\d+)", project)) >= set(least)
 
 
@@ -333,7 +334,8 @@ def test_core_requirements_agree() -> None:
     recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
     for name, least in core:
         assert f"- {'pytorch' if name == 'torch' else name} >={least}\n" in recipe
-    assert f"PyTorch {dict(core)['torch']} or later" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in ("README.md", "docs/install.rst"):
+        assert f"PyTorch {dict(core)['torch']} or later" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_address_is_the_same_everywhere() -> None:

@@ -32,7 +32,7 @@ def invariant_loss(
 ) -> Tensor:
     r"""Compare an estimate with the nearest of all copies of the object that the data cannot tell apart.
 
-    .. math:: \frac{1}{n_1 \cdots n_d} \min_{s,\,f,\,\theta} \| \hat x - e^{i \theta} \, T_s \, C^f x \|^2
+    .. math:: \frac{1}{n_1 \cdots n_d} \, \min_{s,\,f,\,\theta} \| \hat x - e^{i \theta} \, T_s \, C^f x \|^2
 
     over shifts, conjugate flip and global phase on the padded grid, where nothing leaves the box unseen: what lies
     outside counts as an error. The best copy is found with Fourier correlations, whose rounding does not tell copies

@@ -25,7 +25,7 @@ def mse(
 ) -> Tensor:
     r"""Mean squared error per object pixel, by default after the symmetries have been removed.
 
-    .. math:: \mathrm{mse} = \frac{1}{n_1 \cdots n_d} \min_{T} \| T \hat X - X \|_2^2
+    .. math:: \mathrm{mse} = \frac{1}{n_1 \cdots n_d} \, \min_{T} \| T \hat X - X \|_2^2
 
     over all shifts on the padded grid, the conjugate flip and, for complex objects, the global phase (see
     :func:`phaseret.symmetry.align`). What the best T moves out of the object's box counts as error too, so the value
