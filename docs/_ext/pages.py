@@ -62,7 +62,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 @functools.cache
 def public_objects() -> set[object]:
     """All that has an entry."""
-    return {getattr(module, member) for module in public_modules() for member in module.__all__}
+    values = (getattr(module, member) for module in public_modules() for member in module.__all__)
+    return {value for value in values if callable(value)}
 
 
 def entries(module: ModuleType) -> list[list[str]]:
@@ -119,7 +120,8 @@ def entry_page(module: ModuleType, names: list[str]) -> str:
         if inspect.isclass(member):
             page += class_entry(name, member)
         else:
-            page += f".. auto{'function' if callable(member) else 'data'}:: {name}\n\n"
+            # What a value is, says the module: its own docstring is that of its type.
+            page += f".. {'autofunction' if callable(member) else 'py:data'}:: {name}\n\n"
     return page
 
 
