@@ -39,8 +39,9 @@ class Entry:
         intensity = item.intensity.clone()
         if not isinstance(self.solve, nn.Module):
             return self.solve(intensity, copy.deepcopy(item.known), seed)
+        device = next((parameter.device for parameter in self.solve.parameters()), intensity.device)
         with torch.no_grad():
-            return self.solve.eval()(intensity[None])[0]
+            return self.solve.eval()(intensity[None].to(device))[0]
 
 
 def entry(name: Any) -> Entry:
