@@ -52,6 +52,7 @@ def few(intensity, known, seed):
 
 def greedy(intensity, known, seed):
     intensity.zero_()
+    known.support.fill_(False)
     return torch.zeros(known.object_shape)
 
 def broken(intensity, known, seed):
@@ -176,6 +177,7 @@ def test_what_an_entry_changes_is_its_own(here: Path) -> None:
     report = bench.run([dataclasses.replace(TINY, make=lambda *_: item)], ["their_solvers:greedy"], quick=True)
     assert report.content["rows"][0]["failed"] == 0
     assert torch.equal(item.intensity, before)
+    assert item.known.box.all()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import time
 from collections.abc import Callable, Sequence
@@ -37,9 +38,10 @@ class Entry:
         torch.manual_seed(seed)
         intensity = item.intensity.clone()
         if not isinstance(self.solve, nn.Module):
-            return self.solve(intensity, item.known, seed)
+            return self.solve(intensity, copy.deepcopy(item.known), seed)
+        device = next((parameter.device for parameter in self.solve.parameters()), intensity.device)
         with torch.no_grad():
-            return self.solve.eval()(intensity[None])[0]
+            return self.solve.eval()(intensity[None].to(device))[0]
 
 
 def entry(name: Any) -> Entry:

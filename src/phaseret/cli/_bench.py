@@ -20,7 +20,7 @@ class Command(Bench):
         """List, verify or run."""
         if self.protocols and self.protocols[0] == "verify":
             self._verify()
-        elif self.protocols or self.entry or self.out:
+        elif self.protocols or self.entry or self.out or self.quick:
             self._run()
         else:
             print(_listing())

@@ -259,7 +259,7 @@ examples:
 """
 
     protocols: tuple[str, ...] = option(
-        'which to run (default: all, if an entry or a folder is named); or "verify FILE"',
+        'which to run (default: all; without any option a list is shown); or "verify FILE"',
         "protocols",
         metavar="PROTOCOL",
         nargs="*",
