@@ -67,9 +67,10 @@ def public_objects() -> set[object]:
 
 
 def entries(module: ModuleType) -> list[list[str]]:
-    """The names of a module, a function together with its Module: each list is one page."""
+    """The functions and classes of a module, a function together with its Module: each list is one page."""
     together: dict[str, list[str]] = {}
-    for name in sorted(module.__all__, key=lambda name: (plain(name), name[0].isupper())):
+    callables = [name for name in module.__all__ if callable(getattr(module, name))]
+    for name in sorted(callables, key=lambda name: (plain(name), name[0].isupper())):
         together.setdefault(plain(name), []).append(name)
     return list(together.values())
 
@@ -120,8 +121,7 @@ def entry_page(module: ModuleType, names: list[str]) -> str:
         if inspect.isclass(member):
             page += class_entry(name, member)
         else:
-            # What a value is, says the module: its own docstring is that of its type.
-            page += f".. {'autofunction' if callable(member) else 'py:data'}:: {name}\n\n"
+            page += f".. autofunction:: {name}\n\n"
     return page
 
 
@@ -134,7 +134,10 @@ def module_pages(module: ModuleType) -> dict[str, str]:
         for names in entries(module)
     ]
     page = heading(module.__name__, "=") + f".. automodule:: {module.__name__}\n   :no-members:\n\n"
-    page += table(["name", "in one line"], rows)
+    page += table(["name", "in one line"], rows) + f".. currentmodule:: {module.__name__}\n\n"
+    # What a value is, says the module.
+    values = sorted(name for name in module.__all__ if not callable(getattr(module, name)))
+    page += "".join(f".. py:data:: {name}\n\n" for name in values)
     pages[f"{place}.rst"] = page + hidden_toctree(f"{place}/{names[0]}" for names in entries(module))
     return pages
 
