@@ -64,7 +64,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "io.as_measurement": (8, "it looks at values, tells shares, and asks what seems wrong"),
     "io.inspect": (1, FILES),
     "io.save_intensity": (1, FILES),
-    "io.save_reconstruction": (11, FILES),
+    "io.save_reconstruction": (12, FILES),
     "models.save": (40, FILES),
     "plotting.plot_ambiguity": (8, FILES),
     "plotting.plot_comparison": (7, FILES),
@@ -79,8 +79,11 @@ DOUBLES: dict[str, str] = {
     "symmetry.align": ALIGNS,
     "symmetry.certify": "integers below 2^53 are exact in it; without it the CPU proves",
     "symmetry.diagnose": ALIGNS,
-    **{f"metrics.{name}": ALIGNS for name in ("frc", "mse", "nmse", "prtf", "psnr", "ssim", "success_rate")},
-    **{f"metrics.{name}()": ALIGNS for name in ("MSE", "NMSE", "PSNR", "SSIM", "SuccessRate")},
+    **{
+        f"metrics.{name}": ALIGNS
+        for name in ("frc", "iou", "mse", "nmse", "phase_error", "prtf", "psnr", "ssim", "success_rate")
+    },
+    **{f"metrics.{name}()": ALIGNS for name in ("IoU", "MSE", "NMSE", "PSNR", "PhaseError", "SSIM", "SuccessRate")},
     "plotting.plot_comparison": ALIGNS,
     "operators.fresnel": "the transfer function comes from the CPU in double precision",
 }

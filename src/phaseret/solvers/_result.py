@@ -74,7 +74,7 @@ class Reconstruction:
         seconds: Wall time.
         averaged: (*, starts) boolean, the starts that `obj` is the mean of; of a best start alone that one.
         expected: (*) the error that counting noise alone leaves of such an object: its mean over Poisson numbers with
-            the means abs(F obj)^2; nan where the intensities are no counts, which are whole numbers.
+            the means abs(F obj)^2; 0 where the intensities are no counts, which are whole numbers.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
         images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
@@ -110,9 +110,10 @@ class Reconstruction:
         """(*) the error over the one that counting noise leaves: near 1 where that is all that is wrong.
 
         Far above 1 the object is wrong, or the data are not what they were taken for: a blur, a background. Below 1 the
-        noise was fitted too, as a loose support lets it, which is no proof of the object.
+        noise was fitted too, as a loose support lets it, which is no proof of the object. nan where the intensities are
+        no counts.
         """
-        return self.error / self.expected
+        return torch.where(self.expected > 0, self.error / self.expected, math.nan)
 
     @property
     def blur(self) -> Tensor | None:
@@ -133,7 +134,7 @@ class Reconstruction:
             starts = torch.arange(self.scores.shape[-1], device=self.scores.device)
             self.averaged = starts == self.ranking[..., :1]
         if self.expected is None:
-            self.expected = torch.full_like(self.error.detach(), math.nan)
+            self.expected = torch.zeros_like(self.error)
 
     @property
     def choice(self) -> list[str]:
@@ -276,9 +277,9 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
 
 
 def _expected(run: Run, obj: Tensor) -> Tensor:
-    """The error (patterns) that counting noise leaves of the objects; nan where the intensities are no counts."""
-    counts, found = run.problem.counts, torch.full_like(run.error[:, 0], math.nan)
-    if not bool(counts.any()):
+    """The error (patterns) that counting noise leaves of the objects; 0 where the intensities are no counts."""
+    counts, found = run.problem.counts, torch.zeros_like(run.error[:, 0])
+    if counts.device.type == "cpu" and not counts.any():  # a graphics card would have to be waited for
         return found
 
     def expect(items: Items) -> None:
@@ -286,7 +287,7 @@ def _expected(run: Run, obj: Tensor) -> Tensor:
         found[rows] = expected_error(run.problem.magnitude.index((rows,)), obj[rows, None])[:, 0]
 
     run.in_pieces(expect, run.pieces(_ARRAYS, run.error[:, :1]))
-    return torch.where(counts, found, math.nan)
+    return found * counts
 
 
 def _embedded(rivals: Tensor, problem: Problem) -> Tensor:
