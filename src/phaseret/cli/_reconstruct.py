@@ -70,8 +70,8 @@ class Solves(Search, Pattern):
                 find_box, kind = solvers.autocorrelation_support, cast(Constraint, self.constraint or "complex")
                 arrays["support"] = find_box(light.intensity, mask=light.mask, constraint=kind, ndim=light.ndim)
             else:
+                found = find(light, self.constraint, self.center is not None, "background" in known)
                 known = {name: x for name, x in known.items() if name != "background"}
-                found = find(light, self.constraint, self.center is not None)
                 measurement = found.measurement
                 arrays |= {"FILE": measurement.intensity, "mask": measurement.mask}
                 arrays["support"] = torch.ones(found.sizes, dtype=torch.bool)
