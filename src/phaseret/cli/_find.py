@@ -39,9 +39,11 @@ class Found:
     said: tuple[tuple[str, str], ...]
 
 
-def find(measurement: io.Measurement, constraint: Constraint | None, centred: bool, subtracted: bool) -> Found:
+def find(
+    measurement: io.Measurement, constraint: Constraint | None, *, centred: bool, subtracted: bool, fractions: bool
+) -> Found:
     """Look at a single pattern: `centred` if its centre is known, `constraint` if the object is, `subtracted` if the
-    background is.
+    background is. Without `fractions` the centre is a whole pixel.
     """
     if not subtracted:
         level = tuple(flat_level(*_in_the_middle(measurement)))
@@ -53,6 +55,8 @@ def find(measurement: io.Measurement, constraint: Constraint | None, centred: bo
         place, here, there = _centre(measurement)
         if there > _CENTRE and place != middle and 1 - there < _BETTER * (1 - here):
             pixel = tuple(math.floor(c) for c in place)
+            if not fractions:
+                place = pixel
             offset = tuple(c - p for c, p in zip(place, pixel, strict=True))
             measurement = measurement.about(pixel)
             shown = ",".join(f"{c:g}" for c in place)
