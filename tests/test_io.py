@@ -269,6 +269,31 @@ def test_center_corner_moves_nothing(tmp_path: Path) -> None:
     assert torch.equal(pr.io.load_intensity(tmp_path / "x.npy", center="corner").intensity, torch.tensor(pattern()))
 
 
+def test_inspect_asks_about_a_flat_level() -> None:
+    generator = torch.Generator().manual_seed(0)
+    line = torch.linspace(-1, 1, 30)
+    obj = torch.exp(-4 * (line[:, None].square() + line.square()))
+    intensity = pr.operators.fourier_intensity(obj, (96, 96))
+    counts = torch.poisson(intensity * 1e6 / intensity.sum() + 0.5, generator=generator)
+    said = pr.io.inspect(pr.io.as_measurement(counts)).warnings
+    asked = [text for text in said if text.startswith("the pattern ends in a flat level of 0.")]
+    assert len(asked) == 1
+    assert float(asked[0].rpartition("background=")[2]) == pytest.approx(0.5, abs=0.05)
+    speckled = pr.operators.fourier_intensity(torch.rand(30, 30, generator=generator), (96, 96))
+    said = pr.io.inspect(pr.io.as_measurement(speckled)).warnings
+    assert not any("flat level" in text for text in said)
+
+
+def test_inspect_does_not_advise_a_centre_that_is_hardly_better() -> None:
+    line = torch.linspace(-1, 1, 24)
+    y, x = line[:, None], line
+    phase = 0.4 * x * y - 0.2 * y**3 - 0.3 * x**3 - 1.2 * x.square() * y + x * y.square() - 0.6 * y.square()
+    obj = torch.polar(torch.ones(24, 24), 1.2 * phase)
+    found = pr.io.inspect(pr.io.as_measurement(pr.operators.fourier_intensity(obj, (96, 96))))
+    assert max(abs(c - 48) for c in found.center_friedel) >= 1
+    assert not any("load it with center" in text for text in found.warnings)
+
+
 def test_inspect_finds_a_displaced_center() -> None:
     frame, _ = frame_with_center((10, 13))
     found = pr.io.inspect(pr.io.as_measurement(torch.from_numpy(frame.copy()), center="middle"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 from phaseret import _fft, io, solvers
-from phaseret.io._inspect import friedel
+from phaseret.io._inspect import flat_level, friedel
 from phaseret.projections import Constraint
 from phaseret.solvers._reduce import quick_grid
 
@@ -36,14 +39,24 @@ class Found:
     said: tuple[tuple[str, str], ...]
 
 
-def find(measurement: io.Measurement, constraint: Constraint | None, centred: bool) -> Found:
-    """Look at a single pattern; `centred` if the centre is known, `constraint` if the object is."""
-    said, offset, d = [], (0.0,) * measurement.ndim, measurement.ndim
+def find(
+    measurement: io.Measurement, constraint: Constraint | None, *, centred: bool, subtracted: bool, fractions: bool
+) -> Found:
+    """Look at a single pattern: `centred` if its centre is known, `constraint` if the object is, `subtracted` if the
+    background is. Without `fractions` the centre is a whole pixel.
+    """
+    if not subtracted:
+        level = tuple(flat_level(*_in_the_middle(measurement)))
+        measurement = dataclasses.replace(measurement, notes=(*measurement.notes, *level))
+    said, none, whole = [], (0.0,) * measurement.ndim, measurement
+    offset: tuple[float, ...] = none
     middle = tuple(m // 2 for m in measurement.fourier_shape)
     if not centred and constraint != "complex":
         place, here, there = _centre(measurement)
         if there > _CENTRE and place != middle and 1 - there < _BETTER * (1 - here):
             pixel = tuple(math.floor(c) for c in place)
+            if not fractions:
+                place = pixel
             offset = tuple(c - p for c, p in zip(place, pixel, strict=True))
             measurement = measurement.about(pixel)
             shown = ",".join(f"{c:g}" for c in place)
@@ -59,17 +72,24 @@ def find(measurement: io.Measurement, constraint: Constraint | None, centred: bo
             why = f"the pattern is symmetric to {real:.2f}; if the object has a phase, use --constraint complex"
             said.append(("non-negative", why))
         else:
-            offset = (0.0,) * d  # no symmetry, no centre between pixels
+            # No symmetry, no centre of it.
+            measurement, offset, said = whole, none, []
+            sizes = _box(measurement, constraint)
             said.append(("complex", f"the pattern is symmetric to {real:.2f} only; a real object is above {REAL:g}"))
     return Found(measurement, sizes, offset, constraint, tuple(said))
 
 
 def _centre(measurement: io.Measurement) -> tuple[tuple[float, ...], float, float]:
     """The centre of symmetry, and how symmetric the pattern is about the middle and about it."""
+    intensity, mask = _in_the_middle(measurement)
+    return friedel(np.sqrt(intensity), mask)
+
+
+def _in_the_middle(measurement: io.Measurement) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The intensity and the mask with the zero frequency in the middle of the frame."""
     axes = range(-measurement.ndim, 0)
-    magnitude = _fft.center(measurement.intensity, axes).double().sqrt().numpy()
     mask = torch.ones_like(measurement.intensity, dtype=torch.bool) if measurement.mask is None else measurement.mask
-    return friedel(magnitude, _fft.center(mask, axes).numpy())
+    return _fft.center(measurement.intensity, axes).double().numpy(), _fft.center(mask, axes).numpy()
 
 
 def _box(measurement: io.Measurement, constraint: Constraint) -> tuple[int, ...]:

@@ -70,8 +70,14 @@ class Solves(Search, Pattern):
                 find_box, kind = solvers.autocorrelation_support, cast(Constraint, self.constraint or "complex")
                 arrays["support"] = find_box(light.intensity, mask=light.mask, constraint=kind, ndim=light.ndim)
             else:
+                found = find(
+                    light,
+                    self.constraint,
+                    centred=self.center is not None,
+                    subtracted="background" in known,
+                    fractions=not self._keeps_frame(),
+                )
                 known = {name: x for name, x in known.items() if name != "background"}
-                found = find(light, self.constraint, self.center is not None)
                 measurement = found.measurement
                 arrays |= {"FILE": measurement.intensity, "mask": measurement.mask}
                 arrays["support"] = torch.ones(found.sizes, dtype=torch.bool)
@@ -85,6 +91,8 @@ class Solves(Search, Pattern):
         # Blocks of a stack are put together, so that their grids must not depend on their masks.
         gaps = measurement.mask is not None or source.is_stack
         grid = None if sizes is None else self._coarser_grid(measurement.fourier_shape, sizes, gaps)
+        if found is not None and grid is None and any(found.offset):
+            grid = measurement.fourier_shape  # the fraction of a pixel is taken off on the frame
         return Job(measurement, given, typed, grid, found)
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
@@ -127,9 +135,13 @@ class Solves(Search, Pattern):
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
 
+    def _keeps_frame(self) -> bool:
+        """Whether the pattern is solved as it is: that was asked for, or a blur is to be found, one of the frame's."""
+        return bool(self.whole_frame or self.coherence or self.point_spread)
+
     def _coarser_grid(self, frame: tuple[int, ...], sizes: tuple[int, ...], gaps: bool) -> tuple[int, ...] | None:
         """The grid to solve on in place of the frame, if it has at most half of the pixels; a blur is the frame's."""
-        if self.whole_frame or self.coherence or self.point_spread:
+        if self._keeps_frame():
             return None
         if any(2 * n - 1 > m for n, m in zip(sizes, frame, strict=True)):  # the support of a whole frame, or too large
             return None
@@ -264,7 +276,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
         rows = []
         if job.grid is not None:
             frame = _sizes(job.measurement.fourier_shape)
-            rows.append(("frame", f"{frame}, solved on {_sizes(job.grid)}, which hold the object"))
+            grid = _sizes(job.grid)
+            rows.append(("frame", f"{frame}, solved on {grid}, which hold the object" if grid != frame else frame))
         if self._finds_support(job.measurement):
             rows.append(("support", "the box that the autocorrelation allows"))
         if job.found is not None:

@@ -14,8 +14,11 @@ from phaseret.io._measurement import Measurement
 
 # The autocorrelation is present above seven standard deviations of its noise, between these shares of its peak.
 _PRESENT_AT_LEAST, _PRESENT_AT_MOST = 0.001, 0.04
-# Another centre is advised if it leaves at most this share of the asymmetry about the middle.
-_BETTER = 0.7
+# Another centre is advised if it leaves at most this share of the asymmetry about the middle: a complex object may be
+# somewhat more symmetric elsewhere.
+_BETTER = 0.33
+# Neighbours of a flat level correlate less than this.
+_SPECKLED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +149,7 @@ def inspect(measurement: Measurement) -> Inspection:
         warnings=(),
     )
     fills = any(width >= m for width, m in zip(extent, shape, strict=True))
-    said = _warnings(found, at_middle, center_known, fills)
+    said = _warnings(found, at_middle, center_known, fills) + flat_level(mean, mask)
     return dataclasses.replace(found, warnings=(*measurement.notes, *said))
 
 
@@ -191,11 +194,35 @@ def _extent(mean: torch.Tensor, center_known: bool) -> tuple[int, ...]:
     return tuple(int(i.max()) - int(i.min()) + 1 for i in places)
 
 
+def flat_level(mean: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> list[str]:
+    """A question, if a pattern with the zero frequency in the middle ends in a level that no longer falls.
+
+    The mean over rings beyond 0.85 of the frame's half is then within a tenth of that at 0.6 to 0.75, and less than a
+    thousandth of the brightest ring. Neighbours there have nothing in common: what an object scatters is speckled.
+    """
+    away = np.ogrid[tuple(slice(-(m // 2), m - m // 2) for m in mean.shape)]
+    radius = np.sqrt(np.asarray(sum((x / max(1, m // 2)) ** 2 for x, m in zip(away, mean.shape, strict=True))))
+    parts = [mask & (radius >= low) & (radius < high) for low, high in ((0.6, 0.75), (0.85, 1.0))]
+    if min(mean.shape) < 32 or not all(part.any() for part in parts):
+        return []
+    inner, outer = (float(mean[part].mean()) for part in parts)
+    ring = np.minimum((radius * 50).astype(int), 50)
+    sums, pixels = (np.bincount(ring[mask], weights) for weights in (mean[mask], None))
+    brightest = float((sums / np.maximum(pixels, 1)).max())
+    if not 0 < outer < 1e-3 * brightest or not 0.9 * inner < outer < 1.1 * inner:
+        return []
+    off = np.where(parts[1], mean - outer, 0.0)
+    alike = sum(float((off * np.roll(off, 1, axis)).sum()) for axis in range(off.ndim)) / off.ndim
+    if alike > _SPECKLED * float((off**2).sum()):
+        return []
+    what = f"the pattern ends in a flat level of {outer:.3g}: if that is counted without the object too, give it to the"
+    return [f"{what} solver as background={outer:.3g}"]
+
+
 def _warnings(found: Inspection, at_middle: float, center_known: bool, fills: bool) -> list[str]:
     said = []
     away = [abs(c - middle) for c, middle in zip(found.center_friedel, found.center, strict=True)]
     if found.friedel > 0.5:
-        # A pattern without symmetry is a little more symmetric about some pixel beside its centre.
         if max(away) >= 1 and 1 - found.friedel < _BETTER * (1 - at_middle):
             said.append(
                 f"the pattern is symmetric about {_pixel(found.center_friedel)}, not about the middle "

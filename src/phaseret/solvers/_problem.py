@@ -304,30 +304,36 @@ def check_determined(problem: Problem) -> None:
         )
 
 
-# A pattern is that of a real object if opposite frequencies correlate above this, and their magnitudes differ by less
-# than this share, which is what noise leaves at few photons.
-_SYMMETRIC, _UNEQUAL = 0.998, 0.25
+# A pattern is that of a real object if the magnitudes of opposite frequencies differ by less than this share, which is
+# what noise leaves at few photons, and as noise does: neighbours differ alike by no more than this correlation, or than
+# so many of its standard deviations. It is judged if this share of what was measured has a partner.
+_UNEQUAL, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.25, 0.15, 4.0, 0.5
 
 
 def check_complex(problem: Problem) -> None:
     """Warn where a real object explains the pattern as well as a complex one: its mirror is the same within noise."""
     axes = tuple(range(-problem.ndim, 0))
     intensity, mask = problem.magnitude.planes()
-    mirrored, both = _fft.mirror(intensity, axes), torch.ones_like(intensity)
-    if mask is not None:
-        both = both * mask * _fft.mirror(mask, axes)
+    mirrored, known = _fft.mirror(intensity, axes), torch.ones_like(intensity) if mask is None else mask.to(intensity)
     own = torch.ones((), dtype=torch.bool, device=intensity.device)
     for axis, m in zip(axes, problem.shape, strict=True):
         index = torch.arange(m, device=intensity.device).reshape([-1 if a == axis else 1 for a in axes])
         own = own & ((2 * index) % m == 0)
-    both = both * ~own  # a frequency that is its own mirror says nothing
-    count = both.sum(axes).clamp(min=1)
-    mean = (both * intensity).sum(axes) / count
-    off, turned = ((x - mean[(...,) + (None,) * problem.ndim]) * both for x in (intensity, mirrored))
-    correlation = (off * turned).sum(axes) / _fft.divisor(off.square().sum(axes))
+    known = known * ~own  # a frequency that is its own mirror says nothing
+    both = known * _fft.mirror(known, axes)
+    off = both * (intensity - mirrored)
+    beside = [off.roll(1, axis) for axis in axes]
+    alike = torch.stack([(off * x).sum(axes) for x in beside]).sum(0)
+    # as much again where rounding alone is left, whose pattern means nothing
+    energy = torch.stack([((x != 0) * off.square()).sum(axes) for x in beside]).sum(0)
+    energy = energy + (100 * torch.finfo(intensity.dtype).eps * intensity).square().sum(axes)
+    pairs = both.sum(axes)
+    limit = (_DEVIATIONS / (problem.ndim * pairs).clamp(min=1).sqrt()).clamp(min=_STRUCTURE)
+    noise = alike / _fft.divisor(energy) < limit
     unequal = (both * (_fft.root(intensity) - _fft.root(mirrored)).square()).sum(axes) / 2
     unequal = (unequal / _fft.divisor((both * intensity).sum(axes))).sqrt()
-    symmetric = int(((correlation > _SYMMETRIC) & (unequal < _UNEQUAL)).sum())
+    judged = pairs > _PAIRED * known.sum(axes)
+    symmetric = int((judged & noise & (unequal < _UNEQUAL)).sum())
     if symmetric:
         _checks.warn(
             f"{symmetric} of {problem.patterns} patterns are symmetric within noise, as those of real objects are, but "
