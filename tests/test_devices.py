@@ -56,7 +56,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "operators.ptychography": (1, "positions must lie within the object; the Module looks when it is made"),
     "operators.Ptychography": (1, "positions must lie within the object"),
     "operators.validate": (4, "it looks at values: that is what it is for"),
-    "symmetry.certify": (90, "each step of the proof looks at what is left to prove"),
+    "symmetry.certify": (200, "each step of the proof looks at what is left to prove"),
     "symmetry.diagnose": (12, "it looks at values, and tells shares"),
     "symmetry.Symmetry()": (1, "the phase of a real object must be 0 or pi"),
     "noise.mask_pixels": (1, "a mask must leave pixels"),

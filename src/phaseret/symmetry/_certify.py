@@ -117,10 +117,10 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
         (True, False)
 
     One dimension is different: every polynomial in one variable is a product of linear ones, so that an object of one
-    row is the only one with its data only if at most one root is off the unit circle; generic ones of n pixels have
-    :math:`2^{n - 2}` copies. In three dimensions the theorem is that of two, and a proof needs two sections: f(x, y,
-    z0) and f(x0, y, z) that do not factor and keep the degrees. They are neither factored nor is their distance
-    computed.
+    row is the only one with its data only if at most one root is off the unit circle; generic data are those of
+    :math:`2^{n - 2}` rows of n pixels. In three dimensions the theorem is that of two, and a proof needs two sections,
+    f(x, y, z0) and f(x0, y, z), that do not factor and keep the degrees. Such objects are not factored, and their
+    distance is nan.
 
     The proof takes milliseconds for a digit and about half a second for 256 x 256 pixels, and grows like n to 3.5. It
     is computed in double precision on the device of the object, and on the CPU where that has none (MPS). Factors take

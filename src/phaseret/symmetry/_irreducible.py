@@ -31,8 +31,8 @@ from phaseret import _memory
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
-# Lines that are tried in each direction, and up to which size of matrices how many at a time: more where calls take
-# most of the time, fewer where memory counts.
+# Lines that are tried in each direction, and the sizes of matrices up to which many and from which few are tried at a
+# time: calls take most of the time there, and memory counts here.
 _LINES, _SMALL, _LARGE = 24, 40, 400
 
 
