@@ -6,7 +6,7 @@ Objects are cropped to their boxes and measured on 64 x 64 pixels (or the least 
 precision; the solver is told nothing but whether they are real. "solved" is a relative error of at most 1e-8 (noise: of
 at most 0.01) up to flip and phase, with its 95 % interval; a verdict "unique" is false where the image is another one,
 and for products always, for they have rivals. Seconds are those of the processor, on one core, with all steps.
-What is solved is kept, item by item, in --kept: an interrupted run of one commit goes on.
+What is solved is kept, item by item, in --kept: an interrupted run goes on, and a row names the commits it is from.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def solve(obj: Tensor, photons: float, index: int) -> dict[str, Any]:
     assert result.verdict is not None
     assert result.sigma is not None
     found = {"error": distance(result.obj, obj), "verdict": result.verdict[0], "sigma": result.sigma.tolist()}
-    return {**found, "seconds": seconds}
+    return {**found, "seconds": seconds, "commit": commit()}
 
 
 def interval(count: int, of: int) -> list[float]:
@@ -173,6 +173,7 @@ def entry(name: str, items: list[dict[str, Any]]) -> dict[str, object]:
         "verdicts": {word: sum(i["verdict"] == word for i in items) for word in ("unique", "several", "unknown")},
         "false unique": wrong,
         "sigma_2, least": min(item["sigma"][1] for item in items),
+        "commits": sorted({item["commit"] for item in items}),
     }
 
 
@@ -201,13 +202,12 @@ def main() -> None:
     if not os.environ.get("PHASERET_DATA_DIR"):
         print("quality_algebraic: skipped, PHASERET_DATA_DIR does not name the data folder")
         return
-    folder = options.kept / commit()
-    folder.mkdir(parents=True, exist_ok=True)
+    options.kept.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     rows: list[dict[str, object]] = []
     for name in options.sets or SETS:
-        rows.append(entry(name, items(name, options.share, folder)))
+        rows.append(entry(name, items(name, options.share, options.kept)))
         print(json.dumps(rows[-1]), flush=True)
         share = [] if options.share == 1 else ["--share", f"{options.share:g}"]
         save("quality_algebraic", rows, [*(f'"{name}"' for name in options.sets), *share])
