@@ -84,7 +84,7 @@ def described(documented: object) -> str:
     """A docstring, and those of the functions whose arguments it says to have."""
     text = inspect.getdoc(documented) or ""
     module = sys.modules[documented.__module__]
-    others = re.findall(r"\bthose of (?:the )?(?::\w+:)?`~?([\w.]+)`", text)
+    others = re.findall(r"\bthose\s+of\s+(?::\w+:)?`~?([\w.]+)`", text)
     return text + "".join(inspect.getdoc(getattr(module, other.split(".")[-1], None)) or "" for other in others)
 
 

@@ -120,7 +120,11 @@ def source_of(domain: str, info: dict[str, str]) -> str | None:
     return f"{REPOSITORY}/blob/main/src/phaseret/{place.as_posix()}#L{first}-L{first + len(lines) - 1}"
 
 
-def only_kept_pages_can_be_edited(app: Sphinx, name: str, template: str, context: dict[str, Any], tree: object) -> None:
+def prepare_page(app: Sphinx, name: str, template: str, context: dict[str, Any], tree: object) -> None:
+    """The sidebar shows the names of the module that is open; a page that is written from the library has no source."""
+    if "toctree" in context:
+        every = context["toctree"]
+        context["toctree"] = lambda **options: every(**options | {"collapse": True})
     if name.startswith("api/"):
         context["page_source_suffix"] = ""
 
@@ -129,7 +133,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the parts above."""
     app.connect("source-read", cite_in_page)
     app.connect("missing-reference", link_name)
-    app.connect("html-page-context", only_kept_pages_can_be_edited)
+    app.connect("html-page-context", prepare_page, priority=400)  # before the theme
     app.config.linkcode_resolve = source_of
     app.connect("autodoc-process-docstring", escape_symbols, priority=400)
     return {"parallel_read_safe": True}

@@ -120,6 +120,8 @@ def entry_page(module: ModuleType, names: list[str]) -> str:
         member = getattr(module, name)
         if inspect.isclass(member):
             page += class_entry(name, member)
+            if issubclass(member, solvers.Algorithm):
+                page += f"``{name}(...)(intensity, ...)`` runs it, with the options of `reconstruct`.\n\n"
         else:
             page += f".. autofunction:: {name}\n\n"
     return page

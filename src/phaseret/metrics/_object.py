@@ -159,7 +159,7 @@ def psnr(
 
     .. math:: \mathrm{psnr} = 10 \log_{10} \frac{\mathrm{data\_range}^2}{\mathrm{mse}}
 
-    with :func:`mse`, whose other arguments, shapes and errors it has. The mean is that of the items' decibels.
+    The other arguments, shapes and errors are those of :func:`mse`. The mean is that of the items' decibels.
 
     Args:
         data_range: Largest minus smallest value an object can take.

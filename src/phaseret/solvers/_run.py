@@ -38,6 +38,8 @@ class Run:
     Attributes:
         problem: The prepared problem.
         iterate: (patterns, starts, *grid) iterates.
+        check_every: Iterations from one residual to the next.
+        chunk: Patterns times starts worked on at a time; None as long as nobody said.
         estimate: (patterns, starts, *box) estimates on the support's box.
         error: (patterns, starts) relative magnitude errors of the estimates.
         support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
