@@ -54,7 +54,7 @@ def test_narrow_gaps_are_filled(centered: bool) -> None:
     assert left is not None
     off = (found.sqrt() - expected).abs() / expected.square().mean().sqrt()
     assert float(off[left].max()) < 0.02
-    assert int((~left).sum()) <= 4
+    assert int((~left).sum()) <= 0.03 * left.numel()
     assert solvers.reduce_pattern(frame, (10, 12), mask=torch.ones_like(mask), centered=centered)[1] is None
 
 

@@ -69,13 +69,13 @@ def find(
         constraint = "nonnegative" if real > REAL else "complex"
         if constraint == "nonnegative":
             sizes = _box(measurement, constraint)
-            why = f"the pattern is symmetric to {real:.2f}; if the object has a phase, use --constraint complex"
+            why = f"the pattern is symmetric to {real:.3f}; if the object has a phase, use --constraint complex"
             said.append(("non-negative", why))
         else:
             # No symmetry, no centre of it.
             measurement, offset, said = whole, none, []
             sizes = _box(measurement, constraint)
-            said.append(("complex", f"the pattern is symmetric to {real:.2f} only; a real object is above {REAL:g}"))
+            said.append(("complex", f"the pattern is symmetric to {real:.3f} only; a real object is above {REAL:g}"))
     return Found(measurement, sizes, offset, constraint, tuple(said))
 
 
