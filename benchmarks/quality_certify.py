@@ -37,17 +37,17 @@ def kinds(folder: Path | None, digits: int) -> Iterator[tuple[str, Tensor]]:
     yield "digits, binary", (test > 0.5).to(torch.uint8)
     phase = torch.rand(test[:1000].shape, generator=torch.Generator().manual_seed(0))
     yield "digits, random phase", torch.polar(test[:1000], 2 * torch.pi * phase)
-    yield "digits, made symmetric left to right", torch.cat([test, test.flip(-1)], -1)[:200]
+    yield "digits, made symmetric left to right", torch.cat([test, test.flip(-1)], -1)[:100]
     for name in ("faces", "natural", "galaxies", "cell", "mri", "atoms", "nuclei", "crystals"):
         if folder is not None or name not in ("mri", "nuclei", "crystals"):
             images = LOADERS[name](None if folder is None else folder / "objects")
-            yield name, torch.cat([images.training, images.test])[:500]
+            yield name, torch.cat([images.training, images.test])[:300]
     sky = brightest(tensor(pictures.hubble_deep_field()).sub(0.1).clamp(min=0))
     for size in (64, 128):
         yield f"galaxies, {size}", squares(sky, size, 40 if size == 64 else 20)
         yield f"natural, {size}", squares(tensor(pictures.camera()), size, 40 if size == 64 else 16)
     draw = torch.Generator().manual_seed(0)
-    for size, count in ((28, 500), (64, 40), (128, 10), (256, 2)):
+    for size, count in ((28, 500), (64, 40), (128, 5), (256, 1)):
         yield f"random, {size}", torch.rand(count, size, size, generator=draw)
         yield f"random complex, {size}", torch.randn(count, size, size, dtype=torch.complex64, generator=draw)
         yield f"random binary, {size}", (torch.rand(count, size, size, generator=draw) > 0.5).to(torch.uint8)

@@ -149,9 +149,16 @@ def _degrees_on_lines(u: Tensor, m: Tensor, p: int) -> Counts:
 
 
 def _times(a: Tensor, b: Tensor, p: int) -> Tensor:
-    """The matrix product modulo p, between -p/2 and p/2; NumPy's is the faster one of small matrices on some CPUs."""
-    c = torch.from_numpy(np.matmul(a.numpy(), b.numpy())) if a.device.type == "cpu" else a @ b
-    return c.sub_((c * (1 / p)).round_(), alpha=p)
+    """The matrix product modulo p, between -p/2 and p/2; NumPy's is the faster one of small matrices on a CPU."""
+    if a.device.type != "cpu":
+        c = a @ b
+        return c.sub_((c * (1 / p)).round_(), alpha=p)
+    product = np.matmul(a.numpy(), b.numpy())
+    multiple = product * (1 / p)
+    np.rint(multiple, out=multiple)
+    multiple *= p
+    product -= multiple
+    return torch.from_numpy(product)
 
 
 def _roots_by_field(u: Tensor, p: int) -> Tensor:
