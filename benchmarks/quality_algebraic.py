@@ -6,7 +6,8 @@ Objects are cropped to their boxes and measured on 64 x 64 pixels (or the least 
 precision; the solver is told nothing but whether they are real. "solved" is a relative error of at most 1e-8 (noise: of
 at most 0.01) up to flip and phase, with its 95 % interval; a verdict "unique" is false where the image is another one,
 and for products always, for they have rivals. Seconds are those of the processor, on one core, with all steps.
-What is solved is kept, item by item, in --kept: an interrupted run goes on, and a row names the commits it is from.
+What is solved is kept, item by item, in --kept: an interrupted run goes on. A row says how many items it has, and from
+which commits they are.
 """
 
 from __future__ import annotations
