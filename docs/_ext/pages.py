@@ -49,10 +49,6 @@ def first_sentence(documented: object) -> str:
     return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
 
 
-def one_line(member: object) -> str:
-    return first_sentence(member) if callable(member) else ""
-
-
 def heading(text: str, line: str) -> str:
     return f"{text}\n{line * len(text)}\n\n"
 
@@ -65,9 +61,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 @functools.cache
 def public_objects() -> set[object]:
-    """All functions and classes that have an entry."""
-    values = (getattr(module, member) for module in public_modules() for member in module.__all__)
-    return {value for value in values if callable(value)}
+    """All that has an entry."""
+    return {getattr(module, member) for module in public_modules() for member in module.__all__}
 
 
 def entries(module: ModuleType) -> list[list[str]]:
@@ -126,8 +121,7 @@ def entry_page(module: ModuleType, names: list[str]) -> str:
             if issubclass(member, solvers.Algorithm):
                 page += f"``{name}(...)(intensity, ...)`` runs it, with the options of `reconstruct`.\n\n"
         else:
-            # What a value is, says the module: its own docstring is that of its type.
-            page += f".. {'autofunction' if callable(member) else 'py:data'}:: {name}\n\n"
+            page += f".. auto{'function' if callable(member) else 'data'}:: {name}\n\n"
     return page
 
 
@@ -136,7 +130,7 @@ def module_pages(module: ModuleType) -> dict[str, str]:
     place = module.__name__.removeprefix("phaseret.")
     pages = {f"{place}/{names[0]}.rst": entry_page(module, names) for names in entries(module)}
     rows = [
-        [", ".join(f"`~{module.__name__}.{name}`" for name in names), one_line(getattr(module, names[0]))]
+        [", ".join(f"`~{module.__name__}.{name}`" for name in names), first_sentence(getattr(module, names[0]))]
         for names in entries(module)
     ]
     page = heading(module.__name__, "=") + f".. automodule:: {module.__name__}\n   :no-members:\n\n"
