@@ -41,7 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.once
 def test_every_public_name_has_an_entry(pages: Path) -> None:
-    written = "".join(page.read_text(encoding="utf-8") for page in pages.glob("api/*/*.html"))
+    written = "".join(page.read_text(encoding="utf-8") for page in pages.glob("api/**/*.html"))
     assert [item for name, item in PUBLIC if f'id="phaseret.{name}.{item}"' not in written] == []
 
 
