@@ -41,7 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.once
 def test_every_public_name_has_an_entry(pages: Path) -> None:
-    written = "".join(page.read_text(encoding="utf-8") for page in pages.glob("api/*/*.html"))
+    written = "".join(page.read_text(encoding="utf-8") for page in pages.glob("api/**/*.html"))
     assert [item for name, item in PUBLIC if f'id="phaseret.{name}.{item}"' not in written] == []
 
 
@@ -83,15 +83,17 @@ def test_good_formulas_have_no_fault(latex: str) -> None:
 def described(documented: object) -> str:
     """A docstring, and those of the functions whose arguments it says to have."""
     text = inspect.getdoc(documented) or ""
-    module = sys.modules[documented.__module__]
-    others = re.findall(r"\bthose\s+of\s+(?::\w+:)?`~?([\w.]+)`", text)
-    return text + "".join(inspect.getdoc(getattr(module, other.split(".")[-1], None)) or "" for other in others)
+    public = {item: getattr(importlib.import_module(f"phaseret.{name}"), item) for name, item in PUBLIC}
+    others = re.findall(r"\bthose\s+of\s+(?::\w+:)?`~?(?:\w+\.)*(\w+)`", text, re.IGNORECASE)
+    return text + "".join(inspect.getdoc(public.get(other)) or "" for other in others)
 
 
 @pytest.mark.once
 @pytest.mark.parametrize(("name", "item"), PUBLIC)
 def test_docstrings_say_what_everything_is(name: str, item: str) -> None:
     documented = getattr(importlib.import_module(f"phaseret.{name}"), item)
+    if not callable(documented):  # a value, which the docstring of its module explains
+        return
     assert inspect.getdoc(documented)
     text = described(documented)
     told = [p for p in inspect.signature(documented).parameters if not re.search(rf"\b{p}\b", text)]

@@ -16,7 +16,7 @@ from sphinx.util import logging
 
 import phaseret
 
-CITED = re.compile(r"(doi|arXiv):(\d[\w./()-]*[\w/])")
+CITED = re.compile(r"(doi|arXiv):((?:[a-z-]+/)?\d[\w./()-]*[\w/])")
 HERE = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/phaseret/phaseret"
 
@@ -25,8 +25,8 @@ REPOSITORY = "https://github.com/phaseret/phaseret"
 def bibliography() -> dict[str, str]:
     """The key of each entry of references.bib by its doi or arXiv number."""
     text = (HERE / "references.bib").read_text(encoding="utf-8")
-    entries = re.findall(r"@\w+\{([^,]+),.*?(?:doi|eprint) = \{([^}]+)\}", text, re.DOTALL)
-    return {number: key for key, number in entries}
+    entries = re.findall(r"^@\w+\{([^,]+),(.*?)^\}", text, re.DOTALL | re.MULTILINE)
+    return {number: key for key, fields in entries for number in re.findall(r"(?:doi|eprint) = \{(.+?)\}", fields)}
 
 
 def cite(text: str, where: str) -> str:
