@@ -13,6 +13,7 @@ import numpy as np
 
 from phaseret import _checks
 from phaseret.io._contents import Contents, Entry, Refusal, as_text, part, reading
+from phaseret.io._heaps import damaged_heap
 from phaseret.io._layout import NUMBERED
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
@@ -26,6 +27,8 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         import hdf5plugin  # noqa: F401  # registers the compression filters that detectors write
     with reading(path, name):
         file = stack.enter_context(h5py.File(path, "r"))
+        if file.id.get_create_plist().get_sizes()[1] == 8 and (place := damaged_heap(path)) is not None:
+            raise OSError(f"damaged global heap at byte {place}")
     tree = _Tree(file, h5py, path, name)
 
     def guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,9 +116,16 @@ class _Tree:
         """A text beside an array or a group."""
         found = self._object(name)
         try:
-            return "" if found is None else as_text(np.asarray(found.attrs.get(attribute, "")))
+            if found is None or attribute not in found.attrs or not self._is_plain(found.attrs.get_id(attribute)):
+                return ""
+            return as_text(np.asarray(found.attrs[attribute]))
         except (OSError, ValueError, TypeError):  # of a type that nobody writes texts in, or damaged
             return ""
+
+    def _is_plain(self, attribute: Any) -> bool:
+        """Whether it holds texts or numbers: HDF5 does not survive all that damage makes of other types."""
+        h5t = self.h5py.h5t
+        return isinstance(attribute.get_type(), (h5t.TypeStringID, h5t.TypeIntegerID, h5t.TypeFloatID))
 
     def children(self, name: str) -> tuple[str, ...]:
         """The names in a group."""

@@ -46,6 +46,7 @@ def marked(contents: Contents, name: str) -> np.ndarray[Any, Any]:
 
 def as_measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
     """True where measured: a pixel without a number never is."""
+    _check_numbers("mask", mask)
     good = mask != 0 if mask_is == "measured" else mask == 0
     return torch.from_numpy(np.ascontiguousarray(good & ~_not_numbers(mask)))
 
@@ -71,7 +72,13 @@ def doubts(name: str, mask: np.ndarray[Any, Any], mask_is: MaskIs | None) -> Ite
 
 def as_inside(support: np.ndarray[Any, Any]) -> Tensor:
     """True inside: non-zero, and a number."""
+    _check_numbers("support", support)
     return torch.from_numpy(np.ascontiguousarray((support != 0) & ~_not_numbers(support)))
+
+
+def _check_numbers(name: str, value: np.ndarray[Any, Any]) -> None:
+    if value.dtype.kind not in "biufc":
+        _checks.fail(f"{name} must hold numbers, got {value.dtype}", "Name another array, or leave it out")
 
 
 def _not_numbers(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
