@@ -309,6 +309,7 @@ BASE = {
     "simulate": ["o.npy", "-o", "out.npz", "--overwrite"],
     "reconstruct": ["p.npz", "-o", "out.npz", "--schedule", "er:1", "--support", "8,8", "--overwrite"],
     "compare": ["o.npy", "o.npy"],
+    "bench": ["digits", "--quick", "--entry", "er", "--out", "bench"],
 }
 
 

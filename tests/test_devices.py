@@ -45,7 +45,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "solvers.spectral_initialization": (1, ON_CPU),
     **{f"solvers.{name}": (2, f"{ON_CPU}; {FINITE}") for name in ("truncated_amplitude_flow", "wirtinger_flow")},
     "solvers.maximum_likelihood": (1, FINITE),
-    "solvers.reduce_pattern": (2, "patterns and mask are looked at once"),
+    "solvers.reduce_pattern": (3, "patterns and mask are looked at once, the offset is uploaded"),
     "datasets.SymmetryVariant": (2, ON_CPU),
     "operators.coded_masks": (1, ON_CPU),
     "operators.gaussian_matrix": (1, ON_CPU),

@@ -303,7 +303,7 @@ def test_what_cannot_be_solved_exactly_is_refused_with_the_reason() -> None:
     mask = torch.ones(12, 12, dtype=torch.bool)
     mask[3, 4] = False
     refused("algebraic: mask must be left out for an exact solution, which needs the autocorrelation", mask=mask)
-    refused(r"ndim must be 2 .*, got 1: a polynomial of one variable always has factors", ndim=1)
+    refused(r"ndim must be 2 .*, got 1: a polynomial of one variable always has factors", ndim=1, constraint="real")
     refused(r"ndim must be 2 .*, got 3: the equations of a volume do not fit into memory", (8, 8, 8), ndim=3)
     refused("point_spread and coherence must be left out", point_spread=torch.ones(3, 3) / 9)
     refused(r"the autocorrelation must end within the grid.*, got 0\.\d+ of its peak .*Use reconstruct")

@@ -55,7 +55,13 @@ class Known:
 class Item:
     """One object (*, n1..nd), its intensity (*, m1..md), and what is told of it.
 
-    Where nobody knows the object of a measurement, what stands for it is `computed` here, and in no checksum.
+    Attributes:
+        name: Its own name in the test set.
+        case: The part of the protocol that it belongs to, such as a noise level; "" where there is one.
+        obj: The true object, which no entry sees.
+        intensity: What was measured of it.
+        known: What an entry is told.
+        computed: Whether nobody knows the object, and `obj` is what stands for it: then it is in no checksum.
     """
 
     name: str

@@ -150,7 +150,8 @@ class Solves(Search, Pattern):
 
     def _reduced(self, job: Job, intensity: Tensor, given: dict[str, Any]) -> Tensor:
         """The pattern on the coarser grid; so is all that is given of the same shape."""
-        frame, sizes = job.measurement.fourier_shape, tuple(given["support"].shape[-job.measurement.ndim :])
+        place = given.get("support", given.get("known"))
+        frame, sizes = job.measurement.fourier_shape, tuple(place.shape[-job.measurement.ndim :])
         if "background" in given:
             intensity = without_background(intensity, given.pop("background"))
         if "init" in given:

@@ -276,6 +276,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     return result
 
 
+@torch.no_grad()
 def _expected(run: Run, obj: Tensor) -> Tensor:
     """The error (patterns) that counting noise leaves of the objects; 0 where the intensities are no counts."""
     counts, found = run.problem.counts, torch.zeros_like(run.error[:, 0])
