@@ -184,7 +184,7 @@ def _verdict(misfit: float) -> str:
     if math.isnan(misfit):
         return ""
     said = f"; {misfit:.2f} times the error that counting noise leaves"
-    return said + ": the object, or what the data are taken for, is wrong" * (misfit > EXPLAINED)
+    return said + ", which noise alone does not explain" * (misfit > EXPLAINED)
 
 
 def _choice(best: int, errors: list[float], scores: list[float], averaged: list[bool], error: float) -> str:
