@@ -30,7 +30,7 @@ from tools.fuzz._mutate import NUMBERS, words_mutated
 SHORT = ("--schedule", "er:3", "--starts", "2", "-o", "out.h5", "--overwrite")
 LINES = (
     ("info", "pattern.h5", "--json"),
-    ("info", "pattern.h5", "--certify"),
+    ("info", "simulated.h5", "--certify"),
     ("info", "stack.npz", "--ndim", "2", "--index", "0,2", "--figure", "out.png"),
     ("info", "frame_%d.npy", "--crop", "8,8", "--bin", "2", "--center", "5,6", "--roi", "0:12,0:10"),
     ("simulate", "picture.png", "--size", "6,6", "--photons", "1e4", "--beam-stop", "1", "-o", "out.npz"),
@@ -72,6 +72,7 @@ def files() -> dict[str, bytes]:
     with TemporaryDirectory() as name:
         place = Path(name)
         pr.io.save_intensity(place / "pattern.h5", one)
+        pr.io.save_intensity(place / "simulated.h5", dataclasses.replace(one, obj=obj))
         pr.io.save_intensity(place / "stack.npz", pattern)
         for number, frame in enumerate(pattern):
             np.save(place / f"frame_{number}.npy", frame.numpy())
