@@ -317,7 +317,61 @@ def test_reconstruct_tries_four_in_turn_and_twelve_at_once() -> None:
 def test_starts_in_turn_keep_no_state() -> None:
     counts = counts_of(torch.ones(6, 6) + 0j, 16)
     with pytest.raises(ValueError, match="checkpoint must be left out where starts run in turn"):
-        Recipe("rrr:5,enough")(counts, support=BLOCK, checkpoint=print)
+        Recipe("rrr:5,enough")(counts, support=BLOCK, checkpoint=print, starts=2)
+
+
+@pytest.mark.parametrize("word", ["breed", "algebraic"])
+def test_a_step_of_all_starts_is_refused_in_turn(word: str) -> None:
+    data = pr.operators.fourier_intensity(torch.rand(5, 6, dtype=torch.float64), (12, 13))
+    recipe = Recipe(f"{word},er:2,enough")
+    with pytest.raises(ValueError, match=f"(?i){word}.* must be left out where starts run in turn"):
+        recipe(data, support=torch.ones(5, 6) > 0, constraint="real", starts=2)
+    alone = recipe(data, support=torch.ones(5, 6) > 0, constraint="real")
+    assert alone.verdict == (["unique"] if word == "algebraic" else None)
+
+
+def test_a_start_beside_a_known_part_is_good_enough_by_the_counts_of_both() -> None:
+    obj = torch.zeros(9, 9, dtype=torch.float64)
+    obj[:4, :4] = torch.rand(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    obj[7, 7] = 30
+    known = obj.clone()
+    known[:4, :4] = torch.nan
+    counts = torch.poisson(pr.operators.fourier_intensity(obj, (18, 18)), generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"known": known, "constraint": "nonnegative", "init": obj, "starts": 2}
+    found = Recipe("er:20,enough(misfit=1.2)")(counts, **options)
+    assert found.errors.isfinite().tolist() == [True, False]
+    assert 0.8 < found.misfit < 1.2
+    constraint = MagnitudeConstraint(counts.sqrt(), real=True)
+    torch.testing.assert_close(found.expected, expected_error(constraint, found.obj))
+
+
+def test_the_blur_in_turn_is_that_of_the_best_start() -> None:
+    counts = counts_of(torch.rand(6, 6, generator=torch.Generator().manual_seed(0)), 16)
+    options: dict[str, Any] = {"support": BLOCK, "constraint": "nonnegative", "coherence": "free", "check_every": 1}
+    turns = Recipe("er:20,enough(misfit=1e-6)")(counts, starts=3, **options)
+    best = Recipe("er:20")(counts, seed=int(turns.errors.argmin()), **options)
+    torch.testing.assert_close(turns.point_spread, best.point_spread)
+    torch.testing.assert_close(turns.errors.min(), best.error)
+
+
+def test_a_callback_that_ends_it_early_leaves_patterns_that_were_not_begun() -> None:
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    counts = torch.stack([counts_of(obj, 16), counts_of(obj.mT, 16, seed=1), counts_of(obj, 16, seed=2)])
+    calls = []
+    found = Recipe("er:20,shrinkwrap,er:2,enough(misfit=1e-6)")(
+        counts,
+        support=BLOCK,
+        constraint="nonnegative",
+        coherence="free",
+        check_every=1,
+        starts=2,
+        callback=lambda run: calls.append(run) or len(calls) == 48,  # in the third start, before it shrinks
+    )
+    assert found.errors.isfinite().tolist() == [[True, True], [True, False], [False, False]]
+    assert found.scores[1, 0].isfinite()
+    assert found.choice[2] == "no start was begun"
+    assert found.point_spread is not None
+    assert found.point_spread.shape == (3, 11, 11)
 
 
 # --- the schedule ----------------------------------------------------------------------------------------------------

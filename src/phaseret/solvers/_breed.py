@@ -102,6 +102,7 @@ class Breed(Step):
 
     best: Best
     rule: Rule
+    together = True
 
     def __init__(self, *, best: Best = "error", rule: Rule = "sqrt") -> None:
         _checks.choice("best", best, get_args(Best))
