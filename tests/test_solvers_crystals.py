@@ -71,6 +71,16 @@ def test_a_hull_gives_a_support_to_a_run_without_one_and_leaves_one_that_is_give
     assert recipe(intensity, support=BLOCK, constraint="complex").obj.shape == (6, 6)
 
 
+def test_a_background_makes_the_hull_no_smaller() -> None:
+    obj = torch.polar(torch.ones(8, 8), torch.linspace(0, 1, 8).expand(8, 8))
+    intensity = pr.operators.fourier_intensity(obj, (32, 32))
+    options: dict[str, Any] = {"constraint": "complex"}
+    expected = Recipe("hull,er:1")(intensity, **options).support
+    dark = torch.full_like(intensity, 100.0)
+    assert torch.equal(Recipe("hull,er:1")(intensity + dark, background=dark, **options).support, expected)
+    assert torch.equal(Recipe("hull,er:1")(intensity + 100, background=100.0, **options).support, expected)
+
+
 # --- the level -------------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +163,12 @@ def test_a_level_with_bounds_is_refused() -> None:
 
 
 # --- shrinkwrap relative to a level ----------------------------------------------------------------------------------
+
+
+def test_a_level_that_a_step_would_not_keep_to_is_refused() -> None:
+    data = counts_of(torch.ones(6, 6) + 0j, 16)
+    with pytest.raises(ValueError, match="level must not stand before sparse"):
+        Recipe("level(ratio=1),sparse:9")(data, support=BLOCK, constraint="complex")
 
 
 def test_a_bright_pixel_changes_nothing_where_the_level_is_known() -> None:
@@ -240,6 +256,16 @@ def test_a_reconstruction_tells_its_misfit_of_counts_alone() -> None:
     assert wrong.misfit > 1.3
     assert wrong.choice[0].endswith(", which noise alone does not explain")
     assert solvers.ErrorReduction(20)(counts, background=1.0, **options).misfit.isnan()
+
+
+def test_numbers_too_large_for_fractions_are_no_counts() -> None:
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    clean = 1e12 * pr.operators.fourier_intensity(obj, (16, 16))
+    assert torch.equal(clean, clean.round())
+    assert solvers.ErrorReduction(2)(clean, support=BLOCK, constraint="nonnegative").misfit.isnan()
+    counts = torch.poisson(clean / 1e8, generator=torch.Generator().manual_seed(0))
+    counts[0, 0] = 1e9
+    assert solvers.ErrorReduction(2)(counts, support=BLOCK, constraint="nonnegative").misfit.isfinite()
 
 
 # --- starts in turn --------------------------------------------------------------------------------------------------

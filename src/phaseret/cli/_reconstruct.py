@@ -150,7 +150,7 @@ class Solves(Search, Pattern):
 
     def _reduced(self, job: Job, intensity: Tensor, given: dict[str, Any]) -> Tensor:
         """The pattern on the coarser grid; so is all that is given of the same shape."""
-        place = given.get("support", given.get("known"))
+        place = given["support"] if "support" in given else given["known"]
         frame, sizes = job.measurement.fourier_shape, tuple(place.shape[-job.measurement.ndim :])
         if "background" in given:
             intensity = without_background(intensity, given.pop("background"))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.operators._data import without_background
 from phaseret.solvers._extent import filled
 from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options
@@ -48,6 +49,8 @@ class Hull(Step):
         super().__init__(width=_checks.number("width", width, above=0, at_most=1))
 
     def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
+        if asked["background"] is not None:
+            intensity = without_background(intensity, asked["background"])
         return autocorrelation_support(
             intensity,
             form="hull",

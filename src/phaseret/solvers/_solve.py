@@ -35,7 +35,8 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     parts = step.parts()
     if asked["support"] is None and asked["known"] is None:
         asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
-    restricted = asked["support"] is not None or not next(step.leaves()).finds_support
+    given = asked["support"] is not None or asked["known"] is not None
+    restricted = given or not next(step.leaves()).finds_support
     problem = prepare(intensity, asked, restricted=restricted)
     if restricted:
         check_determined(problem)
