@@ -171,6 +171,21 @@ def test_a_level_that_a_step_would_not_keep_to_is_refused() -> None:
         Recipe("level(ratio=1),sparse:9")(data, support=BLOCK, constraint="complex")
 
 
+def test_children_have_the_level_of_the_best_start() -> None:
+    levels: list[Tensor] = []
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    Recipe("er:2,level,breed,er:2")(
+        counts_of(obj, 16),
+        support=BLOCK,
+        constraint="nonnegative",
+        starts=3,
+        check_every=1,
+        callback=lambda run: levels.append(run.level),
+    )
+    assert levels[:2] == [None, None]
+    assert levels[2][0].unique().numel() == 1
+
+
 def test_a_bright_pixel_changes_nothing_where_the_level_is_known() -> None:
     obj = torch.zeros(12, 12)
     obj[3:9, 3:9] = 1

@@ -120,9 +120,10 @@ class LevenbergMarquardt(Step):
 
     over the measured pixels. Near a solution each step squares the error, where error reduction takes hundreds of
     iterations for a digit: a few steps of it end a reconstruction of data without noise at 1e-15 in double precision.
-    It does not find an object, and knows of no bounds but whether the object is real; the result is projected on what
-    is known at the end. Computed in double precision. A step takes a Cholesky factorisation of a matrix of the pixels
-    of the support (twice as many for a complex object), so that it is for some thousands of pixels.
+    It does not find an object, and knows of no bounds but whether the object is real and which part of it is known;
+    the result is projected on what is known at the end. Computed in double precision. A step takes a Cholesky
+    factorisation of a matrix of the pixels of the support (twice as many for a complex object), so that it is for some
+    thousands of pixels.
 
     Args:
         n_iter: Largest number of steps: it ends where they gain nothing more.

@@ -163,7 +163,11 @@ class Reconstruction:
         return _above("plotting").plot_reconstruction(self, measurement=measurement, index=index)
 
     def certify(self, *, distance: bool = True, rivals: int = 16) -> Certificate:
-        """Whether other objects have the noise-free data of `obj`: :func:`phaseret.symmetry.certify`."""
+        """Whether other objects have the noise-free data of `obj`: :func:`phaseret.symmetry.certify`.
+
+        It takes 2n - 1 samples or more along each axis for granted, n those of the bounding box: that is not so of
+        undersampled data, nor of an `obj` that wraps around the edges of the grid, as one without a support may.
+        """
         ndim = self.obj.ndim - self.error.ndim
         return certify(self.obj, ndim=ndim, distance=distance, rivals=rivals)
 
