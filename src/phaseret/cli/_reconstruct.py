@@ -117,6 +117,8 @@ class Solves(Search, Pattern):
             intensity = self._reduced(job, intensity, given)
         if job.found is not None:
             given["constraint"] = job.found.constraint
+            if self.background is not None:
+                given["background"] = 0.0  # it is subtracted: what is left are no counts
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
