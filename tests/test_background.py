@@ -168,3 +168,17 @@ def test_a_background_of_nothing_at_all_changes_nothing(tmp_path: Path, monkeypa
     assert main(shlex.split(f"{line} plain.npz")) == main(shlex.split(f"{line} less.npz --background zeros.npy")) == 0
     plain, less = (pr.io.load_reconstruction(name)["obj"] for name in ("plain.npz", "less.npz"))
     torch.testing.assert_close(less, plain)
+
+
+def test_counts_less_their_background_are_no_counts_to_the_command(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    obj = torch.rand(7, 6, generator=generator)
+    counts = torch.poisson(pr.operators.fourier_intensity(30 * obj, (24, 24)) + 9, generator=generator)
+    np.save("counts.npy", torch.fft.fftshift(counts).numpy())
+    line = "reconstruct counts.npy --whole-frame --schedule er:20 --starts 1 --constraint nonnegative"
+    for name, more in (("with", ""), ("less", "--background 9")):
+        assert main(shlex.split(f"{line} --output {name}.npz {more}")) == 0
+        assert ("counting noise" in capsys.readouterr().out) == (not more)

@@ -71,6 +71,16 @@ def test_a_hull_gives_a_support_to_a_run_without_one_and_leaves_one_that_is_give
     assert recipe(intensity, support=BLOCK, constraint="complex").obj.shape == (6, 6)
 
 
+def test_a_background_makes_the_hull_no_smaller() -> None:
+    obj = torch.polar(torch.ones(8, 8), torch.linspace(0, 1, 8).expand(8, 8))
+    intensity = pr.operators.fourier_intensity(obj, (32, 32))
+    options: dict[str, Any] = {"constraint": "complex"}
+    expected = Recipe("hull,er:1")(intensity, **options).support
+    dark = torch.full_like(intensity, 100.0)
+    assert torch.equal(Recipe("hull,er:1")(intensity + dark, background=dark, **options).support, expected)
+    assert torch.equal(Recipe("hull,er:1")(intensity + 100, background=100.0, **options).support, expected)
+
+
 # --- the level -------------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +163,27 @@ def test_a_level_with_bounds_is_refused() -> None:
 
 
 # --- shrinkwrap relative to a level ----------------------------------------------------------------------------------
+
+
+def test_a_level_that_a_step_would_not_keep_to_is_refused() -> None:
+    data = counts_of(torch.ones(6, 6) + 0j, 16)
+    with pytest.raises(ValueError, match="level must not stand before sparse"):
+        Recipe("level(ratio=1),sparse:9")(data, support=BLOCK, constraint="complex")
+
+
+def test_children_have_the_level_of_the_best_start() -> None:
+    levels: list[Tensor] = []
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    Recipe("er:2,level,breed,er:2")(
+        counts_of(obj, 16),
+        support=BLOCK,
+        constraint="nonnegative",
+        starts=3,
+        check_every=1,
+        callback=lambda run: levels.append(run.level),
+    )
+    assert levels[:2] == [None, None]
+    assert levels[2][0].unique().numel() == 1
 
 
 def test_a_bright_pixel_changes_nothing_where_the_level_is_known() -> None:
@@ -242,6 +273,16 @@ def test_a_reconstruction_tells_its_misfit_of_counts_alone() -> None:
     assert solvers.ErrorReduction(20)(counts, background=1.0, **options).misfit.isnan()
 
 
+def test_numbers_too_large_for_fractions_are_no_counts() -> None:
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    clean = 1e12 * pr.operators.fourier_intensity(obj, (16, 16))
+    assert torch.equal(clean, clean.round())
+    assert solvers.ErrorReduction(2)(clean, support=BLOCK, constraint="nonnegative").misfit.isnan()
+    counts = torch.poisson(clean / 1e8, generator=torch.Generator().manual_seed(0))
+    counts[0, 0] = 1e9
+    assert solvers.ErrorReduction(2)(counts, support=BLOCK, constraint="nonnegative").misfit.isfinite()
+
+
 # --- starts in turn --------------------------------------------------------------------------------------------------
 
 
@@ -317,7 +358,61 @@ def test_reconstruct_tries_four_in_turn_and_twelve_at_once() -> None:
 def test_starts_in_turn_keep_no_state() -> None:
     counts = counts_of(torch.ones(6, 6) + 0j, 16)
     with pytest.raises(ValueError, match="checkpoint must be left out where starts run in turn"):
-        Recipe("rrr:5,enough")(counts, support=BLOCK, checkpoint=print)
+        Recipe("rrr:5,enough")(counts, support=BLOCK, checkpoint=print, starts=2)
+
+
+@pytest.mark.parametrize("word", ["breed", "algebraic"])
+def test_a_step_of_all_starts_is_refused_in_turn(word: str) -> None:
+    data = pr.operators.fourier_intensity(torch.rand(5, 6, dtype=torch.float64), (12, 13))
+    recipe = Recipe(f"{word},er:2,enough")
+    with pytest.raises(ValueError, match=f"(?i){word}.* must be left out where starts run in turn"):
+        recipe(data, support=torch.ones(5, 6) > 0, constraint="real", starts=2)
+    alone = recipe(data, support=torch.ones(5, 6) > 0, constraint="real")
+    assert alone.verdict == (["unique"] if word == "algebraic" else None)
+
+
+def test_a_start_beside_a_known_part_is_good_enough_by_the_counts_of_both() -> None:
+    obj = torch.zeros(9, 9, dtype=torch.float64)
+    obj[:4, :4] = torch.rand(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    obj[7, 7] = 30
+    known = obj.clone()
+    known[:4, :4] = torch.nan
+    counts = torch.poisson(pr.operators.fourier_intensity(obj, (18, 18)), generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"known": known, "constraint": "nonnegative", "init": obj, "starts": 2}
+    found = Recipe("er:20,enough(misfit=1.2)")(counts, **options)
+    assert found.errors.isfinite().tolist() == [True, False]
+    assert 0.8 < found.misfit < 1.2
+    constraint = MagnitudeConstraint(counts.sqrt(), real=True)
+    torch.testing.assert_close(found.expected, expected_error(constraint, found.obj))
+
+
+def test_the_blur_in_turn_is_that_of_the_best_start() -> None:
+    counts = counts_of(torch.rand(6, 6, generator=torch.Generator().manual_seed(0)), 16)
+    options: dict[str, Any] = {"support": BLOCK, "constraint": "nonnegative", "coherence": "free", "check_every": 1}
+    turns = Recipe("er:20,enough(misfit=1e-6)")(counts, starts=3, **options)
+    best = Recipe("er:20")(counts, seed=int(turns.errors.argmin()), **options)
+    torch.testing.assert_close(turns.point_spread, best.point_spread)
+    torch.testing.assert_close(turns.errors.min(), best.error)
+
+
+def test_a_callback_that_ends_it_early_leaves_patterns_that_were_not_begun() -> None:
+    obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    counts = torch.stack([counts_of(obj, 16), counts_of(obj.mT, 16, seed=1), counts_of(obj, 16, seed=2)])
+    calls = []
+    found = Recipe("er:20,shrinkwrap,er:2,enough(misfit=1e-6)")(
+        counts,
+        support=BLOCK,
+        constraint="nonnegative",
+        coherence="free",
+        check_every=1,
+        starts=2,
+        callback=lambda run: calls.append(run) or len(calls) == 48,  # in the third start, before it shrinks
+    )
+    assert found.errors.isfinite().tolist() == [[True, True], [True, False], [False, False]]
+    assert found.scores[1, 0].isfinite()
+    assert found.choice[2] == "no start was begun"
+    assert found.point_spread is not None
+    assert found.point_spread.shape == (3, 11, 11)
 
 
 # --- the schedule ----------------------------------------------------------------------------------------------------

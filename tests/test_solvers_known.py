@@ -83,6 +83,23 @@ def test_so_do_those_for_real_objects_and_the_default(schedule: str) -> None:
     assert (found.obj - obj).norm() < 2e-3 * obj.norm()
 
 
+def test_a_step_that_finds_supports_leaves_too_large_an_unknown_part_to_be_told() -> None:
+    obj = random(8, 8)
+    known = obj.clone()
+    known[1:] = NAN
+    intensity = torch.fft.fft2(obj, norm="ortho").abs().square()
+    with pytest.warns(UserWarning, match="the support holds 56 of 64 pixels"):
+        solvers.Recipe("hull,er:1")(intensity, known=known, init=obj, constraint="complex")
+
+
+@pytest.mark.parametrize("kind", ["complex", "real"])
+def test_levenberg_and_marquardt_end_it_at_rounding(kind: Any) -> None:
+    obj, known, intensity = half_known(2, 6, 7, kind=kind)
+    near = obj + 0.01 * random(2, 6, 7, kind=kind)
+    found = solvers.LevenbergMarquardt(20)(intensity, known=known, constraint=kind, init=near)
+    torch.testing.assert_close(found.obj, obj, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("ndim", [1, 3])
 def test_volumes_and_lines_have_known_parts_too(ndim: int) -> None:
     obj = random(*[8] * ndim, kind="real")

@@ -28,8 +28,6 @@ class Progress:
 
     def of(self, run: Run) -> None:
         """How far a run is: for a solver's callback."""
-        starts, sizes = run.error.shape[-1], " x ".join(map(str, run.problem.shape))
-        least = float(run.error.detach().amin(-1).mean())
-        self.say(
-            f"{self.where}{starts} starts on {sizes}: iteration {run.iteration} of {run.n_iter}, residual {least:.3g}"
-        )
+        count, sizes = run.error.shape[-1], " x ".join(map(str, run.problem.shape))
+        starts, least = f"{count} start{'s' * (count > 1)}", float(run.error.detach().amin(-1).mean())
+        self.say(f"{self.where}{starts} on {sizes}: iteration {run.iteration} of {run.n_iter}, residual {least:.3g}")

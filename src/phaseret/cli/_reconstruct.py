@@ -117,6 +117,8 @@ class Solves(Search, Pattern):
             intensity = self._reduced(job, intensity, given)
         if job.found is not None:
             given["constraint"] = job.found.constraint
+            if self.background is not None:
+                given["background"] = 0.0  # it is subtracted: what is left are no counts
         for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
@@ -150,7 +152,7 @@ class Solves(Search, Pattern):
 
     def _reduced(self, job: Job, intensity: Tensor, given: dict[str, Any]) -> Tensor:
         """The pattern on the coarser grid; so is all that is given of the same shape."""
-        place = given.get("support", given.get("known"))
+        place = given["support"] if "support" in given else given["known"]
         frame, sizes = job.measurement.fourier_shape, tuple(place.shape[-job.measurement.ndim :])
         if "background" in given:
             intensity = without_background(intensity, given.pop("background"))

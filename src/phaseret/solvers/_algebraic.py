@@ -158,6 +158,7 @@ class Algebraic(Step):
     n_iter = 1
     finds_support = True
     starts = 1
+    together = True
 
     def __init__(self) -> None:
         super().__init__()

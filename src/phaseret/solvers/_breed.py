@@ -102,6 +102,7 @@ class Breed(Step):
 
     best: Best
     rule: Rule
+    together = True
 
     def __init__(self, *, best: Best = "error", rule: Rule = "sqrt") -> None:
         _checks.choice("best", best, get_args(Best))
@@ -133,10 +134,12 @@ class Breed(Step):
         iterate = problem.embed(child)
         iterate[rows, best] = run.iterate[rows, best]
         run.iterate = iterate
-        # the children lie where the best start does
+        # the children lie where the best start does, and as high
         if run.support is not None and run.support.shape[1] > 1:
             run.support = run.support.expand(problem.patterns, *run.support.shape[1:])
             run.support = run.support[rows, best, None].expand_as(run.support).clone()
+        if run.level is not None:
+            run.level = run.level[rows, best, None].expand_as(run.level).clone()
         if run.collapsed is not None:
             run.collapsed = run.collapsed[rows, best, None].expand_as(run.collapsed).clone()
 

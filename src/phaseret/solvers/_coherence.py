@@ -8,6 +8,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -48,7 +49,7 @@ def refine(coherence: str, run: Run) -> None:
     spread = cast(PointSpread, problem.magnitude.spread)
     form = spread.form
     if coherence == "free" and isinstance(form, Gaussian) and len(run.checked) > _GAUSSIAN_CHECKS:
-        form = Kernel(_windowed(form.shown(problem.shape))[:, None])
+        form = _free(form, problem.shape)
     new = form.values.clone()
 
     def fit(items: Items) -> None:
@@ -59,6 +60,18 @@ def refine(coherence: str, run: Run) -> None:
 
     run.in_pieces(fit, run.pieces(_ARRAYS + ndim * (ndim + 1) / 2, best))
     spread.form = type(form)(new)
+
+
+def together(forms: Sequence[Kernel | Gaussian], shape: Sequence[int]) -> Kernel | Gaussian:
+    """The forms of some patterns as one of all: kernels, where some are free already."""
+    if any(isinstance(form, Kernel) for form in forms):
+        forms = [_free(form, shape) if isinstance(form, Gaussian) else form for form in forms]
+    return type(forms[0])(torch.cat([form.values for form in forms]))
+
+
+def _free(form: Gaussian, shape: Sequence[int]) -> Kernel:
+    """The same, free in its shape."""
+    return Kernel(_windowed(form.shown(shape))[:, None])
 
 
 def _fitted(form: Gaussian, magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:

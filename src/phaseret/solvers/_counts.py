@@ -8,7 +8,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from phaseret import _fft
 from phaseret.projections import MagnitudeConstraint
 
 # The mean of (sqrt(n) - sqrt(mu))^2 of Poisson numbers n is tabulated up to this mean mu, in steps of sqrt(mu).
@@ -37,8 +36,10 @@ def root_spread(mean: Tensor) -> Tensor:
 
 
 def expected_error(magnitude: MagnitudeConstraint, obj: Tensor) -> Tensor:
-    """The relative magnitude error that counts with the means |F obj|^2 have on average: (*, n1..nd) -> (*)."""
-    field = _fft.transform(_fft.pad(obj.detach(), magnitude.shape), magnitude.ndim)
-    mean = (magnitude.modulus(field) * magnitude._unit).square()
+    """The relative magnitude error that counts with the means |F obj|^2 have on average: (*, n1..nd) -> (*).
+
+    The objects are the rest of one where the constraint has a known part.
+    """
+    mean = (magnitude.modulus(magnitude.spectrum(obj.detach())) * magnitude._unit).square()
     total = (root_spread(mean) * magnitude.weight).flatten(-magnitude.ndim).sum(-1)
     return (total / magnitude.total).sqrt()

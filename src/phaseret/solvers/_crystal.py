@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.operators._data import without_background
 from phaseret.solvers._extent import filled
 from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options
@@ -48,6 +49,8 @@ class Hull(Step):
         super().__init__(width=_checks.number("width", width, above=0, at_most=1))
 
     def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
+        if asked["background"] is not None:
+            intensity = without_background(intensity, asked["background"])
         return autocorrelation_support(
             intensity,
             form="hull",
@@ -67,7 +70,8 @@ class Level(Step):
     A crystal seen at one of its Bragg peaks has nearly the same modulus everywhere, whatever its strain. With a `ratio`
     the level follows from the data alone, by Parseval: :math:`\sqrt{P \, r / k}` with the power P of the object, and
     k / r pixels, where the support holds k. Without one it is the median modulus of P_M x inside the support, of the
-    pixels above half of the level so far (at first of the root mean square).
+    pixels above half of the level so far (at first of the root mean square). All algorithms keep to it but
+    :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
 
     Args:
         ratio: How many times more pixels the support has than the object. Default: the level is the median.
@@ -134,7 +138,8 @@ class Enough(Step):
 
     A start is good enough if it fits the pattern as closely as counting noise lets it: if its error is at most `misfit`
     times the error that such noise alone leaves (:class:`Reconstruction`). Then no other start is begun: the errors of
-    those left are infinite. Intensities that are no counts have no such error, and all starts run.
+    those left are infinite. Intensities that are no counts have no such error, and all starts run. Steps of all starts
+    (:class:`Breed`, :class:`Algebraic`), `checkpoint` and `resume` do not go with it, but where there is one start.
 
     Args:
         misfit: Largest error relative to that of counting noise.

@@ -28,10 +28,14 @@ class LeastSquares:
         weight: w, the same shape; None for 1.
         places: (p, d) integers.
         real: Whether the pixels are real.
+        beside: What is known to stand beside the pixels, (n1..nd) in the corner of the grid; None for nothing.
     """
 
-    def __init__(self, magnitude: Tensor, weight: Tensor | None, places: Tensor, real: bool) -> None:
+    def __init__(
+        self, magnitude: Tensor, weight: Tensor | None, places: Tensor, real: bool, beside: Tensor | None = None
+    ) -> None:
         self.b, self.real, self.shape = magnitude.double(), real, tuple(magnitude.shape)
+        self._beside = None if beside is None else self._spectrum(_fft.pad(beside, self.shape))
         self.w = torch.ones_like(self.b) if weight is None else weight.to(self.b)
         self.total = float((self.w * self.b.square()).sum())
         self._at = self._index(places)
@@ -46,10 +50,15 @@ class LeastSquares:
         return index
 
     def field(self, x: Tensor) -> Tensor:
-        """F x on the whole plane."""
+        """F x on the whole plane, x with what stands beside it."""
         grid = x.new_zeros(math.prod(self.shape))
         grid[self._at] = x
-        return _fft.full_plane(grid.reshape(self.shape), self.shape, "backward")
+        field = self._spectrum(grid.reshape(self.shape))
+        return field if self._beside is None else field + self._beside
+
+    def _spectrum(self, grid: Tensor) -> Tensor:
+        x = grid.to(torch.float64 if self.real else torch.complex128)
+        return _fft.full_plane(x, self.shape, "backward")
 
     def cost(self, field: Tensor) -> float:
         """The sum."""
@@ -111,9 +120,10 @@ class LevenbergMarquardt(Step):
 
     over the measured pixels. Near a solution each step squares the error, where error reduction takes hundreds of
     iterations for a digit: a few steps of it end a reconstruction of data without noise at 1e-15 in double precision.
-    It does not find an object, and knows of no bounds but whether the object is real; the result is projected on what
-    is known at the end. Computed in double precision. A step takes a Cholesky factorisation of a matrix of the pixels
-    of the support (twice as many for a complex object), so that it is for some thousands of pixels.
+    It does not find an object, and knows of no bounds but whether the object is real and which part of it is known;
+    the result is projected on what is known at the end. Computed in double precision. A step takes a Cholesky
+    factorisation of a matrix of the pixels of the support (twice as many for a complex object), so that it is for some
+    thousands of pixels.
 
     Args:
         n_iter: Largest number of steps: it ends where they gain nothing more.
@@ -162,8 +172,9 @@ class LevenbergMarquardt(Step):
         refined = torch.zeros_like(estimate)
         for p, s in torch.cartesian_prod(*(torch.arange(n) for n in estimate.shape[:2])).tolist():
             here = free[p, s]
+            beside = None if problem.reference is None else problem.reference[p % len(problem.reference), 0]
             fit = LeastSquares(
-                magnitude[p], None if weight is None else weight[p], here.nonzero() + corner, problem.real
+                magnitude[p], None if weight is None else weight[p], here.nonzero() + corner, problem.real, beside
             )
             refined[p, s, here] = fit.minimize(estimate[p, s, here], self.n_iter).to(refined.dtype)
         run.estimate = known.project(refined)

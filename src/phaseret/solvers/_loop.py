@@ -44,6 +44,8 @@ class Step(Module):
     n_iter: int = 0
     # Where it is a number the starts run one after the other, until the misfit of one is at most that.
     misfit_limit: float | None = None
+    # Whether it works on all starts of a pattern as one, which then cannot run one after the other.
+    together: bool = False
     finds_support: bool = False
     starts: int = STARTS
 

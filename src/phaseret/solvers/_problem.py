@@ -155,8 +155,9 @@ def _ask_about_origin(centered: bool, ndim: int) -> None:
 
 
 def _are_counts(values: Tensor) -> Tensor:
-    """Whether the intensities (patterns, ...) are whole numbers."""
-    return (values == values.round()).flatten(1).all(1)
+    """Whether the intensities (patterns, ...) are whole numbers, some of them so small that fractions would show."""
+    small = (values > 0) & (values < 0.01 / torch.finfo(values.dtype).eps)
+    return (values == values.round()).flatten(1).all(1) & small.flatten(1).any(1)
 
 
 def _check_batch(name: str, value: Tensor, batch: tuple[int, ...], ndim: int) -> None:

@@ -163,7 +163,11 @@ class Reconstruction:
         return _above("plotting").plot_reconstruction(self, measurement=measurement, index=index)
 
     def certify(self, *, distance: bool = True, rivals: int = 16) -> Certificate:
-        """Whether other objects have the noise-free data of `obj`: :func:`phaseret.symmetry.certify`."""
+        """Whether other objects have the noise-free data of `obj`: :func:`phaseret.symmetry.certify`.
+
+        It takes 2n - 1 samples or more along each axis for granted, n those of the bounding box: that is not so of
+        undersampled data, nor of an `obj` that wraps around the edges of the grid, as one without a support may.
+        """
         ndim = self.obj.ndim - self.error.ndim
         return certify(self.obj, ndim=ndim, distance=distance, rivals=rivals)
 
@@ -191,7 +195,9 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     """What the result of one pattern is, and why."""
     if len(errors) == 1:
         return "the only start"
-    begun = max((k + 1 for k, error in enumerate(errors) if not math.isinf(error)), default=len(errors))
+    begun = max((k + 1 for k, error in enumerate(errors) if not math.isinf(error)), default=0)
+    if not begun:
+        return "no start was begun"
     errors, scores, averaged = errors[:begun], scores[:begun], averaged[:begun]
     if begun == 1:
         return f"start {best}: error {errors[best]:.3g}, the only one that was begun"
@@ -247,6 +253,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         mean = problem.embed(mean[:, 0], problem.object_shape)
         obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
         support = support | (obj != 0)
+    expected = _expected(run, obj)
     if problem.reference is not None:
         obj, objs = obj + problem.reference[:, 0], objs + problem.reference
         support = support | (problem.reference[:, 0] != 0)
@@ -267,7 +274,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         seconds=seconds,
         point_spread=_point_spread(run),
         averaged=averaged.reshape(*batch, starts),
-        expected=_expected(run, obj).reshape(batch),
+        expected=expected.reshape(batch),
         images=None if run.images is None else run.images.reshape(batch),
         sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
         rivals=None if run.rivals is None else _embedded(run.rivals, problem),

@@ -35,7 +35,8 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     parts = step.parts()
     if asked["support"] is None and asked["known"] is None:
         asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
-    restricted = asked["support"] is not None or not next(step.leaves()).finds_support
+    given = asked["support"] is not None or asked["known"] is not None
+    restricted = given or not next(step.leaves()).finds_support
     problem = prepare(intensity, asked, restricted=restricted)
     if restricted:
         check_determined(problem)
@@ -48,11 +49,10 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         check_complex(problem)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
-    bar = _progress_bar(run) if asked["progress"] else None
-    limits = [part.misfit_limit for part in parts if part.misfit_limit is not None]
-    for name in ("checkpoint", "resume"):
-        if limits and asked[name] is not None:
-            _checks.fail(f"{name} must be left out where starts run in turn, got one", "Take enough off the schedule")
+    limits = [part.misfit_limit for part in parts if part.misfit_limit is not None and starts > 1]
+    if limits:
+        _check_turns(parts, asked)
+    bar = _progress_bar(run, run.n_iter * (run.error.numel() if limits else 1)) if asked["progress"] else None
     try:
         if limits:
             in_turn(run, partial(_advance, step), min(limits))
@@ -67,6 +67,17 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     del run.iterate  # its memory is free for the comparison of the starts
     check_known(run)
     return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
+
+
+def _check_turns(parts: list[Step], asked: Options) -> None:
+    """Nothing is asked for that needs all starts at once."""
+    for name in ("checkpoint", "resume"):
+        if asked[name] is not None:
+            _checks.fail(f"{name} must be left out where starts run in turn, got one", "Take enough off the schedule")
+    for part in parts:
+        if part.together:
+            rule = f"{part!r} must be left out where starts run in turn"
+            _checks.fail(f"{rule}, got one", "Take enough off the schedule, or use starts=1")
 
 
 def _advance(step: Step, run: Run) -> None:
@@ -176,10 +187,10 @@ def _init(problem: Problem, init: Tensor, starts: int) -> Tensor:
     return nn.functional.pad(_fft.promote(init), widths)
 
 
-def _progress_bar(run: Run) -> Any:
-    """A tqdm bar that shows the least residual at each check."""
+def _progress_bar(run: Run, total: int) -> Any:
+    """A tqdm bar of so many iterations that shows the least residual at each check."""
     tqdm = _checks.extra("tqdm.auto", "tqdm", "demo").tqdm
-    bar = tqdm(total=run.n_iter, unit="it", initial=run.iteration)
+    bar = tqdm(total=total, unit="it", initial=run.iteration)
 
     def show(run: Run) -> None:
         bar.update(run.iteration - (run.checked[-2] if len(run.checked) > 1 else 0))

@@ -105,6 +105,9 @@ class SparseRRR(Step):
 
     @torch.no_grad()
     def advance(self, run: Run) -> None:
+        if run.level is not None:
+            fix = "Put an algorithm behind it, such as 'rrr:400', or sparse before it"
+            _checks.fail("level must not stand before sparse, which keeps to none, got one there", fix)
         problem, search = run.problem, self.n_iter - self.n_iter // 7
         rows = torch.arange(problem.patterns, device=problem.device)
         if run.state is None or "start" not in run.state:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from phaseret.solvers._coherence import together
 from phaseret.solvers._counts import expected_error
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
     patterns, starts = run.error.shape
     rows: list[list[Run]] = []
     for p in range(patterns):
-        problem = _pattern(run.problem, p)
         parts: list[Run] = []
         for s in range(starts):
-            parts.append(run.part(problem, p, s))
+            parts.append(run.part(_pattern(run.problem, p), p, s))
             advance(parts[-1])
             run.stopped = parts[-1].stopped
             if run.stopped or bool((misfit(parts[-1]) <= limit).all()):
@@ -48,9 +48,7 @@ def misfit(run: Run) -> Tensor:
 
 
 def _pattern(problem: Problem, p: int) -> Problem:
-    """The problem of one pattern."""
-    if problem.patterns == 1:
-        return problem
+    """The problem of one pattern, with a point spread of its own."""
     row = slice(p, p + 1)
     support, reference = (x if x is None or len(x) == 1 else x[row] for x in (problem.support, problem.reference))
     magnitude, counts = problem.magnitude.index((row,)), problem.counts[row]
@@ -67,12 +65,12 @@ def _join(run: Run, rows: list[list[Run]]) -> None:
         found = [x for part in each if isinstance(x := getattr(part, name), Tensor)]
         if not found:
             continue
-        empty = math.inf if name == "error" else 0
+        empty, other = math.inf if name == "error" else 0, name != "collapsed"
         whole = torch.full((patterns, count, *found[0].shape[2:]), empty).to(found[0])
         for p, parts in enumerate(rows):
             for s, part in enumerate(parts):
                 value = getattr(part, name)
-                whole[p, s] = 1 if value is None else value[0, 0]
+                whole[p, s] = other if value is None else value[0, 0]
         setattr(run, name, whole)
     run.checked = max((part.checked for part in each), key=len)
     history = torch.full((len(run.checked), patterns, count), math.inf).to(run.error)
@@ -82,6 +80,9 @@ def _join(run: Run, rows: list[list[Run]]) -> None:
                 history[k, p, s] = error[0, 0]
     run.history = list(history)
     spread = run.problem.magnitude.spread
-    if spread is not None and len(rows) == patterns > 1:
-        forms = [own.form for parts in rows if (own := parts[0].problem.magnitude.spread) is not None]
-        spread.form = type(forms[0])(torch.cat([form.values for form in forms]))
+    if spread is not None:
+        # those of the best starts
+        best = [min(parts, key=lambda part: float(part.error.nan_to_num(math.inf))) for parts in rows]
+        forms = [own.form for part in best if (own := part.problem.magnitude.spread) is not None]
+        forms += [spread.form.index(slice(p, p + 1)) for p in range(len(rows), patterns)]
+        spread.form = together(forms, run.problem.shape)

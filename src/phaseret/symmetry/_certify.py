@@ -30,8 +30,7 @@ class Certificate:
         unique: True where a proof says that no other object has the data; False where the object factors and other
             objects have them, which `rivals` shows; None where neither was proved. Of a batch, (nested) lists of these.
         radius: (*) every object in the same box that is nearer than this, relative to the norm, is the only one with
-        its
-            data too. 0 where the object is not, and where rounding allows no more; nan where it was not computed.
+            its data too. 0 where the object is not, and where rounding allows no more; nan where it was not computed.
         sigma: (*) the singular value that the radius is derived from, in floating point. Values below about 1e-6 are
             rounding. A proof is of little use where it is so small: another object has nearly the same data.
         factors: For each item, in the order of the flattened batch, the polynomials that it is a product of, as arrays
@@ -91,11 +90,13 @@ def _sentence(
 def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 16) -> Certificate:
     r"""Prove that an object is the only one with its data, up to shift, conjugate flip and global phase.
 
-    The data are the noise-free Fourier magnitude, or intensity, at m >= 2n - 1 samples along each axis. They are the
-    product of the polynomial :math:`f(x, y) = \sum_{jk} X_{jk} x^j y^k` and its flip, and the object is the only one
-    with them, among all real and complex objects of any support, if f does not factor over the complex numbers but for
-    factors that are their own flip. That is proved modulo a prime, exactly: integers and floats, which are binary
-    fractions, are reduced without rounding. Chance decides whether a proof is found, never whether it is right.
+    The data are the noise-free Fourier magnitude, or intensity, at m >= 2n - 1 samples along each axis, n those of the
+    object's bounding box. An object that wraps around the edges of its grid must be in one piece first, as
+    :func:`canonicalize` with `fourier_shape` makes it; of fewer samples nothing is said. They
+    are the product of the polynomial :math:`f(x, y) = \sum_{jk} X_{jk} x^j y^k` and its flip, and the object is the
+    only one with them, among all real and complex objects of any support, if f does not factor over the complex numbers
+    but for factors that are their own flip. That is proved modulo a prime, exactly: integers and floats, which are
+    binary fractions, are reduced without rounding. Chance decides whether a proof is found, never whether it is right.
 
     Where none is found the object is factored, exactly, over the rational numbers and i. It is the only one with its
     data if at most one factor p differs from its flip (1 + x, x + y and 1 + x + x^2 do not: their roots lie on the unit
