@@ -14,7 +14,7 @@ from scipy.signal import convolve2d
 from torch import Tensor
 
 import phaseret as pr
-from phaseret.symmetry import _distance, _irreducible, _rivals, certify
+from phaseret.symmetry import _distance, _factor, _irreducible, _rivals, certify
 
 
 def product(*factors: object) -> Tensor:
@@ -116,6 +116,23 @@ def test_k_factors_give_two_to_the_power_of_k_minus_one_images() -> None:
     assert len(certify(product(A, B, C), rivals=0).rivals[0]) == 0
     assert (certify(product(A, C)).rivals[0] >= 0).all()
     assert "1 other with its data listed in rivals (1 without negative values)" in repr(certify(product(A, C)))
+
+
+def test_factors_on_a_line_that_belong_together_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, groups, together = [], [], _factor.together
+
+    def counted(f: list[list[int]], lifts: list[list[list[int]]], most: int, end: int) -> list[list[int]]:
+        found = together(f, lifts, most, end)
+        lines.append(len(lifts))
+        groups.append(len(found))
+        return found
+
+    monkeypatch.setattr(_factor, "together", counted)
+    a, b = (np.arange(1, 50).reshape(7, 7) ** 2 % p for p in (37, 41))
+    found = certify(product(a, b), distance=False)
+    assert sorted(x.shape for x in found.factors[0]) == [(7, 7), (7, 7)]
+    assert lines[0] > 2
+    assert groups == [2]
 
 
 def test_gaussian_integers_are_factored() -> None:
@@ -227,15 +244,26 @@ def is_its_own_flip(image: np.ndarray) -> bool:
     return bool((image * flip[place] == flip * image[place]).all())
 
 
-@settings(max_examples=25)
-@given(factors())
-def test_no_product_of_two_that_differ_from_their_flips_is_ever_proved_unique(parts: list[np.ndarray]) -> None:
+def assert_no_false_proof(parts: list[np.ndarray]) -> None:
     obj, differ = product(*parts), [part for part in parts if not is_its_own_flip(part)]
     found = certify(obj, distance=False)
     if len(differ) > 1:
         assert found.unique is not True
     if found.unique is False:
         assert_rivals(obj, found.rivals[0])
+
+
+@settings(max_examples=6)
+@given(factors())
+def test_no_product_of_two_that_differ_from_their_flips_is_ever_proved_unique(parts: list[np.ndarray]) -> None:
+    assert_no_false_proof(parts)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(factors())
+def test_none_of_many_products_is_proved_unique(parts: list[np.ndarray]) -> None:
+    assert_no_false_proof(parts)
 
 
 def test_what_factors_in_an_extension_of_the_field_is_not_proved() -> None:
@@ -307,7 +335,8 @@ def test_residues_are_those_of_binary_fractions(dtype: torch.dtype) -> None:
 # --- FLINT -----------------------------------------------------------------------------------------------------------
 
 
-def test_flint_finds_no_contradiction() -> None:
+@pytest.mark.parametrize("images", [12, pytest.param(300, marks=pytest.mark.slow)])
+def test_flint_finds_no_contradiction(images: int) -> None:
     flint = pytest.importorskip("flint")
     context = flint.fmpz_mpoly_ctx.get(["x", "y"], "lex")
     generator = np.random.default_rng(0)
@@ -326,9 +355,9 @@ def test_flint_finds_no_contradiction() -> None:
         return count
 
     seen = set()
-    for _ in range(50):
-        images = [generator.integers(-2, 3, generator.integers(1, 5, 2)) for _ in range(generator.integers(1, 4))]
-        obj = product(*images)
+    for _ in range(images):
+        parts = [generator.integers(-2, 3, generator.integers(1, 5, 2)) for _ in range(generator.integers(1, 4))]
+        obj = product(*parts)
         if obj.any():
             count, unique = free(obj.numpy()), certify(obj, distance=False).unique
             assert unique is not True or count < 2

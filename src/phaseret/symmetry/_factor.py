@@ -2,8 +2,11 @@
 
 Everything is computed modulo one large prime p = 1 mod 4, in which i is a number, by Zassenhaus' method: content,
 factors on one line, their Hensel lift along the other variable, and the products that are polynomials with small
-coefficients. What is congruent modulo a prime ideal above p and smaller than sqrt(p) is equal: so the answer is exact,
-or none. Polynomials in one variable are lists of numbers, in two lists of these, the lowest degree first.
+coefficients. Which of the lifted factors belong together is known from their logarithmic derivatives (Lecerf 2010, New
+recombination algorithms for bivariate polynomial factorization based on Hensel lifting): few products are tried. What
+is congruent modulo a prime ideal above p and smaller than sqrt(p) is equal: so the answer is exact, or none.
+
+Polynomials in one variable are lists of numbers, in two lists of these, the lowest degree first.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ def _generator() -> tuple[int, int]:
 
 
 PRIME = _generator()
+# Powers of y, above those of a polynomial, that say which of its factors on a line belong together.
+_BEYOND = 2
+
 # --- one variable ----------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +213,63 @@ def lifted_factors(f: list[Poly], parts: list[Poly], most: int) -> list[list[Pol
     return [a, *lifted_factors(b, parts[1:], most)]
 
 
+def together(f: list[Poly], lifts: list[list[Poly]], most: int, end: int) -> list[list[int]]:
+    """Which factors of f, known up to y^(end - 1), divide a polynomial factor together or not at all.
+
+    A polynomial factor, the product of some and of a series in y, has the logarithmic derivative in x that is the sum
+    of theirs; f times it has no power of y above those of f. The weights of all such sums are a linear space. Those
+    that have the same weight in all of them are together in every factor.
+    """
+    draw, equations = random.Random(2), []
+    for _ in lifts:
+        x = draw.randrange(P)
+        whole, columns = _at(f, x)[:end], []
+        for lift in lifts:
+            slope = [[k * c % P for c in row] for k, row in enumerate(lift)][1:]
+            quotient = times(_at(slope, x), _inverse_series(_at(lift, x), end - 1))[:end]
+            columns.append((times(whole, quotient) + [0] * end)[most + 1 : end])
+        equations += [list(row) for row in zip(*columns, strict=True)]
+    weights = zip(*_kernel(equations), strict=True)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for k, weight in enumerate(weights):
+        groups.setdefault(weight, []).append(k)
+    return list(groups.values())
+
+
+def _at(f: list[Poly], x: int) -> Poly:
+    """f(x, y), a polynomial in y."""
+    found: Poly = []
+    for row in reversed(f):
+        found = [(a * x + b) % P for a, b in itertools.zip_longest(found, row, fillvalue=0)]
+    return found
+
+
+def _kernel(rows: list[list[int]]) -> list[list[int]]:
+    """A basis of the solutions of the homogeneous equations (Gauss and Jordan)."""
+    width, pivots = len(rows[0]), list[int]()
+    solved: list[list[int]] = []
+    for column in range(width):
+        row = next((row for row in rows if row[column]), None)
+        if row is None:
+            continue
+        rows.remove(row)
+        scale = pow(row[column], -1, P)
+        row = [x * scale % P for x in row]
+        rows, solved = (
+            [[(x - other[column] * y) % P for x, y in zip(other, row, strict=True)] for other in some]
+            for some in (rows, solved)
+        )
+        pivots.append(column)
+        solved.append(row)
+    basis = []
+    for free in set(range(width)) - set(pivots):
+        vector = [int(k == free) for k in range(width)]
+        for column, row in zip(pivots, solved, strict=True):
+            vector[column] = -row[free] % P
+        basis.append(vector)
+    return basis
+
+
 def divided(f: list[Poly], g: list[Poly]) -> list[Poly] | None:
     """f / g where it is a polynomial, for g without content."""
     f, quotient = list(f), []
@@ -300,6 +363,7 @@ def factors(g: Gauss) -> list[Gauss]:
 def _two_variables(f: list[Poly], leading: int) -> list[Gauss]:
     """The factors over Q(i) of one without content."""
     most, draw = max(map(len, f)) - 1, random.Random(1)
+    end = most + 1 + _BEYOND
     while True:
         y = draw.randrange(P)
         at = [shifted(row, y) for row in f]
@@ -312,31 +376,32 @@ def _two_variables(f: list[Poly], leading: int) -> list[Gauss]:
         for _ in range(count):
             whole = times(whole, part)
         coprime.append((whole, part, count))
-    series = _inverse_series(at[-1], most)
-    normal = [(times(series, row) + [0] * (most + 1))[: most + 1] for row in at]
-    columns = [trim([row[k] for row in normal]) for k in range(most + 1)]
-    lifts = lifted_factors(columns, [whole for whole, *_ in coprime], most)
-    powers = dict(enumerate(lifts))
+    series = _inverse_series(at[-1], end - 1)
+    normal = [(times(series, row) + [0] * end)[:end] for row in at]
+    columns = [trim([row[k] for row in normal]) for k in range(end)]
+    lifts = [
+        [list(row) for row in itertools.zip_longest(*lift, fillvalue=0)]
+        for lift in lifted_factors(columns, [whole for whole, *_ in coprime], end - 1)
+    ]
+    groups = together(at, lifts, most, end)
     top, found, rest, number = at[-1], [], f, 1
-    while 2 * number <= len(powers):
-        for chosen in itertools.combinations(powers, number):
-            candidate = [top]
+    while 2 * number <= len(groups):
+        for some in itertools.combinations(groups, number):
+            chosen, candidate = [k for group in some for k in group], [top]
             for k in chosen:
-                rows = itertools.zip_longest(*powers[k], fillvalue=0)
-                candidate = product(candidate, [list(row) for row in rows], most)
+                candidate = product(candidate, lifts[k], most)
             q = [trim(shifted(trim(row), -y % P)) for row in candidate]
             q = _primitive(q)
             small = smallest(q, leading)
             if size(small) ** 3 < math.isqrt(P) and (quotient := divided(rest, q)) is not None:
                 found += _roots(small, q, [coprime[k][2] for k in chosen], leading)
                 rest = quotient
-                for k in chosen:
-                    del powers[k]
+                groups = [group for group in groups if group not in some]
                 break
         else:
             number += 1
     if len(rest) > 1:
-        found += _roots(smallest(rest, leading), rest, [coprime[k][2] for k in powers], leading)
+        found += _roots(smallest(rest, leading), rest, [coprime[k][2] for group in groups for k in group], leading)
     return found
 
 
