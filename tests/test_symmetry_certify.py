@@ -64,7 +64,7 @@ OWN = {
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64, torch.complex64]
+    "dtype", [torch.uint8, torch.uint16, torch.int64, torch.float16, torch.float32, torch.float64, torch.complex64]
 )
 def test_an_object_that_does_not_factor_is_unique_in_every_dtype(dtype: torch.dtype) -> None:
     obj = torch.zeros(7, 8, dtype=dtype)

@@ -171,6 +171,7 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
     batch, shape = tuple(obj.shape[: obj.ndim - ndim]), tuple(obj.shape[obj.ndim - ndim :])
     items = obj.detach().reshape(-1, *shape)
     items = items.cpu() if items.device.type == "mps" else items  # which has no double precision
+    items = items.long() if items.dtype in (torch.uint16, torch.uint32) else items  # torch gathers neither
     first, sizes = _boxes(items)
     findings = _findings(items, first, sizes, limit)
     values = torch.full((2, len(items)), math.nan, dtype=torch.float64)
