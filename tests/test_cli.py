@@ -699,6 +699,15 @@ def test_compare_of_stacks_scores_each_pair(folder: Path, capsys: pytest.Capture
     assert "figure            pair " in out
 
 
+def test_compare_refuses_an_item_that_is_zero(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obj = torch.rand(3, 8, 8)
+    np.save("a.npy", obj)
+    obj[1] = 0
+    np.save("dark.npy", obj)
+    message = "B must not be 0 everywhere, got items that are: 1 of dark.npy"
+    assert message in fails("compare a.npy dark.npy --ndim 2", capsys)
+
+
 def test_compare_takes_the_axes_of_an_object_from_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     volumes = torch.rand(2, 12, 12, 12) + 1
     for name, batch in (("volume.h5", 0), ("volumes.h5", slice(0, 2))):
@@ -929,7 +938,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "info found.h5",
             "found.h5 must hold an intensity, got an object in 'entry_1/image_1/data'. Give it to phaseret compare, or",
         ),
-        ("compare pattern.npy zero.npy", "B must be finite, and above 0 somewhere, got zero.npy"),
+        ("compare pattern.npy zero.npy", "B must not be 0 everywhere, got zero.npy"),
         ("compare none.npy pattern.npy", "A must name a file, got 'none.npy', which does not exist"),
         ("compare pattern.npy pattern.npy --figure old.h5", "--figure must not exist yet, got 'old.h5'"),
         ("compare pattern.npy text", "B must name a file of a known kind, got 'text'"),

@@ -29,6 +29,10 @@ class Command(Writes, Compare):
         b, source_b, said_b = _object("B", self.object)
         ndim = self._axes(a, b, said_a, said_b)
         pairs = _pairs(a, b, ndim)
+        if dark := [number for number, (_, obj) in enumerate(pairs) if not bool(obj.any())]:
+            which = ", ".join(map(str, dark[:5])) + ", ..." * (len(dark) > 5)
+            fix = "Leave these items out of both: nothing can be compared with them"
+            _checks.fail(f"B must not be 0 everywhere, got items that are: {which} of {self.object}", fix)
         found = [_scores(*pair) for pair in pairs]
         worst = min(range(len(pairs)), key=lambda item: found[item]["correlation"])
         sources = {"a": source_a, "b": source_b}
@@ -65,9 +69,11 @@ def _object(place: str, file: str) -> tuple[Tensor, str, int | None]:
     path, key = split(file)
     with typed(place):
         obj, name, ndim = named_object(path, key)
-    if not bool(obj.isfinite().all()) or not bool(obj.any()):
-        fix = "Choose another file or another array, as FILE::KEY"
-        _checks.fail(f"{place} must be finite, and above 0 somewhere, got {file}", fix)
+    fix = "Choose another file or another array, as FILE::KEY"
+    if not bool(obj.isfinite().all()):
+        _checks.fail(f"{place} must be finite, got {file} with NaN or infinity", fix)
+    if not bool(obj.any()):
+        _checks.fail(f"{place} must not be 0 everywhere, got {file}", fix)
     return obj, f"{file}: the object that this pattern was made from, {name}" if name else file, ndim
 
 

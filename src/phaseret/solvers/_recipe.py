@@ -313,7 +313,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             while the rest changes (in situ). It has the sizes of the support, and may stand for it: zeros are known to
             be empty. One for all patterns or one each; `support`, `support_size`, `bounds` and `phase_range` speak of
             the rest. Nothing is left open then: starts are compared as they lie, without shift, flip and phase. A
-            warning tells where the data do not agree with its values; a wrong place shows in the error alone.
+            warning tells where the data do not agree with its values; a wrong place shows in the error, and not even
+            there where another copy of both fits into the support.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement,
             one for all patterns or one for each: it is subtracted, and what is left below 0 counts as 0.
         coherence: Find out how far the intensities are blurred, as a source that is not quite coherent or a detector
