@@ -43,7 +43,7 @@ PROBLEM = {"n_iter": 2, "object_shape": BOX}
 UPDATE = {"known": pr.projections.ObjectConstraint(), "beta": 0.9}
 ELEMENT = {"shifts": torch.zeros(3, 2).long(), "flipped": torch.zeros(3).bool(), "phase": torch.zeros(3)}
 FRAME = pr.io.as_measurement(DATA[0])
-FOUND = pr.solvers.HIO(2)(DATA[0], support=SUPPORT)
+FOUND = pr.solvers.HIO(2)(DATA[0], support=SUPPORT, constraint="complex")
 SMALL = {"object_shape": BOX, "data_shape": SHAPE, "width": 8}
 TINY: dict[str, Any] = {"object_shape": BOX, "channels": (4, 4)}
 UNET = pr.models.UNet(BOX, SHAPE, channels=(4, 4))
