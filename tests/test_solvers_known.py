@@ -376,7 +376,12 @@ def test_two_planes_give_the_phase(even: bool) -> None:
     obj = torch.polar(modulus.expand(2, -1, -1), torch.stack([smooth_phase(16, 16) for _ in range(2)]))
     intensity = pr.operators.fourier_intensity(obj, (32, 32))
     found = solvers.reconstruct(
-        intensity, support=modulus > 0, bounds=(modulus, modulus), schedule="raar:300,er:100", starts=4
+        intensity,
+        support=modulus > 0,
+        constraint="complex",
+        bounds=(modulus, modulus),
+        schedule="raar:300,er:100",
+        starts=4,
     )
     torch.testing.assert_close(found.obj.abs(), modulus.expand(2, -1, -1))
     aligned = pr.symmetry.align(found.obj, obj, shift=False, flip=even).aligned
@@ -390,7 +395,13 @@ def test_a_fresnel_plane_is_a_far_field_behind_a_curved_wave() -> None:
     obj = torch.polar(modulus, smooth_phase(16, 16))
     intensity = pr.operators.fourier_intensity(obj * curved, (32, 32))
     found = solvers.reconstruct(
-        intensity, support=modulus > 0, bounds=(modulus, modulus), schedule="er:400", starts=1, init=modulus * curved
+        intensity,
+        support=modulus > 0,
+        constraint="complex",
+        bounds=(modulus, modulus),
+        schedule="er:400",
+        starts=1,
+        init=modulus * curved,
     )
     torch.testing.assert_close(up_to_the_phase(found.obj * curved.conj(), obj), obj, atol=1e-3, rtol=0)
 
