@@ -178,7 +178,11 @@ CALLS: dict[str, GoodCall] = {
     "solvers.algebraic": EXACT,
     "solvers.autocorrelation_support": PATTERNS,
     "solvers.maximum_likelihood": (MEASURED[0], 2, {"operator": FOURIER, "n_iter": 2}),
-    "solvers.reconstruct": (PATTERNS[0], 2, {"schedule": "hio:2", "support": SUPPORT, "starts": 1, "constraint": "complex"}),
+    "solvers.reconstruct": (
+        PATTERNS[0],
+        2,
+        {"schedule": "hio:2", "support": SUPPORT, "starts": 1, "constraint": "complex"},
+    ),
     "solvers.reduce_pattern": (PATTERNS[0], 2, {"object_shape": (4, 3)}),
     "solvers.shrinkwrap_support": ({"obj": OBJ}, 2, {}),
     "solvers.spectral_initialization": (PATTERNS[0], 2, {"operator": FOURIER, **PROBLEM}),
