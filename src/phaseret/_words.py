@@ -1,9 +1,11 @@
-"""Words that were meant, and texts that are cut: what messages are made of, before PyTorch is loaded."""
+"""Words that were meant, texts that are cut, numbers that JSON has: for messages, before PyTorch is loaded."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from typing import Any
 
 # What people type who come from other programs and versions.
 _OTHER_WORDS = {
@@ -26,3 +28,12 @@ def shortened(text: str, longest: int = 600) -> str:
     """The text, without its middle if it is endless: what a user gave may have any length."""
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+
+
+def finite(content: Any) -> Any:
+    """The same with None in place of infinite numbers and NaN, which JSON does not have."""
+    if isinstance(content, dict):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

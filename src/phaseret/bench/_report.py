@@ -16,6 +16,7 @@ from torch import Tensor
 
 from phaseret import _checks, plotting
 from phaseret._output import check_free, written
+from phaseret._words import finite
 from phaseret.bench._protocol import VERSION
 from phaseret.bench._scores import SOLVED, apart
 
@@ -199,15 +200,6 @@ def aligned_columns(lines: Iterable[Sequence[str]]) -> list[str]:
         )
         for line in cells
     ]
-
-
-def finite(content: Any) -> Any:
-    """The same with None in place of infinite numbers and NaN, which JSON does not have."""
-    if isinstance(content, dict):
-        return {name: finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _shown(obj: Tensor) -> Any:

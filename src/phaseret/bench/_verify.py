@@ -13,10 +13,11 @@ import torch
 
 from phaseret import _checks
 from phaseret._version import __version__
+from phaseret._words import finite
 from phaseret.bench import _machine
 from phaseret.bench._protocol import Item, Protocol
 from phaseret.bench._protocols import PROTOCOLS
-from phaseret.bench._report import LEAST_SPREAD, digest, finite, load, rows_of
+from phaseret.bench._report import LEAST_SPREAD, digest, load, rows_of
 from phaseret.bench._run import about, attempt, entry
 from phaseret.bench._scores import Quiet
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from phaseret._words import finite
 
 # What the library says to those who program, as those who type commands would say it.
 _PHRASES = (
@@ -82,12 +83,4 @@ def _range(found: re.Match[str]) -> str:
 
 def as_json(value: Any) -> str:
     """JSON, whose numbers are finite: what is not becomes null."""
-
-    def finite(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {name: finite(part) for name, part in x.items()}
-        if isinstance(x, list | tuple):
-            return [finite(part) for part in x]
-        return None if isinstance(x, float) and not math.isfinite(x) else x
-
     return json.dumps(finite(value), indent=1)

@@ -100,7 +100,7 @@ class Reconstruction:
     seconds: float
     averaged: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     point_spread: Tensor | None = None
-    expected: Tensor = None  # type: ignore[assignment]
+    expected: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0))
     images: Tensor | None = None
     sigma: Tensor | None = None
     rivals: Tensor | None = None
@@ -133,7 +133,7 @@ class Reconstruction:
         if not self.averaged.numel():  # not told, as in files of earlier versions: the best start alone
             starts = torch.arange(self.scores.shape[-1], device=self.scores.device)
             self.averaged = starts == self.ranking[..., :1]
-        if self.expected is None:
+        if not self.expected.numel():
             self.expected = torch.zeros_like(self.error)
 
     @property
