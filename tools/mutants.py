@@ -44,7 +44,7 @@ from tools._mutations import Finder, Mutant
 ROOT = Path(__file__).parents[1]
 PACKAGES = [f"src/phaseret/{name}" for name in ("operators", "losses", "projections", "symmetry", "solvers")]
 TESTS = ("background", "bad_input", "checks", "devices", "fft", "interop", "losses", "memory", "metrics", "noise",
-         "operators", "projections", "promises", "solvers", "symmetry", "testing")  # fmt: skip
+         "operators", "point_spread", "projections", "promises", "solvers", "symmetry", "testing")  # fmt: skip
 QUIET = ["-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:xdist"]
 SURVIVED, KILLED, ELSEWHERE = 0, 1, 3  # exit codes of a mutant's process; a signal is too slow or a crash
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
