@@ -36,6 +36,7 @@ from typing import Any
 import pytest
 import scipy.optimize  # noqa: F401
 import torch  # noqa: F401  both are loaded once, before any fork
+from coverage import Coverage
 from scipy.stats import binomtest
 
 from results import provenance
@@ -109,42 +110,33 @@ def _record(path: Path, known: dict[str, list[Any]]) -> Callable[[pytest.Session
 
     def loop(session: pytest.Session) -> None:
         seen: dict[str, list[Any]] = {}
-        for item in session.items:
+        tracer = Coverage(data_file=None, config_file=False, include=[f"{ROOT / package}/*" for package in PACKAGES])
+        tracer.start()
+        for item, following in zip(session.items, [*session.items[1:], None], strict=True):
             text = inspect.getsource(item.function)  # type: ignore[attr-defined]
             if item.nodeid in known and known[item.nodeid][0] == text:
                 seen[item.nodeid] = known[item.nodeid]
                 continue
-            lines: dict[str, set[int]] = {}
             failed, start = session.testsfailed, time.process_time()
-            sys.settrace(_tracer(lines))
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-            sys.settrace(None)
+            tracer.switch_context(item.nodeid)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            tracer.switch_context("")
             seconds = time.process_time() - start
-            seen[item.nodeid] = [text, seconds, {f: sorted(v) for f, v in lines.items()}, failed == session.testsfailed]
+            seen[item.nodeid] = [text, seconds, {}, failed == session.testsfailed]
+        tracer.stop()
+        data = tracer.get_data()
+        for file in data.measured_files():
+            name = str(Path(file).relative_to(ROOT))
+            for line, tests in sorted(data.contexts_by_lineno(file).items()):
+                for test in tests:
+                    if test:
+                        seen[test][2].setdefault(name, []).append(line)
         provenance.write_json(path, seen)
 
     return loop
 
 
-def _tracer(lines: dict[str, set[int]]) -> Callable[..., Any]:
-    inside = tuple(str(ROOT / package) for package in PACKAGES)
-
-    def trace(frame: Any, event: str, argument: object) -> Any:
-        file = frame.f_code.co_filename
-        if not file.startswith(inside):
-            return None
-        add = lines.setdefault(str(Path(file).relative_to(ROOT)), set()).add
-
-        def line(frame: Any, event: str, argument: object) -> Any:
-            add(frame.f_lineno)
-            return line
-
-        return line(frame, event, argument)
-
-    return trace
-
-
-def coverage() -> dict[str, tuple[float, dict[str, list[int]]]]:
+def recorded() -> dict[str, tuple[float, dict[str, list[int]]]]:
     """Seconds and lines of each test that passes, recorded anew where a test or the library changed."""
     library = b"".join(path.read_bytes() for name in PACKAGES for path in sorted((ROOT / name).glob("*.py")))
     folder, seen = ROOT / "runs/mutants" / hashlib.sha256(library).hexdigest()[:12], {}
@@ -262,7 +254,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
     """Each mutant with the exit code of its process, as they end."""
-    judge, answers = _Judge(coverage()), multiprocessing.get_context("fork").SimpleQueue()
+    judge, answers = _Judge(recorded()), multiprocessing.get_context("fork").SimpleQueue()
     body, rest = [], []
     for mutant in mutants:
         if not judge.tests(mutant):

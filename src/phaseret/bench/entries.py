@@ -14,7 +14,7 @@ from phaseret.bench._protocol import Known
 ENTRIES = {
     **{
         name: f"phaseret.bench.entries:{name}"
-        for name in ("default", "rrr", "hio", "raar", "oss", "amplitude_flow", "prdeep")
+        for name in ("default", "rrr", "hio", "raar", "oss", "algebraic", "amplitude_flow", "prdeep")
     },
     **{name: f"phaseret.bench.peers:{name}" for name in ("solvephase", "cohere", "deepinv")},
 }
@@ -61,6 +61,11 @@ def raar(intensity: Tensor, known: Known, seed: int) -> Tensor:
 def oss(intensity: Tensor, known: Known, seed: int) -> Tensor:
     """One start of OSS; error reduction follows."""
     return _solved("oss:1000,er:50", intensity, known, seed)
+
+
+def algebraic(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """The exact solver, which draws nothing; for data without noise at twice the object's sizes."""
+    return solvers.algebraic(intensity, support=known.support, constraint=known.constraint).obj
 
 
 def hio(intensity: Tensor, known: Known, seed: int) -> Tensor:
