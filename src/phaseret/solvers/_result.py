@@ -78,8 +78,9 @@ class Reconstruction:
             the means abs(F obj)^2; 0 where the intensities are no counts, which are whole numbers.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
-        images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
-            no other, 0 if that is unknown; None without :class:`Algebraic`.
+        images: (*) how many images with the data that agree with what was said of the object, up to shift, flip and
+            phase, the exact solution found: 1 if there is no other, 0 if that is unknown; None without
+            :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
