@@ -140,7 +140,7 @@ def _sizes(problem: Problem) -> tuple[int, ...]:
 
 @torch.no_grad()
 def check_known(run: Run) -> Tensor | None:
-    """Warn where the data do not agree with the known part: without it they are explained much better. Where (patterns).
+    """Warn where the data do not agree with the known part: without it they are explained much better; says where.
 
     Error reduction goes on from the best start of each pattern with the known part and, for comparison, with its
     pixels as free as the others.
@@ -182,7 +182,8 @@ def check_known(run: Run) -> Tensor | None:
         _checks.warn(
             f"the data of {int(wrong.sum())} of {problem.patterns} patterns do not agree with the known part: with its "
             f"pixels free the error falls from {float(held.flatten()[worst]):.2g} to "
-            f"{float(free.flatten()[worst]):.2g}, and they come out some {_said(factor.flatten()[worst])} times as given",
+            f"{float(free.flatten()[worst]):.2g}, and they come out some {_said(factor.flatten()[worst])} times as "
+            "given",
             "Look at its place, its units (the intensity is in squared units of the object) and its phase",
         )
     return wrong[:, 0]

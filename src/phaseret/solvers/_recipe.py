@@ -373,7 +373,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
     Raises:
         TypeError: if a tensor has the wrong dtype, or an option does not exist or is of the wrong kind.
         ValueError: if intensities are negative, not finite or all zero; mask or support empty or of the wrong shape;
-            `known` is NaN everywhere or holds more than twice the energy of its pattern; a word of the schedule is unknown; an option is out of range.
+            `known` is NaN everywhere or holds more than twice the energy of its pattern; a word of the schedule is
+            unknown; an option is out of range.
 
     Example:
         >>> obj = torch.rand(2, 10, 10)
