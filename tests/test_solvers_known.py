@@ -355,6 +355,13 @@ def test_a_part_that_is_more_than_all_or_nothing_is_refused(norm: Any) -> None:
         solvers.ErrorReduction(1)(intensity, known=known, **options)
 
 
+@pytest.mark.parametrize("schedule", ["er:1", "hio:20", "raar:30", "sparse:50"])
+@pytest.mark.parametrize("kind", ["complex", "nonnegative"])
+def test_a_run_that_is_not_at_its_end_tells_nothing(kind: Any, schedule: str) -> None:
+    _, known, intensity = half_known(16, 16, kind=kind)
+    solvers.reconstruct(intensity, known=known, schedule=schedule, starts=1, constraint=kind)  # warnings are errors
+
+
 @pytest.mark.parametrize("noise", ["none", "counts", "gaussian"])
 @pytest.mark.parametrize("kind", ["complex", "nonnegative"])
 def test_a_part_in_another_place_is_told(kind: Any, noise: str) -> None:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from phaseret.solvers._run import Items, Run
 
 # Iterations of error reduction that compare the known part with what the data say, and the share of its error that they
-# leave at most without it, beyond what more free pixels explain of noise; errors below the last one are exact.
-_TRIED, _BETTER, _EXACT = 50, 0.5, 1e-3
+# leave at most without it, beyond what more free pixels explain of noise; errors below the next one are exact. A run that
+# is not at its end tells nothing: with the known part the second half of them leaves more than the last share.
+_TRIED, _BETTER, _EXACT, _RESTS = 50, 0.5, 1e-3, 0.97
 # What an iteration of it needs, in arrays.
 _ARRAYS = 7.0
 # A known part has at most so many times the energy of its pattern. Starts that agree on one object above this
@@ -155,7 +156,7 @@ def check_known(run: Run) -> Tensor | None:
     if support is None:
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
     rule = problem.constraint(support, whole=True)
-    held, free = (torch.empty_like(run.error[:, :1]) for _ in range(2))
+    before, held, free = (torch.empty_like(run.error[:, :1]) for _ in range(3))
     factor = torch.empty_like(rest.flatten(2)[..., 0])
 
     def compare(items: Items) -> None:
@@ -164,7 +165,9 @@ def check_known(run: Run) -> Tensor | None:
         known = rule.within(place if len(place) == 1 else place[items[0]])
         x, whole = rest[items], rest[items] + given
         bare = magnitude.without_reference()
-        for _ in range(_TRIED):
+        for k in range(_TRIED):
+            if 2 * k == _TRIED:
+                before[items] = magnitude.residual(x)
             x = known.project(magnitude.project_fast(x))
             p = bare.project_fast(whole)
             whole = torch.where(given != 0, p, known.project(p.clone()))
@@ -177,7 +180,8 @@ def check_known(run: Run) -> Tensor | None:
     data = problem.magnitude.measured  # those of a real object count twice, as its pixels do here
     unknown, more = (2 * x.flatten(2).sum(-1) for x in (support, reference != 0))
     noise = ((data - unknown - more).clamp(min=1) / (data - unknown).clamp(min=1)).clamp(max=1).sqrt()
-    worst, wrong = int((free / held).argmin()), (free < _BETTER * noise * held) & (held > _EXACT)
+    wrong = (free < _BETTER * noise * held) & (held > _EXACT) & (held > _RESTS * before)
+    worst = int(torch.where(wrong, free / held, math.inf).argmin())
     if bool(wrong.any()):
         _checks.warn(
             f"the data of {int(wrong.sum())} of {problem.patterns} patterns do not agree with the known part: with its "
