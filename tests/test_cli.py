@@ -929,7 +929,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ),
         (
             "compare some.npy stack.npy --ndim 2",
-            "A and B must be objects of one to three axes, or as many in either, got (3, 10, 9) and (5, 10, 9) with",
+            "A and B must be stacks of as many objects, or one of them a single object, got 3 and 5 objects, of the",
         ),
         (
             "compare pattern.npy stack.npy --ndim 3",

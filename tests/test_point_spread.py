@@ -294,6 +294,21 @@ def test_what_is_no_point_spread_is_refused(kernel: Tensor, error: type[Exceptio
         pr.metrics.r_factor(X, Y, point_spread=kernel)
 
 
+def test_functions_look_at_a_kernel_on_the_cpu_that_nobody_is_fitting() -> None:
+    for wrong, message in (
+        (torch.tensor([[-1.0, 2.0]]), "must not be negative"),
+        (torch.tensor([[math.nan, 1.0]]), "must be finite"),
+    ):
+        for call in (pr.losses.passive_loss, pr.metrics.r_factor, pr.metrics.relative_magnitude_error):
+            with pytest.raises(ValueError, match=f"{call.__name__}: point_spread {message}"):
+                call(X, Y, point_spread=wrong)
+        fitted = wrong.clone().requires_grad_()
+        pr.losses.passive_loss(X, Y, point_spread=fitted).backward()
+        assert fitted.grad is not None
+        each = torch.func.vmap(lambda x, y, k: pr.losses.passive_loss(x, y, point_spread=k))
+        assert each(X, Y, wrong.expand(2, -1, -1)).shape == (2,)
+
+
 def test_values_are_looked_at_once_when_a_module_is_made_or_a_solver_called() -> None:
     calls: list[Any] = [lambda k: pr.losses.PassiveLoss(point_spread=k)]
     operator = pr.operators.FourierIntensity((9, 11))

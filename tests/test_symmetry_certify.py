@@ -481,6 +481,7 @@ def test_a_reconstruction_tells_whether_it_is_the_only_one() -> None:
     result.obj = obj
     assert result.certify().unique is False
     assert_rivals(obj, result.certify(rivals=1).rivals[0])
+    assert repr(result.certify(rivals=0)).startswith("not unique: others have its data; it is a product of factors of ")
 
 
 BOX = torch.ones(4, 3, dtype=torch.bool)

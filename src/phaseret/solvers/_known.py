@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from phaseret.solvers._run import Items, Run
 
 # Iterations of error reduction that compare the known part with what the data say, and the share of its error that they
-# leave at most without it, beyond what more free pixels explain of noise; errors below the next one are exact. A run that
-# is not at its end tells nothing: with the known part the second half of them leaves more than the last share.
+# leave at most without it, beyond what more free pixels explain of noise; errors below the next one are exact. A run
+# that is not at its end tells nothing: with the known part the second half of them leaves more than the last share.
 _TRIED, _BETTER, _EXACT, _RESTS = 50, 0.5, 1e-3, 0.97
 # What an iteration of it needs, in arrays.
 _ARRAYS = 7.0

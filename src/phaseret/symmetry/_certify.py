@@ -76,6 +76,8 @@ def _sentence(
     parts = " and ".join(" x ".join(map(str, factor.shape)) for factor in factors)
     product = f"; it is a product of factors of {parts} pixels" if parts else ""
     if not unique:
+        if not len(rivals):
+            return f"not unique: others have its data{product}"
         count = f"{len(rivals)} other{'s' * (len(rivals) != 1)} with its data"
         allowed = 0 if rivals.is_complex() else int((rivals >= 0).flatten(1).all(1).sum())
         kind = " (complex)" if rivals.is_complex() else f" ({allowed} without negative values)" if allowed else ""
