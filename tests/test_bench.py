@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import shlex
 import shutil
 import sys
@@ -359,6 +360,12 @@ def test_a_file_that_is_none_is_refused(here: Path) -> None:
         Path("x.json").write_text(text)
         with pytest.raises(ValueError, match=r"verify: file must be a JSON of bench-1, got .*: 'x\.json'\. Give"):
             bench.verify("x.json")
+    for name, why in (("none.json", "No such file"), (".", "Is a directory")):
+        rule = (
+            rf"verify: file must be a JSON of bench-1, got what cannot be read \({why}.*\): '{re.escape(name)}'\. Give"
+        )
+        with pytest.raises(OSError, match=rule):
+            bench.verify(name)
 
 
 def test_files_are_not_replaced_unasked(file: Path) -> None:

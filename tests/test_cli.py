@@ -210,6 +210,11 @@ def test_info_certifies_the_object_in_the_file(folder: Path, capsys: pytest.Capt
     about = json.loads(run("info new.h5 --certify --json", capsys)[1])
     assert about["unique"] is True
     assert about["radius"] > 0
+    bad = np.zeros((24, 20))
+    bad[3, 4] = 1
+    np.save("bad.npy", bad)
+    out = run("info new.h5 --certify --bad-pixels bad.npy", capsys)[1]
+    assert out.endswith("object: no proof found: 1 of 480 pixels were not measured\n")
     assert "--certify needs a file that holds the object" in fails("info pattern.h5 --certify", capsys)
 
 
@@ -924,7 +929,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ),
         (
             "compare some.npy stack.npy --ndim 2",
-            "A and B must be objects of one to three axes, or as many in either, got (3, 10, 9) and (5, 10, 9) with",
+            "A and B must be stacks of as many objects, or one of them a single object, got 3 and 5 objects, of the",
         ),
         (
             "compare pattern.npy stack.npy --ndim 3",

@@ -215,6 +215,69 @@ def test_flows_find_the_object_behind_a_blur(method: Any) -> None:
 X, Y = torch.rand(2, 4, 5), torch.rand(2, 9, 11)
 
 
+@pytest.mark.parametrize("form", ["box", "hull"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_the_support_is_that_of_the_pattern_before_the_blur(ndim: int, form: Any) -> None:
+    """A blur takes away what lies at large lags: of a smooth object without a point spread the support is too small."""
+    line = torch.hann_window(14, periodic=False, dtype=DOUBLE)[1:-1]
+    obj = [line, line[:, None] * line, line[:, None, None] * line[:, None] * line][ndim - 1]
+    sharp = pr.operators.fourier_intensity(obj, [40] * ndim)
+    profile = torch.exp(-(torch.arange(-6.0, 7.0, dtype=DOUBLE) ** 2) / 4.5)
+    kernel = [profile, profile[:, None] * profile, profile[:, None, None] * profile[:, None] * profile][ndim - 1]
+    kernel = kernel / kernel.sum()
+    dims = tuple(range(-ndim, 0))
+    corner = _fft.pad(kernel, sharp.shape).roll([-6] * ndim, dims)
+    blurred = torch.fft.ifftn(torch.fft.fftn(sharp) * torch.fft.fftn(corner)).real
+    find, options = solvers.autocorrelation_support, {"form": form, "ndim": ndim}
+    expected, blind = find(sharp, **options), find(blurred, **options)
+    told = find(blurred, point_spread=kernel, **options)
+    assert (expected & ~told).sum() == 0
+    assert (expected & ~blind).any()
+    assert told.sum() <= 1.3 * expected.sum()
+    aside = _fft.pad(kernel, [17] * ndim)  # its middle lies elsewhere: the phase of what is left does not matter
+    assert torch.equal(find(blurred.roll([-2] * ndim, dims), point_spread=aside, **options), told)
+    one = torch.ones([1] * ndim, dtype=DOUBLE)
+    assert torch.equal(find(sharp, point_spread=one, **options), expected)
+    both = find(
+        torch.stack([blurred, sharp]), point_spread=torch.stack([kernel, 0 * kernel]) + _point(kernel), **options
+    )
+    assert torch.equal(both[0], find(blurred, point_spread=kernel, **options))
+    assert torch.equal(both[1], expected)
+
+
+def _point(kernel: Tensor) -> Tensor:
+    """What makes a kernel of zeros, the second one, one of a single pixel."""
+    found = torch.stack([torch.zeros_like(kernel)] * 2)
+    found[(1, *(k // 2 for k in kernel.shape))] = 1
+    return found
+
+
+def test_steps_that_find_supports_know_the_blur() -> None:
+    obj = torch.outer(*[torch.hann_window(14, periodic=False, dtype=DOUBLE)[1:-1]] * 2)
+    sharp = pr.operators.fourier_intensity(obj, (40, 40))
+    profile = torch.exp(-(torch.arange(-6.0, 7.0, dtype=DOUBLE) ** 2) / 4.5)
+    kernel = torch.outer(profile, profile) / profile.sum() ** 2
+    blurred = slowly_blurred(sharp, kernel)
+    expected = solvers.autocorrelation_support(blurred, point_spread=kernel, form="hull", width=0.66)
+    assert expected.sum() > solvers.autocorrelation_support(blurred, form="hull").sum()
+    found = solvers.Recipe("hull,er:1")(blurred, point_spread=kernel, constraint="complex")
+    assert torch.equal(found.support, expected)
+    rooms = []
+    for kernels in ({}, {"point_spread": kernel}):
+        solvers.Recipe("er:1,shrinkwrap,er:1")(
+            blurred, constraint="nonnegative", callback=lambda run: rooms.append(run.room), **kernels
+        )
+    assert rooms[1] is not None
+    assert rooms[3] > rooms[1]
+    for wrong, message in (
+        (-kernel, "must not be negative"),
+        (2 * kernel, "must sum to 1"),
+        (kernel.expand(3, -1, -1), r"point_spread must broadcast to the intensity \(40, 40\)"),
+    ):
+        with pytest.raises(ValueError, match=f"autocorrelation_support: .*{message}"):
+            solvers.autocorrelation_support(sharp, point_spread=wrong)
+
+
 @pytest.mark.parametrize(
     ("kernel", "error", "message"),
     [
@@ -229,6 +292,21 @@ def test_what_is_no_point_spread_is_refused(kernel: Tensor, error: type[Exceptio
         pr.losses.passive_loss(X, Y, point_spread=kernel)
     with pytest.raises(error, match=f"r_factor: .*{message}"):
         pr.metrics.r_factor(X, Y, point_spread=kernel)
+
+
+def test_functions_look_at_a_kernel_on_the_cpu_that_nobody_is_fitting() -> None:
+    for wrong, message in (
+        (torch.tensor([[-1.0, 2.0]]), "must not be negative"),
+        (torch.tensor([[math.nan, 1.0]]), "must be finite"),
+    ):
+        for call in (pr.losses.passive_loss, pr.metrics.r_factor, pr.metrics.relative_magnitude_error):
+            with pytest.raises(ValueError, match=f"{call.__name__}: point_spread {message}"):
+                call(X, Y, point_spread=wrong)
+        fitted = wrong.clone().requires_grad_()
+        pr.losses.passive_loss(X, Y, point_spread=fitted).backward()
+        assert fitted.grad is not None
+        each = torch.func.vmap(lambda x, y, k: pr.losses.passive_loss(x, y, point_spread=k))
+        assert each(X, Y, wrong.expand(2, -1, -1)).shape == (2,)
 
 
 def test_values_are_looked_at_once_when_a_module_is_made_or_a_solver_called() -> None:

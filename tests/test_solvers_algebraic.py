@@ -16,7 +16,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret.cli import main
-from phaseret.solvers import _nullspace
+from phaseret.solvers import _nullspace, algebraic
 from phaseret.solvers._levenberg import LeastSquares
 
 
@@ -175,6 +175,64 @@ def test_three_factors_have_four_images() -> None:
     assert result.rivals.shape == (2, 3, 16, 20)
     assert not result.rivals[1].any()
     assert min(distance(x, obj) for x in (result.obj[0], *result.rivals[0])) < 1e-7
+
+
+# Both have one pattern; the second has a pixel of -1, and none where the first has its 4 in the corner.
+TWO = (
+    [[4, 3, 17, 3, 18], [14, 17, 38, 21, 18], [32, 31, 61, 28, 28], [34, 32, 63, 13, 38], [6, 7, 33, 7, 10]],
+    [[2, 3, 13, 9, 18], [10, 13, 40, 21, 24], [22, 29, 59, 38, 32], [32, 22, 57, 23, 46], [6, 5, 33, -1, 20]],
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "which"),
+    [
+        ({"constraint": "complex"}, (0, 1)),
+        ({"constraint": "real"}, (0, 1)),
+        ({"constraint": "nonnegative"}, (0,)),
+        ({"constraint": "real", "bounds": (-63.0, -3.0)}, (0,)),
+        ({"constraint": "real", "bounds": (-1.0, 59.5)}, (1,)),
+        ({"constraint": "complex", "bounds": (2.5, 100.0)}, (0,)),
+        ({"constraint": "nonnegative", "bounds": (torch.zeros(5, 5), torch.tensor(TWO[0]) + 1.0)}, (0,)),
+        ({"constraint": "real", "bounds": (torch.tensor(TWO[1]) - 1.0, 99.0)}, (1,)),
+        ({"constraint": "complex", "phase_range": (1.0, 2.0)}, (0,)),
+    ],
+)
+def test_a_rival_that_does_not_agree_with_what_is_said_does_not_count(
+    said: dict[str, Any], which: tuple[int, ...]
+) -> None:
+    objs = torch.tensor(TWO, dtype=torch.float64)
+    intensity = pr.operators.fourier_intensity(objs[0], (12, 13))
+    torch.testing.assert_close(pr.operators.fourier_intensity(objs[1], (12, 13)), intensity)
+    result = algebraic(intensity, support=torch.ones(5, 5) > 0, **said)
+    assert result.verdict == ["several" if len(which) == 2 else "unique"]
+    assert (result.rivals is None) == (len(which) == 1)
+    assert result.error < 1e-6
+    for x, k in zip([result.obj, *([] if result.rivals is None else result.rivals)], which, strict=True):
+        assert min(distance(x.to(torch.complex128), y + 0j) for y in (objs if len(which) == 2 else objs[[k]])) < 1e-5
+
+
+def test_nor_does_one_that_the_support_does_not_hold() -> None:
+    first, second = [[0, 1, 2], [3, 5, 1], [4, 1, 6]], [[0, 2, 1], [3, 7, 4], [2, 1, 3]]
+    factors = torch.fft.fft2(torch.tensor([first, second], dtype=torch.float64), s=(5, 5))
+    obj = torch.fft.ifft2(factors.prod(0)).real.round()
+    assert not obj[[0, 0, 1], [0, 1, 0]].any()  # the other one has its two zeros at opposite corners
+    intensity = pr.operators.fourier_intensity(obj, (12, 12))
+    assert algebraic(intensity, constraint="real", support=torch.ones(5, 5) > 0).verdict == ["several"]
+    alone = algebraic(intensity, constraint="real", support=obj != 0)
+    assert alone.verdict == ["unique"]
+    torch.testing.assert_close(alone.obj, obj, rtol=0, atol=1e-6)
+
+
+def test_a_phase_range_is_where_the_phases_are_turned_to() -> None:
+    obj = torch.polar(0.5 + torch.rand(4, 5, dtype=torch.float64), 2 + 1.5 * torch.rand(4, 5, dtype=torch.float64))
+    intensity = pr.operators.fourier_intensity(obj, (9, 10))
+    result = algebraic(intensity, phase_range=(2.0, 3.5))
+    assert result.verdict == ["unique"]
+    assert result.error < 1e-12
+    with pytest.warns(UserWarning, match="no image that has the data of 1 of 1 patterns agrees with what is said"):
+        narrow = algebraic(intensity, phase_range=(2.0, 2.2))
+    assert narrow.verdict == ["unknown"]
 
 
 @pytest.mark.filterwarnings("ignore:.*does not explain")

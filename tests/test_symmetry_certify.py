@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -480,6 +481,81 @@ def test_a_reconstruction_tells_whether_it_is_the_only_one() -> None:
     result.obj = obj
     assert result.certify().unique is False
     assert_rivals(obj, result.certify(rivals=1).rivals[0])
+    assert repr(result.certify(rivals=0)).startswith("not unique: others have its data; it is a product of factors of ")
+
+
+BOX = torch.ones(4, 3, dtype=torch.bool)
+
+
+def solved(obj: Tensor, shape: tuple[int, int] = (8, 8), **options: Any) -> pr.solvers.Reconstruction:
+    """The object as a solver would return it."""
+    intensity = pr.operators.fourier_intensity(obj, shape, undersampled=True)
+    result = pr.solvers.ErrorReduction(1)(intensity, constraint="complex", **options)
+    result.obj = obj
+    return result
+
+
+@pytest.mark.filterwarnings("ignore:.*(do not determine|undersampled|above one half)")
+def test_of_data_that_are_no_complete_pattern_nothing_is_proved() -> None:
+    obj, rival = torch.rand(4, 3, dtype=torch.float64) + 0.5, product(A, C).double()
+    proved = solved(obj, support=BOX).certify()
+    assert proved.unique is True
+    assert proved.radius > 0
+    gaps = torch.ones(8, 8, dtype=torch.bool)
+    gaps[1, 2] = gaps[7, 6] = False
+    kernel = torch.tensor([[0.1, 0.8, 0.1]], dtype=torch.float64)
+    for options, reason in (
+        ({"mask": gaps}, "2 of 64 pixels were not measured"),
+        ({"point_spread": kernel}, "the pattern is blurred"),
+        (
+            {"undersampled": True, "shape": (6, 6)},
+            "the data are 6 x 6 samples, and an object in a box of 4 x 3 pixels takes 7 x 5",
+        ),
+    ):
+        found = solved(obj, support=BOX, **options).certify()
+        assert repr(found) == f"no proof found: {reason}"
+        assert found.unique is None
+        assert found.radius.isnan()
+        # what has all of the data has a part of them too
+        assert solved(rival, support=BOX, **options).certify().unique is False
+
+
+def test_nor_of_what_another_operator_measured_or_an_older_file_holds() -> None:
+    obj = torch.rand(2, 4, 4, dtype=torch.float64)
+    masks = torch.polar(torch.ones(5, 4, 4, dtype=torch.float64), 6 * torch.rand(5, 4, 4, dtype=torch.float64))
+    operator = pr.operators.CodedDiffraction(masks)
+    found = pr.solvers.wirtinger_flow(operator(obj), operator, n_iter=1, init=obj).certify()
+    assert found.unique == [None, None]
+    assert found.reasons == ["it is not known to explain a Fourier pattern"] * 2
+    fourier = pr.operators.FourierIntensity((8, 8))
+    mask = torch.ones(2, 8, 8, dtype=torch.bool)
+    mask[1, 3, 3] = False
+    found = pr.solvers.wirtinger_flow(fourier(obj), fourier, n_iter=1, init=obj, mask=mask).certify()
+    assert found.unique == [True, None]
+    assert found.reasons == ["", "1 of 64 pixels were not measured"]
+    kernel = torch.tensor([[[0.1, 0.8, 0.1]], [[0.2, 0.6, 0.2]]], dtype=torch.float64)
+    blurred = pr.solvers.wirtinger_flow(fourier(obj), fourier, n_iter=1, init=obj, point_spread=kernel)
+    torch.testing.assert_close(blurred.point_spread, kernel)
+    assert blurred.certify().reasons == ["the pattern is blurred"] * 2
+
+
+def test_an_object_that_wraps_around_its_grid_counts_in_one_piece() -> None:
+    obj = torch.zeros(3, 9, 8, dtype=torch.float64)
+    obj[0, :4, :3] = product(A, C)
+    obj[1, :3, :3] = torch.tensor([[1, 2, 3], [4, 9, 1], [2, 2, 7]])
+    obj[2] = torch.rand(9, 8)
+    moved = obj.roll((-2, 6), (1, 2))
+    assert certify(moved[0]).unique is True  # of an object of 9 x 8 pixels
+    found = certify(moved, fourier_shape=(9, 8))
+    assert found.unique == [False, True, None]
+    assert found.verdict[2] == (
+        "no proof found: the data are 9 x 8 samples, and an object in a box of 9 x 8 pixels takes 17 x 15"
+    )
+    expected = pr.operators.fourier_intensity(obj[0, :4, :3], (9, 8))
+    torch.testing.assert_close(torch.fft.fft2(found.rivals[0][0], norm="ortho").abs().square(), expected)
+    assert certify(torch.zeros(2, 5, 5), fourier_shape=(5, 5)).unique == [True, True]
+    with pytest.raises(ValueError, match=r"certify: fourier_shape must be at least the object \(9, 8\), got \(8, 8\)"):
+        certify(moved, fourier_shape=(8, 8))
 
 
 def test_errors() -> None:

@@ -99,8 +99,12 @@ def checked(folder: str | Path, overwrite: bool) -> Path:
 
 def load(file: str | Path) -> dict[str, Any]:
     """What a JSON of this benchmark holds."""
-    path = _checks.path(file, "file")
-    text = path.read_text(encoding="utf-8", errors="replace")
+    path, fix = _checks.path(file, "file"), "Give the bench.json of a run"
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        rule = f"file must be a JSON of {VERSION}, got what cannot be read ({error.strerror}): {str(path)!r}"
+        _checks.fail(rule, fix, OSError)
     try:
         content = json.loads(text)
         if content["benchmark"] == VERSION and {"rows", "runs", "protocols", "digest", "entries"} <= {*content}:
@@ -108,7 +112,7 @@ def load(file: str | Path) -> dict[str, Any]:
         found = f"one of {content['benchmark']!r}"
     except (ValueError, KeyError, TypeError):
         found = "another file"
-    _checks.fail(f"file must be a JSON of {VERSION}, got {found}: {str(path)!r}", "Give the bench.json of a run")
+    _checks.fail(f"file must be a JSON of {VERSION}, got {found}: {str(path)!r}", fix)
 
 
 def digest(content: dict[str, Any]) -> str:

@@ -107,9 +107,14 @@ def _scores(estimate: Tensor, obj: Tensor) -> dict[str, Any]:
 def _pairs(a: Tensor, b: Tensor, ndim: int) -> list[tuple[Tensor, Tensor]]:
     """The objects that are compared with each other; where one of both is no stack, it is for all of the other."""
     (many_a, many_b), shapes = (x.shape[:-ndim] for x in (a, b)), f"{tuple(a.shape)} and {tuple(b.shape)}"
-    if ndim > 3 or (many_a and many_b and many_a != many_b):
-        rule = f"A and B must be objects of one to three axes, or as many in either, got {shapes} with ndim={ndim}"
+    if ndim > 3:
+        rule = f"A and B must be objects of one to three axes, got {shapes} with ndim={ndim}"
         _checks.fail(rule, "Name arrays that belong together, as FILE::KEY, or use ndim=")
+    if many_a and many_b and many_a != many_b:
+        counts = " and ".join(" x ".join(map(str, many)) for many in (many_a, many_b))
+        rule = f"A and B must be stacks of as many objects, or one of them a single object, got {counts} objects"
+        fix = f"Name arrays that belong together, as FILE::KEY, or use ndim= where {ndim} is not the axes of one object"
+        _checks.fail(f"{rule}, of the shapes {shapes}", fix)
     batch = many_a or many_b
     items = [x.expand(*batch, *x.shape[-ndim:]).reshape(-1, *x.shape[-ndim:]) for x in (a, b)]
     return [_same_shape(*pair) for pair in zip(*items, strict=True)]

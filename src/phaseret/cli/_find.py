@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from phaseret import _fft, io, solvers
 from phaseret.io._inspect import flat_level, friedel
@@ -40,7 +41,13 @@ class Found:
 
 
 def find(
-    measurement: io.Measurement, constraint: Constraint | None, *, centred: bool, subtracted: bool, fractions: bool
+    measurement: io.Measurement,
+    constraint: Constraint | None,
+    *,
+    point_spread: Tensor | None = None,
+    centred: bool,
+    subtracted: bool,
+    fractions: bool,
 ) -> Found:
     """Look at a single pattern: `centred` if its centre is known, `constraint` if the object is, `subtracted` if the
     background is. Without `fractions` the centre is a whole pixel.
@@ -63,18 +70,18 @@ def find(
             said.append(
                 ("centre", f"{shown}, about which the pattern is symmetric to {there:.2f} (middle: {here:.2f})")
             )
-    sizes = _box(measurement, constraint or "complex")
+    sizes = _box(measurement, constraint or "complex", point_spread)
     if constraint is None:
         real = _symmetry(measurement, sizes, offset)
         constraint = "nonnegative" if real > REAL else "complex"
         if constraint == "nonnegative":
-            sizes = _box(measurement, constraint)
+            sizes = _box(measurement, constraint, point_spread)
             why = f"the pattern is symmetric to {real:.3f}; if the object has a phase, use --constraint complex"
             said.append(("non-negative", why))
         else:
             # No symmetry, no centre of it.
             measurement, offset, said = whole, none, []
-            sizes = _box(measurement, constraint)
+            sizes = _box(measurement, constraint, point_spread)
             said.append(("complex", f"the pattern is symmetric to {real:.3f} only; a real object is above {REAL:g}"))
     return Found(measurement, sizes, offset, constraint, tuple(said))
 
@@ -92,12 +99,22 @@ def _in_the_middle(measurement: io.Measurement) -> tuple[np.ndarray[Any, Any], n
     return _fft.center(measurement.intensity, axes).double().numpy(), _fft.center(mask, axes).numpy()
 
 
-def _box(measurement: io.Measurement, constraint: Constraint) -> tuple[int, ...]:
+def _box(measurement: io.Measurement, constraint: Constraint, point_spread: Tensor | None) -> tuple[int, ...]:
     """The sizes of the box that the autocorrelation allows."""
     d = measurement.ndim
-    find_box = solvers.autocorrelation_support
-    box = find_box(measurement.intensity, mask=measurement.mask, constraint=constraint, ndim=d)
+    box = box_of(measurement, constraint, point_spread)
     return tuple(int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(d))
+
+
+def box_of(measurement: io.Measurement, constraint: Constraint, point_spread: Tensor | None) -> Tensor:
+    """The box, data-shaped, that the autocorrelation allows."""
+    return solvers.autocorrelation_support(
+        measurement.intensity,
+        mask=measurement.mask,
+        point_spread=None if point_spread is None else point_spread.to(measurement.intensity),
+        constraint=constraint,
+        ndim=measurement.ndim,
+    )
 
 
 def _symmetry(measurement: io.Measurement, sizes: tuple[int, ...], offset: tuple[float, ...]) -> float:

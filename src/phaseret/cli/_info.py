@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 
 from phaseret import _checks, io, plotting
@@ -10,6 +11,7 @@ from phaseret.cli._files import Reads, Writes
 from phaseret.cli._messages import as_json, in_flags
 from phaseret.cli._options import flags
 from phaseret.symmetry import Certificate, certify
+from phaseret.symmetry._certify import limited, unmeasured
 
 
 class Command(Writes, Reads, Info):
@@ -35,4 +37,9 @@ class Command(Writes, Reads, Info):
         """Whether the object that the file holds is the only one with its data."""
         if measurement.obj is None:
             _checks.fail("--certify needs a file that holds the object, got one without", "Leave it out")
-        return certify(measurement.obj, ndim=measurement.ndim)
+        found = certify(measurement.obj, ndim=measurement.ndim, fourier_shape=measurement.fourier_shape)
+        if measurement.mask is None:
+            return found
+        counts = (~measurement.mask).flatten(-measurement.ndim).sum(-1).expand(found.radius.shape)
+        pixels = math.prod(measurement.fourier_shape)
+        return limited(found, [unmeasured(count, pixels) for count in counts.flatten().tolist()])

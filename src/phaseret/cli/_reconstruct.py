@@ -27,7 +27,7 @@ from phaseret._output import beside, written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
-from phaseret.cli._find import find
+from phaseret.cli._find import box_of, find
 from phaseret.cli._messages import typed
 from phaseret.cli._progress import Progress
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
@@ -66,13 +66,14 @@ class Solves(Search, Pattern):
             if "background" in known:
                 background = source.part(known["background"], index)
                 light = dataclasses.replace(light, intensity=without_background(light.intensity, background))
+            spread = source.part(known["point_spread"], index) if "point_spread" in known else None
             if source.is_stack and not isinstance(index, int):
-                find_box, kind = solvers.autocorrelation_support, cast(Constraint, self.constraint or "complex")
-                arrays["support"] = find_box(light.intensity, mask=light.mask, constraint=kind, ndim=light.ndim)
+                arrays["support"] = box_of(light, cast(Constraint, self.constraint or "complex"), spread)
             else:
                 found = find(
                     light,
                     self.constraint,
+                    point_spread=spread,
                     centred=self.center is not None,
                     subtracted="background" in known,
                     fractions=not self._keeps_frame(),
@@ -282,7 +283,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
             grid = _sizes(job.grid)
             rows.append(("frame", f"{frame}, solved on {grid}, which hold the object" if grid != frame else frame))
         if self._finds_support(job.measurement):
-            rows.append(("support", "the box that the autocorrelation allows"))
+            blur = "; a blur that is yet to be found makes it smaller" * bool(self.coherence)
+            rows.append(("support", f"the box that the autocorrelation allows{blur}"))
         if job.found is not None:
             rows += job.found.said
         print(_summary(result, rows))

@@ -162,6 +162,16 @@ class MagnitudeConstraint:
         """Number of measured pixels of each item."""
         return self._weight.flatten(-self.ndim).sum(-1)
 
+    @property
+    def per_energy(self) -> float:
+        """What an object of energy 1 sums up to in the units of `total`: Parseval."""
+        return self._unit**2 * self._size
+
+    @property
+    def unequal(self) -> Tensor:
+        """The share of `total` that no object can explain: the two sides of a frequency pair differ."""
+        return self._spread / self.total
+
     def project(self, x: Tensor) -> Tensor:
         """The nearest array with the measured magnitude: (*, m1..md) -> (*, m1..md), differentiable.
 

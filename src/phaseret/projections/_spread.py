@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier
 
@@ -170,14 +170,18 @@ def check_shares(kernel: Any, ndim: int) -> None:
     """The point spread is not negative, and its sum is 1; looks at it."""
     _checks.real(point_spread=kernel)
     _checks.rank(ndim, point_spread=kernel)
-    _checks.finite(point_spread=kernel)
-    if (kernel < 0).any():
-        _checks.fail("point_spread must not be negative, got negative numbers", "Use point_spread.clamp(min=0)")
+    _check_signs(kernel)
     total = kernel.sum(tuple(range(-ndim, 0)))
     if (total - 1).abs().max() > 0.01:
         least, most = total.min(), total.max()
         said = f"{float(least):.3g}" if least == most else f"{float(least):.3g} to {float(most):.3g}"
         _checks.fail(f"point_spread must sum to 1, got {said}", "Divide it by its sum")
+
+
+def _check_signs(kernel: Tensor) -> None:
+    _checks.finite(point_spread=kernel)
+    if (kernel < 0).any():
+        _checks.fail("point_spread must not be negative, got negative numbers", "Use point_spread.clamp(min=0)")
 
 
 def shares(kernel: Tensor, ndim: int) -> Tensor:
@@ -197,6 +201,9 @@ def of_data(kernel: Tensor, intensity: Tensor, operator: Operator) -> Tensor:
     if own not in ((), batch):
         fix = f"Give one for all items, {tuple(kernel.shape[-d:])}, or one each"
         _checks.fail(f"point_spread must have the batch shape {batch} of the intensity or none, got {own}", fix)
+    looked_at = kernel.device.type == "cpu" and not (_memory.transformed() or torch.compiler.is_compiling())
+    if looked_at and not kernel.requires_grad:  # no device need be waited for, and nobody changes it by small steps
+        _check_signs(kernel)
     return shares(kernel.to(intensity.dtype), d).reshape(*own, *[1] * (axes - d), *kernel.shape[-d:])
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
+from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _nullspace
 from phaseret.solvers._levenberg import LeastSquares, check_double, magnitudes
 from phaseret.solvers._loop import Step
@@ -36,10 +37,10 @@ _POLISHING = 100
 _INSTEAD = "Use reconstruct(intensity, ...) with its default schedule"
 
 
-def _middle(correlation: Tensor, box: Sequence[int]) -> Tensor:
-    """The lags of an object of these sizes: a view."""
-    for axis, n in enumerate(box):
-        correlation = correlation.narrow(axis, correlation.shape[axis] // 2 - n + 1, 2 * n - 1)
+def _middle(correlation: Tensor, lags: Sequence[int]) -> Tensor:
+    """So many lags along each axis about lag 0: a view."""
+    for axis, n in enumerate(lags):
+        correlation = correlation.narrow(axis, correlation.shape[axis] // 2 - n // 2, n)
     return correlation
 
 
@@ -98,41 +99,49 @@ class Pattern:
 
     def crop(self, box: Shape) -> Tensor:
         """The autocorrelation of an object of these sizes."""
-        return _middle(self.correlation, box).contiguous()
+        return _middle(self.correlation, [2 * n - 1 for n in box]).contiguous()
+
+    def explained(self, x: Tensor) -> bool:
+        """Whether an object anywhere on the grid has these data, to their noise."""
+        field = _fft.full_plane(_fft.pad(x, self.shape), self.shape, "backward")
+        return self._left(field, self.shape) <= max(_EXPLAINS * self.noise, _EXACT * self.peak)
+
+    def _left(self, field: Tensor, lags: Sequence[int]) -> float:
+        """The root mean square of what the autocorrelation of a field lacks, over so many lags in the middle."""
+        left = _middle(self._correlate(_fft.power(field) - self.magnitude.square()), lags)
+        return float(_fft.power(left).mean().sqrt())
 
     def polished(self, x: Tensor) -> tuple[Tensor, bool]:
         """The object after a few steps of Levenberg-Marquardt, and whether it explains the data."""
         places = torch.cartesian_prod(*(torch.arange(n, device=x.device) for n in x.shape))
         fit = LeastSquares(self.magnitude, None, places, self.real)
         pixels = fit.minimize(x.flatten(), _POLISHING)
-        left = self._correlate(_fft.power(fit.field(pixels)) - self.magnitude.square())
-        error = float(_fft.power(_middle(left, x.shape)).mean().sqrt())
+        error = self._left(fit.field(pixels), [2 * n - 1 for n in x.shape])
         return pixels.reshape(x.shape), error <= max(_EXPLAINS * self.noise, _EXACT * self.peak)
 
 
 @dataclass
 class _Found:
-    """The object of a pattern, and what it is worth."""
+    """The images of a pattern, and what they are worth."""
 
-    obj: Tensor
+    images: list[Tensor]  # those that explain the data; if none does the one that comes nearest
     sigma: Tensor
     explains: bool
-    images: int  # that have the data; 0 if unknown
-    others: list[Tensor]  # the other ones
+    all_of_them: bool  # whether no other image has the data
 
 
 def _solved(pattern: Pattern, box: Shape) -> _Found:
-    """The object of these sizes that has the pattern, if there is one."""
+    """The objects of these sizes that have the pattern, if there are any."""
     found = _nullspace.solve(pattern.crop(box), pattern.real, pattern.noise)
-    obj, explains = pattern.polished(found.objs[0])
-    others: list[Tensor] = []
-    for other in found.objs[1:]:
-        image, also = pattern.polished(other)
-        if explains and also and not any(_same(image, one) for one in (obj, *others)):
-            others.append(image)
+    tried = [pattern.polished(obj) for obj in found.objs]
+    explains, images = tried[0][1], [tried[0][0]]
+    for image, also in tried[1:]:
+        if explains and also and not any(_same(image, one) for one in images):
+            images.append(image)
     first, second = found.sigma[:2].tolist()
     alone = first < _RATIO * second and second > _DISTINCT and found.misfit < _FITS and not found.still
-    return _Found(obj, found.sigma[:2], explains, 1 + len(others) if others else int(alone and explains), others)
+    all_of_them = len(images) == found.choices if len(images) > 1 else alone and explains
+    return _Found(images, found.sigma[:2], explains, all_of_them)
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
@@ -194,24 +203,28 @@ class Algebraic(Step):
         support = torch.ones_like(estimate[:, :1], dtype=torch.bool) if problem.support is None else problem.support
         n1, n2 = (min(n, (m + 1) // 2) for n, m in zip(problem.box_shape, problem.shape, strict=True))
         largest = None if problem.whole else (n1, n2)
-        found = [_solve(Pattern(plane, problem.real), largest) for plane in magnitudes(run)[0]]
+        patterns = [Pattern(plane, problem.real) for plane in magnitudes(run)[0]]
+        found = [_solve(pattern, largest) for pattern in patterns]
         box = torch.ones_like(estimate, dtype=torch.bool)
-        most = max(len(one.others) for one in found)
+        most, barred, images = max(len(one.images) for one in found) - 1, 0, list[int]()
         rivals = torch.zeros_like(estimate[:, :1]).repeat(1, most, *[1] * problem.ndim)
         for p, one in enumerate(found):
-            inside = support[min(p, len(support) - 1), 0]
+            inside, known = support[min(p, len(support) - 1), 0], run.known((slice(p, p + 1), slice(0, 1)), whole=False)
+            laid = [_laid(patterns[p], image, inside, known) for image in one.images]
+            allowed = [at for at, agrees in laid if agrees]
+            barred += one.explains and not allowed
+            (obj, place), *others = allowed or [laid[0][0]]
+            images.append((len(allowed) > 1 or one.all_of_them) * len(allowed))
             estimate[p, 0], box[p, 0] = 0, False
-            obj, place = _placed(one.obj, inside)
             estimate[p, 0][place], box[p, 0][place] = obj.to(estimate.dtype), True
-            for row, other in zip(rivals[p], one.others, strict=False):
-                obj, place = _placed(other, inside)
-                row[place] = obj.to(row.dtype)
+            for row, (other, at) in zip(rivals[p], others, strict=False):
+                row[at] = other.to(row.dtype)
         if run.support is None and problem.whole:
             run.support = box
         run.estimate = run.known(everything, whole=False).project(estimate)
         run.iterate = torch.cat([problem.embed(run.estimate[:, :1]), run.iterate[:, 1:]], 1)
-        run.images = torch.tensor([one.images for one in found], device=problem.device)
-        run.rivals = rivals if most else None
+        run.images = torch.tensor(images, device=problem.device)
+        run.rivals = rivals[:, : max(images) - 1] if max(images) > 1 else None
         run.sigma = torch.stack([one.sigma for one in found]).to(problem.dtype)
         run.note(1, run.residual(run.estimate))
         run.done = 0
@@ -221,6 +234,11 @@ class Algebraic(Step):
                 f"the exact solution does not explain {failed} of {len(found)} patterns: their objects nearly have "
                 "factors, their noise is too large for it, or they are sampled at less than 2n - 1",
                 _INSTEAD,
+            )
+        if barred:
+            _checks.warn(
+                f"no image that has the data of {barred} of {len(found)} patterns agrees with what is said of it",
+                "Look at support, constraint, bounds and phase_range",
             )
 
 
@@ -255,10 +273,28 @@ def _check_box(box: Shape, pattern: Pattern) -> None:
     _memory.check_fits("the equations", 3 * 8 * unknowns**2, _INSTEAD, f"an object of {sizes}", device)
 
 
-def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
-    """The object or its flip, and its place: with most of its power in the support.
+Laid = tuple[Tensor, tuple[slice, slice]]
 
-    What the data and the support leave open: the largest pixels have the phase 0 in the mean, and lie near the corner.
+
+def _laid(pattern: Pattern, image: Tensor, inside: Tensor, known: ObjectConstraint) -> tuple[Laid, bool]:
+    """An image, or its flip, where it agrees with what is known, and whether it does: what agrees has the data."""
+    first = None
+    for obj, place in _placed(image, inside, known):
+        first = first or (obj, place)
+        whole = obj.new_zeros(inside.shape)
+        whole[place] = obj
+        given = whole.to(known.dtype.to_complex() if whole.is_complex() else known.dtype)
+        moved = (known.project(given[None, None])[0, 0] - given).to(whole)
+        if moved.norm() <= _DISTINCT * obj.norm() or pattern.explained(whole + moved):
+            return (obj, place), True
+    return cast(Laid, first), False
+
+
+def _placed(obj: Tensor, support: Tensor, known: ObjectConstraint) -> Iterator[Laid]:
+    """The object or its flip, and its place, with most of its power in the support; all if something tells them apart.
+
+    What the data and the support leave open: the largest pixels have the phase 0 in the mean, or all lie about the
+    middle of the given phases, and the place is near the corner.
     """
     power = _fft.power(obj)
     mean = (obj * power).sum()
@@ -267,11 +303,22 @@ def _placed(obj: Tensor, support: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
     rows, columns = (torch.arange(n, device=obj.device) for n in obj.shape)
     first, second = (float((_fft.power(x) * (rows[:, None] + columns)).sum()) for x in both)
     both = both.flip(0) if second < first else both
+    if known.phase_range is not None and obj.is_complex():
+        for x in both:
+            phases = x.angle()[_fft.power(x) > _DISTINCT**2 * power.max()]
+            turn = (sum(known.phase_range) - phases.min() - phases.max()) / 2
+            x *= torch.polar(torch.ones_like(turn), turn)
     inside = torch.nn.functional.conv2d(support[None].double(), _fft.power(both)[:, None])
-    best = (inside.flatten() >= (1 - 1e-9) * inside.max()).nonzero()[0]  # the first of those that rounding tells apart
-    flip, place = divmod(int(best), inside[0].numel())
-    top, left = divmod(place, inside.shape[-1])
-    return both[flip], (slice(top, top + obj.shape[0]), slice(left, left + obj.shape[1]))
+    best = (inside >= (1 - 1e-9) * inside.max()).nonzero()  # those that rounding tells apart
+    if known.bounds is None:
+        best = best[:1]
+    elif not isinstance(known.bounds[0], Tensor):
+        best = best[[k for k, row in enumerate(best) if k == 0 or row[0] != best[k - 1, 0]]]
+    for flip, top, left in best.tolist():
+        place = slice(top, top + obj.shape[0]), slice(left, left + obj.shape[1])
+        yield both[flip], place
+        if known.constraint == "real" and known.bounds is not None:
+            yield -both[flip], place
 
 
 @spelled
@@ -293,10 +340,12 @@ def algebraic(intensity: Tensor, **options: Unpack[Options]) -> Reconstruction:
     where it fits best.
 
     `verdict` says what the image is worth, by the two least singular values of the first equation in `sigma`, which
-    are 0 for an exact solution and for a second one. "unique": it is the only image with the data, up to shift, flip
-    and phase; it explains them to their noise, sigma_1 < 0.1 sigma_2 and sigma_2 > 1e-6. "several": X has factors, and
-    `rivals` are the other images, which explain the data as well. "unknown" does not mean wrong. A warning tells of
-    patterns that the image does not explain. Intensities of 1e12 photons are noisy in this respect (:doc:`/exact`);
+    are 0 for an exact solution and for a second one. "unique": it is the only image with the data that agrees with what
+    was said of the object (`constraint`, `support`, `bounds`, `phase_range`), up to shift, flip and phase; it explains
+    them to their noise, and sigma_1 < 0.1 sigma_2, sigma_2 > 1e-6 or all other images were found and do not agree.
+    "several": X has factors, and `rivals` are the other images that agree and explain the data as well. "unknown" does
+    not mean wrong. Warnings tell of patterns that the image does not explain, and of images that do not agree.
+    Intensities of 1e12 photons are noisy in this respect (:doc:`/exact`);
     :func:`reconstruct` takes over there.
 
     Time and memory grow with the sixth and fourth power of the object's side: a digit takes 0.1 s, a real object of 40

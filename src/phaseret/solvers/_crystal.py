@@ -30,7 +30,8 @@ class Hull(Step):
     """A step of a recipe that gives a run without a support one: the convex hull of the autocorrelation, made smaller.
 
     It is :func:`autocorrelation_support` with ``form="hull"``, laid out on the whole grid, and holds from the beginning
-    of the run on. A support that is given to the run is left as it is.
+    of the run on. A support that is given to the run is left as it is. A `point_spread` of the run is allowed for; a
+    `coherence` that is yet to be found makes the hull smaller, and asks for a larger width.
 
     Args:
         width: Width relative to that of the autocorrelation, in (0, 1].
@@ -56,6 +57,7 @@ class Hull(Step):
             form="hull",
             width=self.width,
             mask=asked["mask"],
+            point_spread=asked["point_spread"],
             centered=asked["centered"],
             ndim=asked["ndim"],
         )

@@ -17,14 +17,22 @@ _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
 _FILLS, _LOOK, SOFT = 60, 10, 1.25
 
 
-def counted(intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False) -> tuple[Tensor, Tensor]:
+def counted(
+    intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False, factor: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Where there is autocorrelation, lag 0 first, and above which share (*, 1..1) of its maximum it counts.
 
-    Of `positive` objects it is not negative, and what is so does not count.
+    Of `positive` objects it is not negative, and what is so does not count. `factor` (on the half grid) is what a point
+    spread leaves of it: less counts where that is small, down to the noise, and the share is the largest anywhere.
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     # real intensities: their transform is that of their inverse up to a mirror, and the support is symmetric
-    correlation = _fft.full_from_half(_fft.transform(intensity, ndim), shape)
+    half = _fft.transform(intensity, ndim)
+    left = torch.ones((), dtype=intensity.dtype, device=intensity.device)
+    if factor is not None:
+        half = half * torch.where(factor == 0, 0, factor.conj() / _fft.divisor(factor.abs()))
+        left = _fft.full_from_half(factor.abs(), shape)
+    correlation = _fft.full_from_half(half, shape)
     if threshold is None:
         for axis in axes:
             correlation = (correlation.roll(1, axis) + correlation + correlation.roll(-1, axis)) / 3
@@ -34,21 +42,26 @@ def counted(intensity: Tensor, ndim: int, threshold: float | None, positive: boo
     if threshold is None:
         rims = [power.narrow(axis, m // 2, 1).flatten(power.ndim - ndim) for axis, m in zip(axes, shape, strict=True)]
         noise = torch.cat(rims, -1).mean(-1).reshape(peak.shape) / peak
-        level = (_SIGMAS * noise.sqrt()).clamp(_FLOOR, _MOST)
+        level = (_SIGMAS * noise.sqrt()).maximum(_FLOOR * left).clamp(max=_MOST)
     else:
-        level = level + threshold
+        level = level + threshold * left
     height = correlation.real if positive else power.sqrt()
     inside = height >= level * peak.sqrt()
     if threshold is None:
         core = torch.stack([inside, *_beside(inside, axes)]).all(0)
         inside = torch.stack([core, *_beside(core, axes)]).any(0)  # without the single pixels that noise lifts
+    if factor is not None:
+        share = torch.where(inside, level / left.clamp(min=torch.finfo(left.dtype).tiny), 0.0)
+        level = share.amax(axes, keepdim=True).clamp(max=_MOST)
     return inside, level
 
 
-def reached(intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False) -> tuple[Tensor, Tensor]:
+def reached(
+    intensity: Tensor, ndim: int, threshold: float | None, positive: bool = False, factor: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The largest lags (*, d) along each axis at which there is autocorrelation, and how much wider (*) a box is."""
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
-    inside, level = counted(intensity, ndim, threshold, positive)
+    inside, level = counted(intensity, ndim, threshold, positive, factor)
     reach = []
     for axis, m in zip(axes, shape, strict=True):
         others = tuple(a for a in axes if a != axis)

@@ -11,6 +11,7 @@ Source:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -18,15 +19,24 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.projections import Constraint
+from phaseret.solvers._extent import lags
 
 if TYPE_CHECKING:
+    from phaseret.solvers._problem import Problem
+    from phaseret.solvers._result import Reconstruction
     from phaseret.solvers._run import Items, Run
 
 # Iterations of error reduction that compare the known part with what the data say, and the share of its error that they
-# leave at most without it, beyond what more free pixels explain of noise; errors below the last one are exact.
-_TRIED, _BETTER, _EXACT = 50, 0.5, 1e-3
+# leave at most without it, beyond what more free pixels explain of noise; errors below the next one are exact. A run
+# that is not at its end tells nothing: with the known part the second half of them leaves more than the last share.
+_TRIED, _BETTER, _EXACT, _RESTS = 50, 0.5, 1e-3, 0.97
 # What an iteration of it needs, in arrays.
 _ARRAYS = 7.0
+# A known part has at most so many times the energy of its pattern. Starts that agree on one object above this
+# correlation, with an error of so many times what noise leaves and more than the last share, do not fit beside it.
+_ENERGY, _AGREE, _EXPLAINED, _ERROR = 2.0, 0.7, 1.5, 0.02
+# Noise is learned from lags that no object reaches, if there are so many.
+_LAGS = 32
 
 
 def split(
@@ -53,6 +63,9 @@ def split(
             fix = "Give both for the same pixels: NaN where the object is unknown"
             _checks.fail(f"known must have the support's sizes {sizes[1]}, got {sizes[0]}", fix)
         unknown = unknown & support
+    if bool(known.isnan().flatten(-ndim).all(-1).any()):
+        fix = "Leave it out, or give the values where they are known"
+        _checks.fail("known must hold at least one known pixel of each pattern, got NaN everywhere", fix)
     if not bool(unknown.flatten(-ndim).any(-1).all()):
         fix = "NaN stands where the object is unknown"
         _checks.fail("known must leave at least one pixel of the support unknown, got none", fix)
@@ -61,15 +74,81 @@ def split(
 
 
 @torch.no_grad()
-def check_known(run: Run) -> None:
-    """Warn where the data do not agree with the known part: without it they are explained much better.
+def check_energy(problem: Problem) -> None:
+    """The known part alone explains no more than the pattern, as Parseval has it."""
+    magnitude, reference = problem.magnitude, problem.reference
+    if reference is None or magnitude.planes()[1] is not None:
+        return
+    share = _fft.power(reference).flatten(1).sum(1) * magnitude.per_energy / magnitude.total[:, 0]
+    most = float(share.max())
+    if most > _ENERGY:
+        rule = "known must hold no more energy than the pattern"
+        fix = "Look at its units, the intensity is in squared units of the object, and at norm"
+        _checks.fail(f"{rule}, got {most:.3g} times as much", fix)
+
+
+@torch.no_grad()
+def check_explained(problem: Problem, result: Reconstruction, told: Tensor | None) -> None:
+    """Warn where starts agree on an object beside the known part, but noise does not explain the error.
+
+    Of the patterns (patterns) that are `told` of nothing more is said.
+    """
+    if problem.reference is None:
+        return
+    begun = result.errors.isfinite()
+    alike = ((result.agreement >= _AGREE) | ~begun).all(-1) & (begun.sum(-1) > 1)
+    error, expected = result.error.flatten(), result.expected.flatten()
+    expected = torch.where(expected > 0, expected, _left_by_noise(problem))
+    wrong = alike.flatten() & (error > _EXPLAINED * expected) & (error > _ERROR)
+    wrong = wrong if told is None else wrong & ~told
+    count, worst = int(wrong.sum()), int(torch.where(wrong, error, 0.0).argmax())
+    if count:
+        _checks.warn(
+            f"the data of {count} of {problem.patterns} patterns are not explained beside the known part: all starts "
+            f"find much the same object with an error of {float(error[worst]):.2g}, where noise leaves some "
+            f"{float(expected[worst]):.2g}",
+            "Look at the place and the direction of the known part, and for a blur, a background or a wrong centre",
+        )
+
+
+def _left_by_noise(problem: Problem) -> Tensor:
+    """The error (patterns) that noise leaves, which is seen at lags of no object; infinite where there are too few."""
+    intensity, mask = problem.magnitude.planes()
+    d, shape = problem.ndim, problem.shape
+    inside = torch.ones((), dtype=torch.bool, device=problem.device)
+    for axis, (n, m) in enumerate(zip(_sizes(problem), shape, strict=True)):
+        line = lags(m, intensity) < n
+        inside = inside & line.reshape([-1 if other == axis else 1 for other in range(d)])
+    if mask is not None or int((~inside).sum()) < _LAGS:
+        return torch.full((problem.patterns,), math.inf, dtype=problem.dtype, device=problem.device)
+    correlation = _fft.full_plane(intensity[:, 0], shape)
+    deviation = _fft.power(correlation)[:, ~inside].mean(1).sqrt().reshape(-1, *[1] * d)
+    data = intensity[:, 0]
+    lost = deviation.square() / (4 * data.maximum(deviation / 2).clamp(min=torch.finfo(data.dtype).tiny))
+    share = lost.flatten(1).sum(1) / data.flatten(1).sum(1)
+    return (share + problem.magnitude.unequal[:, 0]).sqrt()
+
+
+def _sizes(problem: Problem) -> tuple[int, ...]:
+    """Those of the box of all that the object may be, with its known part."""
+    place = problem.embed(torch.ones((1, 1, *problem.box_shape), device=problem.device), problem.object_shape) > 0
+    if problem.reference is not None:
+        place = place | (problem.reference != 0)
+    place = place.flatten(0, 1).any(0)
+    index = place.nonzero()
+    return tuple((index.amax(0) - index.amin(0) + 1).tolist())
+
+
+@torch.no_grad()
+def check_known(run: Run) -> Tensor | None:
+    """Warn where the data do not agree with the known part: without it they are explained much better; says where.
 
     Error reduction goes on from the best start of each pattern with the known part and, for comparison, with its
     pixels as free as the others.
     """
     problem = run.problem
     if problem.reference is None:
-        return
+        return None
     rows, best = torch.arange(problem.patterns, device=problem.device), run.error.argmin(1)
     rest = problem.embed(run.estimate[rows, best, None])
     reference = _fft.pad(problem.reference, problem.shape).expand(rest.shape)
@@ -77,7 +156,7 @@ def check_known(run: Run) -> None:
     if support is None:
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
     rule = problem.constraint(support, whole=True)
-    held, free = (torch.empty_like(run.error[:, :1]) for _ in range(2))
+    before, held, free = (torch.empty_like(run.error[:, :1]) for _ in range(3))
     factor = torch.empty_like(rest.flatten(2)[..., 0])
 
     def compare(items: Items) -> None:
@@ -86,7 +165,9 @@ def check_known(run: Run) -> None:
         known = rule.within(place if len(place) == 1 else place[items[0]])
         x, whole = rest[items], rest[items] + given
         bare = magnitude.without_reference()
-        for _ in range(_TRIED):
+        for k in range(_TRIED):
+            if 2 * k == _TRIED:
+                before[items] = magnitude.residual(x)
             x = known.project(magnitude.project_fast(x))
             p = bare.project_fast(whole)
             whole = torch.where(given != 0, p, known.project(p.clone()))
@@ -99,15 +180,17 @@ def check_known(run: Run) -> None:
     data = problem.magnitude.measured  # those of a real object count twice, as its pixels do here
     unknown, more = (2 * x.flatten(2).sum(-1) for x in (support, reference != 0))
     noise = ((data - unknown - more).clamp(min=1) / (data - unknown).clamp(min=1)).clamp(max=1).sqrt()
-    worst = int((free / held).argmin())
-    wrong = int(((free < _BETTER * noise * held) & (held > _EXACT)).sum())
-    if wrong:
+    wrong = (free < _BETTER * noise * held) & (held > _EXACT) & (held > _RESTS * before)
+    worst = int(torch.where(wrong, free / held, math.inf).argmin())
+    if bool(wrong.any()):
         _checks.warn(
-            f"the data of {wrong} of {problem.patterns} patterns do not agree with the known part: with its pixels "
-            f"free the error falls from {float(held.flatten()[worst]):.2g} to {float(free.flatten()[worst]):.2g}, and "
-            f"they come out some {_said(factor.flatten()[worst])} times as given",
+            f"the data of {int(wrong.sum())} of {problem.patterns} patterns do not agree with the known part: with its "
+            f"pixels free the error falls from {float(held.flatten()[worst]):.2g} to "
+            f"{float(free.flatten()[worst]):.2g}, and they come out some {_said(factor.flatten()[worst])} times as "
+            "given",
             "Look at its place, its units (the intensity is in squared units of the object) and its phase",
         )
+    return wrong[:, 0]
 
 
 def _said(factor: Tensor) -> str:

@@ -55,13 +55,14 @@ class Measured:
         self.object_axes = tuple(range(-operator.object_ndim, 0))
         if background is not None:
             intensity = without_background(intensity, background)
-        self._factor = cast("Tensor | None", None)
+        self._factor, self._kernel = cast("Tensor | None", None), cast("Tensor | None", None)
         if point_spread is not None:
             if is_fourier(operator) and operator.onesided:
                 fix = "Use the full plane: full data and an operator without onesided"
                 _checks.fail("operator must not be onesided where there is a point_spread, got one that is", fix)
             check_shares(point_spread, operator.object_ndim)
-            kernel = self.for_starts(of_data(point_spread, intensity, operator))
+            shared = of_data(point_spread, intensity, operator)
+            kernel, self._kernel = self.for_starts(shared), self._shown(shared)
             self._factor = Kernel(kernel).factor(self._detector(intensity), real=False)
         self.weight = cast("Tensor | None", None)
         if mask is not None:
@@ -72,6 +73,12 @@ class Measured:
         self.intensity, self.magnitude = intensity, intensity.sqrt()
         counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
+
+    def _shown(self, kernel: Tensor) -> Tensor:
+        """The kernel of each item, without axes of the data that it does not have."""
+        sizes = kernel.shape[-self.operator.object_ndim :]
+        own = kernel.shape[: -self.operator.data_ndim]
+        return kernel.reshape(*own, *sizes).expand(*self.batch, *sizes)
 
     def for_starts(self, data: Tensor) -> Tensor:
         """Data with an axis of starts, of size 1, before that of one measurement."""
@@ -227,6 +234,13 @@ class Measured:
                     break
         return self._result(x, torch.stack(errors, -1), checked, recipe, seeds, support)
 
+    def _unmeasured(self) -> Tensor:
+        """How many numbers of each item's data were not measured."""
+        if self.weight is None:
+            return torch.zeros(self.batch, dtype=torch.long, device=self.intensity.device)
+        count = (self.weight == 0).sum(self.data_axes).squeeze(-1)
+        return count.expand(self.batch).contiguous()
+
     def _result(
         self,
         objs: Tensor,
@@ -262,6 +276,9 @@ class Measured:
             seeds=list(seeds),
             recipe=recipe,
             seconds=time.perf_counter() - self.began,
+            point_spread=self._kernel,
+            data_shape=list(self.operator.fourier_shape) if is_fourier(self.operator) else [],
+            unmeasured=self._unmeasured(),
         )
         if errors.shape[-1] > 1:
             _warn_of_disagreement(result)

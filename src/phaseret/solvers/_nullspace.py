@@ -43,6 +43,7 @@ class Solution:
     sigma: Tensor  # (4) the least singular values of the equation of the current, without those known to be 0
     misfit: float  # how far the current is from that of an object, between 0 and 1
     still: bool  # whether the first was found with no current at all: it is its own flip
+    choices: int  # of factors to flip, and so images, where factors were seen; 0 where none were
 
 
 class _Waves:
@@ -412,4 +413,4 @@ def solve(correlation: Tensor, real: bool, noise: float = 0.0) -> Solution:
         x = x.unflatten(-1, (m + 1, n + 1)) * (unit / _fft.power(x).sum()).sqrt()
         found.append((float((power / power.mean() - f).norm()), not bool(j.any()), _multiplied(x, factors)))
     found.sort(key=lambda one: one[0])
-    return Solution([x for _, _, x in found], sigma, misfit, still=found[0][1])
+    return Solution([x for _, _, x in found], sigma, misfit, still=found[0][1], choices=len(several))

@@ -312,9 +312,10 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         known: The object where it is known, NaN where it is not: a reference beside it (holography), or what stays
             while the rest changes (in situ). It has the sizes of the support, and may stand for it: zeros are known to
             be empty. One for all patterns or one each; `support`, `support_size`, `bounds` and `phase_range` speak of
-            the rest. Nothing is left open then: starts are compared as they lie, without shift, flip and phase. A
-            warning tells where the data do not agree with its values; a wrong place shows in the error, and not even
-            there where another copy of both fits into the support.
+            the rest. Nothing is left open then: starts are compared as they lie, without shift, flip and phase.
+            Warnings tell where the data do not agree with its values, and where starts agree on an object that leaves
+            more of the data than noise explains, as beside a part in a wrong place. That does not show where another
+            copy of both fits into the support, nor in much noise.
         background: What the detector counts without the object, a number or in the intensity's units and arrangement,
             one for all patterns or one for each: it is subtracted, and what is left below 0 counts as 0.
         coherence: Find out how far the intensities are blurred, as a source that is not quite coherent or a detector
@@ -372,7 +373,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
     Raises:
         TypeError: if a tensor has the wrong dtype, or an option does not exist or is of the wrong kind.
         ValueError: if intensities are negative, not finite or all zero; mask or support empty or of the wrong shape;
-            a word of the schedule is unknown; an option is out of range.
+            `known` is NaN everywhere or holds more than twice the energy of its pattern; a word of the schedule is
+            unknown; an option is out of range.
 
     Example:
         >>> obj = torch.rand(2, 10, 10)

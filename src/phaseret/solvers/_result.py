@@ -14,6 +14,7 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.solvers._counts import expected_error
 from phaseret.symmetry import Certificate, certify
+from phaseret.symmetry._certify import limited, unmeasured
 from phaseret.symmetry._search import search
 
 if TYPE_CHECKING:
@@ -77,11 +78,14 @@ class Reconstruction:
             the means abs(F obj)^2; 0 where the intensities are no counts, which are whole numbers.
         point_spread: (*, k1..kd) what became of the intensity of one pixel, with its sum 1 and its middle at index
             k // 2: given, or found with `coherence`; None without.
-        images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
-            no other, 0 if that is unknown; None without :class:`Algebraic`.
+        images: (*) how many images with the data that agree with what was said of the object, up to shift, flip and
+            phase, the exact solution found: 1 if there is no other, 0 if that is unknown; None without
+            :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
+        data_shape: (m1..md), sizes of the Fourier pattern; empty where another operator measured, and of older files.
+        unmeasured: (*) how many of its pixels were not measured.
     """
 
     obj: Tensor
@@ -104,6 +108,8 @@ class Reconstruction:
     images: Tensor | None = None
     sigma: Tensor | None = None
     rivals: Tensor | None = None
+    data_shape: list[int] = dataclasses.field(default_factory=list)
+    unmeasured: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
     @property
     def misfit(self) -> Tensor:
@@ -135,6 +141,8 @@ class Reconstruction:
             self.averaged = starts == self.ranking[..., :1]
         if not self.expected.numel():
             self.expected = torch.zeros_like(self.error)
+        if not self.unmeasured.numel():
+            self.unmeasured = torch.zeros_like(self.error, dtype=torch.long)
 
     @property
     def choice(self) -> list[str]:
@@ -165,11 +173,21 @@ class Reconstruction:
     def certify(self, *, distance: bool = True, rivals: int = 16) -> Certificate:
         """Whether other objects have the noise-free data of `obj`: :func:`phaseret.symmetry.certify`.
 
-        It takes 2n - 1 samples or more along each axis for granted, n those of the bounding box: that is not so of
-        undersampled data, nor of an `obj` that wraps around the edges of the grid, as one without a support may.
+        Nothing is proved of data that are no complete Fourier pattern: where pixels were not measured or blurred, where
+        there are fewer than 2n - 1 samples along an axis, n those of the bounding box, or where another operator
+        measured. `reasons` says so. What is listed in `rivals` has such data too.
         """
         ndim = self.obj.ndim - self.error.ndim
-        return certify(self.obj, ndim=ndim, distance=distance, rivals=rivals)
+        found = certify(self.obj, ndim=ndim, fourier_shape=self.data_shape or None, distance=distance, rivals=rivals)
+        return limited(found, [self._incomplete(count) for count in self.unmeasured.flatten().tolist()])
+
+    def _incomplete(self, count: int) -> str:
+        """Why the data of a pattern are no complete Fourier pattern; "" if they are."""
+        if not self.data_shape:
+            return "it is not known to explain a Fourier pattern"
+        if self.point_spread is not None:
+            return "the pattern is blurred"
+        return unmeasured(count, math.prod(self.data_shape))
 
     def __repr__(self) -> str:
         starts = len(self.seeds)
@@ -278,6 +296,8 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         images=None if run.images is None else run.images.reshape(batch),
         sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
         rivals=None if run.rivals is None else _embedded(run.rivals, problem),
+        data_shape=list(problem.shape),
+        unmeasured=_unmeasured(problem).reshape(batch),
     )
     _warn_of_disagreement(result)
     return result
@@ -301,6 +321,14 @@ def _expected(run: Run, obj: Tensor) -> Tensor:
 def _embedded(rivals: Tensor, problem: Problem) -> Tensor:
     """Other images on the box as objects."""
     return problem.embed(rivals, problem.object_shape).reshape(*problem.batch, -1, *problem.object_shape)
+
+
+def _unmeasured(problem: Problem) -> Tensor:
+    """How many pixels of each pattern were not."""
+    mask = problem.magnitude.planes()[1]
+    if mask is None:
+        return torch.zeros(problem.patterns, dtype=torch.long, device=problem.device)
+    return (~mask).flatten(1).sum(-1).expand(problem.patterns).contiguous()
 
 
 def _point_spread(run: Run) -> Tensor | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
 from phaseret.solvers._coherence import refine
-from phaseret.solvers._known import check_known
+from phaseret.solvers._known import check_energy, check_explained, check_known
 from phaseret.solvers._options import Options, complete, made_from
 from phaseret.solvers._problem import Problem, check_complex, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
@@ -38,6 +38,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     given = asked["support"] is not None or asked["known"] is not None
     restricted = given or not next(step.leaves()).finds_support
     problem = prepare(intensity, asked, restricted=restricted)
+    check_energy(problem)
     if restricted:
         check_determined(problem)
     starts, shape = asked["starts"] or 1, (problem.patterns, *problem.shape)
@@ -65,8 +66,10 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         # by the point spread that was found last; that of a start that was not begun stays infinite
         run.error = run.error.where(run.error.isinf(), run.residual(run.estimate))
     del run.iterate  # its memory is free for the comparison of the starts
-    check_known(run)
-    return reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
+    told = check_known(run)
+    result = reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
+    check_explained(problem, result, told)
+    return result
 
 
 def _check_turns(parts: list[Step], asked: Options) -> None:

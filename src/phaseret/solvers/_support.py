@@ -10,6 +10,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.projections import CONSTRAINTS, Constraint
+from phaseret.projections._spread import Kernel, check_kernel, check_shares, shares
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import counted, filled, hull, reached
 from phaseret.solvers._loop import Algorithm, Step
@@ -29,6 +30,7 @@ def autocorrelation_support(
     form: Form = "box",
     width: float = 0.66,
     mask: Tensor | None = None,
+    point_spread: Tensor | None = None,
     constraint: Constraint = "complex",
     centered: bool = False,
     ndim: int = 2,
@@ -40,7 +42,8 @@ def autocorrelation_support(
     the grid, and 0.0005 of its maximum, but for single pixels. What lies below that share t the box makes up for: it is
     wider than what counts by the factor 1.04 / (1 - sqrt(t)) and 2 pixels, but not wider than (m + 1) / 2 pixels of m.
     It lies in the middle of the data grid. :class:`Shrinkwrap` finds the shape inside it. With few photons, some 10^4
-    of a dense object, the noise hides so much that the box may be too small.
+    of a dense object, the noise hides so much that the box may be too small; so it may be of blurred data, whose
+    autocorrelation fades, where `point_spread` does not say how.
 
     Args:
         intensity: Measured intensity.
@@ -50,6 +53,8 @@ def autocorrelation_support(
         width: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
             autocorrelation keeps to its extent.
+        point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`: the autocorrelation counts
+            as it was before, as far as the noise allows.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
             and what is so, as a hidden zero frequency makes it, does not count.
         centered: Whether the zero frequency lies in the middle of the intensity.
@@ -58,6 +63,7 @@ def autocorrelation_support(
     Shape:
         - intensity: (*, m1..md)
         - mask: (*, m1..md), or what broadcasts to it
+        - point_spread: (k1..kd), or one each (*, k1..kd)
         - output: (*, m1..md)
 
     Returns:
@@ -65,7 +71,8 @@ def autocorrelation_support(
 
     Raises:
         TypeError: if intensity is not real floating or mask not boolean.
-        ValueError: if threshold or width is out of range, or form unknown.
+        ValueError: if threshold or width is out of range, or form unknown; if point_spread is negative, or its sum not
+            1.
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32))
@@ -96,9 +103,10 @@ def autocorrelation_support(
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
         intensity = filled(intensity, mask, ndim, positive=positive)
+    factor = None if point_spread is None else _factor(point_spread, intensity, ndim)
     if form == "hull":
-        return hull(_fft.center(counted(intensity, ndim, threshold, positive)[0], axes), ndim, width)
-    reach, wider = reached(intensity, ndim, threshold, positive)
+        return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
+    reach, wider = reached(intensity, ndim, threshold, positive, factor)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
         size = reach[..., axis] + 1
@@ -109,6 +117,16 @@ def autocorrelation_support(
         first = (m - size).div(2, rounding_mode="floor")
         box = box & (index >= first) & (index < first + size)
     return box
+
+
+def _factor(point_spread: Tensor, intensity: Tensor, ndim: int) -> Tensor:
+    """What the point spread leaves of the autocorrelation, on the half grid."""
+    shape = tuple(intensity.shape[-ndim:])
+    check_kernel(point_spread, intensity, shape)
+    check_shares(point_spread, ndim)
+    kernel = shares(point_spread.to(intensity.dtype), ndim)
+    _checks.broadcast("point_spread", kernel[(...,) + (slice(1),) * ndim], "the intensity", intensity, "kernel")
+    return Kernel(kernel).factor(shape, real=False)
 
 
 def shrinkwrap_support(
@@ -307,7 +325,9 @@ def _room(problem: Problem) -> Tensor:
     if not problem.whole:
         return torch.full((problem.patterns, 1), math.prod(problem.box_shape), device=problem.device)
     intensity, mask = problem.magnitude.planes()
-    return autocorrelation_support(intensity, mask=mask, ndim=problem.ndim).flatten(2).sum(-1)
+    spread = problem.magnitude.spread
+    known = spread.form.values if spread is not None and isinstance(spread.form, Kernel) else None
+    return autocorrelation_support(intensity, mask=mask, point_spread=known, ndim=problem.ndim).flatten(2).sum(-1)
 
 
 class Detwin(Step):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -49,9 +50,7 @@ class Certificate:
     @property
     def verdict(self) -> list[str]:
         """A sentence for each item."""
-        unique = [self.unique]
-        for _ in range(self.radius.ndim):
-            unique = list(itertools.chain.from_iterable(unique))
+        unique = _flat(self.unique, self.radius.ndim)
         radius, sigma = self.radius.flatten().tolist(), self.sigma.flatten().tolist()
         return [
             _sentence(*row) for row in zip(unique, radius, sigma, self.factors, self.rivals, self.reasons, strict=True)
@@ -77,6 +76,8 @@ def _sentence(
     parts = " and ".join(" x ".join(map(str, factor.shape)) for factor in factors)
     product = f"; it is a product of factors of {parts} pixels" if parts else ""
     if not unique:
+        if not len(rivals):
+            return f"not unique: others have its data{product}"
         count = f"{len(rivals)} other{'s' * (len(rivals) != 1)} with its data"
         allowed = 0 if rivals.is_complex() else int((rivals >= 0).flatten(1).all(1).sum())
         kind = " (complex)" if rivals.is_complex() else f" ({allowed} without negative values)" if allowed else ""
@@ -87,12 +88,13 @@ def _sentence(
     return text if math.isnan(radius) else f"{text}; but others may be as near as rounding (sigma {sigma:.1e})"
 
 
-def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 16) -> Certificate:
+def certify(
+    obj: Tensor, *, ndim: int = 2, fourier_shape: Sequence[int] | None = None, distance: bool = True, rivals: int = 16
+) -> Certificate:
     r"""Prove that an object is the only one with its data, up to shift, conjugate flip and global phase.
 
     The data are the noise-free Fourier magnitude, or intensity, at m >= 2n - 1 samples along each axis, n those of the
-    object's bounding box. An object that wraps around the edges of its grid must be in one piece first, as
-    :func:`canonicalize` with `fourier_shape` makes it; of fewer samples nothing is said. They
+    object's bounding box; of fewer samples nothing is proved. They
     are the product of the polynomial :math:`f(x, y) = \sum_{jk} X_{jk} x^j y^k` and its flip, and the object is the
     only one with them, among all real and complex objects of any support, if f does not factor over the complex numbers
     but for factors that are their own flip. That is proved modulo a prime, exactly: integers and floats, which are
@@ -131,6 +133,9 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
     Args:
         obj: Object, real or complex floating, integer or boolean. Only its bounding box counts.
         ndim: Number of axes of one object; all axes before them are a batch.
+        fourier_shape: Sizes (m1..md) of the data. An object that is laid out on the whole grid may wrap around its
+            edges, and counts in one piece; one that is larger than (m + 1) / 2 then is not proved to be the only one.
+            Default: as many samples as it takes, of an object in one piece.
         distance: Compute `radius` and `sigma`.
         rivals: List at most so many other objects for each item.
 
@@ -143,7 +148,7 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
 
     Raises:
         TypeError: if obj is not a tensor of numbers.
-        ValueError: if obj is not finite, or has fewer than ndim axes.
+        ValueError: if obj is not finite, or has fewer than ndim axes; if fourier_shape is smaller than the object.
 
     Example:
         >>> certify(torch.tensor([[1, 2], [3, 5]]))
@@ -172,6 +177,10 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
     items = obj.detach().reshape(-1, *shape)
     items = items.cpu() if items.device.type == "mps" else items  # which has no double precision
     items = items.long() if items.dtype in (torch.uint16, torch.uint32) else items  # torch gathers neither
+    if fourier_shape is not None:
+        fourier_shape = _grid(fourier_shape, shape)
+    moved = _wrapped(items) if fourier_shape == shape else torch.zeros(len(items), ndim, dtype=torch.long)
+    items = torch.stack([x.roll((-by).tolist(), tuple(range(ndim))) for x, by in zip(items, moved, strict=True)])
     first, sizes = _boxes(items)
     findings = _findings(items, first, sizes, limit)
     values = torch.full((2, len(items)), math.nan, dtype=torch.float64)
@@ -183,20 +192,84 @@ def certify(obj: Tensor, *, ndim: int = 2, distance: bool = True, rivals: int = 
             values[:, k] = torch.tensor(_distance.distance(_box(items[k], first[k], sizes[k])))
     dtype = obj.real.dtype if obj.is_floating_point() or obj.is_complex() else torch.get_default_dtype()
     sigma, radius = (x.reshape(batch).to(obj.device, dtype) for x in values)
-    unique: Any = [found.unique for found in findings]
-    for size in reversed(batch[1:]):
-        unique = [unique[k : k + size] for k in range(0, len(unique), size)]
-    return Certificate(
-        unique=unique if batch else unique[0],
+    found = Certificate(
+        unique=_nested([found.unique for found in findings], batch),
         radius=radius,
         sigma=sigma,
         factors=[[_tensor(x, dtype, obj.device) for x in found.factors] for found in findings],
         rivals=[
-            _embedded(found, items[k].shape, _place(first[k], sizes[k]), dtype).to(obj.device)
+            _embedded(found, items[k].shape, _place(first[k], sizes[k]), dtype)
+            .roll(moved[k].tolist(), tuple(range(-ndim, 0)))
+            .to(obj.device)
             for k, found in enumerate(findings)
         ],
         reasons=[found.reason for found in findings],
     )
+    return found if fourier_shape is None else limited(found, [_too_large(n, fourier_shape) for n in sizes.tolist()])
+
+
+def limited(found: Certificate, reasons: Sequence[str]) -> Certificate:
+    """The same without the proofs of items that have a reason against them; a rival of all data is one of any part."""
+    batch = tuple(found.radius.shape)
+    before = _flat(found.unique, len(batch))
+    unique = [None if reason and one else one for one, reason in zip(before, reasons, strict=True)]
+    lost = [was is not now for was, now in zip(before, unique, strict=True)]
+    radius = found.radius.masked_fill(torch.tensor(lost, device=found.radius.device).reshape(batch), math.nan)
+    said = [new if gone else old for new, old, gone in zip(reasons, found.reasons, lost, strict=True)]
+    return dataclasses.replace(found, unique=_nested(unique, batch), radius=radius, reasons=said)
+
+
+def unmeasured(count: int, pixels: int) -> str:
+    """Why nothing is proved of an object whose pattern has gaps; "" if it has none."""
+    return f"{count} of {pixels} pixels were not measured" if count else ""
+
+
+def _nested(items: list[Any], batch: tuple[int, ...]) -> Any:
+    """A flat list as (nested) lists of a batch; of no batch the item."""
+    for size in reversed(batch[1:]):
+        items = [items[k : k + size] for k in range(0, len(items), size)]
+    return items if batch else items[0]
+
+
+def _flat(items: Any, axes: int) -> list[Any]:
+    """Undoes `_nested`."""
+    items = [items]
+    for _ in range(axes):
+        items = list(itertools.chain.from_iterable(items))
+    return items
+
+
+def _grid(fourier_shape: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes of the data, which have an axis for each of the object's and hold it."""
+    found = _checks.shape("fourier_shape", fourier_shape)
+    if len(found) != len(shape) or any(n > m for n, m in zip(shape, found, strict=True)):
+        rule = f"fourier_shape must be at least the object {shape}, got {found}"
+        _checks.fail(rule, "Give the sizes of the pattern, one for each axis of an object")
+    return found
+
+
+def _too_large(sizes: list[int], fourier_shape: tuple[int, ...]) -> str:
+    """Why nothing is proved of an object of these sizes; "" if the data are enough."""
+    needed = tuple(max(1, 2 * n - 1) for n in sizes)
+    if all(m >= least for m, least in zip(fourier_shape, needed, strict=True)):
+        return ""
+    box, pattern, least = (" x ".join(map(str, one)) for one in (sizes, fourier_shape, needed))
+    return f"the data are {pattern} samples, and an object in a box of {box} pixels takes {least}"
+
+
+def _wrapped(items: Tensor) -> Tensor:
+    """(B, d) where items that lie on circles begin: behind the widest empty stretch of each axis. On the CPU."""
+    found = torch.zeros(len(items), items.ndim - 1, dtype=torch.long)
+    filled = (items != 0).cpu()
+    for axis in range(1, items.ndim):
+        lines = filled.movedim(axis, 1).flatten(2).any(2) if items.ndim > 2 else filled
+        for k, line in enumerate(lines):
+            place = line.nonzero()[:, 0]
+            if len(place):
+                gaps = place - place.roll(1)
+                gaps[0] += len(line)
+                found[k, axis - 1] = place[gaps.argmax()]
+    return found
 
 
 def _numbers(obj: Any) -> Tensor:
