@@ -884,7 +884,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "reconstruct stack.h5 -o r.h5 --timeout 0",
             "timeout must be a finite number above 0 and at most 1",
         ),
-        ("reconstruct pattern.h5 -o r.tif", "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', g"),
+        (
+            "reconstruct pattern.h5 -o r.tif",
+            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', '.vti'",
+        ),
         ("reconstruct pattern.h5 -o r.h5 --figure p.xyz", "the ending of --figure must be one of "),
         (
             "reconstruct bare.h5 -o r.h5 --support none",
@@ -913,7 +916,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("simulate pattern.npy -o old.h5", "--output must not exist yet, got 'old.h5'"),
         (
             "simulate pattern.npy -o r.tif",
-            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'",
+            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', '.vti', got '.tif'",
         ),
         ("simulate pattern.npy -o r.h5 --fourier-shape 12,12", "--fourier-shape must be at least (19, 17) = 2n-1"),
         ("simulate pattern.npy -o r.h5 --photons -3", "photons must be a finite number above 0, got -3.0"),
