@@ -90,11 +90,13 @@ def _inner(support: Tensor) -> Tensor:
 
 
 def test_a_strained_crystal_has_the_phase_that_it_was_made_with() -> None:
-    generator = torch.Generator().manual_seed(1)
-    obj = pr.datasets.strained_crystal((16, 16, 16), span=3 * torch.pi, generator=generator)
-    field = strain(obj, (0, 0, Q), voxels=CUBES)
+    draw, whole = torch.Generator().manual_seed(1), False
+    while not whole:  # a voxel that hangs on the others by an edge is left out, and the plane is another
+        obj = pr.datasets.strained_crystal((16, 16, 16), span=2 * torch.pi, generator=draw)
+        field = strain(obj, (0, 0, Q), voxels=CUBES)
+        whole = field.support.sum() == (obj != 0).sum()
     inside = field.phase[field.support]
-    assert float(inside.max() - inside.min()) == pytest.approx(3 * torch.pi, abs=1e-4)
+    assert float(inside.max() - inside.min()) == pytest.approx(2 * torch.pi, abs=1e-4)
     torch.testing.assert_close(inside, -Q * field.displacement[field.support])
     element = pr.symmetry.align(field.obj, obj, ndim=3, fourier_shape=(32, 32, 32))
     assert pr.metrics.phase_error(element.aligned, obj, ndim=3) < 1e-4
