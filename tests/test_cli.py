@@ -1120,3 +1120,31 @@ def test_a_warning_can_be_copied(folder: Path, capsys: pytest.CaptureFixture[str
     )
     assert status == 0
     assert 'Use --constraint nonnegative or "real"; say --constraint complex if' in err
+
+
+def test_what_was_assumed_stands_in_the_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("counts.npy", np.fft.fftshift(pr.io.load_intensity("pattern.h5").intensity))
+    words = "reconstruct counts.npy --support auto --kind intensity --schedule er:2 --starts 1 -o"
+    for name in ("r.h5", "r.npz"):
+        status, out, _ = run(f"{words} {name} --quiet", capsys)
+        assert status == 0
+        notes = pr.solvers.Reconstruction(**pr.io.load_reconstruction(name)).notes
+        assert "support: the box that the autocorrelation allows" in notes.splitlines()
+        for name, _, value in (line.partition(": ") for line in notes.splitlines()):
+            assert f"{name:18}{value}" in out
+    run(f"reconstruct pattern.h5 {QUICK} -o told.npz", capsys)
+    assert pr.io.load_reconstruction("told.npz")["notes"] == ""
+
+
+def test_a_schedule_for_crystals_reads_volumes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def reconstruct(intensity: Tensor, *, ndim: int, **options: object) -> None:
+        asked.append(ndim)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pr.solvers, "reconstruct", reconstruct)
+    np.save("counts.npy", np.ones((6, 6, 6)))
+    for more in ("", "--ndim 2"):
+        _main.main(shlex.split(f"reconstruct counts.npy --kind intensity --schedule bragg -o r.npz --quiet {more}"))
+    assert asked == [3, 2]

@@ -80,6 +80,7 @@ class Reconstruction:
         images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
             no other, 0 if that is unknown; None without :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
+        notes: What was assumed where nobody said it, a line each, as ``phaseret reconstruct`` prints it; "" elsewhere.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
     """
@@ -104,6 +105,7 @@ class Reconstruction:
     images: Tensor | None = None
     sigma: Tensor | None = None
     rivals: Tensor | None = None
+    notes: str = ""
 
     @property
     def misfit(self) -> Tensor:
