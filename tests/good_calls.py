@@ -17,7 +17,7 @@ import phaseret as pr
 MODULES = [getattr(pr, name) for name in pr.__all__ if isinstance(getattr(pr, name), ModuleType)]
 # What a call gives back is not an input.
 RESULTS = {"RingCurve", "Alignment", "Ambiguity", "Certificate", "Measurement", "Inspection", "Reconstruction", "Run"}
-RESULTS |= {"Item", "Known", "Protocol", "Report", "Verification"}
+RESULTS |= {"Item", "Known", "Protocol", "Report", "Verification", "BraggGeometry", "StrainField"}
 # Bases whose call a subclass writes, and steps that do nothing without an algorithm.
 NOT_CALLED = {"Operator", "Algorithm", "Step", "Shrinkwrap", "Breed", "Hull", "Level", "Enough"}
 
@@ -39,11 +39,16 @@ EXACT: GoodCall = (
 )
 FOURIER = pr.operators.FourierIntensity(SHAPE)
 OPTICS = {"fourier_shape": SHAPE, "distance": 1.0, "wavelength": 1.0, "pixel_size": 1.0}
+OPTICS_OF_A_PEAK = {"distance": 1.0, "wavelength": 1e-10, "pixel_size": 1e-4}
 PROBLEM = {"n_iter": 2, "object_shape": BOX}
 UPDATE = {"known": pr.projections.ObjectConstraint(), "beta": 0.9}
 ELEMENT = {"shifts": torch.zeros(3, 2).long(), "flipped": torch.zeros(3).bool(), "phase": torch.zeros(3)}
 FRAME = pr.io.as_measurement(DATA[0])
 FOUND = pr.solvers.HIO(2)(DATA[0], support=SUPPORT, constraint="complex")
+PEAK = torch.stack(torch.meshgrid(*[torch.arange(3.0)] * 3, indexing="ij"), -1) + 10
+CRYSTAL = torch.polar(torch.ones(3, 4, 4, 4), torch.rand(3, 4, 4, 4))
+OF_A_LATTICE = {"scattering_vector": (0.0, 0.0, 1e9), "voxels": (1e-8, 1e-8, 1e-8)}
+STRAIN = pr.crystals.strain(CRYSTAL[0], **OF_A_LATTICE)
 SMALL = {"object_shape": BOX, "data_shape": SHAPE, "width": 8}
 TINY: dict[str, Any] = {"object_shape": BOX, "channels": (4, 4)}
 UNET = pr.models.UNet(BOX, SHAPE, channels=(4, 4))
@@ -116,12 +121,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "io.inspect": {"measurement": FRAME},
     "bench.run": {"protocols": [PROTOCOL], "entries": ["hio"], "quick": True},
     "bench.verify": {"file": "bench/bench.json", "protocols": [PROTOCOL]},
+    "crystals.rocking_geometry": {**OPTICS_OF_A_PEAK, "delta": 0.0, "nu": 30.0, "step": 0.1, "axis": (0, 1, 0)},
     "datasets.mnist": {"train": False},
     "datasets.strained_crystal": {"object_shape": (8, 8, 8)},
     "plotting.check_figure": {"path": "none.png"},
     "plotting.plot_ambiguity": {"ambiguity": pr.symmetry.diagnose(torch.rand(6, 4, 4))},
     "plotting.plot_pattern": {"measurement": FRAME},
     "plotting.plot_reconstruction": {"reconstruction": FOUND},
+    "plotting.plot_strain_field": {"field": STRAIN},
     "plotting.save_figure": {"path": "pattern.png", "figure": pr.plotting.plot_pattern(FRAME), "overwrite": True},
     "interop.from_deepinv": {"physics": SimpleNamespace(B=abs, B_adjoint=abs)},
     "interop.loss_from_deepinv": {"loss": NETWORK},
@@ -188,6 +195,8 @@ CALLS: dict[str, GoodCall] = {
     "solvers.spectral_initialization": (PATTERNS[0], 2, {"operator": FOURIER, **PROBLEM}),
     "solvers.truncated_amplitude_flow": (PATTERNS[0], 2, {"operator": FOURIER, **PROBLEM}),
     "solvers.wirtinger_flow": (PATTERNS[0], 2, {"operator": FOURIER, **PROBLEM}),
+    "crystals.geometry_from_q": ({"q": PEAK}, 4, {}),
+    "crystals.strain": ({"obj": CRYSTAL, "support": torch.ones(3, 4, 4, 4, dtype=torch.bool)}, 3, OF_A_LATTICE),
     "models.finetune": (PATTERNS[0], 2, {"model": UNET, "n_iter": 1}),
     "models.latent_optimize": ({**PATTERNS[0], "latent": torch.rand(3, 4, 4)}, 2, {"network": GENERATOR, "n_iter": 1}),
     "models.prdeep": ({**PATTERNS[0], "init": OBJ}, 2, {"denoiser": NETWORK, "n_iter": 1}),

@@ -889,7 +889,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
             "reconstruct stack.h5 -o r.h5 --timeout 0",
             "timeout must be a finite number above 0 and at most 1",
         ),
-        ("reconstruct pattern.h5 -o r.tif", "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', g"),
+        (
+            "reconstruct pattern.h5 -o r.tif",
+            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', '.vti'",
+        ),
         ("reconstruct pattern.h5 -o r.h5 --figure p.xyz", "the ending of --figure must be one of "),
         (
             "reconstruct bare.h5 -o r.h5 --support none",
@@ -918,7 +921,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("simulate pattern.npy -o old.h5", "--output must not exist yet, got 'old.h5'"),
         (
             "simulate pattern.npy -o r.tif",
-            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'",
+            "the ending of --output must be one of '.cxi', '.h5', '.hdf5', '.npz', '.vti', got '.tif'",
         ),
         ("simulate pattern.npy -o r.h5 --fourier-shape 12,12", "--fourier-shape must be at least (19, 17) = 2n-1"),
         ("simulate pattern.npy -o r.h5 --photons -3", "photons must be a finite number above 0, got -3.0"),
@@ -1122,3 +1125,31 @@ def test_a_warning_can_be_copied(folder: Path, capsys: pytest.CaptureFixture[str
     )
     assert status == 0
     assert 'Use --constraint nonnegative or "real"; say --constraint complex if' in err
+
+
+def test_what_was_assumed_stands_in_the_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("counts.npy", np.fft.fftshift(pr.io.load_intensity("pattern.h5").intensity))
+    words = "reconstruct counts.npy --support auto --kind intensity --schedule er:2 --starts 1 -o"
+    for name in ("r.h5", "r.npz"):
+        status, out, _ = run(f"{words} {name} --quiet", capsys)
+        assert status == 0
+        notes = pr.solvers.Reconstruction(**pr.io.load_reconstruction(name)).notes
+        assert "support: the box that the autocorrelation allows" in notes.splitlines()
+        for name, _, value in (line.partition(": ") for line in notes.splitlines()):
+            assert f"{name:18}{value}" in out
+    run(f"reconstruct pattern.h5 {QUICK} -o told.npz", capsys)
+    assert pr.io.load_reconstruction("told.npz")["notes"] == ""
+
+
+def test_a_schedule_for_crystals_reads_volumes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def reconstruct(intensity: Tensor, *, ndim: int, **options: object) -> None:
+        asked.append(ndim)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pr.solvers, "reconstruct", reconstruct)
+    np.save("counts.npy", np.ones((6, 6, 6)))
+    for more in ("", "--ndim 2"):
+        _main.main(shlex.split(f"reconstruct counts.npy --kind intensity --schedule bragg -o r.npz --quiet {more}"))
+    assert asked == [3, 2]

@@ -61,6 +61,8 @@ WAITS: dict[str, tuple[int, str]] = {
     "symmetry.Symmetry()": (1, "the phase of a real object must be 0 or pi"),
     "noise.mask_pixels": (1, "a mask must leave pixels"),
     "noise.MaskPixels": (1, "a mask must leave pixels"),
+    "crystals.geometry_from_q": (3, ON_CPU),
+    "crystals.strain": (9, f"{ON_CPU}: scikit-image unwraps there, and scipy finds what hangs together"),
     "io.as_measurement": (8, "it looks at values, tells shares, and asks what seems wrong"),
     "io.inspect": (1, FILES),
     "io.save_intensity": (1, FILES),
@@ -70,6 +72,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "plotting.plot_comparison": (7, FILES),
     "plotting.plot_pattern": (1, FILES),
     "plotting.plot_reconstruction": (6, FILES),
+    "plotting.plot_strain_field": (5, FILES),
 }
 # Calls that compute in double precision where the device has it, and why.
 ALIGNS = "copies that are equally near are told from rounding"

@@ -863,7 +863,7 @@ def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=r"path must name a file, got the folder '.*folder.h5'"):
         pr.io.save_intensity(tmp_path / "folder.h5", torch.rand(4, 4))
     with pytest.raises(
-        ValueError, match=r"the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', got '.tif'"
+        ValueError, match=r"the ending of path must be one of '.cxi', '.h5', '.hdf5', '.npz', '.vti', got '.tif'"
     ):
         pr.io.save_intensity(tmp_path / "x.tif", torch.rand(4, 4))
     with pytest.raises(TypeError, match=r"reconstruction must be what a solver returned, got Tensor"):

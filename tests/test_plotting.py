@@ -223,3 +223,47 @@ def test_a_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ImportError, match=r"plot_pattern: the package matplotlib must be installed\. .*phaseret\[demo\]"
     ):
         pr.plotting.plot_pattern(pr.io.as_measurement(torch.rand(4, 4)))
+
+
+# --- crystals ---------------------------------------------------------------------------------------------------------
+
+
+def test_plot_strain_field_shows_three_cuts_and_the_surface_twice() -> None:
+    pytest.importorskip("skimage")
+    obj = pr.datasets.strained_crystal((10, 11, 12), generator=torch.Generator().manual_seed(0))
+    field = pr.crystals.strain(obj, (0.0, 0.0, 3e10), voxels=(5e-9, 6e-9, 7e-9))
+    figure = field.plot()
+    assert titles(figure) == [
+        f"{name}, {axis} = 0" for name in ("displacement / nm", "strain / 10⁻³") for axis in "xyz"
+    ]
+    cuts = [panel for panel in figure.axes if panel.images]
+    for row, values in enumerate((1e9 * field.displacement, 1e3 * field.strain)):
+        for axis in range(3):
+            image = cuts[3 * row + axis].images[0]
+            expected = values.select(axis, values.shape[axis] // 2).numpy()
+            np.testing.assert_allclose(image.get_array().filled(np.nan), expected, rtol=1e-6, equal_nan=True)
+    x, y = cuts[2].images[0].get_extent()[2:], cuts[2].images[0].get_extent()[:2]  # y to the right, x upwards
+    assert x == pytest.approx((-27.5, 22.5))
+    assert y == pytest.approx((-33, 33))
+    surfaces = [panel for panel in figure.axes if panel.name == "3d"]
+    inside = field.support.nonzero().double() - torch.tensor([5, 5, 6])
+    reach = 1.2 * (inside * torch.tensor([5, 6, 7])).abs().amax(0)
+    for panel in surfaces:
+        (surface,) = panel.collections
+        assert len(surface.get_facecolor()) > 100
+        for limits, most in zip((panel.get_xlim(), panel.get_ylim(), panel.get_zlim()), reach.tolist(), strict=True):
+            assert max(map(abs, limits)) < most
+
+
+def test_plot_strain_field_shows_leaning_voxels_as_cubes_and_one_crystal_of_a_stack() -> None:
+    pytest.importorskip("skimage")
+    obj = pr.datasets.strained_crystal((10, 10, 10), generator=torch.Generator().manual_seed(0))
+    voxels = torch.tensor([[5.0, 1.0, 0.0], [0.0, 5.0, 0.0], [0.0, 2.0, 5.0]]) * 1e-9
+    field = pr.crystals.strain(torch.stack([obj, obj.conj()]), (0.0, 0.0, 3e10), voxels=voxels)
+    shown = [panel.images[0].get_array() for panel in field.plot(index=1).axes if panel.images]
+    expected = field.orthogonal().displacement[1] * 1e9
+    np.testing.assert_allclose(shown[0].filled(np.nan), expected[len(expected) // 2].numpy(), equal_nan=True, rtol=1e-5)
+    with pytest.raises(ValueError, match="index must be one of 2 patterns, got 2"):
+        field.plot(index=2)
+    with pytest.raises(TypeError, match="plot_strain_field: field must be a StrainField, got Tensor"):
+        pr.plotting.plot_strain_field(obj)  # type: ignore[arg-type]

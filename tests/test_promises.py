@@ -374,6 +374,7 @@ DEFAULTS: dict[str, Any] = {
     "win_size": 11,
 }  # fmt: skip
 EXCEPT: dict[str, dict[str, Any]] = {
+    "crystals.strain": {"threshold": 0.3},
     "datasets.strained_crystal": {
         "object_shape": (31, 31, 31),
         "kind": "polyhedron",

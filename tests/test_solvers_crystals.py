@@ -12,7 +12,7 @@ from torch import Tensor
 import phaseret as pr
 from phaseret import solvers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
-from phaseret.solvers import Enough, Hull, Recipe, Shrinkwrap
+from phaseret.solvers import Enough, Hull, Recipe, Shrinkwrap, _recipe
 from phaseret.solvers._counts import expected_error, root_spread
 
 pytestmark = pytest.mark.filterwarnings(
@@ -425,10 +425,33 @@ def test_bragg_is_a_schedule_that_its_text_gives_back() -> None:
     assert Recipe("2*(bragg),er:5").n_iter == 2 * recipe.n_iter + 5
 
 
+@pytest.mark.parametrize(
+    ("shape", "schedule", "given", "axes"),
+    [
+        ((2, 6, 6, 6), "bragg", {}, 3),
+        ((6, 6, 6), " Bragg,er:1", {}, 3),
+        ((6, 6, 6), "bragg", {"ndim": 2}, 2),
+        ((6, 6), "bragg", {}, 2),
+        ((6, 6, 6), "er:1", {}, 2),
+    ],
+)
+def test_bragg_is_for_volumes_unless_told_otherwise(
+    shape: tuple[int, ...],
+    schedule: str,
+    given: dict[str, int],
+    axes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(_recipe, "solve", lambda recipe, intensity, options: asked.append(options))
+    solvers.reconstruct(torch.rand(shape), schedule=schedule, **given)
+    assert asked[0].get("ndim", 2) == axes
+
+
 def accepted(seed: int) -> bool:
     """Whether counting noise explains what the schedule finds of a small strained crystal; then it must be right."""
     obj = pr.datasets.strained_crystal((9, 9, 9), span=math.pi, generator=torch.Generator().manual_seed(seed))
-    r = solvers.reconstruct(counts_of(obj, 20, seed=seed), schedule="bragg", constraint="complex", ndim=3)
+    r = solvers.reconstruct(counts_of(obj, 20, seed=seed), schedule="bragg", constraint="complex")
     if r.misfit >= 1.3:
         return False
     assert pr.metrics.iou(r.obj, obj, ndim=3) >= 0.97

@@ -23,7 +23,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("train", "demo", "io", "testing")
+EXTRAS = ("train", "demo", "io", "crystals", "testing")
 ENVIRONMENTS = ("core", *EXTRAS, "lowest", "newest")
 # Those of what other packages do for us, and one of each kind of mathematics.
 TESTS = (

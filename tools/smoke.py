@@ -163,6 +163,14 @@ def pictures_are_read() -> None:
     assert pr.io.load_object("picture.png").shape == (10, 9)
 
 
+def crystals_are_strained() -> None:
+    solve().save("result.vti")
+    assert Path("result.vti").read_bytes().startswith(b"<?xml")
+    obj = pr.datasets.strained_crystal((10, 10, 10), generator=torch.Generator().manual_seed(0))
+    field = pr.crystals.strain(obj, (0.0, 0.0, 3e10), voxels=(1e-8, 1e-8, 1e-8))
+    pr.plotting.save_figure("field.png", field.plot())
+
+
 def losses_can_be_tested() -> None:
     from phaseret import testing
 
@@ -185,6 +193,7 @@ PROMISES: list[tuple[str, Callable[[], None]]] = [
     ("io", tiff_is_read),
     ("io", edf_is_read),
     ("io", pictures_are_read),
+    ("crystals", crystals_are_strained),
     ("testing", losses_can_be_tested),
 ]
 

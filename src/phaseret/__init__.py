@@ -6,7 +6,7 @@ The floor plan: a module imports only from the lines below its own::
     8  cli  testing
     7  bench
     6  plotting  interop
-    5  losses  metrics  solvers  models  datasets  io
+    5  losses  metrics  solvers  models  datasets  io  crystals
     4  symmetry  projections  noise
     3  operators
     2  _fft  _memory  _module  _output  _reduction
@@ -25,6 +25,7 @@ from phaseret._version import __version__ as __version__
 if TYPE_CHECKING:
     from phaseret import (
         bench,
+        crystals,
         datasets,
         interop,
         io,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bench",
+    "crystals",
     "datasets",
     "interop",
     "io",

@@ -2,9 +2,10 @@
 
 Which one should I use? :func:`plot_pattern` before a reconstruction, :func:`plot_reconstruction` after it: it shows not
 only the object but also whether the starts agree, since a small residual alone is no proof. :func:`plot_comparison`
-puts two objects side by side, and :func:`plot_ambiguity` shows what `phaseret.symmetry.diagnose` found in a training
-set. Each gives a `matplotlib.figure.Figure` without touching any global state, which a notebook shows and
-:func:`save_figure` writes; :func:`check_figure` tells before a long run whether it will.
+puts two objects side by side, :func:`plot_strain_field` shows a strained crystal, and :func:`plot_ambiguity` what
+`phaseret.symmetry.diagnose` found in a training set. Each gives a `matplotlib.figure.Figure` without touching any
+global state, which a notebook shows and :func:`save_figure` writes; :func:`check_figure` tells before a long run
+whether it will.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, metrics
 from phaseret._output import check_free, written
+from phaseret.crystals import StrainField
 from phaseret.io import Measurement
 from phaseret.operators import FourierIntensity
 from phaseret.solvers import Reconstruction
@@ -28,9 +30,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["check_figure", "plot_ambiguity", "plot_comparison", "plot_pattern", "plot_reconstruction", "save_figure"]
+__all__ = [
+    "check_figure",
+    "plot_ambiguity",
+    "plot_comparison",
+    "plot_pattern",
+    "plot_reconstruction",
+    "plot_strain_field",
+    "save_figure",
+]
 
 _INCHES = 4.0
+_NANO = 1e9
+# Colours reach to the value that this share of the crystal does not exceed: single voxels of its surface do.
+_MOST = 0.99
 
 
 def plot_pattern(measurement: Measurement, *, index: int = 0) -> Figure:
@@ -182,6 +195,48 @@ def plot_ambiguity(ambiguity: Ambiguity) -> Figure:
     return figure
 
 
+def plot_strain_field(field: StrainField, *, index: int = 0) -> Figure:
+    """Displacement and strain of a crystal: three cuts through its middle, and its surface in their colours.
+
+    Args:
+        field: From `phaseret.crystals.strain`; where its voxels lean, `StrainField.orthogonal` of it is shown.
+        index: Which crystal of a stack.
+
+    Returns:
+        Figure with eight panels and two colour bars, lengths in nanometres.
+
+    Raises:
+        TypeError: if field is not a StrainField.
+        ValueError: if there is no such crystal.
+        ImportError: if Matplotlib or scikit-image is not installed.
+
+    Example:
+        >>> obj = pr.datasets.strained_crystal((12, 12, 12), generator=torch.Generator().manual_seed(0))
+        >>> field = pr.crystals.strain(obj, (0, 0, 2.7e10), voxels=(10e-9, 10e-9, 10e-9))
+        >>> plot_strain_field(field).axes[0].get_title()
+        'displacement / nm, x = 0'
+    """
+    _checks.instance("field", field, StrainField, "Use phaseret.crystals.strain")
+    voxels = field.voxels.cpu()
+    if not torch.equal(voxels, voxels.diag().diag()):
+        field = field.orthogonal()
+        voxels = field.voxels.cpu()
+    edges = (_NANO * voxels.diag()).tolist()
+    support = _item(field.support, 3, index)
+    surface = _surface(_item(field.obj, 3, index).abs(), support, edges)
+    figure_module = _checks.extra("matplotlib.figure", "matplotlib", "crystals")
+    figure: Figure = figure_module.Figure(figsize=(4 * _INCHES, 2 * _INCHES), layout="constrained")
+    rows = (("displacement / nm", _NANO, field.displacement), ("strain / 10⁻³", 1e3, field.strain))
+    for row, (name, unit, values) in enumerate(rows):
+        shown = unit * _item(values, 3, index)
+        known = shown[shown.isfinite()].abs().double()
+        most = float(known.quantile(_MOST)) if known.numel() else 0.0
+        _show_cuts(figure, row, shown, name, edges, most or 1.0)
+        panel = figure.add_subplot(2, 4, 4 * row + 4, projection="3d")
+        _show_surface(panel, surface, shown, edges, most or 1.0)
+    return figure
+
+
 def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool = False) -> None:
     """Write a figure under another name and rename it when it is complete.
 
@@ -305,3 +360,59 @@ def _show_curve(panel: Axes, curve: metrics.RingCurve, title: str) -> None:
     panel.axhline(0.5, color="0.7", linewidth=0.8)
     least = min(0, float(curve.value.nan_to_num().min()))
     panel.set(title=title, xlabel="frequency, cycles per pixel", ylim=(least, 1.05))
+
+
+def _show_cuts(figure: Figure, row: int, values: Tensor, name: str, edges: Sequence[float], most: float) -> None:
+    """Three cuts through the middle of a volume in a row of panels, with one colour bar."""
+    import matplotlib
+
+    colors, panels = matplotlib.colormaps["coolwarm"].with_extremes(bad="0.9"), []
+    for axis in range(3):
+        down, right = (other for other in range(3) if other != axis)
+        panel = figure.add_subplot(2, 4, 4 * row + axis + 1)
+        (left, end), (low, high) = (
+            [edges[other] * (place - values.shape[other] // 2 - 0.5) for place in (0, values.shape[other])]
+            for other in (right, down)
+        )
+        cut = values.select(axis, values.shape[axis] // 2).numpy()
+        image = panel.imshow(cut, cmap=colors, vmin=-most, vmax=most, origin="lower", extent=(left, end, low, high))
+        panel.set(title=f"{name}, {'xyz'[axis]} = 0", xlabel=f"{'xyz'[right]} / nm", ylabel=f"{'xyz'[down]} / nm")
+        panels.append(panel)
+    figure.colorbar(image, ax=panels, shrink=0.8, extend="both")
+
+
+def _surface(modulus: Tensor, support: Tensor, edges: Sequence[float]) -> tuple[Any, Any]:
+    """Corners, in nanometres about the middle, and triangles of the surface where the modulus falls to half.
+
+    It is blurred by a voxel first, whose steps would be all that one sees.
+    """
+    from scipy import ndimage
+
+    cubes = _checks.extra("skimage.measure", "scikit-image", "crystals").marching_cubes
+    padded = torch.nn.functional.pad(modulus.where(support, 0).float(), [2] * 6).numpy()
+    blurred = ndimage.gaussian_filter(padded, 1.0)
+    level = min(float(modulus[support].median()), float(blurred.max())) / 2
+    corners, triangles, *_ = cubes(blurred, level, spacing=tuple(edges))
+    middle = [edge * (n // 2 + 2) for n, edge in zip(modulus.shape, edges, strict=True)]
+    return corners - middle, triangles
+
+
+def _show_surface(panel: Any, surface: tuple[Any, Any], values: Tensor, edges: Sequence[float], most: float) -> None:
+    """The surface, each triangle in the colour of the nearest voxel that has a value."""
+    import matplotlib
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+    from scipy import ndimage
+
+    corners, triangles = surface
+    faces = corners[triangles]
+    nearest = ndimage.distance_transform_edt(values.isnan().numpy(), return_distances=False, return_indices=True)
+    filled = values.numpy()[tuple(nearest)]
+    places = (faces.mean(1) / edges).round().astype(int).T
+    places = [(p + n // 2).clip(0, n - 1) for p, n in zip(places, values.shape, strict=True)]
+    colors = matplotlib.colormaps["coolwarm"]((filled[tuple(places)] / most + 1) / 2)
+    panel.add_collection3d(Poly3DCollection(faces, facecolors=colors, shade=True))
+    low, high = corners.min(0), corners.max(0)
+    panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
+    panel.set(xlabel="x / nm", ylabel="y / nm", zlabel="z / nm")
+    panel.locator_params(nbins=4)
+    panel.set_box_aspect(high - low, zoom=0.75)

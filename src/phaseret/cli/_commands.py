@@ -20,7 +20,9 @@ class Pattern:
         nargs="+",
     )
     ndim: int | None = option(
-        "axes of one pattern; the axes before them are a stack", type=whole, heading="reading the pattern"
+        "axes of one pattern; the axes before them are a stack; default: what FILE says, with --schedule bragg 3",
+        type=whole,
+        heading="reading the pattern",
     )
     index: int | slice | list[int] | None = option("part of a stack: 3, 0:10 or 0,1,3", type=part)
     stack_axis: int | None = option(
@@ -190,7 +192,7 @@ examples:
       With the support of the file, if it has one, else in the box that the autocorrelation allows, about the centre of
       symmetry, real where the pattern is symmetric, and the default recipe: 12 starts of "sparse:1400,er:30", which
       finds objects in a loose support. A large frame is solved on the grid that holds that box. What was assumed is
-      printed.
+      printed, and stands in the result as its notes.
   phaseret reconstruct pattern.h5 --support support.npy --constraint nonnegative --schedule hio:1500,er:50 \\
       --starts 4 -o result.h5 --figure result.png
       A real, non-negative object in a known support, many times faster; the picture shows the object and whether
@@ -200,7 +202,8 @@ examples:
   phaseret reconstruct pattern.h5 --support auto --schedule "20*(raar:30,shrinkwrap),er:100" -o result.h5
       Begin with the box that the autocorrelation allows, and find the shape inside it: sooner, and less certain.
   phaseret reconstruct crystal.h5 --schedule bragg -o result.h5
-      A strained crystal from one of its Bragg peaks, a stack of frames: nothing need be known of it.
+      A strained crystal from one of its Bragg peaks, a stack of frames: nothing need be known of it. ParaView
+      shows what -o result.vti writes.
   torchrun --nproc-per-node 4 -m phaseret.cli reconstruct stack.h5 --ndim 2 -o result.h5
       A stack of patterns, shared by four processes, on their GPUs if there are any. Finished patterns are kept in
       result.h5.parts until all are done: the same command again carries on, if neither options nor files have changed
@@ -210,7 +213,12 @@ A low residual is no proof: look at how many starts agree. Each start begins wit
 """
 
     output: str = option(
-        "the result: .h5, .cxi or .npz", "-o", "--output", metavar="FILE", required=True, heading="what to write"
+        "the result: .h5, .cxi or .npz; .vti to draw it",
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        heading="what to write",
     )
     figure: str | None = option("a picture of the object, the residuals and the agreement", metavar="FILE")
 

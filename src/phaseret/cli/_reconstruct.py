@@ -38,6 +38,7 @@ from phaseret.io._series import files_of
 from phaseret.operators._data import without_background
 from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
+from phaseret.solvers._recipe import is_of_volumes
 from phaseret.solvers._reduce import quick_grid
 
 
@@ -237,6 +238,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
 
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
+        if self.ndim is None and is_of_volumes(self.schedule):
+            return dataclasses.replace(self, ndim=3).run()
         self.check()
         shows_bar = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
         progress = Progress(not (self.quiet or shows_bar))
@@ -274,9 +277,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
         run = {name: str(value) for name, value in vars(self).items() if name not in aside}
         return run | {"file": ", ".join(files), "version": __version__}
 
-    def _write(self, job: Job, result: solvers.Reconstruction) -> None:
-        self.save(io.save_reconstruction, result, measurement=job.measurement)
-        self.draw(plotting.plot_reconstruction, result, measurement=job.measurement)
+    def _assumed(self, job: Job) -> list[tuple[str, str]]:
+        """What was taken for granted where nobody said it."""
         rows = []
         if job.grid is not None:
             frame = _sizes(job.measurement.fourier_shape)
@@ -287,6 +289,14 @@ class Command(Writes, Solves, Reads, Reconstruct):
             rows.append(("support", f"the box that the autocorrelation allows{blur}"))
         if job.found is not None:
             rows += job.found.said
+        return rows
+
+    def _write(self, job: Job, result: solvers.Reconstruction) -> None:
+        rows = self._assumed(job)
+        notes = [*(f"{name}: {value}" for name, value in rows), *job.measurement.notes]
+        result = dataclasses.replace(result, notes="\n".join(notes))
+        self.save(io.save_reconstruction, result, measurement=job.measurement)
+        self.draw(plotting.plot_reconstruction, result, measurement=job.measurement)
         print(_summary(result, rows))
         print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
 

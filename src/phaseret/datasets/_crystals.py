@@ -30,12 +30,12 @@ def strained_crystal(
 ) -> Tensor:
     r"""A strained crystal as one of its Bragg peaks shows it: a complex object of even modulus.
 
-    Its phase is :math:`Q \cdot u`, the displacement u of the lattice along the peak's scattering vector Q: a polynomial
-    of degree 3 and three Gaussians with random weights, without the linear part, which would only move the peak, scaled
-    to `span` from its least to its largest value. The crystal is a "polyhedron" cut out by 8 to 16 random half-spaces,
-    or "wulff", the equilibrium shape of faces {100}, {110} and {111} with random energies and orientation, cut by the
-    substrate on one side. It fills 13 to 20 % of the box, in its middle; data of more than twice the box along each
-    axis oversample it by more than 2.
+    Its phase is :math:`-Q \cdot u`, with the displacement u of the lattice along the peak's scattering vector Q, which
+    :func:`phaseret.crystals.strain` gives: a polynomial of degree 3 and three Gaussians with random weights,
+    without the linear part, which would only move the peak, scaled to `span` from its least to its largest value. The
+    crystal is a "polyhedron" cut out by 8 to 16 random half-spaces, or "wulff", the equilibrium shape of faces {100},
+    {110} and {111} with random energies and orientation, cut by the substrate on one side. It fills 13 to 20 % of the
+    box, in its middle; data of more than twice the box along each axis oversample it by more than 2.
 
     Args:
         object_shape: Sizes of the box, at least 8 each.

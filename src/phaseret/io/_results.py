@@ -30,17 +30,20 @@ def save_reconstruction(
 ) -> None:
     """Write what a solver returned to a file that `load_reconstruction`, and for CXI other programs too, read.
 
-    The file is written under another name and renamed when it is complete.
+    The file is written under another name and renamed when it is complete. A .vti file is for programs that draw, and
+    holds one object with all that has its shape: amplitude, phase, support, and of a `StrainField` displacement (in
+    nanometres, as its spacing and origin) and strain, outside the crystal as nan.
 
     Args:
-        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.
-        reconstruction: What a solver of `phaseret.solvers` returned: all of its fields that are tensors, numbers,
-            texts or lists of numbers.
+        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5), .npz, or .vti (VTK's image data, which is not read back).
+        reconstruction: What a solver of `phaseret.solvers` returned, or a `phaseret.crystals.StrainField`: all of its
+            fields that are tensors, numbers, texts or lists of numbers.
         measurement: Where the data came from; its wavelength, distance and pixel size are written too.
         overwrite: Replace an existing file.
 
     Raises:
         TypeError: if the reconstruction has no object; the other errors are those of :func:`save_intensity`.
+        ValueError: if a .vti file is asked for of a stack, or of voxels that lean (use `StrainField.orthogonal`).
 
     Source:
         The CXI file format 1.6: `entry_1/image_1` holds data, data_space "real", mask and process_1. PyNX's names
@@ -79,6 +82,8 @@ def _arrays(reconstruction: Any) -> dict[str, Any]:
     error = getattr(reconstruction, "error", None)
     if isinstance(error, Tensor):  # one number for each object
         arrays["ndim"] = np.array(reconstruction.obj.ndim - error.ndim)
+    elif hasattr(reconstruction, "ndim"):
+        arrays["ndim"] = np.array(reconstruction.ndim)
     return arrays | {"plain": np.array(plain, dtype="S")}
 
 

@@ -1,9 +1,10 @@
-"""Measurements to files: CXI that other programs read, and npz."""
+"""Measurements to files: CXI and VTK that other programs read, and npz."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -12,23 +13,23 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret._output import check_free, written
-from phaseret.io import _cxi
+from phaseret.io import _cxi, _vtk
 from phaseret.io._measurement import Measurement, as_measurement
 
-_SUFFIXES = (".cxi", ".h5", ".hdf5", ".npz")
+_SUFFIXES = (".cxi", ".h5", ".hdf5", ".npz", ".vti")
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Fail now, and not after a long run, if `save_reconstruction` or `save_intensity` could not write there.
 
     Args:
-        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.
+        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5), .npz, or .vti (VTK's image data, which is not read back).
         overwrite: Whether an existing file may be replaced.
 
     Raises:
         FileExistsError: if the file exists and `overwrite` is False.
         FileNotFoundError: if its folder does not exist, or the path is a link to what does not exist.
-        ImportError: if h5py is needed and not installed.
+        ImportError: if h5py or pyevtk is needed and not installed.
         ValueError: if the name ends otherwise.
     """
     writer(path, overwrite)
@@ -41,7 +42,7 @@ def save_intensity(path: str | os.PathLike[str], measurement: Measurement | Tens
     written under another name and renamed when it is complete. A link stays, and the file that it leads to is written.
 
     Args:
-        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5) or .npz.
+        path: Ends in .cxi, .h5 or .hdf5 (CXI in HDF5), .npz, or .vti (VTK's image data, which is not read back).
         measurement: What to write; a tensor is a pattern, or a stack of 2D ones, with its zero frequency at index 0.
         overwrite: Replace an existing file.
 
@@ -84,11 +85,15 @@ def writer(path: str | os.PathLike[str], overwrite: bool) -> Callable[[dict[str,
     target = check_free(path, overwrite)
     ending = target.suffix.lower()
     _checks.choice("the ending of path", ending, _SUFFIXES)
-    h5py = None if ending == ".npz" else _checks.extra("h5py", "h5py", "io")
+    made: Callable[[dict[str, Any]], bytes] = _npz
+    if ending == ".vti":
+        made = partial(_vtk.content, hl=_checks.extra("pyevtk.hl", "pyevtk", "crystals"))
+    elif ending != ".npz":
+        made = partial(_cxi.content, h5py=_checks.extra("h5py", "h5py", "io"))
 
     def write(arrays: dict[str, Any]) -> None:
         # Made in memory: when the disk fills up, HDF5 ends the process and numpy leaves a broken archive to complain.
-        content = _npz(arrays) if h5py is None else _cxi.content(arrays, h5py)
+        content = made(arrays)
         with written(target, overwrite) as temporary:
             temporary.write_bytes(content)
 

@@ -42,6 +42,7 @@ _WORDS: dict[str, type[Step]] = {
 _WITHOUT_ITERATIONS = ("shrinkwrap", "breed", "hull", "level", "enough", "algebraic")
 # Words for whole schedules.
 _NAMED = {"bragg": BRAGG}
+_OF_VOLUMES = re.compile(r"\bbragg\b", re.IGNORECASE)
 # The words of other programs (PyNX, cohere, Hawk) and the names of the classes, without underscores.
 _FOREIGN = {
     **dict.fromkeys(("sup", "sw", "supportupdate", "threshold"), "shrinkwrap"),
@@ -242,6 +243,11 @@ class _Parser:
             self._fail("a value", "Write a number, a word or a pair of numbers", at=place)
 
 
+def is_of_volumes(schedule: object) -> bool:
+    """Whether a schedule is for patterns of three axes, by its name."""
+    return isinstance(schedule, str) and _OF_VOLUMES.search(schedule) is not None
+
+
 def _meant(token: str) -> str:
     """What to write for a word of another program, or for one that is nearly a word; "" if it is neither."""
     name = token.rstrip("0123456789")
@@ -302,8 +308,9 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         intensity: Measured intensity, squared object units.
         schedule: What to run, as text or as a :class:`Recipe` or algorithm. Default: "sparse:1400,er:30", which finds
             objects in a loose support, or in none (:class:`SparseRRR`); but "raar:400,er:100" with a `support_size`,
-            and where a gradient is asked for. "bragg" is for strained crystals from one Bragg peak, and needs no
-            support. The words are those of :class:`Recipe`.
+            and where a gradient is asked for. "bragg" is for strained crystals from one Bragg peak, needs no support,
+            and takes the last three axes as those of a pattern unless `ndim` says otherwise. The words are those of
+            :class:`Recipe`.
         support: True where the object may be non-zero. Object-shaped (then in the corner of the grid, and the result
             has its shape) or data-shaped; one for all patterns or one each: the axes before these broadcast to the
             batch. May be left out with `support_size`, for a non-negative object, or where the schedule begins with
@@ -393,6 +400,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         rule = f"schedule must be a text, a Recipe or an algorithm, got {type(schedule).__name__}"
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
     recipe = Recipe(schedule)
+    if is_of_volumes(schedule) and getattr(intensity, "ndim", 0) > 2:
+        options.setdefault("ndim", 3)
     if options.get("starts") is None:
         options["starts"] = min(part.starts for part in recipe.parts())
     return solve(recipe, intensity, options)

@@ -82,6 +82,7 @@ class Reconstruction:
             phase, the exact solution found: 1 if there is no other, 0 if that is unknown; None without
             :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
+        notes: What was assumed where nobody said it, a line each, as ``phaseret reconstruct`` prints it; "" elsewhere.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
         data_shape: (m1..md), sizes of the Fourier pattern; empty where another operator measured, and of older files.
@@ -110,6 +111,7 @@ class Reconstruction:
     rivals: Tensor | None = None
     data_shape: list[int] = dataclasses.field(default_factory=list)
     unmeasured: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    notes: str = ""
 
     @property
     def misfit(self) -> Tensor:
