@@ -26,8 +26,10 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
     "formulas",
+    "gallery",
     "links",
     "pages",
+    "measured",
 ]
 exclude_patterns = ["_build", "_ext", "gallery"]
 default_role = "py:obj"

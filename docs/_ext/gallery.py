@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 # The order of the gallery: training, reconstruction, trust, parts of one's own.
@@ -25,6 +26,19 @@ def begin(settings: dict[str, Any], script: str) -> None:
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+def forget(app: Any, config: Any) -> None:
+    """Remove the pages of scripts that are gone, which sphinx-gallery would leave."""
+    folder = Path(app.srcdir)
+    for page in (folder / "auto_gallery").glob("*.rst"):
+        if page.stem != "index" and not (folder / "gallery" / f"{page.stem}.py").exists():
+            page.unlink()
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", forget)
+    return {"parallel_read_safe": True}
 
 
 OPTIONS = {
