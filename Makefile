@@ -65,7 +65,7 @@ bench: $(VENV)/.installed-demo ## run benchmarks/speed_*.py on one thread, as th
 	  echo "$$name, AVX2"; ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(RUN) -m "benchmarks.$$name"; done
 
 clean: ## remove .venv, .venv-deepinv, caches, builds and runs
-	rm -rf $(VENV) $(DEEPINV) runs build dist docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEEPINV) runs build dist docs/_build docs/api docs/auto_gallery .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra of pyproject.toml, so that a second call starts at once. Python compiles what is imported anyway;

@@ -9,6 +9,8 @@ import phaseret
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from gallery import OPTIONS as sphinx_gallery_conf  # noqa: F401
+
 project = "phaseret"
 author = "The phaseret developers"
 project_copyright = f"2026, {author}"
@@ -21,12 +23,15 @@ extensions = [
     "myst_parser",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
     "formulas",
+    "gallery",
     "links",
     "pages",
+    "measured",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "gallery"]
 default_role = "py:obj"
 
 html_theme = "furo"

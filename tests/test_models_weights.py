@@ -156,8 +156,19 @@ def test_another_checksum_is_refused(file: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^load: path must name a file, got .*, which is not one\. Look for"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^load: path must name a file or be one of dncnn, .*, which is neither\. Look for"
+    ):
         models.load(tmp_path)
+
+
+def test_a_trained_network_is_known_by_name_and_a_file_of_that_name_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models.save(models.MLP((2, 2), (2, 2), width=4), "dncnn", card=CARD)
+    assert type(models.load("dncnn")) is models.DnCNN
+    assert type(models.load("./dncnn")) is type(models.load(Path("dncnn"))) is models.MLP
 
 
 def test_a_network_of_another_version(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_published_denoiser_does_what_its_card_says() -> None:
     from experiments.photographs import test_images
     from experiments.zoo.natural128 import denoised
 
-    net = pr.models.load(Path(__file__).parents[1] / "weights" / "dncnn.safetensors")
+    net = pr.models.load("dncnn")
     found = denoised(net, test_images(12), sigma=25)
     assert found["denoised"] > found["noisy"] + 7
     assert found == pytest.approx(net.card["metrics"]["psnr_sigma_25"], abs=0.1)  # other noise: +- 0.02 dB

@@ -61,7 +61,10 @@ def built(folder: Path) -> tuple[Path, Path]:
     places = {name.partition("/")[0] for name in names}
     information = metadata.partition("/")[0]
     assert places == {"phaseret", information}, f"the wheel holds {places}"
-    assert {"phaseret/py.typed", f"{information}/licenses/LICENSE"} <= names, f"the wheel holds only {names}"
+    trained = {
+        f"phaseret/models/weights/{file.name}" for file in ROOT.glob("src/phaseret/models/weights/*.safetensors")
+    }
+    assert {"phaseret/py.typed", f"{information}/licenses/LICENSE"} | trained <= names, f"the wheel holds only {names}"
     dead = re.findall(r"\]\((?!https?:|#)[^)]*\)", text)
     assert not dead, f"links of the README lead nowhere outside the repository: {dead}"
     with tarfile.open(sdist) as archive:

@@ -93,6 +93,7 @@ def networks_are_saved() -> None:
     net = pr.models.MLP((4, 4), (8, 8), width=8)
     pr.models.save(net, "net.safetensors", card=dict.fromkeys(("data", "command", "metrics", "licence"), "none"))
     assert type(pr.models.load("net.safetensors")) is type(net)
+    assert pr.models.load("unet_dnn_p")(torch.rand(1, 64, 64)).shape == (1, 32, 32)
 
 
 def lightning_trains() -> None:

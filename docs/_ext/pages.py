@@ -2,27 +2,25 @@
 
 - An overview of each public module, and a page for each name in its `__all__`, a function together with its Module.
 - One page of the command, from its --help.
-- One table per file of results/, one section per file of examples/.
-- The leaderboard, from results/leaderboard.json and the docstrings of its protocols.
-- What the fuzzers tried, from results/fuzz.json.
+- One section per file of examples/.
+- Those of measured.py, from results/.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import inspect
 import io
-import json
 import os
 import re
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import measured
+from rst import docstring, heading, hidden_toctree, table
 from sphinx.application import Sphinx
 from sphinx.util.inspect import stringify_signature
 
@@ -47,16 +45,6 @@ def public_modules() -> list[ModuleType]:
 
 def first_sentence(documented: object) -> str:
     return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
-
-
-def heading(text: str, line: str) -> str:
-    return f"{text}\n{line * len(text)}\n\n"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A reStructuredText table of one-line cells."""
-    lines = ["   * - " + "\n     - ".join(cell or "\\" for cell in row) for row in [header, *rows]]
-    return ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(lines) + "\n\n"
 
 
 @functools.cache
@@ -144,10 +132,6 @@ def module_pages(module: ModuleType) -> dict[str, str]:
     return pages
 
 
-def hidden_toctree(pages: Iterable[str]) -> str:
-    return ".. toctree::\n   :hidden:\n\n" + "".join(f"   {page}\n" for page in pages)
-
-
 def command_page() -> str:
     """The command's docstring, then the help of the command and of each of its commands."""
     texts = {"phaseret": command_help()}
@@ -166,94 +150,7 @@ def command_help(*words: str) -> str:
     return printed.getvalue()
 
 
-# --- results and examples --------------------------------------------------------------------------------------------
-
-
-def cell(value: Any) -> str:
-    """One value for the reader: four digits of a float, 64 x 64 for a shape."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items() if inner is not None)
-    if isinstance(value, list):
-        return (" x " if all(isinstance(inner, int) for inner in value) else ", ").join(map(cell, value))
-    text = "" if value is None else " ".join(str(value).split())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
-
-
-def results_section(path: Path) -> str:
-    """Command, hardware, figure if there is one, and rows of one file of results/."""
-    result = json.loads(path.read_text(encoding="utf-8"))
-    columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
-    rows = [[cell(row.get(key)) for key in columns] for row in result["rows"]]
-    about = f"``{result['command']}`` at commit {result['commit']}; {cell(result['hardware'])}\n\n"
-    if path.with_suffix(".png").exists():
-        about += f".. image:: ../../results/{path.stem}.png\n   :alt: the table below as a figure\n\n"
-    return (
-        heading(path.stem.replace("_", " "), "-")
-        + about
-        + table([cell(column.replace("_", " ")) for column in columns], rows)
-    )
-
-
-def docstring(path: Path) -> str:
-    """What a Python file says of itself, without running it."""
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
-
-
-# What every row of the leaderboard has, and the heading of its column.
-SCORES = {
-    "kind": "kind",
-    "runs": "runs",
-    "raw_psnr": "raw PSNR",
-    "aligned_psnr": "aligned PSNR",
-    "best_by_residual_psnr": "PSNR, best by residual",
-    "best_by_oracle_psnr": "PSNR, best by oracle",
-    "aligned_mse": "aligned MSE",
-    "best_by_residual_mse": "MSE, best by residual",
-    "aligned_ssim": "aligned SSIM",
-    "success_percent": "solved (%)",
-    "relative_magnitude_error": "magnitude error",
-    "seconds_per_image": "s per image",
-}
-
-
-def leaderboard_page() -> str:
-    """Each protocol of the leaderboard: what it is, a figure, the scores, and whatever else its rows tell."""
-    path = ROOT / "results/leaderboard.json"
-    board = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"protocols": {}}
-    page = heading("Leaderboard", "=") + (HERE / "leaderboard.inc").read_text(encoding="utf-8") + "\n"
-    for name, about in board["protocols"].items():
-        rows = [row for row in board["rows"] if row["protocol"] == name]
-        others = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in (*SCORES, "protocol")]
-        # What tells the rows apart stands beside the system; what only some rows have, in a table of its own.
-        told = [key for key in others if all(key in row for row in rows) and len({str(row[key]) for row in rows}) > 1]
-        some = [key for key in others if not all(key in row for row in rows)]
-        page += heading(name, "-") + docstring(ROOT / f"experiments/zoo/{name}.py") + "\n\n"
-        page += f"``{about['command']}`` at commit {about['commit']}; {cell(about['hardware'])}; "
-        page += f"{cell(about['budget'])}\n\n.. image:: ../../results/leaderboard_{name}.png\n"
-        page += f"   :alt: estimates of the systems of {name}\n\n"
-        for columns in ([*told, *SCORES], [*told, *some]):
-            shown = [row for row in rows if columns[-1] in SCORES or any(key in row for key in some)]
-            titles = [SCORES.get(key, key.replace("_", " ")) for key in columns]
-            page += table(titles, [[cell(row.get(key)) for key in columns] for row in shown]) if shown else ""
-    return page
-
-
-def robustness_page() -> str:
-    """What the fuzzers tried, and what became of it."""
-    result = json.loads((ROOT / "results/fuzz.json").read_text(encoding="utf-8"))
-    rows = result["rows"]
-    keys = ("inputs", "seconds", "kills", "mended", "findings")
-    inputs, seconds, kills, mended, findings = (sum(row.get(key, 0) for row in rows) for key in keys)
-    page = heading("What it has been through", "=") + (HERE / "robustness.inc").read_text(encoding="utf-8")
-    page += f"\n{inputs:,} inputs in {seconds / 60:.0f} minutes of the processor. Findings that are not mended: "
-    page += f"{findings}; inputs that once were findings, mended and kept: {mended}. {kills:,} kills: "
-    page += ", ".join(f"{row['kills']} of {row['about']}" for row in rows if row["kills"]) + ".\n\n"
-    page += f"``{result['command']}``; {cell(result['hardware'])}\n\n"
-    columns = ["target", "about", "runs", "inputs", "accepted", "refused", "busy", "kills"]
-    columns += ["seconds", "findings", "mended", "commits"]
-    return page + table(columns, [[cell(row.get(key)) for key in columns] for row in rows])
+# --- examples -------------------------------------------------------------------------------------------------------
 
 
 def example_section(path: Path) -> str:
@@ -270,13 +167,7 @@ def write_pages(app: Sphinx) -> None:
     rows = [[f":doc:`phaseret.{place} <{place}>`", first_sentence(m)] for place, m in zip(places, modules, strict=True)]
     pages["index.rst"] = heading("Modules", "=") + table(["module", "what it is"], rows) + hidden_toctree(places)
     pages["command.rst"] = command_page()
-    pages["results.rst"] = heading("Measured results", "=") + (HERE / "results.inc").read_text(encoding="utf-8")
-    results = sorted((ROOT / "results").glob("*.json"))
-    pages["results.rst"] += "\n" + "".join(
-        results_section(path) for path in results if path.stem not in ("leaderboard", "fuzz")
-    )
-    pages["leaderboard.rst"] = leaderboard_page()
-    pages["robustness.rst"] = robustness_page()
+    pages |= measured.pages()
     pages["examples.rst"] = heading("Examples", "=") + (HERE / "examples.inc").read_text(encoding="utf-8") + "\n"
     pages["examples.rst"] += "".join(map(example_section, sorted((ROOT / "examples").glob("*.py"))))
     for old in set(API.rglob("*.rst")) - {API / name for name in pages}:

@@ -2,12 +2,12 @@
 
 All systems know the canvas and that the object is not negative. The networks are the U-Nets of the paper's Fig. 5
 (``fig5``), trained on objects (DNN-V), on intensities (DNN-P) and on objects up to symmetry (invariant), and the two
-small ones of ``weights/``, whose input is the autocorrelation. Each network is also adapted to single patterns with
-:func:`~phaseret.models.finetune` (the first digits only, as the column `images` says; `network psnr` is the network's
-own score there), and its output goes into RRR as a start. The unrolled networks start from the same random images as
-the algorithms beside them, which run for as many projections on the data, with their default relaxation and with the
-constant one that is best on training digits. What starts at random is scored as one run, and as the best of three by
-the residual.
+small ones that come with the package, whose input is the autocorrelation. Each network is also adapted to single
+patterns with :func:`~phaseret.models.finetune` (the first digits only, as the column `images` says; `network psnr` is
+the network's own score there), and its output goes into RRR as a start. The unrolled networks start from the same
+random images as the algorithms beside them, which run for as many projections on the data, with their default
+relaxation and with the constant one that is best on training digits. What starts at random is scored as one run, and
+as the best of three by the residual.
 
 What was seen: no network solves a digit in its one pass; 100 steps of `finetune` add 11 to 18 dB and solve up to three
 in four of those that were learned with the symmetry in mind, none of DNN-V's, in several hundred times the time of 100
@@ -119,7 +119,7 @@ def log_error(estimates: Tensor, objects: Tensor) -> Tensor:
 
 
 def keep(net: nn.Module, rows: list[Row], system: str, settings: Settings, folder: Path) -> None:
-    """Write a small network as a file of weights/."""
+    """Write a small network as a file that can come with the package."""
     scores = next(row for row in rows if row["system"] == system)
     trained_on = "these intensities alone" if settings["objective"] == "dnn_p" else "the objects, up to symmetry"
     card = {

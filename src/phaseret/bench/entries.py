@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -83,23 +82,14 @@ def _prepared(intensity: Tensor, known: Known, seed: int) -> Tensor:
 
 
 def prdeep(intensity: Tensor, known: Known, seed: int) -> Tensor:
-    """Regularisation by denoising (prDeep) with the denoiser of the repository's folder `weights`, after HIO."""
+    """Regularisation by denoising (prDeep) with the denoiser that comes with the package, after HIO."""
     if known.constraint == "complex" or known.noise != "alpha":
         _checks.fail(f"noise must be that of photographs, alpha, got {known.noise}", "Use another entry")
     # As on the leaderboard: levels, iterations, and the weight by the level of the noise.
     weight = 0.8 if known.level > 2 * 3.5 / 255 else 0.45
     options: dict[str, Any] = {"sigmas": [sigma / 255 for sigma in (40, 20, 10)], "n_iter": 50, "lam": weight}
-    denoiser = models.load(_weights("dncnn.safetensors")).eval()
+    denoiser = models.load("dncnn")
     return models.prdeep(intensity, denoiser, init=_prepared(intensity, known, seed), **options)
-
-
-def _weights(name: str) -> Path:
-    """A file of the repository's folder of weights, which no package holds."""
-    for folder in (Path.cwd(), Path(__file__).parents[3]):
-        if (folder / "weights" / name).is_file():
-            return folder / "weights" / name
-    fix = "Run it from a clone of the repository"
-    _checks.fail(f"the file weights/{name} must be there, got none", fix, FileNotFoundError)
 
 
 def amplitude_flow(intensity: Tensor, known: Known, seed: int) -> Tensor:

@@ -16,8 +16,8 @@
 
 All give an estimate for each item of a batch on its own, and take a mask at the call: ``net(intensity, mask=mask)``.
 ``UNet(..., mask_channel=True)`` sees it, too.
-:func:`save` writes weights with what is known of them, :func:`load` reads them; trained ones lie in the folder
-``weights`` of the repository.
+:func:`save` writes weights with what is known of them, :func:`load` reads them; trained ones come with the
+package and are loaded by name, as in ``load("unet_dnn_p")``.
 """
 
 from typing import TYPE_CHECKING, NoReturn

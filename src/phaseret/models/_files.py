@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -90,12 +91,18 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
 
 
 def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: Any) -> Model:
-    """Build a network from a file that :func:`save` wrote, in evaluation mode, on the CPU.
+    """Build a network that :func:`save` wrote, or a trained one by its name, in evaluation mode, on the CPU.
 
     The weights are compared with the checksum that the file holds; nothing is unpickled and no code of the file runs.
+    These come with the package; the `card` of each says what it was trained on and what it reached:
+
+    - "unet_dnn_p": a :class:`UNet` for digits of MNIST, anywhere on 32 x 32 pixels, from 64 x 64 intensities; trained
+      with the passive loss, without ground truth.
+    - "unet_invariant": the same, trained on the objects with the symmetry-invariant loss.
+    - "dncnn": a :class:`DnCNN` with a noise map, for photographs and the like; :func:`prdeep` takes it.
 
     Args:
-        path: The file.
+        path: The file, or one of these names; a file of such a name needs its folder, "./dncnn".
         sha256: What :func:`save` returned, or the publisher of the file says: also protects against another file.
         **given: The arguments that a file cannot hold, such as the operator of a `ResidualNet`.
 
@@ -106,13 +113,19 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         FileNotFoundError: if there is no file.
         ImportError: if safetensors is not installed.
         ValueError: if the file is damaged, is not one of :func:`save`, or a checksum differs.
+
+    Example:
+        >>> net = pr.models.load("unet_dnn_p")
+        >>> net(torch.rand(5, 64, 64)).shape
+        torch.Size([5, 32, 32])
     """
-    file = _checks.path(path)
+    shipped = _shipped().get(path) if isinstance(path, str) else None
+    file = shipped or _checks.path(path)
     if sha256 is not None:
         _checks.instance("sha256", sha256, str, "Use what save returned")
     if not os.path.isfile(file):
         _checks.fail(
-            f"path must name a file, got {str(file)!r}, which is not one",
+            f"path must name a file or be one of {', '.join(_shipped())}, got {str(file)!r}, which is neither",
             "Look for a misprint, or name its folder too",
             error=FileNotFoundError,
         )
@@ -155,6 +168,12 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         _checks.fail(f"{file} must fit {architecture.__name__}, got {said}", _NEWER)
     model.card = about["card"]
     return model.eval()
+
+
+@functools.cache
+def _shipped() -> dict[str, Path]:
+    """The files of the trained networks that come with the package, by their names."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
 
 
 def _description(file: Path, text: str) -> dict[str, Any]:
