@@ -27,6 +27,7 @@ extensions = [
     "pages",
 ]
 exclude_patterns = ["_build", "_ext"]
+templates_path = ["_templates"]
 default_role = "py:obj"
 
 html_theme = "furo"

@@ -407,7 +407,7 @@ class LiveFigure {
     const turned = found.flip ? "turned by half a turn and " : "";
     const verdict =
       !errors.length ? ""
-      : found.correlation > 0.99 ? `It is the object above, ${turned}moved by (${found.down}, ${found.right}).`
+      : found.correlation > 0.99 ? `It is the object above, ${turned}moved down by ${found.down} and right by ${found.right}.`
       : solver.error <= 1e-3 ? "It explains the data and is no copy: another object with the same pattern."
       : "It is not the object.";
     this.named.status.value =
