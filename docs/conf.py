@@ -32,6 +32,7 @@ extensions = [
     "measured",
 ]
 exclude_patterns = ["_build", "_ext", "gallery"]
+templates_path = ["_templates"]
 default_role = "py:obj"
 
 html_theme = "furo"

@@ -1,18 +1,26 @@
-"""The built documentation: no warning, a page for each public name, formulas as they were meant, links that lead on."""
+"""The built documentation: no warning, a page for each public name, formulas as they were meant, links that lead on.
+
+In a browser, where there is one: no complaint, no request, no page wider than a phone, a live figure that works.
+"""
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+import torch
 
 import phaseret as pr
+from browser import Browser, executable
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs/_ext"))
@@ -63,6 +71,20 @@ def test_pages_ask_for_nothing_from_elsewhere(pages: Path) -> None:
 
 
 @pytest.mark.once
+def test_links_within_the_pages_lead_somewhere(pages: Path) -> None:
+    texts = {page.resolve(): page.read_text(encoding="utf-8") for page in pages.rglob("*.html")}
+    places = {page: {unquote(name) for name in re.findall(r'\bid="([^"]+)"', text)} for page, text in texts.items()}
+    lost = set()
+    for page, text in texts.items():
+        for link in set(re.findall(r'<a [^>]*href="(?![a-z]+:)([^"]+)"', text)):
+            path, _, place = unquote(html.unescape(link)).partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (place and place not in places.get(target, ())):
+                lost.add((page.name, link))
+    assert lost == set()
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("latex", "fault"),
     [
@@ -103,3 +125,179 @@ def test_docstrings_say_what_everything_is(name: str, item: str) -> None:
     for member, value in inspect.getmembers(documented) if inspect.isclass(documented) else []:
         own = inspect.isfunction(value) and value.__module__.startswith("phaseret")
         assert member.startswith("_") or not own or inspect.getdoc(value), member
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+LOOKS = [
+    pytest.param(width, dark, id=f"{width}-{'dark' if dark else 'light'}") for width in (1300, 390) for dark in (0, 1)
+]
+FIGURE = "document.querySelector('form.live-figure')"
+NAMED = f"{FIGURE}.elements"
+
+
+@pytest.fixture(scope="module")
+def browser(pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if executable() is None:
+        pytest.skip("no chromium or chrome is on the PATH: pages are not looked at")
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def figure(pages: Path, browser: Browser) -> Browser:
+    """The page of the live figure."""
+    browser.open((pages / "cannot_see.html").as_uri())
+    return browser
+
+
+def middle(browser: Browser, selector: str) -> tuple[float, float]:
+    """Where the middle of an element is in the window, after it has been moved into sight."""
+    box = f"document.querySelector('{selector}')"
+    browser.ask(f"{box}.scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    x, y, width, height = browser.ask(
+        f"(({{x, y, width, height}}) => [x, y, width, height])({box}.getBoundingClientRect())"
+    )
+    return x + width / 2, y + height / 2
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("width", "dark"), LOOKS)
+@pytest.mark.parametrize("page", ["index", "cannot_see", "api/losses/passive_loss"])
+def test_pages_fit_the_window_and_nothing_complains(
+    pages: Path, browser: Browser, page: str, width: int, dark: bool
+) -> None:
+    browser.open((pages / f"{page}.html").as_uri(), width=width, dark=dark)
+    wide, room = browser.ask("[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]")
+    assert wide <= room == width
+    red = browser.ask("Number(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])")
+    assert red < 60 if dark else red > 200
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("word", ["superposition", "shrinkwrap", "install"])
+def test_search_finds_words_without_a_server(pages: Path, browser: Browser, word: str) -> None:
+    browser.open((pages / "search.html").as_uri() + f"?q={word}")
+    browser.wait("document.querySelectorAll('#search-results li').length > 0")
+    found = browser.ask("[...document.querySelectorAll('#search-results li a')].map((link) => link.pathname)")
+    assert [path for path in found if not Path(unquote(path)).exists()] == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("algorithm", ["ErrorReduction", "HIO", "RRR"])
+def test_the_live_figure_computes_what_the_solvers_do(figure: Browser, algorithm: str) -> None:
+    """Its mathematics is tested in tests/test_docs_figure.py; this is the browser's."""
+    found = figure.ask(f"phaseretFigure.run({{algorithm: '{algorithm}', n: 25, seed: 1}})")
+    intensity, start = (
+        torch.tensor(found[name], dtype=torch.float64).reshape(64, 64) for name in ("intensity", "start")
+    )
+    known = {"support": torch.ones(32, 32) > 0, "constraint": "nonnegative", "starts": 1}
+    result = getattr(pr.solvers, algorithm)(25)(intensity, **known, init=start)
+    estimate = torch.tensor(found["estimate"], dtype=torch.float64).reshape(64, 64)[:32, :32]
+    assert (estimate - result.obj).norm() < 1e-4 * result.obj.norm()
+
+
+@pytest.mark.once
+def test_the_pattern_stands_still_while_keys_move_the_object(figure: Browser) -> None:
+    picture = f"{FIGURE}.querySelector('canvas.object').toDataURL()"
+    before = figure.ask(picture)
+    for control in ("down", "right", "phase"):
+        figure.ask(f"{NAMED}.{control}.focus()")
+        for _ in range(7):
+            figure.press("ArrowRight")
+    figure.ask(f"{NAMED}.flip.focus()")
+    figure.press(" ")
+    told = f"['down', 'right', 'phase'].map((name) => {NAMED}[name + '_value'].value)"
+    assert figure.ask(told) == ["7 px", "7 px", "7°"]
+    assert figure.ask(f"{NAMED}.flip.checked")
+    assert figure.ask(picture) != before
+    assert 0 < float(figure.ask(f"{NAMED}.change.value")) < 1e-12
+    assert figure.ask(f"{NAMED}.verdict.value") == "the pattern stands still"
+    figure.ask(f"{NAMED}.mirror.focus()")
+    figure.press(" ")
+    assert float(figure.ask(f"{NAMED}.change.value")) > 1e-3
+    assert figure.ask(f"{NAMED}.verdict.value") == "another pattern"
+
+
+@pytest.mark.once
+def test_the_solver_runs_pauses_and_begins_anew(figure: Browser) -> None:
+    status = f"{NAMED}.status.value"
+    start = middle(figure, "button[name=run]")
+    figure.drag([start])
+    figure.wait(f"Number({status}.match(/[0-9]+/)) >= 10")
+    figure.drag([start])
+    paused = figure.ask(status)
+    assert figure.ask(f"{NAMED}.run.textContent") == "Start"
+    assert figure.ask(f"new Promise((done) => setTimeout(() => done({status}), 100))") == paused
+    figure.drag([middle(figure, "button[name=step]")])
+    assert figure.ask(status) != paused
+    figure.drag([middle(figure, "button[name=again]")])
+    assert figure.ask(status).startswith("Iteration 0:")
+    figure.drag([middle(figure, "button[name=run]")])
+    figure.wait(f"{NAMED}.run.textContent === 'Start'")  # it stops where the data are explained
+    assert "It is the object above" in figure.ask(status)
+    assert len(figure.ask(f"{FIGURE}.querySelector('polyline').getAttribute('points')").split()) > 50
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("way", ["mouse", "touch", "keys"])
+def test_an_object_can_be_drawn(pages: Path, browser: Browser, way: str) -> None:
+    browser.open((pages / "cannot_see.html").as_uri(), width=390 if way == "touch" else 1300)
+    browser.ask(f"{NAMED}.clear.click()")
+    canvas = f"{FIGURE}.querySelector('canvas.object')"
+    x, y = middle(browser, "canvas.object")
+    assert browser.ask(f"{NAMED}.status.value") == "Draw something: there are no data."
+    if way == "keys":
+        browser.ask(f"{canvas}.focus()")
+        for _ in range(8):
+            browser.press("ArrowDown", shift=True)
+        browser.ask(f"{canvas}.blur()")
+    else:
+        browser.drag([(x, y), (x + 15, y), (x + 15, y + 20)], touch=way == "touch")
+    bright = (
+        f"[...{canvas}.getContext('2d').getImageData(0, 0, 64, 64).data].filter((v, k) => k % 4 === 0 && v > 99).length"
+    )
+    assert browser.ask(bright) > 15
+    assert browser.complaints == []
+
+
+@pytest.mark.once
+def test_with_reduced_motion_there_are_few_pictures(pages: Path, browser: Browser) -> None:
+    browser.open((pages / "cannot_see.html").as_uri(), still=True)
+    shown = browser.ask(
+        f"""new Promise((done) => {{
+          const shown = new Set();
+          const look = setInterval(() => shown.add({NAMED}.status.value.match(/[0-9]+/)[0]), 20);
+          {NAMED}.run.click();
+          setTimeout(() => (clearInterval(look), done([...shown])), 1500);
+        }})"""
+    )
+    assert shown == ["0", "100"]
+
+
+@pytest.mark.once
+def test_a_picture_stands_for_the_live_figure_on_paper_and_without_a_script(pages: Path, browser: Browser) -> None:
+    shown = f"[{FIGURE}, document.querySelector('.instead-of-live-figure')].map((part) => part.offsetHeight > 0)"
+    browser.open((pages / "cannot_see.html").as_uri())
+    assert browser.ask(shown) == [True, False]
+    browser.open((pages / "cannot_see.html").as_uri(), media="print")
+    assert browser.ask(shown) == [False, True]
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open((pages / "cannot_see.html").as_uri())
+    assert browser.ask(shown) == [False, True]
+    browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.once
+def test_every_part_of_the_live_figure_says_what_it_is(figure: Browser) -> None:
+    nodes = figure.call("Accessibility.getFullAXTree")["nodes"]
+    parts = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+    asked = {"slider": 3, "checkbox": 2, "combobox": 2, "spinbutton": 1, "application": 1}
+    for role, count in asked.items():
+        names = [name for found, name in parts if found == role]
+        assert len([name for name in names if name.strip()]) >= count, (role, names)
+    assert {"Start", "One step", "Reset", "Clear, to draw"} <= {name for role, name in parts if role == "button"}
+    assert len([name for role, name in parts if role in ("image", "img") and name]) >= 3
