@@ -80,6 +80,8 @@ class Reconstruction:
         images: (*) how many images with the data, up to shift, flip and phase, the exact solution found: 1 if there is
             no other, 0 if that is unknown; None without :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
+        n_iters: (*, starts) the iterations of each start: those of the run, or fewer where the error came down to
+            `tolerance` before, or the start was at rest; 0 of those that were not begun.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
     """
@@ -104,6 +106,7 @@ class Reconstruction:
     images: Tensor | None = None
     sigma: Tensor | None = None
     rivals: Tensor | None = None
+    n_iters: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
     def misfit(self) -> Tensor:
@@ -135,6 +138,14 @@ class Reconstruction:
             self.averaged = starts == self.ranking[..., :1]
         if not self.expected.numel():
             self.expected = torch.zeros_like(self.error)
+        if not self.n_iters.numel():
+            done = self.checked[-1] if self.checked else 0
+            self.n_iters = torch.full(self.errors.shape, done, device=self.errors.device)
+
+    @property
+    def n_iter(self) -> Tensor:
+        """(*) the iterations of the best start of each pattern."""
+        return self.n_iters.gather(-1, self.ranking[..., :1]).squeeze(-1)
 
     @property
     def choice(self) -> list[str]:
@@ -278,6 +289,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         images=None if run.images is None else run.images.reshape(batch),
         sigma=None if run.sigma is None else run.sigma.reshape(*batch, -1),
         rivals=None if run.rivals is None else _embedded(run.rivals, problem),
+        n_iters=run.solved.where(run.solved >= 0, run.checked[-1] if run.checked else 0).reshape(*batch, starts),
     )
     _warn_of_disagreement(result)
     return result
