@@ -115,7 +115,7 @@ def test_a_graph_of_all_items_is_not_replayed_for_halves(ends: int, made: int, m
     plain, blocks = solved(pr.solvers.HIO(7)), iter(range(100))
 
     def fits(work: Callable[[], object]) -> bool:
-        if getattr(work, "func", None) is None or work.func.__name__ != "_block" or next(blocks) != ends:  # type: ignore[attr-defined]
+        if getattr(work, "func", None) is None or work.func.__name__ != "block" or next(blocks) != ends:  # type: ignore[attr-defined]
             work()
             return True
         return False

@@ -489,6 +489,18 @@ def inverse_sum(field: Tensor, shape: Sequence[int], real: bool) -> Tensor:
     return torch.fft.irfft(field, n=shape[-1], dim=-1, norm="forward")
 
 
+def box_inverse_sum(field: Tensor, shape: Sequence[int], box: Sequence[slice], real: bool) -> Tensor:
+    """The box of `inverse_sum`: lines without it are left out."""
+    dims = tuple(range(-len(shape), -1))
+    if dims:
+        field = torch.fft.ifftn(field, dim=dims, norm="forward")
+        lines: tuple[Any, ...] = (..., *box[:-1], slice(None))
+        field = field[lines]
+    if real:
+        return torch.fft.irfft(field, n=shape[-1], dim=-1, norm="forward")[..., box[-1]]
+    return torch.fft.ifft(field, dim=-1, norm="forward")[..., box[-1]]
+
+
 def filtered(plane: Tensor, factor: Tensor, shape: Sequence[int], real: bool) -> Tensor:
     """A real plane whose transform is multiplied by `factor`, given on the half plane of the transform.
 

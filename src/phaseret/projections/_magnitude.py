@@ -194,7 +194,11 @@ class MagnitudeConstraint:
         """
         if self.spread is not None:
             return self._project_blurred(x)
-        field = self.spectrum(x)
+        return _fft.inverse_sum(self.fit(self.spectrum(x), zeros), self.shape, self.real)
+
+    def fit(self, field: Tensor, zeros: bool = False) -> Tensor:
+        """Spectra without normalisation, given the measured magnitude in place: those of `project_fast` over the
+        number of pixels."""
         rows = field.flatten(-self.ndim)
         pairs = torch.view_as_real(rows)
         for slab in self._slabs(rows):
@@ -207,11 +211,7 @@ class MagnitudeConstraint:
             part.mul_(scale)
             if empty is not None:
                 part.add_(empty * slab.target)
-        if self._reference is not None:
-            field.sub_(self._reference)
-        handed_over = [field]
-        del field, rows, pairs, part
-        return _fft.inverse_sum(handed_over.pop(), self.shape, self.real)
+        return field if self._reference is None else field.sub_(self._reference)
 
     def _project_blurred(self, x: Tensor) -> Tensor:
         field = self.spectrum(x)
@@ -222,7 +222,10 @@ class MagnitudeConstraint:
 
     def spectrum(self, x: Tensor) -> Tensor:
         """The spectrum without normalisation of objects (*, n1..nd) in a corner of the grid, with the known part."""
-        field = self._spectrum_of(x)
+        return self.completed(self._spectrum_of(x))
+
+    def completed(self, field: Tensor) -> Tensor:
+        """Spectra without normalisation of the rest, with the known part."""
         return field if self._reference is None else torch.add(field, self._reference, alpha=self._size)
 
     def _spectrum_of(self, x: Tensor) -> Tensor:
@@ -245,7 +248,10 @@ class MagnitudeConstraint:
         sqrt(sum((abs(F obj) - magnitude)^2) / sum(magnitude^2)) over measured pixels. The object may be cropped to any
         box that holds it: the magnitude does not see where it lies; but where a part of it is known it does.
         """
-        field = self.spectrum(obj)
+        return self.residual_of(self.spectrum(obj))
+
+    def residual_of(self, field: Tensor) -> Tensor:
+        """The same of spectra without normalisation."""
         rows, weight = field.flatten(-self.ndim), self._weight.flatten(-self.ndim)
         if self.spread is not None or (torch.is_grad_enabled() and rows.requires_grad):
             off = self.modulus(field) / self._size - self._target
@@ -254,8 +260,9 @@ class MagnitudeConstraint:
             pairs = torch.view_as_real(rows)
             error = torch.zeros(rows.shape[:-1], dtype=self._target.dtype, device=rows.device)
             for slab in self._slabs(rows):
-                power = slab.power(pairs).sqrt_().mul_(1 / self._size).sub_(slab.target).square_()
-                error += power.mul_(weight[..., slab.items]).sum(-1)
+                modulus = slab.power(pairs).sqrt_()
+                off = torch.sub(slab.target, modulus, alpha=1 / self._size, out=modulus)
+                error += off.square_().mul_(weight[..., slab.items]).sum(-1)
         return ((error * (self._unit * self._size) ** 2 + self._spread) / self.total).sqrt()
 
     def transfer(self, obj: Tensor) -> Tensor:

@@ -140,7 +140,8 @@ class Enough(Step):
 
     A start is good enough if it fits the pattern as closely as counting noise lets it: if its error is at most `misfit`
     times the error that such noise alone leaves (:class:`Reconstruction`). Then no other start is begun: the errors of
-    those left are infinite. Intensities that are no counts have no such error, and all starts run. Steps of all starts
+    those left are infinite. Intensities that are no counts have no such error, and all starts run, unless a `tolerance`
+    is given: a start that it finds solved is good enough, too. Steps of all starts
     (:class:`Breed`, :class:`Algebraic`), `checkpoint` and `resume` do not go with it, but where there is one start.
 
     Args:

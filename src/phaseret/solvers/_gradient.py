@@ -127,6 +127,7 @@ def wirtinger_flow(
     seed: int = 0,
     check_every: int = 10,
     tol: float | None = None,
+    tolerance: float | None = None,
 ) -> Reconstruction:
     r"""Gradient descent on the squared error of the intensity.
 
@@ -155,6 +156,7 @@ def wirtinger_flow(
         tol: A start has converged, and is left alone, once an iteration changes its object by at most this share of
             its norm, on average from one check to the next; when all have, the descent ends. Default: half of the
             precision's `eps`, below which a step is lost in rounding. 0: all iterations.
+        tolerance: The error at which a start is solved, and is left alone, at a check; `n_iters` keeps its iterations.
 
     Returns:
         :class:`Reconstruction`; its `agreement` is up to the phase, and its `prtf` one number over all pixels.
@@ -170,7 +172,17 @@ def wirtinger_flow(
         and section II-B.
     """
     problem = Measured(
-        intensity, operator, object_shape, mask, constraint, n_iter, check_every, background, tol, point_spread
+        intensity,
+        operator,
+        object_shape,
+        mask,
+        constraint,
+        n_iter,
+        check_every,
+        background,
+        tol,
+        point_spread,
+        tolerance,
     )
     mu = _checks.number("mu", mu, above=0)
 
@@ -198,6 +210,7 @@ def truncated_amplitude_flow(
     seed: int = 0,
     check_every: int = 10,
     tol: float | None = None,
+    tolerance: float | None = None,
 ) -> Reconstruction:
     r"""Gradient descent on the squared error of the magnitude, without the pixels whose phase cannot be trusted.
 
@@ -227,6 +240,7 @@ def truncated_amplitude_flow(
         tol: A start has converged, and is left alone, once an iteration changes its object by at most this share of
             its norm, on average from one check to the next; when all have, the descent ends. Default: half of the
             precision's `eps`, below which a step is lost in rounding. 0: all iterations.
+        tolerance: The error at which a start is solved, and is left alone, at a check; `n_iters` keeps its iterations.
 
     Returns:
         :class:`Reconstruction`; its `agreement` is up to the phase, and its `prtf` one number over all pixels.
@@ -243,7 +257,17 @@ def truncated_amplitude_flow(
         spectral one.
     """
     problem = Measured(
-        intensity, operator, object_shape, mask, constraint, n_iter, check_every, background, tol, point_spread
+        intensity,
+        operator,
+        object_shape,
+        mask,
+        constraint,
+        n_iter,
+        check_every,
+        background,
+        tol,
+        point_spread,
+        tolerance,
     )
     mu = _checks.number("mu", mu, above=0)
     gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
@@ -270,6 +294,7 @@ def maximum_likelihood(
     constraint: Constraint = "complex",
     check_every: int = 10,
     tol: float | None = None,
+    tolerance: float | None = None,
 ) -> Reconstruction:
     r"""Poisson maximum-likelihood refinement of an estimate by conjugate gradients: the last step for counts.
 
@@ -294,6 +319,7 @@ def maximum_likelihood(
         constraint: "complex", "real" or "nonnegative", for which a real object is clipped after each step.
         check_every: Iterations from one residual to the next.
         tol: When an estimate has converged, as in :func:`wirtinger_flow`.
+        tolerance: The error at which it is solved, likewise.
 
     Shape:
         - estimate: (*, object)
@@ -321,7 +347,7 @@ def maximum_likelihood(
         doi:10.1088/1367-2630/14/6/063004.
     """
     problem = Measured(
-        intensity, operator, None, mask, constraint, n_iter, check_every, tol=tol, point_spread=point_spread
+        intensity, operator, None, mask, constraint, n_iter, check_every, None, tol, point_spread, tolerance
     )
     x = problem.given("estimate", estimate)
     operator = problem.operator

@@ -21,8 +21,9 @@ from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _compiled
 from phaseret.solvers._options import STARTS, Options, spelled
 from phaseret.solvers._result import Reconstruction
-from phaseret.solvers._run import ALL, Items, Run, count_of
+from phaseret.solvers._run import ALL, Items, Run, count_of, write
 from phaseret.solvers._solve import solve
+from phaseret.solvers._spectral import Spectral, form_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -196,27 +197,41 @@ def iterate(run: Run, algorithm: Algorithm) -> None:
     learned = any(t.requires_grad for t in own if isinstance(t, Tensor))
     learned = learned or run.iterate.requires_grad or run.problem.requires_grad
     differentiable = learned and torch.is_grad_enabled()
+    if differentiable and run.tolerance is not None:
+        fix = "Detach what requires one, or leave it out"
+        _checks.fail("tolerance must be None where a gradient is asked for, got one", fix)
     with torch.set_grad_enabled(differentiable):
+        way = _way(run, algorithm)
         if run.state is None:
-            run.state = _entered(algorithm, run.iterate)
-            run.iterate = algorithm.leave(run.state)
+            way.enter()
         # An algorithm of a user may remember or draw something for all items: it sees them at once.
         apart = run.chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
         pieces = [ALL] if differentiable or not apart else run.pieces(arrays_of(algorithm))
-        shortcut = None
-        if run.compile and run.problem.magnitude.spread is None and _is_ours(algorithm) and not algorithm.varies:
-            shortcut = _compiled.Shortcut()
-        while run.done < algorithm.n_iter and not run.stopped:
+        left = run.error.numel()  # in the pieces
+        while run.done < algorithm.n_iter and not run.over:
+            if run.left < left:
+                pieces = run.unsolved(run.at_a_time(arrays_of(algorithm)) if apart else left)
+                left = run.left
             count = min(run.check_every, algorithm.n_iter - run.done)
             if differentiable:
                 error = _block_of_all(run, algorithm, count)
             else:
-                error = torch.empty_like(run.error)
-                pieces = run.in_pieces(partial(_block, run, algorithm, count, error, shortcut), pieces)
-            run.iterate = algorithm.leave(run.state)
-            run.note(count, error)
-        run.iterate = run.iterate.contiguous()
+                error = run.error.clone()
+                pieces = run.in_pieces(partial(way.block, count, error), pieces)
+            if run.after_check:
+                run.iterate = way.leave()
+            run.note(count, error, leave=True)
+        run.iterate = way.leave().contiguous()
         run.state, run.done = None, 0
+
+
+def _way(run: Run, algorithm: Algorithm) -> _Direct | Spectral:
+    """How the iterations run: on spectra where starts may leave and the algorithm is of that kind."""
+    if run.tolerance is not None and run.problem.magnitude.spread is None:
+        form = form_of(algorithm) if on_the_box(algorithm) and _is_ours(algorithm) else None
+        if form is not None:
+            return Spectral(run, algorithm, form, arrays_of(algorithm))
+    return _Direct(run, algorithm)
 
 
 def _block_of_all(run: Run, algorithm: Algorithm, count: int) -> Tensor:
@@ -227,26 +242,36 @@ def _block_of_all(run: Run, algorithm: Algorithm, count: int) -> Tensor:
     return worker.magnitude.residual(run.estimate)
 
 
-def _block(
-    run: Run,
-    algorithm: Algorithm,
-    count: int,
-    error: Tensor,
-    shortcut: _compiled.Shortcut | None,
-    items: Items,
-) -> None:
-    """So many iterations of some items, in place; their errors are written to `error`."""
-    worker, state = _Worker(run, algorithm, items, differentiable=False), run.state[items]
-    if shortcut is not None and not worker.fresh:
-        x, p = shortcut.block(*worker.pure(), state, count, whole=count_of(items) == error.numel())
-    else:  # where memory may end halfway the state stays until then
-        x, p = worker.block(state.clone() if state.is_cuda else state, run.done, count)
-    estimate = worker.known.project(run.problem.crop(p))
-    del p
-    error[items] = worker.magnitude.residual(estimate)
-    run.estimate[items] = estimate
-    if x.data_ptr() != state.data_ptr():
-        state.copy_(x)
+class _Direct:
+    """How iterations run as the algorithm says them; without a tolerance compiled, if that is asked for."""
+
+    def __init__(self, run: Run, algorithm: Algorithm) -> None:
+        self.run, self.algorithm = run, algorithm
+        plain = run.problem.magnitude.spread is None and _is_ours(algorithm) and not algorithm.varies
+        self.shortcut = _compiled.Shortcut() if run.compile and plain and run.tolerance is None else None
+
+    def enter(self) -> None:
+        """Make the state of the iterates."""
+        self.run.state = _entered(self.algorithm, self.run.iterate)
+        self.run.iterate = self.leave()
+
+    def leave(self) -> Tensor:
+        """The iterates of the state."""
+        return self.algorithm.leave(self.run.state)
+
+    def block(self, count: int, error: Tensor, items: Items) -> None:
+        """So many iterations of some items, in place; their errors are written to `error`."""
+        run = self.run
+        worker, state = _Worker(run, self.algorithm, items, differentiable=False), run.state[items]
+        if self.shortcut is not None and not worker.fresh:
+            x, p = self.shortcut.block(*worker.pure(), state, count, whole=count_of(items) == error.numel())
+        else:  # where memory may end halfway the state stays until then
+            x, p = worker.block(state.clone() if state.is_cuda else state, run.done, count)
+        estimate = worker.known.project(run.problem.crop(p))
+        del p
+        error[items] = worker.magnitude.residual(estimate)
+        run.estimate[items] = estimate
+        write(run.state, items, x)
 
 
 class _Worker:
@@ -254,7 +279,7 @@ class _Worker:
 
     def __init__(self, run: Run, algorithm: Algorithm, items: Items, differentiable: bool) -> None:
         self.algorithm, self.problem, self.differentiable = algorithm, run.problem, differentiable
-        self.magnitude = run.problem.magnitude.index(items[:1])
+        self.magnitude = run.magnitude(items)
         self.known = run.known(items, whole=False)
         self._known_whole = partial(run.known, items, whole=True)
         kind = type(algorithm)

@@ -17,6 +17,7 @@ from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier, operator_of, without_background
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_shares, of_data
+from phaseret.solvers._options import checked_tolerance
 from phaseret.solvers._result import Reconstruction, _warn_of_disagreement
 
 Move = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -37,6 +38,7 @@ class Measured:
         background: Tensor | float | None = None,
         tol: float | None = 0.0,
         point_spread: Tensor | None = None,
+        tolerance: float | None = None,
     ) -> None:
         self.began = time.perf_counter()
         Operator.check(operator)
@@ -48,6 +50,7 @@ class Measured:
         intensity = _fft.promote(intensity)
         rounding = torch.finfo(intensity.dtype).eps / 2
         self.tol = rounding if tol is None else _checks.number("tol", tol, at_least=0)
+        self.tolerance = checked_tolerance(tolerance)
         self.batch = tuple(intensity.shape[: -operator.data_ndim])
         self.operator, self.object_shape, self.constraint = operator, object_shape, constraint
         self.real = constraint != "complex"
@@ -206,13 +209,14 @@ class Measured:
         """Iterate: `move` gives the next objects and their fields from those of iteration k.
 
         An item has converged once an iteration changes its object by at most `tol` of its norm, averaged from one
-        check to the next. It is left alone from then on, and the run ends with the last of them. Only checks wait for
-        the device.
+        check to the next, or its error is at most `tolerance`. It is left alone from then on, and the run ends with the
+        last of them. Only checks wait for the device.
         """
         errors: list[Tensor] = []
         checked: list[int] = []
         field, last = self.operator.linear(x), x
         moving, some_rest = torch.ones_like(self.norm2(x), dtype=torch.bool), False
+        n_iters = torch.full_like(moving, 0, dtype=torch.int64)
         for k in range(self.n_iter):
             new, new_field = move(x, field, k)
             if some_rest:
@@ -224,15 +228,19 @@ class Measured:
                 continue
             errors.append(self.error(field))
             checked.append(k + 1)
-            if self.tol and k + 1 < self.n_iter:
+            n_iters = torch.where(moving, k + 1, n_iters)
+            if (self.tol or self.tolerance is not None) and k + 1 < self.n_iter:
                 # what is nan is not at rest
-                moving = moving & ~(self.norm2(x - last) <= (done * self.tol) ** 2 * self.norm2(x))
+                if self.tol:
+                    moving = moving & ~(self.norm2(x - last) <= (done * self.tol) ** 2 * self.norm2(x))
+                if self.tolerance is not None:
+                    moving = moving & ~(errors[-1] <= self.tolerance)
                 last = x
                 some_move, all_move = torch.stack([moving.any(), moving.all()]).tolist()
                 some_rest = not all_move
                 if not some_move:
                     break
-        return self._result(x, torch.stack(errors, -1), checked, recipe, seeds, support)
+        return self._result(x, torch.stack(errors, -1), checked, n_iters, recipe, seeds, support)
 
     def _unmeasured(self) -> Tensor:
         """How many numbers of each item's data were not measured."""
@@ -246,6 +254,7 @@ class Measured:
         objs: Tensor,
         history: Tensor,
         checked: list[int],
+        n_iters: Tensor,
         recipe: str,
         seeds: Sequence[int],
         support: Tensor | None,
@@ -279,6 +288,7 @@ class Measured:
             point_spread=self._kernel,
             data_shape=list(self.operator.fourier_shape) if is_fourier(self.operator) else [],
             unmeasured=self._unmeasured(),
+            n_iters=n_iters,
         )
         if errors.shape[-1] > 1:
             _warn_of_disagreement(result)

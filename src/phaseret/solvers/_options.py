@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     seed: int
     generator: torch.Generator | None
     check_every: int
+    tolerance: float | None
     chunk: int | None
     compile: bool
     progress: bool
@@ -83,6 +84,7 @@ def complete(options: Mapping[str, Any]) -> Options:
     for name in ("starts", "chunk"):
         if asked[name] is not None:
             _checks.integer(name, asked[name])
+    checked_tolerance(asked["tolerance"])
     if asked["resume"] is not None:
         _checks.instance("resume", asked["resume"], dict, "Pass what checkpoint was called with")
     _checks.integer("seed", asked["seed"], at_least=0)
@@ -93,10 +95,15 @@ def complete(options: Mapping[str, Any]) -> Options:
     return cast(Options, asked)
 
 
+def checked_tolerance(tolerance: float | None) -> float | None:
+    """The error at which a start is solved, in (0, 1]; None for none."""
+    return None if tolerance is None else _checks.number("tolerance", tolerance, above=0, at_most=1)
+
+
 # The options on which the state of a run depends.
 _DEPENDS = (
     "support", "support_size", "known", "mask", "background", "constraint", "bounds", "phase_range", "ndim", "norm",
-    "centered", "coherence", "point_spread", "init", "seed",
+    "centered", "coherence", "point_spread", "init", "seed", "tolerance",
 )  # fmt: skip
 
 

@@ -351,6 +351,13 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         seed: Start s is drawn from seed + s, whatever the batch, the chunks and the device.
         generator: Draws the seeds of the starts instead.
         check_every: Iterations from one residual to the next.
+        tolerance: The error at which a start is solved. Those that a check of an algorithm, or the end of another step,
+            finds so end there: they cost nothing more, whatever else runs, and `n_iters` keeps their iterations; the
+            run ends with the last of them. The others go on as they would alone. For `ErrorReduction`, `RAAR`, `RRR`,
+            `ASR` and `SolventFlip` a check costs no transform then: the estimate is the projection on what is known
+            that an iteration makes, P_S x of RRR and P_S(2 P_M x - x) of RAAR, whose spectrum it needs anyway; at the
+            end of the algorithm it is P_S P_M as always. With ``check_every=1`` starts end at the exact iteration.
+            `compile` is without effect then, and there are no gradients.
         chunk: Patterns times starts worked on at a time. Default: what fits a CPU's cache, or a GPU's free memory.
             Results do not depend on it.
         compile: Let torch compile an iteration, and on CUDA record it as a graph that is replayed, where all patterns

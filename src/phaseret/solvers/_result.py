@@ -83,6 +83,8 @@ class Reconstruction:
             :class:`Algebraic`.
         sigma: (*, 2) the two least singular values behind it.
         notes: What was assumed where nobody said it, a line each, as ``phaseret reconstruct`` prints it; "" elsewhere.
+        n_iters: (*, starts) the iterations of each start: those of the run, or fewer where the error came down to
+            `tolerance` before, or the start was at rest; 0 of those that were not begun.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
         data_shape: (m1..md), sizes of the Fourier pattern; empty where another operator measured, and of older files.
@@ -112,6 +114,7 @@ class Reconstruction:
     data_shape: list[int] = dataclasses.field(default_factory=list)
     unmeasured: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     notes: str = ""
+    n_iters: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
     def misfit(self) -> Tensor:
@@ -145,6 +148,14 @@ class Reconstruction:
             self.expected = torch.zeros_like(self.error)
         if not self.unmeasured.numel():
             self.unmeasured = torch.zeros_like(self.error, dtype=torch.long)
+        if not self.n_iters.numel():
+            done = self.checked[-1] if self.checked else 0
+            self.n_iters = torch.full(self.errors.shape, done, device=self.errors.device)
+
+    @property
+    def n_iter(self) -> Tensor:
+        """(*) the iterations of the best start of each pattern."""
+        return self.n_iters.gather(-1, self.ranking[..., :1]).squeeze(-1)
 
     @property
     def choice(self) -> list[str]:
@@ -300,6 +311,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         rivals=None if run.rivals is None else _embedded(run.rivals, problem),
         data_shape=list(problem.shape),
         unmeasured=_unmeasured(problem).reshape(batch),
+        n_iters=run.solved.where(run.solved >= 0, run.checked[-1] if run.checked else 0).reshape(*batch, starts),
     )
     _warn_of_disagreement(result)
     return result

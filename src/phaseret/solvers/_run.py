@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _memory
-from phaseret.projections import ObjectConstraint
+from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.solvers._problem import Problem
 
-Items = tuple[slice, slice]
+# Patterns and starts: slices of both, or the indices (items, 1) of either.
+Items = tuple[Any, Any]
 # What making a start, or measuring an estimate, needs in arrays.
 ARRAYS_OF_A_START = 6.0
 # All patterns and starts.
@@ -25,7 +26,7 @@ ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")
 _SAVED = (
     "iterate", "estimate", "error", "support", "updates", "price", "collapsed", "level", "bound", "flat", "iteration",
-    "leaf", "done", "state", "images", "sigma", "rivals",
+    "leaf", "done", "state", "images", "sigma", "rivals", "solved",
     *_LISTS,
 )  # fmt: skip
 
@@ -42,6 +43,9 @@ class Run:
         chunk: Patterns times starts worked on at a time; None as long as nobody said.
         estimate: (patterns, starts, *box) estimates on the support's box.
         error: (patterns, starts) relative magnitude errors of the estimates.
+        tolerance: The error at which a start is solved; None for none.
+        solved: (patterns, starts) the iteration at which each start was solved; -1 where it is not.
+        left: The number of starts that are not solved, of all patterns.
         support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
         half: A part of the box to which a step restricts the support for a while; usually None.
         updates: How often the support was updated.
@@ -70,6 +74,9 @@ class Run:
         self.rivals = cast("Tensor | None", None)
         self.estimate = iterate.new_zeros((*iterate.shape[:2], *problem.box_shape))
         self.error = torch.full(iterate.shape[:2], math.inf, dtype=problem.dtype, device=problem.device)
+        self.tolerance: float | None = None
+        self.solved = torch.full(iterate.shape[:2], -1, device=problem.device)
+        self.left = self.solved.numel()
         self.history: list[Tensor] = []
         self.checked: list[int] = []
         self.iteration, self.n_iter = 0, 0
@@ -118,6 +125,7 @@ class Run:
         }
         for name in _SAVED:
             setattr(self, name, list(moved[name]) if name in _LISTS else moved[name])
+        self.left = int((self.solved < 0).sum())
         if self.problem.magnitude.spread is not None:
             kept = {name: value.to(self.problem.device) for name, value in state["spread"].items()}
             self.problem.magnitude.spread.load_state_dict(kept)
@@ -137,6 +145,23 @@ class Run:
             for p in range(0, patterns, deep)
             for s in range(0, starts, wide)
         ]
+
+    def unsolved(self, at_a_time: int) -> list[Items]:
+        """The items that are not solved, so many at a time."""
+        rows, columns = (i[:, None].split(at_a_time) for i in (self.solved < 0).nonzero(as_tuple=True))
+        return list(zip(rows, columns, strict=True)) if rows[0].numel() else []
+
+    def leave(self) -> None:
+        """Starts whose error solves them are solved from now on."""
+        if self.tolerance is not None:
+            now = (self.error <= self.tolerance) & (self.solved < 0)
+            self.solved = torch.where(now, self.iteration, self.solved)
+            self.left = int((self.solved < 0).sum())
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: a callback said so, or all starts are solved."""
+        return self.stopped or not self.left
 
     def in_pieces(self, work: Callable[[Items], None], pieces: list[Items]) -> list[Items]:
         """Do the work for each piece, or for halves where a graphics card's memory ends; the pieces that it came to.
@@ -160,7 +185,7 @@ class Run:
         error = torch.empty(estimate.shape[:2], dtype=self.problem.dtype, device=estimate.device)
 
         def measure(items: Items) -> None:
-            error[items] = self.problem.magnitude.index(items[:1]).residual(estimate[items])
+            error[items] = self.magnitude(items).residual(estimate[items])
 
         self.in_pieces(measure, self.pieces(ARRAYS_OF_A_START, estimate))
         return error
@@ -169,7 +194,7 @@ class Run:
         """A run of one pattern, with its problem, from one start alone."""
         part = Run(problem, self.iterate[p : p + 1, s : s + 1].clone(), self.check_every, self.chunk)
         part.given, part.compile, part.after_check = self.given, self.compile, self.after_check
-        part.n_iter = self.n_iter
+        part.n_iter, part.tolerance = self.n_iter, self.tolerance
         return part
 
     def halve(self, count: int) -> None:
@@ -183,13 +208,19 @@ class Run:
             )
         self._told = True
 
+    def magnitude(self, items: Items) -> MagnitudeConstraint:
+        """What was measured of some items."""
+        rows, _ = items
+        return self.problem.magnitude.index((rows,) if isinstance(rows, slice) else (rows, 0))
+
     def known(self, items: Items, whole: bool) -> ObjectConstraint:
         """What is known of some items, on the support's box or on the whole grid."""
         support = self.support
-        if support is not None:
-            support = support[tuple(s if n > 1 else slice(None) for s, n in zip(items, support.shape[:2], strict=True))]
         if self.half is not None:
             support = self.half if support is None else support & self.half
+        if support is not None and support.shape[:2].numel() > 1:
+            one = slice(None) if isinstance(items[0], slice) else 0
+            support = support[tuple(i if n > 1 else one for i, n in zip(items, support.shape[:2], strict=True))]
         known = self.problem.constraint(support, whole)
         if self.level is None:
             return known
@@ -199,26 +230,42 @@ class Run:
         """The nearest arrays (patterns, starts, *grid) to the estimates that have the measured magnitudes: P_M x."""
         return self.problem.magnitude.project_fast(self.problem.embed(self.estimate.detach()))
 
-    def note(self, count: int, error: Tensor) -> None:
-        """Note that `count` iterations were done, and their errors; callbacks look and may end the run."""
-        self.error = error
+    def note(self, count: int, error: Tensor, leave: bool = False) -> None:
+        """Note that `count` iterations were done, and their errors, of which those of solved starts stay.
+
+        With `leave` others are solved now. Callbacks look and may end the run.
+        """
+        self.error = error if self.tolerance is None else torch.where(self.solved < 0, error, self.error)
         self.done += count
         self.iteration += count
-        self.history.append(error)
+        self.history.append(self.error)
         self.checked.append(self.iteration)
+        if leave:
+            self.leave()
         self.stopped = any([bool(action(self)) for action in self.after_check])  # noqa: C419  (all of them act)
 
 
 def count_of(items: Items) -> int:
     """How many patterns x starts."""
-    return math.prod(s.stop - s.start for s in items)
+    patterns, starts = items
+    if isinstance(patterns, Tensor):
+        return len(patterns)
+    return int((patterns.stop - patterns.start) * (starts.stop - starts.start))
+
+
+def write(whole: Tensor, items: Items, part: Tensor) -> None:
+    """Write what belongs to some items, unless it is there already."""
+    if not isinstance(items[0], slice) or whole[items].data_ptr() != part.data_ptr():
+        whole[items] = part
 
 
 def _halves(items: Items) -> list[Items]:
     """The piece in two: half of its patterns, or of the starts of one; as it is where that cannot be."""
-    patterns, starts = items
-    if items == ALL or count_of(items) == 1:
+    if items is ALL or count_of(items) == 1:
         return [items]
+    patterns, starts = items
+    if isinstance(patterns, Tensor):
+        return list(zip(patterns.tensor_split(2), starts.tensor_split(2), strict=True))
     if patterns.stop - patterns.start > 1:
         return [(part, starts) for part in _cut(patterns)]
     return [(patterns, part) for part in _cut(starts)]

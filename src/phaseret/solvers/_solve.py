@@ -84,12 +84,22 @@ def _check_turns(parts: list[Step], asked: Options) -> None:
 
 
 def _advance(step: Step, run: Run) -> None:
-    """Advance a run by what is left of a step."""
+    """Advance a run by what is left of a step; starts that are solved keep what they have."""
     for leaf in itertools.islice(step.leaves(), run.leaf, None):
-        if run.stopped:
+        if run.over:
             break
+        solved, error, estimate, support = run.solved >= 0, run.error, run.estimate, run.support
+        some_solved = run.left < solved.numel()
         leaf.advance(run)
         run.leaf += 1
+        if some_solved:
+            wide = solved[(...,) + (None,) * run.problem.ndim]
+            run.error = torch.where(solved, error, run.error)
+            if run.estimate is not estimate:
+                run.estimate = torch.where(wide, estimate, run.estimate)
+            if run.support is not None and run.support is not support:
+                run.support = torch.where(wide, True if support is None else support, run.support)
+        run.leave()
 
 
 def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:
@@ -100,6 +110,7 @@ def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], as
     dtype = problem.dtype if problem.real else problem.dtype.to_complex()
     run = Run(problem, torch.empty(shape, dtype=dtype, device=problem.device), asked["check_every"], asked["chunk"])
     run.given, run.compile, run.n_iter = asked["init"] is not None, asked["compile"], step.n_iter
+    run.tolerance = asked["tolerance"]
     run.made_from = cache(partial(made_from, repr(step), intensity, asked))
     _fill(run, seeds, asked["init"])
     for part in step.parts():

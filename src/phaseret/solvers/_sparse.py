@@ -244,7 +244,7 @@ class _Stage(Run):
     def _settle(self, count: int, beta: float, tune: bool, items: Items) -> None:
         """The same of some of the items."""
         crop, largest, (rows, columns) = self.problem.crop, self.area, items
-        magnitude, known = self.problem.magnitude.index(items[:1]), self.known(items, whole=False)
+        magnitude, known = self.magnitude(items), self.known(items, whole=False)
         x, size = self.iterate[items].clone(), self.size[items]
         for _ in range(count):
             p = keep_largest(known.project(crop(x)), size, self.problem.ndim)
@@ -273,7 +273,7 @@ class _Stage(Run):
     def _trial(self, items: Items, fitted: Tensor, size: Tensor) -> tuple[Tensor, ...]:
         """Score, error, size and estimate of some starts settled with this size."""
         problem = self.problem
-        magnitude, known = problem.magnitude.index(items[:1]), self.known(items, whole=False)
+        magnitude, known = self.magnitude(items), self.known(items, whole=False)
         y = keep_largest(known.project(fitted), size, problem.ndim)
         for _ in range(_SETTLE):
             fitted = problem.crop(magnitude.project_fast(problem.embed(y)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phaseret.solvers._problem import Problem
     from phaseret.solvers._run import Run
 
-_OF_A_START = ("estimate", "error", "support", "price", "collapsed", "level")
+_OF_A_START = ("estimate", "error", "support", "price", "collapsed", "level", "solved")
 
 
 def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
@@ -33,7 +33,7 @@ def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
             parts.append(run.part(_pattern(run.problem, p), p, s))
             advance(parts[-1])
             run.stopped = parts[-1].stopped
-            if run.stopped or bool((misfit(parts[-1]) <= limit).all()):
+            if run.stopped or bool(((misfit(parts[-1]) <= limit) | (parts[-1].solved >= 0)).all()):
                 break
         rows.append(parts)
         if run.stopped:
