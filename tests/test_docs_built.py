@@ -265,6 +265,19 @@ def test_an_object_can_be_drawn(pages: Path, browser: Browser, way: str) -> None
 
 
 @pytest.mark.once
+def test_the_brush_draws_where_the_pointer_is_wherever_the_object_was_moved(figure: Browser) -> None:
+    figure.ask(f"{NAMED}.clear.click(), {NAMED}.flip.click(), {NAMED}.down.value = 28, {NAMED}.right.value = -20")
+    x, y = middle(figure, "canvas.object")
+    canvas = f"{FIGURE}.querySelector('canvas.object')"
+    pixel = figure.ask(f"{canvas}.clientWidth") / 64
+    figure.drag([(x + (column - 31.5) * pixel, y + (row - 31.5) * pixel) for row, column in ((62, 12), (62, 16))])
+    seen = f"{canvas}.getContext('2d').getImageData(0, 0, 64, 64).data"
+    bright = figure.ask(f"[...{seen}].flatMap((value, k) => (k % 4 === 0 && value > 200 ? [k / 4] : []))")
+    assert {(k // 64, k % 64) for k in bright} >= {(62, column) for column in range(12, 17)}
+    assert {k // 64 for k in bright} <= {60, 61, 62, 63}  # the brush is four pixels wide
+
+
+@pytest.mark.once
 def test_with_reduced_motion_there_are_few_pictures(pages: Path, browser: Browser) -> None:
     browser.open((pages / "cannot_see.html").as_uri(), still=True)
     shown = browser.ask(
