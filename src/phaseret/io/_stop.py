@@ -16,8 +16,8 @@ from phaseret import _fft
 _NEAR, _COUNTS, _BRIGHT, _SHARE = 2, 2.0, 3.0, 0.4
 # Speckle of mean mu has no count in a pixel by the chance 1 / (1 + mu), in about so many pixels at once, and there are
 # no more than so many ways to go on from each; what hangs together by a chance below the last one is a stop. So is a
-# zero frequency within a border that is brighter than this share of all that lies further out. A beam is not stopped that is so many
-# times as bright as the border.
+# zero frequency within a border that is brighter than this share of all that lies further out. A beam is not stopped
+# that is so many times as bright as the border.
 _GRAIN, _WAYS, _CHANCE, _OUTER, _BEAM = 2.0, 4.0, 1e-3, 0.98, 20.0
 
 
