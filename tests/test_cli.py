@@ -464,6 +464,53 @@ def test_a_damaged_block_is_done_again(folder: Path, capsys: pytest.CaptureFixtu
     assert_same(pr.io.load_object("r.h5"), pr.io.load_object("whole.h5"))
 
 
+def test_what_a_stack_is_taken_for_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All patterns have one centre, which all of them together tell; some that are unlike the others are counted."""
+    objs = torch.rand(20, 9, 8) + 0.2
+    real = torch.fft.fftshift(pr.operators.fourier_intensity(objs, (32, 30)), (-2, -1))
+    np.save("stack.npy", real.roll((2, -1), (-2, -1)).numpy())
+    shown = 'reconstruct stack.npy --ndim 2 --schedule "er:2" --starts 2 --block 7 --overwrite -o r.h5'
+    status, out, err = run(shown, capsys)
+    assert status == 0, err
+    assert "centre            18,14, about which the pattern is symmetric to " in out
+    assert re.search(
+        r"non-negative      the pattern is symmetric to (1.0|0.9)\d+ \(10 patterns, the least\); if the obj", out
+    )
+    result = pr.solvers.Reconstruction(**pr.io.load_reconstruction("r.h5"))
+    assert result.obj.dtype == torch.float32
+    assert (result.obj >= 0).all()
+    alone = run(shown.replace("stack.npy", "stack.npy --index 3"), capsys)[1]
+    assert "centre            18,14, about" in alone
+    turned = torch.polar(objs, 2 * torch.rand_like(objs))
+    unlike = torch.fft.fftshift(pr.operators.fourier_intensity(turned, (32, 30)), (-2, -1))
+    np.save("stack.npy", torch.cat([real[:9], unlike[9:10], real[10:]]).roll((2, -1), (-2, -1)).numpy())
+    status, _, err = run(shown, capsys)  # every other one is looked at, not this one
+    assert status == 0
+    assert "1 of 7 patterns are symmetric to 0." in err
+    np.save("stack.npy", unlike.numpy())
+    out = run(shown, capsys)[1]
+    assert "complex           the pattern is symmetric to " in out
+    assert "centre" not in out
+    assert torch.is_complex(pr.io.load_reconstruction("r.h5")["obj"])
+    assert "centre" not in run(f"{shown} --constraint complex", capsys)[1]
+
+
+def test_a_known_part_says_whether_the_object_is_real(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obj = torch.rand(9, 8) + 0.2
+    for name, kind in (("nonnegative", obj), ("real", obj - 0.7), ("complex", torch.polar(obj, 3 * torch.rand(9, 8)))):
+        pattern = pr.operators.fourier_intensity(kind, (18, 17))
+        np.save("p.npy", torch.fft.fftshift(pattern).numpy())
+        known = (kind + 0j).numpy().copy()
+        known[:, 4:] = np.nan
+        np.save("known.npy", known)
+        status, out, err = run('reconstruct p.npy --known known.npy --schedule "er:2" --overwrite -o r.h5', capsys)
+        assert status == 0, err
+        assert f"{name.replace('nonn', 'non-n'):18}the " in out
+        assert pr.io.load_reconstruction("r.h5")["obj"].is_complex() == (name == "complex")
+    real = run('reconstruct p.npy --known known.npy --constraint complex --schedule "er:2" --overwrite -o r.h5', capsys)
+    assert "the known part is" not in real[1]
+
+
 def test_a_wrong_pattern_of_a_stack_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stack = np.ones((4, 8, 8), np.float32)
     stack[3] = 0

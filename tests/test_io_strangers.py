@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import phaseret as pr
+from phaseret.io._stop import beam_stop
 
 h5py = pytest.importorskip("h5py")
 tifffile = pytest.importorskip("tifffile")
@@ -689,6 +690,19 @@ def test_a_zero_frequency_that_was_set_to_0_is_left_out() -> None:
         found = pr.io.as_measurement(intensity)
     assert found.mask is not None
     assert (~found.mask).nonzero().tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("mean", [0.2, 1.0, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize("kind", ["flat", "speckle", "nonnegative", "signed"])
+def test_zeros_of_few_counts_that_chance_explains_are_no_beam_stop(kind: str, mean: float) -> None:
+    """Of 32 patterns of random objects, dark places about a bright middle among them, at most one is taken for one."""
+    shape = (32, 24, 24)
+    obj = torch.rand(32, 12, 12) if kind == "nonnegative" else torch.randn(32, 12, 12)
+    obj = torch.complex(obj, torch.randn(32, 12, 12)) if kind == "speckle" else obj
+    intensity = torch.ones(shape) if kind == "flat" else pr.operators.fourier_intensity(obj, shape[1:])
+    counts = torch.poisson(mean * intensity / intensity.mean((1, 2), keepdim=True))
+    found = beam_stop(counts, torch.ones(shape, dtype=torch.bool), 2)
+    assert found is None or found.flatten(1).any(1).sum() <= 1
 
 
 @pytest.mark.parametrize("photons", [1e2, 1e4, 1e6])

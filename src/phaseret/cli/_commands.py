@@ -31,7 +31,7 @@ class Pattern:
     kind: Any = option('"intensity" or "magnitude", its square root; default: what FILE says, else the intensity')
     center: Any = option(
         'pixel of the zero frequency in the frame, "corner" or "middle" (index m // 2); default: what FILE says, else '
-        "the middle, or of one pattern whose support is found the centre of symmetry",
+        "the middle, or where the support is found the centre of symmetry",
         type=place,
         metavar="Y,X",
     )

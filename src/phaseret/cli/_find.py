@@ -1,4 +1,4 @@
-"""What a single pattern tells of itself where nobody said it: its centre, the box of its object, whether it is real."""
+"""What patterns tell of themselves where nobody said it: their centre, the box of the object, whether it is real."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ REAL, _CENTRE, _BETTER = 0.9, 0.85, 0.7
 
 @dataclass(frozen=True)
 class Found:
-    """The pattern about its centre, which lies `offset` pixels from index 0; and what it tells.
+    """The patterns about their centre, which lies `offset` pixels from index 0; and what they tell.
 
     Attributes:
-        measurement: The pattern, without its background.
+        measurement: The pattern, or some of a stack, without their background.
+        pixel: The centre in the frame with the zero frequency in the middle; None for that middle.
         sizes: Those of the box that the autocorrelation allows.
         offset: The fraction of a pixel that is left of the centre.
         constraint: What the object is taken as.
@@ -34,10 +35,16 @@ class Found:
     """
 
     measurement: io.Measurement
+    pixel: tuple[int, ...] | None
     sizes: tuple[int, ...]
     offset: tuple[float, ...]
     constraint: Constraint
     said: tuple[tuple[str, str], ...]
+
+    def of(self, measurement: io.Measurement) -> Found:
+        """The same of other patterns of the stack."""
+        moved = measurement if self.pixel is None else measurement.about(self.pixel)
+        return dataclasses.replace(self, measurement=moved)
 
 
 def find(
@@ -49,23 +56,27 @@ def find(
     subtracted: bool,
     fractions: bool,
 ) -> Found:
-    """Look at a single pattern: `centred` if its centre is known, `constraint` if the object is, `subtracted` if the
-    background is. Without `fractions` the centre is a whole pixel.
+    """Look at a pattern, or at some of a stack with one centre: `centred` if that is known, `constraint` if the object
+    is, `subtracted` if the background is. Without `fractions` the centre is a whole pixel.
     """
     if not subtracted:
         level = tuple(flat_level(*_in_the_middle(measurement)))
         measurement = dataclasses.replace(measurement, notes=(*measurement.notes, *level))
     said, none, whole = [], (0.0,) * measurement.ndim, measurement
     offset: tuple[float, ...] = none
+    centre: tuple[int, ...] | None = None
+    many = (
+        "" if measurement.intensity.ndim == measurement.ndim else f" ({len(measurement.intensity)} patterns, the least)"
+    )
     middle = tuple(m // 2 for m in measurement.fourier_shape)
     if not centred and constraint != "complex":
         place, here, there = _centre(measurement)
         if there > _CENTRE and place != middle and 1 - there < _BETTER * (1 - here):
-            pixel = tuple(math.floor(c) for c in place)
+            centre = tuple(math.floor(c) for c in place)
             if not fractions:
-                place = pixel
-            offset = tuple(c - p for c, p in zip(place, pixel, strict=True))
-            measurement = measurement.about(pixel)
+                place = centre
+            offset = tuple(c - p for c, p in zip(place, centre, strict=True))
+            measurement = measurement.about(centre)
             shown = ",".join(f"{c:g}" for c in place)
             said.append(
                 ("centre", f"{shown}, about which the pattern is symmetric to {there:.2f} (middle: {here:.2f})")
@@ -73,17 +84,33 @@ def find(
     sizes = _box(measurement, constraint or "complex", point_spread)
     if constraint is None:
         real = _symmetry(measurement, sizes, offset)
-        constraint = "nonnegative" if real > REAL else "complex"
+        constraint, shown = "nonnegative" if real > REAL else "complex", f"{real:.3f}{many}"
         if constraint == "nonnegative":
             sizes = _box(measurement, constraint, point_spread)
-            why = f"the pattern is symmetric to {real:.3f}; if the object has a phase, use --constraint complex"
+            why = f"the pattern is symmetric to {shown}; if the object has a phase, use --constraint complex"
             said.append(("non-negative", why))
         else:
             # No symmetry, no centre of it.
-            measurement, offset, said = whole, none, []
+            measurement, centre, offset, said = whole, None, none, []
             sizes = _box(measurement, constraint, point_spread)
-            said.append(("complex", f"the pattern is symmetric to {real:.3f} only; a real object is above {REAL:g}"))
-    return Found(measurement, sizes, offset, constraint, tuple(said))
+            said.append(("complex", f"the pattern is symmetric to {shown} only; a real object is above {REAL:g}"))
+    return Found(measurement, centre, sizes, offset, constraint, tuple(said))
+
+
+def beside(measurement: io.Measurement, known: Tensor) -> Found:
+    """Look at patterns of objects a part of which is known: whether they are real."""
+    d, none = measurement.ndim, (0.0,) * measurement.ndim
+    sizes, values = tuple(known.shape[-d:]), known[~known.isnan()]
+    constraint: Constraint = "complex"
+    if values.is_complex() and bool((values.imag != 0).any()):
+        said = ("complex", "the known part is")
+    elif (real := _symmetry(measurement, sizes, none)) <= REAL:
+        said = ("complex", f"the pattern is symmetric to {real:.3f} only; a real object is above {REAL:g}")
+    else:
+        constraint = "real" if bool((values.real < 0).any()) else "nonnegative"
+        why = f"the pattern is symmetric to {real:.3f}, and so is the known part; if not, use --constraint complex"
+        said = ("real" if constraint == "real" else "non-negative", why)
+    return Found(measurement, None, sizes, none, constraint, (said,))
 
 
 def _centre(measurement: io.Measurement) -> tuple[tuple[float, ...], float, float]:
@@ -93,17 +120,21 @@ def _centre(measurement: io.Measurement) -> tuple[tuple[float, ...], float, floa
 
 
 def _in_the_middle(measurement: io.Measurement) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The intensity and the mask with the zero frequency in the middle of the frame."""
-    axes = range(-measurement.ndim, 0)
+    """The intensity and the mask with the zero frequency in the middle of the frame: of several the mean of all."""
+    axes, shape = range(-measurement.ndim, 0), measurement.fourier_shape
     mask = torch.ones_like(measurement.intensity, dtype=torch.bool) if measurement.mask is None else measurement.mask
-    return _fft.center(measurement.intensity, axes).double().numpy(), _fft.center(mask, axes).numpy()
+    values = measurement.intensity.double().reshape(-1, *shape)
+    if len(values) > 1:
+        values = values / values.flatten(1).mean(1).clamp(min=1e-300).reshape(-1, *[1] * len(shape))
+    mask = mask.expand(measurement.intensity.shape).reshape(-1, *shape).all(0)
+    return _fft.center(values.mean(0), axes).numpy(), _fft.center(mask, axes).numpy()
 
 
 def _box(measurement: io.Measurement, constraint: Constraint, point_spread: Tensor | None) -> tuple[int, ...]:
     """The sizes of the box that the autocorrelation allows."""
     d = measurement.ndim
     box = box_of(measurement, constraint, point_spread)
-    return tuple(int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(d))
+    return tuple(int(box.movedim(axis, 0).reshape(box.shape[axis], -1).any(1).sum()) for axis in range(-d, 0))
 
 
 def box_of(measurement: io.Measurement, constraint: Constraint, point_spread: Tensor | None) -> Tensor:
@@ -118,7 +149,12 @@ def box_of(measurement: io.Measurement, constraint: Constraint, point_spread: Te
 
 
 def _symmetry(measurement: io.Measurement, sizes: tuple[int, ...], offset: tuple[float, ...]) -> float:
-    """The correlation of opposite frequencies on the coarser grid, where the noise is least."""
+    """The least correlation of opposite frequencies, on the coarser grid, where there is less noise."""
+    return float(symmetries(measurement, sizes, offset).min())
+
+
+def symmetries(measurement: io.Measurement, sizes: tuple[int, ...], offset: tuple[float, ...]) -> Tensor:
+    """The correlation of opposite frequencies of each pattern."""
     grid = quick_grid(measurement.fourier_shape, sizes, gaps=measurement.mask is not None)
     intensity, mask = solvers.reduce_pattern(
         measurement.intensity, sizes, fourier_shape=grid, mask=measurement.mask, offset=offset
@@ -126,5 +162,6 @@ def _symmetry(measurement: io.Measurement, sizes: tuple[int, ...], offset: tuple
     axes = tuple(range(-len(grid), 0))
     both = torch.ones_like(intensity) if mask is None else (mask & _fft.mirror(mask, axes)).to(intensity)
     magnitude = _fft.root(intensity)
-    off = both * (magnitude - (both * magnitude).sum() / both.sum().clamp(min=1))
-    return float((off * _fft.mirror(off, axes)).sum() / off.square().sum().clamp(min=1e-30))
+    mean = (both * magnitude).sum(axes, keepdim=True) / both.sum(axes, keepdim=True).clamp(min=1)
+    off = both * (magnitude - mean)
+    return (off * _fft.mirror(off, axes)).sum(axes) / off.square().sum(axes).clamp(min=1e-30)

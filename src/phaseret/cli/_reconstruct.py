@@ -17,17 +17,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory, io, plotting, solvers
-from phaseret._output import beside, written
+from phaseret._output import beside as beside_file
+from phaseret._output import written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
-from phaseret.cli._find import box_of, find
+from phaseret.cli._find import REAL, Found, beside, box_of, find, symmetries
 from phaseret.cli._messages import typed
 from phaseret.cli._progress import Progress
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
@@ -36,10 +37,12 @@ from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.operators._data import without_background
-from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
 from phaseret.solvers._recipe import is_of_volumes
 from phaseret.solvers._reduce import quick_grid
+
+# So many patterns of a stack tell what is assumed of all.
+_SOME = 16
 
 
 class Solves(Search, Pattern):
@@ -55,34 +58,32 @@ class Solves(Search, Pattern):
         }
         return {name: x for name, x in found.items() if x is not None}
 
-    def job(self, source: Source, index: Index | None, known: dict[str, Tensor]) -> Job:
-        """The pattern, or that part of the stack, with all arrays that its result depends on."""
+    def job(self, source: Source, index: Index | None, known: dict[str, Tensor], assumed: Found | None = None) -> Job:
+        """The pattern, or that part of the stack, with all arrays that its result depends on.
+
+        What is `assumed` of all patterns of a stack some of them told.
+        """
         measurement = source.read(index)
         arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
         if self.support is None:
             arrays["support"] = measurement.support
         found = None
         if self._finds_support(measurement):
-            light = measurement
-            if "background" in known:
-                background = source.part(known["background"], index)
-                light = dataclasses.replace(light, intensity=without_background(light.intensity, background))
-            spread = source.part(known["point_spread"], index) if "point_spread" in known else None
-            if source.is_stack and not isinstance(index, int):
-                arrays["support"] = box_of(light, cast(Constraint, self.constraint or "complex"), spread)
+            light, spread = self._looked_at(source, measurement, index, known)
+            if assumed is not None:
+                found = assumed.of(light)
+                arrays["support"] = box_of(found.measurement, found.constraint, spread)
             else:
-                found = find(
-                    light,
-                    self.constraint,
-                    point_spread=spread,
-                    centred=self.center is not None,
-                    subtracted="background" in known,
-                    fractions=not self._keeps_frame(),
-                )
-                known = {name: x for name, x in known.items() if name != "background"}
-                measurement = found.measurement
-                arrays |= {"FILE": measurement.intensity, "mask": measurement.mask}
+                found = self._found(light, spread, known, fractions=not self._keeps_frame())
                 arrays["support"] = torch.ones(found.sizes, dtype=torch.bool)
+        elif self.constraint is None and "known" in known:
+            found = beside(self._looked_at(source, measurement, index, known)[0], source.part(known["known"], index))
+            if found.constraint != "complex":
+                known = known | {"known": known["known"].real}
+        if found is not None:
+            known = {name: x for name, x in known.items() if name != "background"}
+            measurement = found.measurement
+            arrays |= {"FILE": measurement.intensity, "mask": measurement.mask}
         arrays |= {name: source.part(x, index) for name, x in known.items()}
         mask = ", ".join(filter(None, (self.mask, self.bad_pixels)))
         typed = {"FILE": ", ".join(self.file), "mask": mask}
@@ -96,6 +97,41 @@ class Solves(Search, Pattern):
         if found is not None and grid is None and any(found.offset):
             grid = measurement.fourier_shape  # the fraction of a pixel is taken off on the frame
         return Job(measurement, given, typed, grid, found)
+
+    def _looked_at(
+        self, source: Source, measurement: io.Measurement, index: Index | None, known: dict[str, Tensor]
+    ) -> tuple[io.Measurement, Tensor | None]:
+        """The patterns without their background, and what blurs them."""
+        if "background" in known:
+            background = source.part(known["background"], index)
+            light = without_background(measurement.intensity, background)
+            measurement = dataclasses.replace(measurement, intensity=light)
+        return measurement, source.part(known["point_spread"], index) if "point_spread" in known else None
+
+    def _found(
+        self, light: io.Measurement, spread: Tensor | None, known: dict[str, Tensor], *, fractions: bool
+    ) -> Found:
+        return find(
+            light,
+            self.constraint,
+            point_spread=spread,
+            centred=self.center is not None,
+            subtracted="background" in known,
+            fractions=fractions,
+        )
+
+    def assumed(self, source: Source, numbers: list[int], known: dict[str, Tensor]) -> Found | None:
+        """What some patterns, evenly spread over the stack, tell of all where nobody said it."""
+        if self.support not in (None, "auto") or self.known is not None or self._schedule_finds_support():
+            return None
+        some = numbers[:: -(-len(numbers) // _SOME)]
+        try:
+            measurement = source.read(some)
+        except ValueError:  # which its block tells, with the numbers of its patterns
+            return None
+        if not self._finds_support(measurement):
+            return None
+        return self._found(*self._looked_at(source, measurement, some, known), known, fractions=False)
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
@@ -118,6 +154,7 @@ class Solves(Search, Pattern):
         if job.grid is not None:
             intensity = self._reduced(job, intensity, given)
         if job.found is not None:
+            _check_real(job.found)
             given["constraint"] = job.found.constraint
             if self.background is not None:
                 given["background"] = 0.0  # it is subtracted: what is left are no counts
@@ -204,6 +241,21 @@ class Solves(Search, Pattern):
         return torch.ones(shape, dtype=torch.bool)
 
 
+def _check_real(found: Found) -> None:
+    """Warn of patterns of a stack that are not as those that told what is assumed of all."""
+    if found.constraint == "complex" or not any(name == "non-negative" for name, _ in found.said):
+        return
+    like = symmetries(found.measurement, found.sizes, found.offset)
+    other = int((like <= REAL).sum())
+    if other:
+        what = (
+            f"{other} of {like.numel()} patterns are symmetric to {float(like.min()):.2f} and less, but their objects "
+        )
+        _checks.warn(
+            f"{what}were taken as non-negative, as those of others", "Use --constraint complex if they are not"
+        )
+
+
 def _into_box(obj: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """Objects on the whole frame in a box of these sizes, which is cut out where it holds most of them."""
     d = len(sizes)
@@ -252,18 +304,20 @@ class Command(Writes, Solves, Reads, Reconstruct):
                     _checks.fail(rule, fix)
                 with team(self.timeout) as together:
                     blocks = in_blocks(source.pattern.shape, self.index, self.starts or STARTS, self.block)
-                    folder = beside(self.output, ".parts")
-                    read, solve = partial(self.job, source, known=known), partial(self.solve, callback=progress.of)
+                    folder = beside_file(self.output, ".parts")
+                    assumed = self.assumed(source, [n for block in blocks for n in block], known)
+                    read = partial(self.job, source, known=known, assumed=assumed)
+                    solve = partial(self.solve, callback=progress.of)
                     stack = Stack(blocks, folder, together, read, solve, progress)
                     stack.run(
-                        lambda result: self._write(self.job(source, blocks[0][:1], known), result),
+                        lambda result: self._write(self.job(source, blocks[0][:1], known, assumed), result),
                         description,
                         restart=self.restart,
                         shows_progress=shows_bar,
                     )
                 return
             job = self.job(source, self.index, known)
-        file, run = beside(self.output, ".checkpoint"), description | job.checksums()
+        file, run = beside_file(self.output, ".checkpoint"), description | job.checksums()
         if self.restart:
             remove_file(file)
         with _checkpoints(file, self.checkpoint_every, run) as settings:

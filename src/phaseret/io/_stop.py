@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from torch import Tensor
 from phaseret import _fft
 
 # A stop comes so near to the zero frequency, in pixels. Its zeros lie where rings are brighter than so many of the
-# least value above 0, a count; what borders on it near the zero frequency has so many, and such a share of its ring; if
-# all that it hides is as bright, so many were lost.
-_NEAR, _COUNTS, _BRIGHT, _SHARE, _LOST = 2, 2.5, 3.0, 0.4, 40.0
+# least value above 0, a count; what borders on it near the zero frequency has so many, and such a share of its ring.
+_NEAR, _COUNTS, _BRIGHT, _SHARE = 2, 2.0, 3.0, 0.4
+# Speckle of mean mu has no count in a pixel by the chance 1 / (1 + mu), in about so many pixels at once, and there are
+# no more than so many ways to go on from each; what hangs together by a chance below the last one is a stop. So is a
+# zero frequency within a border that is brighter than this share of all that lies further out. A beam is not stopped
+# that is so many times as bright as the border.
+_GRAIN, _WAYS, _CHANCE, _OUTER, _BEAM = 2.0, 4.0, 1e-3, 0.98, 20.0
 
 
 def beam_stop(values: Tensor, measured: Tensor, ndim: int) -> Tensor | None:
@@ -52,10 +57,13 @@ def _hidden(
     if not lit.size:
         return None
     count = lit.min()
-    sums, pixels = (np.bincount(ring[measured], weights) for weights in (values[measured], None))
-    mean = sums / np.maximum(pixels, 1)
-    bright = np.maximum.accumulate(mean[::-1])[::-1]  # what the stop hides is brighter than what lies around it
-    bright = np.append(bright, np.zeros(ring.max() + 1 - len(bright)))[ring]
+    medians = np.zeros(ring.max() + 1)
+    order = np.argsort(ring[measured], kind="stable")
+    numbers, starts = np.unique(ring[measured][order], return_index=True)
+    medians[numbers] = [np.median(x) for x in np.split(values[measured][order], starts[1:])]
+    bright = np.maximum.accumulate(medians[::-1])[::-1][
+        ring
+    ]  # what the stop hides is brighter than what lies around it
     parts, _ = label(zero & (bright > _COUNTS * count))
     core = square <= _NEAR**2 * values.ndim
     names = np.unique(parts[core & (parts > 0)])
@@ -68,5 +76,12 @@ def _hidden(
         return None
     rim &= square <= 4 * (1 + np.sqrt(square[rim].min())) ** 2
     level, bordering = float(np.median(values[rim])), float(values[rim].mean())
-    clear = level > count * max(_BRIGHT, _LOST / int(hidden.sum()))
-    return hidden if clear and bordering > _SHARE * float(bright[rim].mean()) else None
+    if level < count * _BRIGHT or bordering < _SHARE * float(bright[rim].mean()):
+        return None
+    if values[(square <= values.ndim) & measured].max(initial=0) > _BEAM * level:
+        return None
+    grains = hidden.sum() / _GRAIN**values.ndim
+    surprise = grains * np.log((1 + bright[hidden] / count) / _WAYS).clip(min=0).mean()
+    beyond = values[measured & (square > 4 * square[rim].max())]
+    brightest = beyond.size > 0 and level > np.quantile(beyond, _OUTER) and bool(hidden[square == 0].all())
+    return hidden if surprise > -math.log(_CHANCE) or brightest else None
