@@ -12,6 +12,7 @@ from phaseret import _checks, _fft
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import counted, filled, hull, reached
+from phaseret.solvers._gaps import filled_in_hull
 from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._problem import Problem
 from phaseret.solvers._run import Run
@@ -49,7 +50,7 @@ def autocorrelation_support(
         form: "box" or "hull".
         width: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
-            autocorrelation keeps to its extent.
+            autocorrelation keeps to its extent, or with form="hull" to its hull.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
             and what is so, as a hidden zero frequency makes it, does not count.
         centered: Whether the zero frequency lies in the middle of the intensity.
@@ -95,7 +96,8 @@ def autocorrelation_support(
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
-        intensity = filled(intensity, mask, ndim, positive=positive)
+        fill = filled_in_hull if form == "hull" else filled
+        intensity = fill(intensity, mask, ndim, positive=positive)
     if form == "hull":
         return hull(_fft.center(counted(intensity, ndim, threshold, positive)[0], axes), ndim, width)
     reach, wider = reached(intensity, ndim, threshold, positive)
