@@ -14,6 +14,8 @@ from phaseret import solvers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.solvers import Enough, Hull, Recipe, Shrinkwrap, _recipe
 from phaseret.solvers._counts import expected_error, root_spread
+from phaseret.solvers._extent import filled
+from phaseret.solvers._gaps import filled_in_hull
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*(reconstructions (are not unique|were found by few)|symmetric within noise|holds .* of .* pixels)"
@@ -467,3 +469,54 @@ def test_a_small_strained_crystal_is_found_without_any_truth() -> None:
 @pytest.mark.slow
 def test_most_small_strained_crystals_are_found() -> None:
     assert sum(accepted(seed) for seed in range(8)) >= 3
+
+
+# --- behind a beam stop -----------------------------------------------------------------------------------------------
+
+
+def convex(*sizes: int, seed: int) -> Tensor:
+    """A convex object of two or three axes with random phases that vary slowly."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in sizes], indexing="ij")
+    inside = sum(axis.square() for axis in axes) + 0.6 * axes[0] * axes[-1] < 0.8
+    draw = torch.Generator().manual_seed(seed)
+    phase = sum(2 * float(torch.rand((), generator=draw)) * (axis + 0.5).square() for axis in axes)
+    return torch.polar(torch.as_tensor(inside).double(), torch.as_tensor(phase).double())
+
+
+@pytest.mark.parametrize(("sizes", "grid", "radius"), [((14, 15), (40, 44), 2.1), ((9, 8, 10), (24, 20, 24), 1.5)])
+def test_what_a_beam_stop_hides_is_what_the_autocorrelation_asks_for(
+    sizes: tuple[int, ...], grid: tuple[int, ...], radius: float
+) -> None:
+    obj = torch.stack([convex(*sizes, seed=seed) for seed in (0, 1)])
+    intensity = pr.operators.fourier_intensity(obj, grid)
+    known = pr.noise.beam_stop(grid, radius=radius)
+    hidden = intensity.masked_fill(~known, 1e9)
+    found = filled_in_hull(hidden, known.expand(hidden.shape), len(grid))
+    axes = tuple(range(1, 1 + len(grid)))
+    off = ((found - intensity).square().sum(axes) / (intensity * ~known).square().sum(axes)).sqrt()
+    assert (off < 0.02).all()
+    assert torch.equal(found[..., known], intensity[..., known])
+    hulls = [
+        solvers.autocorrelation_support(x, form="hull", mask=mask, ndim=len(grid)).sum(axes)
+        for x, mask in ((hidden, known), (intensity, None))
+    ]
+    assert ((hulls[0] / hulls[1] - 1).abs() < 0.1).all()
+    alone = filled_in_hull(hidden[0], known, len(grid))
+    torch.testing.assert_close(alone, found[0], rtol=1e-6, atol=1e-6 * float(intensity.max()))
+
+
+def test_an_object_whose_autocorrelation_leaves_no_room_is_filled_along_its_axes() -> None:
+    intensity = pr.operators.fourier_intensity(torch.ones(12, 12) + 0j, (24, 24))
+    known = pr.noise.beam_stop((24, 24), radius=1.1)
+    torch.testing.assert_close(filled_in_hull(intensity, known, 2), filled(intensity, known, 2))
+
+
+@pytest.mark.slow
+def test_a_strained_crystal_is_found_behind_a_beam_stop() -> None:
+    draw = torch.Generator().manual_seed(1)
+    obj = pr.datasets.strained_crystal((15, 15, 15), span=math.pi, generator=draw)
+    counts = counts_of(obj, 32, seed=1)
+    mask = pr.noise.beam_stop((32, 32, 32), radius=1.1)
+    r = solvers.reconstruct(counts, schedule="bragg", mask=mask, constraint="complex")
+    assert r.misfit < 1.3
+    assert pr.metrics.iou(r.obj, obj, ndim=3) >= 0.97

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators._data import without_background
-from phaseret.solvers._extent import filled
+from phaseret.solvers._gaps import filled_in_hull
 from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options
 from phaseret.solvers._problem import Problem
@@ -131,7 +131,7 @@ def _power(problem: Problem) -> Tensor:
     """The sum of squares (patterns) of each object; of unmeasured pixels as much as its autocorrelation asks for."""
     intensity, mask = problem.magnitude.planes()
     if mask is not None:
-        intensity = filled(intensity, mask.expand(intensity.shape), problem.ndim)
+        intensity = filled_in_hull(intensity, mask.expand(intensity.shape), problem.ndim)
     return intensity.flatten(1).sum(-1) * intensity.shape[-problem.ndim :].numel()
 
 

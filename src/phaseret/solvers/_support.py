@@ -13,6 +13,7 @@ from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_kernel, check_shares, shares
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import counted, filled, hull, reached
+from phaseret.solvers._gaps import filled_in_hull
 from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._problem import Problem
 from phaseret.solvers._run import Run
@@ -52,7 +53,7 @@ def autocorrelation_support(
         form: "box" or "hull".
         width: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
-            autocorrelation keeps to its extent.
+            autocorrelation keeps to its extent, or with form="hull" to its hull.
         point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`: the autocorrelation counts
             as it was before, as far as the noise allows.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
@@ -102,7 +103,8 @@ def autocorrelation_support(
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
     if mask is not None:
-        intensity = filled(intensity, mask, ndim, positive=positive)
+        fill = filled_in_hull if form == "hull" else filled
+        intensity = fill(intensity, mask, ndim, positive=positive)
     factor = None if point_spread is None else _factor(point_spread, intensity, ndim)
     if form == "hull":
         return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
