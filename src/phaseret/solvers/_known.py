@@ -107,6 +107,7 @@ def check_known(run: Run) -> None:
             f"free the error falls from {float(held.flatten()[worst]):.2g} to {float(free.flatten()[worst]):.2g}, and "
             f"they come out some {_said(factor.flatten()[worst])} times as given",
             "Look at its place, its units (the intensity is in squared units of the object) and its phase",
+            page="limits.rst#what-is-known-of-the-object",
         )
 
 
