@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo promise test test-all test-slow test-machines test-install test-deepinv dist check docs docs-versions fuzz bench clean
+.PHONY: help demo promise test test-all test-slow test-machines test-install test-deepinv dist check docs docs-versions docs-zip fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ docs: $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 
 docs-versions: $(VENV)/.installed-docs ## the same of every released version, side by side, into docs/_build/versions
 	$(RUN) -m tools.docs_versions
+
+docs-zip: docs ## the documentation as one archive, to be read without a network: docs/_build/phaseret-docs-VERSION.zip
+	cd docs/_build && $(abspath $(RUN)) -c "import shutil, phaseret; \
+	  print(shutil.make_archive(f'phaseret-docs-{phaseret.__version__}', 'zip', '.', 'html'))"
 
 fuzz: $(VENV)/.installed-test ## look for accidents, a minute for each reader, option and kill; WITH="tif --seconds 1800"
 	nice $(RUN) -m tools.fuzz $(or $(WITH),all)

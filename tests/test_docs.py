@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 import phaseret as pr
+from phaseret._words import DOCS
 from phaseret.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +89,46 @@ def test_start(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     code = script.read_text(encoding="utf-8").replace("mnist()", "mnist()[:64]")  # a minute of training less
     exec(compile(code, str(script), "exec"), {"__name__": "start"})
     assert (tmp_path / f"{script.stem}.png").exists()
+
+
+def messages() -> list[tuple[str, int, int, str]]:
+    """The warnings and errors of the library: file, line, length of what is always said, page that they name."""
+    found = []
+    for path in sorted((ROOT / "src/phaseret").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in ("fail", "warn", "warn_once"):
+                parts = [part for argument in node.args[:2] for part in ast.walk(argument)]
+                texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+                pages = [word.value for word in node.keywords if word.arg == "page"]
+                page = "".join(str(page.value) for page in pages if isinstance(page, ast.Constant))
+                found.append((path.name, node.lineno, sum(map(len, texts)), page))
+    return found
+
+
+@pytest.mark.once
+def test_messages_of_more_than_two_lines_name_a_page() -> None:
+    assert len(messages()) > 300
+    assert [message for message in messages() if message[2] > 200 and not message[3]] == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("place", sorted({page for *_, page in messages() if page}))
+def test_the_pages_that_messages_name_exist(place: str) -> None:
+    page, _, section = place.partition("#")
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
+    sections = [
+        re.sub("[^a-z0-9]+", "-", line.lower()).strip("-")
+        for line, under in pairwise(lines)
+        if under and set(under) <= set("=-")
+    ]
+    assert section in sections
+
+
+@pytest.mark.once
+def test_the_address_of_a_page_is_that_of_the_repository() -> None:
+    metadata = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert DOCS.startswith(re.findall('^Repository = "(.+)"$', metadata, re.MULTILINE)[0])
 
 
 @pytest.mark.once

@@ -38,6 +38,7 @@ def forget(app: Any, config: Any) -> None:
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", forget)
+    app.add_css_file("gallery.css")
     return {"parallel_read_safe": True}
 
 
@@ -48,8 +49,6 @@ OPTIONS = {
     "within_subsection_order": "gallery.place",
     "reset_modules": ("matplotlib", "gallery.begin"),
     "image_srcset": ["2x"],
-    "reference_url": {"phaseret": None},
-    "doc_module": ("phaseret",),
     "min_reported_time": 1e9,
     "show_memory": False,
     "show_signature": False,

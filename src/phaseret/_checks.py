@@ -23,7 +23,7 @@ from typing import Any, NoReturn, cast
 import torch
 from torch import Tensor
 
-from phaseret._words import meant, shortened
+from phaseret._words import DOCS, meant, shortened
 
 # Calls pass through these packages: a Module's from torch, a metric's from torchmetrics.
 _BETWEEN = frozenset(sys.stdlib_module_names) | {"torch", "torchmetrics"}
@@ -93,21 +93,22 @@ def fail(what: str, fix: str, error: type[Exception] = ValueError) -> NoReturn:
     raise error(_worded(_called()[0], what, fix))
 
 
-def warn(what: str, fix: str) -> None:
-    """Warn with the same wording; Python shows the line of the user's call."""
+def warn(what: str, fix: str, *, page: str = "") -> None:
+    """Warn with the same wording and the page that says more; Python shows the line of the user's call."""
     name, level = _called()
-    warnings.warn(_worded(name, what, fix), stacklevel=level)
+    more = f" More: {DOCS}/{page}" if page else ""
+    warnings.warn(_worded(name, what, fix) + more, stacklevel=level)
 
 
-def warn_once(what: str, fix: str) -> None:
+def warn_once(what: str, fix: str, *, page: str = "") -> None:
     """Warn, but only once for each name that is called: what is said at each step of a training is not heard."""
     if not torch.compiler.is_compiling():
-        _warned(_called()[0], what, fix)
+        _warned(_called()[0], what, fix, page)
 
 
 @functools.lru_cache(maxsize=256)  # shapes in a text may differ from call to call
-def _warned(name: str, what: str, fix: str) -> None:
-    warn(what, fix)
+def _warned(name: str, what: str, fix: str, page: str) -> None:
+    warn(what, fix, page=page)
 
 
 def no_attribute(module: str, name: str, instead: str | None) -> NoReturn:
@@ -419,4 +420,5 @@ def fourier_shape(value: Sequence[int], object_shape: Sequence[int], undersample
         f"data of the shape {value} do not determine an object of shape {sizes}, which takes {smallest} = 2n-1: other "
         "objects have the same data",
         "Bring in what else is known, such as a support, bounds or a network trained on objects",
+        page="units.rst#sampling-below-2n-1",
     )

@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+# Where the documentation is read: messages that need more than two lines name a page there.
+DOCS = "https://github.com/phaseret/phaseret/blob/main/docs"
+
 # What people type who come from other programs and versions.
 _OTHER_WORDS = {
     "n_iter": ("iterations", "iters", "niter", "num_iter", "max_iter", "maxiter", "nb_cycle", "steps"),

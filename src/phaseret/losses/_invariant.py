@@ -117,6 +117,7 @@ def _looks_measured(obj: Tensor, ndim: int) -> bool:
             f"obj looks like measured intensities: of the shape {shape} of the whole grid, nowhere negative, alike at "
             "opposite frequencies, and largest at the zero one",
             "Pass the true objects; PassiveLoss compares estimates with intensities",
+            page="wrong.rst#the-network-s-loss-stands-still",
         )
     return measured
 

@@ -203,6 +203,7 @@ def _doubted(estimate: Tensor, intensity: Tensor, operator: Operator, mask: Tens
             f"such an object have at most {most:.3g}: no such estimate explains them",
             "If these are counts, use PoissonNoise(counts=False), which keeps the units of the object, or scale=True "
             "in the loss and the metrics, or a network whose answer follows the data: UNet(output='nonnegative')",
+            page="units.rst#units-intensities-or-counts",
         )
     return doubted
 
@@ -226,6 +227,7 @@ def _misplaced(estimate: Tensor, intensity: Tensor, operator: Operator) -> bool:
             f"intensity, which has their shape {shape}, is not",
             "If it is the object, use InvariantLoss or SupervisedLoss; if its zero frequency lies elsewhere, an "
             "operator with centered=True",
+            page="wrong.rst#the-network-s-loss-stands-still",
         )
     return misplaced
 

@@ -234,6 +234,7 @@ class Algebraic(Step):
                 f"the exact solution does not explain {failed} of {len(found)} patterns: their objects nearly have "
                 "factors, their noise is too large for it, or they are sampled at less than 2n - 1",
                 _INSTEAD,
+                page="exact.rst#what-it-can-do",
             )
         if barred:
             _checks.warn(

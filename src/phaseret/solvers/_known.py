@@ -189,6 +189,7 @@ def check_known(run: Run) -> Tensor | None:
             f"{float(free.flatten()[worst]):.2g}, and they come out some {_said(factor.flatten()[worst])} times as "
             "given",
             "Look at its place, its units (the intensity is in squared units of the object) and its phase",
+            page="limits.rst#what-is-known-of-the-object",
         )
     return wrong[:, 0]
 

@@ -302,6 +302,7 @@ def check_determined(problem: Problem) -> None:
             f"the support holds {pixels} of {math.prod(problem.shape)} pixels; above one half the data do "
             "not determine the object",
             "Use a tighter support or constraint='nonnegative'",
+            page="wrong.rst#the-residual-is-low-and-the-starts-disagree",
         )
 
 
@@ -340,4 +341,5 @@ def check_complex(problem: Problem) -> None:
             f"{symmetric} of {problem.patterns} patterns are symmetric within noise, as those of real objects are, but "
             'the constraint is "complex", by default, which has twice as much to find',
             'Use constraint="nonnegative" or "real"; say constraint="complex" if the object is complex nevertheless',
+            page="wrong.rst#what-a-warning-means",
         )

@@ -422,6 +422,7 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
             f"the supports of {collapsed} of {lost.numel()} starts fell to the least that their step allows: they lost "
             f"the object and {without}",
             "Lower the step's threshold, as in shrinkwrap(threshold=0.05), or its least for an object that is so small",
+            page="wrong.rst#the-support-collapsed-or-filled-the-field",
         )
     if infinite:
         _checks.warn(
@@ -433,10 +434,12 @@ def _warn_of_disagreement(result: Reconstruction) -> None:
             f"{unlike} of {different.numel()} reconstructions are not unique: starts that fit the data as well as the "
             f"best one show another object (correlation down to {least:.2f}). A low residual is no proof here",
             "Use a tighter support, more starts or more iterations, and compare the starts in `objs`",
+            page="believe.rst#agreement-of-starts",
         )
     if rare:
         _checks.warn(
             f"{rare} of {few.numel()} reconstructions were found by few of their starts, {fewest} of "
             f"{starts} at least; the others fit the data worse and show another object",
             "Look at `agreement`, and use more starts or more iterations to be sure",
+            page="believe.rst#agreement-of-starts",
         )
