@@ -17,6 +17,7 @@ import phaseret as pr
 from fake_gpu import GPU, FakeGPU, fake_gpu
 from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._loop import arrays_of
+from phaseret.solvers._spectral import Spectral
 
 # A few iterations from random starts find different objects.
 pytestmark = pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
@@ -73,6 +74,15 @@ def test_an_algorithm_keeps_to_the_memory_that_is_free(word: str, whole: bool) -
     assert gpu.peak > PATTERNS * 2 * ARRAY
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["box", "grid"])
+@pytest.mark.parametrize("word", ["er", "raar", "rrr", "asr", "sf"])
+def test_an_algorithm_on_spectra_keeps_to_the_memory_that_is_free(word: str, whole: bool) -> None:
+    """Beside the pieces there are the spectra of the iterates, and of their projections."""
+    with card(PATTERNS * (6 + 2 * whole + Spectral.arrays / 4)) as gpu:
+        errors(ALGORITHMS[word](4), "cuda", whole=whole, tolerance=1e-9)
+    assert gpu.peak > PATTERNS * 2 * ARRAY
+
+
 @pytest.mark.parametrize("word", ["hio", "dm", "sparse"])
 def test_a_run_goes_on_in_halves_where_memory_ends(word: str) -> None:
     """Of a card that says more is free than there is, in the middle of a block; nothing is lost or done twice."""
@@ -124,6 +134,27 @@ def test_a_run_waits_at_its_start_and_end_alone(starts: int, constraint: str) ->
         errors(pr.solvers.HIO(2), "cuda", count=2, starts=starts, constraint=constraint)
     places = [place for place in gpu.waits.elements() if place.startswith(("solvers", "operators"))]
     assert len(places) == 6, gpu.waits
+
+
+@pytest.mark.parametrize("word", ["hio", "rrr", "raar"])
+def test_with_a_tolerance_a_check_waits_once_and_what_leaves_is_as_on_a_processor(word: str) -> None:
+    step, options = ALGORITHMS[word](9), {"count": 6, "check_every": 3, "tolerance": 1e-9}
+    with fake_gpu() as gpu:
+        errors(step, "cuda", **options)
+    places = [place for place in gpu.waits.elements() if place.startswith("solvers/_run")]
+    assert len(places) == 4, gpu.waits  # and at the end of the step
+    tolerance = float(errors(step, **options).flatten().sort().values[2:4].mean())
+    with fake_gpu():
+        found = errors(step, "cuda", **options | {"tolerance": tolerance})
+    torch.testing.assert_close(found, errors(step, **options | {"tolerance": tolerance}), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", ["rrr", "raar"])
+def test_a_run_with_a_tolerance_goes_on_in_halves_where_memory_ends(word: str) -> None:
+    step = ALGORITHMS[word](6)
+    with pytest.warns(UserWarning, match="the memory of cuda:0 ended with"), card(PATTERNS * 9, known=False):
+        found = errors(step, "cuda", tolerance=1e-9)
+    torch.testing.assert_close(found, errors(step, tolerance=1e-9), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("word", ["hio", "rrr", "oss", "sparse"])

@@ -28,6 +28,14 @@ TINY: dict[str, Any] = {
     "channels": [4, 8],
     "test_images": 16,
 }
+TAIL = {
+    "start": "invariant",
+    "schedule": "rrr(beta=1.3):60",
+    "bounds": True,
+    "tolerance": 0.02,
+    "check_every": 1,
+    "starts": 1,
+}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "fig5": {
         **TINY,
@@ -42,6 +50,16 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "iterations": [5, 200],
         "classical": [{"schedule": "rrr:200", "starts": 2}],
         "fig5": {**TINY, "headline_seeds": [0], "larger": {"images": 80, "epochs": 1, "objectives": ["invariant"]}},
+    },
+    "tail": {
+        "test_images": 6,
+        "networks": ["invariant"],
+        "others": ["faces"],
+        "runs": [
+            TAIL,
+            TAIL | {"bounds": False, "tolerance": None},
+            TAIL | {"start": "random", "schedule": "rrr(beta=1.3):20", "check_every": 10, "starts": 2},
+        ],
     },
     "photons": {
         **TINY,
@@ -114,6 +132,19 @@ def test_hybrid(tmp_path: Path) -> None:
     for solver in ("RRR, beta 0.5", "RRR, beta 1.2", "HIO"):
         for start in ("random", "dnn_p", "invariant, larger budget"):
             assert by_start[start, solver, 5] <= by_start[start, solver, 200]
+    drawn(module, result, tmp_path)
+
+
+def test_tail(tmp_path: Path) -> None:
+    module, result = run("tail", tmp_path)
+    assert [row["objects"] for row in result.rows] == 3 * ["digits"] + 3 * ["faces"]
+    short, fixed, random = result.rows[:3]
+    assert short["mean_iterations"] < 60
+    assert fixed["mean_iterations"] == 60
+    assert random["mean_iterations"] <= 40  # of both starts
+    assert short["mean_iterations_ratio"] == short["processor_seconds_per_image_ratio"] == 1
+    for k, row in enumerate(result.rows):
+        assert (result.arrays[f"solved_{k}"] > 0).mean() == pytest.approx(row["solved_percent"] / 100, abs=1e-3)
     drawn(module, result, tmp_path)
 
 

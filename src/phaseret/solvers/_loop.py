@@ -206,11 +206,11 @@ def iterate(run: Run, algorithm: Algorithm) -> None:
             way.enter()
         # An algorithm of a user may remember or draw something for all items: it sees them at once.
         apart = run.chunk_given or on_the_box(algorithm) or _is_ours(algorithm)
-        pieces = [ALL] if differentiable or not apart else run.pieces(arrays_of(algorithm))
+        pieces = [ALL] if differentiable or not apart else run.pieces(way.arrays)
         left = run.error.numel()  # in the pieces
         while run.done < algorithm.n_iter and not run.over:
             if run.left < left:
-                pieces = run.unsolved(run.at_a_time(arrays_of(algorithm)) if apart else left)
+                pieces = run.unsolved(run.at_a_time(way.arrays) if apart else left)
                 left = run.left
             count = min(run.check_every, algorithm.n_iter - run.done)
             if differentiable:
@@ -230,7 +230,7 @@ def _way(run: Run, algorithm: Algorithm) -> _Direct | Spectral:
     if run.tolerance is not None and run.problem.magnitude.spread is None:
         form = form_of(algorithm) if on_the_box(algorithm) and _is_ours(algorithm) else None
         if form is not None:
-            return Spectral(run, algorithm, form, arrays_of(algorithm))
+            return Spectral(run, algorithm, form)
     return _Direct(run, algorithm)
 
 
@@ -246,7 +246,7 @@ class _Direct:
     """How iterations run as the algorithm says them; without a tolerance compiled, if that is asked for."""
 
     def __init__(self, run: Run, algorithm: Algorithm) -> None:
-        self.run, self.algorithm = run, algorithm
+        self.run, self.algorithm, self.arrays = run, algorithm, arrays_of(algorithm)
         plain = run.problem.magnitude.spread is None and _is_ours(algorithm) and not algorithm.varies
         self.shortcut = _compiled.Shortcut() if run.compile and plain and run.tolerance is None else None
 

@@ -81,8 +81,11 @@ class Spectral:
     The state is the spectrum of x times its factor in y, and, stacked behind it where s comes first, that of s.
     """
 
-    def __init__(self, run: Run, algorithm: Algorithm, form: Form, arrays: float) -> None:
-        self.run, self.algorithm, self.form, self.arrays = run, algorithm, form, arrays
+    # How many of the grid's size each item needs, beside what the run keeps.
+    arrays = 12.0
+
+    def __init__(self, run: Run, algorithm: Algorithm, form: Form) -> None:
+        self.run, self.algorithm, self.form = run, algorithm, form
         self.shape, self.size, self.box = run.problem.shape, math.prod(run.problem.shape), run.problem.box
         # Zeros outside of the box.
         self._grid: Tensor | None = None
