@@ -167,6 +167,18 @@ def test_a_level_with_bounds_is_refused() -> None:
 # --- shrinkwrap relative to a level ----------------------------------------------------------------------------------
 
 
+def test_the_modulus_below_the_level_is_blurred_and_cut() -> None:
+    obj = 3 * torch.rand(16, 16)
+    i = torch.fft.fftfreq(16) * 16
+    kernel = torch.exp(-(i.square() + i[:, None].square()) / (2 * 1.5**2))
+    blurred = torch.fft.ifft2(torch.fft.fft2(obj.clamp(max=1.0)) * torch.fft.fft2(kernel / kernel.sum())).real
+    expected = blurred >= 0.9 * blurred.max()
+    threshold = float(0.9 * blurred.max())
+    found = solvers.shrinkwrap_support(obj, threshold=threshold, sigma=1.5, method="level", level=1.0, least=0, most=1)
+    assert 0 < expected.sum() < 256
+    assert torch.equal(found, expected)
+
+
 def test_a_level_that_a_step_would_not_keep_to_is_refused() -> None:
     data = counts_of(torch.ones(6, 6) + 0j, 16)
     with pytest.raises(ValueError, match="level must not stand before sparse"):

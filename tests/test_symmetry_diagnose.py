@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -152,7 +153,7 @@ X = torch.ones(5, 3, 4)
             "diagnose: dataset must be a tensor or hold tensors, got int. Use torch.stack.",
         ),
         (
-            lambda: diagnose(X / 0),
+            lambda: diagnose([X[0], X[1], X[0].index_fill(0, torch.tensor(0), math.nan)]),
             ValueError,
             "diagnose: dataset must be finite, got nan or infinite values. Leave out the items that hold them.",
         ),
