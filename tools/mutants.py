@@ -166,11 +166,15 @@ class _Judge:
                 for line in lines:
                     self.seen.setdefault((file, line), set()).add(test)
 
+    def see(self, mutant: Mutant) -> set[str]:
+        """The tests that run a mutant's line; of what an import runs, those that run what stands around it."""
+        first, last = mutant.lines if mutant.function else mutant.scope
+        return set[str]().union(*(self.seen.get((mutant.file, n), ()) for n in range(first, last + 1)))
+
     def tests(self, mutant: Mutant) -> list[str]:
         """The tests that can see a mutant, the quickest first; cases of one function and other packages come later."""
-        first, last = mutant.lines if mutant.function else mutant.scope
-        found = set[str]().union(*(self.seen.get((mutant.file, n), ()) for n in range(first, last + 1)))
-        # No line is seen of what torch compiles: whoever runs any line of the file may run this one.
+        found = self.see(mutant)
+        # No line is seen of what torch compiles or an import runs: whoever runs any line of the file may run this one.
         found = found or set().union(*(tests for (file, _), tests in self.seen.items() if file == mutant.file))
         own, ranks, order = f"tests/test_{Path(mutant.file).parent.name}", Counter[str](), list[tuple[float, str]]()
         for seconds, test in sorted((self.seconds[test], test) for test in found):
@@ -261,7 +265,7 @@ def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
         if not judge.tests(mutant):
             yield mutant, SURVIVED
         else:
-            (body if mutant.function else rest).append(mutant)
+            (body if mutant.function and judge.see(mutant) else rest).append(mutant)
 
     def functions() -> int:
         ended = judge.in_functions(body, jobs, lambda *answer: answers.put(answer))
