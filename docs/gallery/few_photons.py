@@ -40,7 +40,7 @@ for column, photons in zip(axes.T, (1e5, 1e4, 1e3), strict=True):
     column[0].imshow(
         torch.fft.fftshift(counts).clamp(min=0.3).log10().numpy(), cmap="viridis"
     )
-    column[0].set_title(f"{photons:,.0f}")
+    column[0].set_title(f"{photons:,.0f} photons", fontsize=10)
     column[1].imshow(
         pr.symmetry.align(result.obj, obj, scale=True).aligned.numpy(),
         cmap="gray",

@@ -14,9 +14,7 @@ import phaseret as pr
 torch.manual_seed(0)
 objects = torch.nn.functional.avg_pool2d(pr.datasets.mnist()[:2000], 2)
 intensities = pr.operators.fourier_intensity(objects, (32, 32))
-masks = (
-    torch.rand(len(objects), 32, 32) > 0.1
-)  # a tenth of the pixels is dead, others in each pattern
+masks = torch.rand(len(objects), 32, 32) > 0.1  # a tenth is dead, others in each pattern
 for mask, radius in zip(masks, torch.rand(len(masks)).tolist(), strict=True):
     mask &= pr.noise.beam_stop((32, 32), radius=1.5 * radius)
 data = torch.utils.data.TensorDataset(intensities.masked_fill(~masks, torch.nan), masks)

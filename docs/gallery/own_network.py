@@ -64,7 +64,7 @@ print(
 # intensity)``: complex objects then need much longer training.
 
 figure, axes = plt.subplots(2, 4, figsize=(5, 2.8), layout="constrained")
-for row, obj, answer in zip(axes, test[2:], answers[2:], strict=False):
+for row, obj, answer in zip(axes, test[4:], answers[4:], strict=False):
     for pair, image in zip(
         (row[:2], row[2:]), (obj, pr.symmetry.align(answer, obj).aligned), strict=True
     ):
