@@ -7,7 +7,8 @@ Which one should I use?
 - :func:`inspect` before any reconstruction: is the pattern centred, sampled finely enough, symmetric, complete?
 - :func:`load_support`, :func:`load_mask` and :func:`load_object` for the arrays that go with a pattern.
 - :func:`save_reconstruction` and :func:`load_reconstruction` for results, :func:`save_intensity` for patterns: CXI,
-  which other coherent-imaging programs read, or npz. :func:`check_output` tells before a long run whether they will.
+  which other coherent-imaging programs read, npz, or VTK's image data (.vti), which ParaView shows.
+  :func:`check_output` tells before a long run whether they will.
 
 Files are recognised by their content. In files the zero frequency lies in the middle of the frame; in tensors at
 index 0. `center` names its place in a frame; the flag `centered` of operators says that it is the middle. Whether
