@@ -495,6 +495,30 @@ def test_what_a_stack_is_taken_for_is_told(folder: Path, capsys: pytest.CaptureF
     assert "centre" not in run(f"{shown} --constraint complex", capsys)[1]
 
 
+def test_a_background_above_all_and_a_known_frame_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = torch.fft.fftshift(pr.operators.fourier_intensity(torch.rand(2, 9, 8) + 0.2, (32, 30)), (-2, -1))
+    np.save("s.npy", pattern.numpy())
+    for line in ("s.npy --ndim 2", "s.npy --index 1 --ndim 2"):
+        said = fails(f"reconstruct {line} --background 1e9 -o r.h5", capsys)
+        assert (
+            "--background must be less than the intensity somewhere in every pattern, got one that is nowhere" in said
+        )
+    np.save("frame.npy", pattern[0].numpy())
+    np.save("known.npy", np.ones((32, 30), np.float32))
+    said = fails("reconstruct frame.npy --known known.npy -o r.h5", capsys)
+    assert "--known must leave at least one pixel of the support unknown, got none" in said
+
+
+@pytest.mark.parametrize("more", ["", "--support 9,8"])
+def test_options_say_what_the_object_is(folder: Path, capsys: pytest.CaptureFixture[str], more: str) -> None:
+    pattern = torch.fft.fftshift(pr.operators.fourier_intensity(torch.rand(9, 8) + 0.2, (32, 30)))
+    np.save("p.npy", pattern.numpy())
+    for option, complex_ in (("--phase-range 0,1", True), ("--bounds=-1,1", False)):
+        status, _, err = run(f'reconstruct p.npy {option} {more} --schedule "er:2" --overwrite -o r.h5', capsys)
+        assert status == 0, err
+        assert pr.io.load_reconstruction("r.h5")["obj"].is_complex() == complex_
+
+
 def test_a_known_part_says_whether_the_object_is_real(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     obj = torch.rand(9, 8) + 0.2
     for name, kind in (("nonnegative", obj), ("real", obj - 0.7), ("complex", torch.polar(obj, 3 * torch.rand(9, 8)))):

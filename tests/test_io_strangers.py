@@ -642,6 +642,85 @@ def test_parts_of_the_frame_are_read_with_their_masks(tmp_path: Path) -> None:
         pr.io.load_intensity(path, bin=21)
 
 
+# --- what lies beside, and what numbers say ---------------------------------------------------------------------------
+
+
+def lines(table: np.ndarray, sep: str = ",") -> list[str]:
+    return [sep.join(map(str, row)) for row in table.tolist()]
+
+
+@pytest.mark.parametrize("sep", [",", ";", "\t"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_of_rows_and_columns_of_a_table_are_no_pixels(tmp_path: Path, sep: str, first: int) -> None:
+    path, values = tmp_path / "t.csv", counts()
+    across = sep.join(str(k + first) for k in range(values.shape[1]))
+    down = [f"{k + first}{sep}{row}" for k, row in enumerate(lines(values, sep))]
+    corner = f"{sep}{across}"
+    for text, left in (
+        ([across, *lines(values, sep)], "the first row,"),
+        (down, "the first column,"),
+        ([corner, *down], "the first column,"),
+        ([f"0{corner}", *down], "the first row and the first column,"),
+    ):
+        path.write_text("\n".join(text))
+        with pytest.warns(UserWarning, match=f"the table was taken without {left} where numbers count on"):
+            found = pr.io.load_intensity(path, center="corner")
+        np.testing.assert_array_equal(found.intensity, values)
+    path.write_text("\n".join(lines(values, sep)))
+    np.testing.assert_array_equal(pr.io.load_intensity(path, center="corner").intensity, values)
+
+
+def test_a_mark_of_the_byte_order_hides_no_row(tmp_path: Path) -> None:
+    path, values = tmp_path / "t.csv", counts()
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines(values)).encode())
+    np.testing.assert_array_equal(pr.io.load_intensity(path, center="corner").intensity, values)
+
+
+@pytest.mark.filterwarnings("ignore:.*lies? beside the pattern")
+@pytest.mark.parametrize("ending", ["npz", "h5"])
+def test_an_array_that_goes_with_a_pattern_is_not_taken_for_another_one(tmp_path: Path, ending: str) -> None:
+    for beside in ("dark", "background", "flatfield", "errors", "weights", "support", "motor"):
+        path = tmp_path / f"{beside}.{ending}"
+        arrays = {"frame": counts(), beside: np.ones(3 if beside == "motor" else counts().shape)}
+        np.savez(path, **arrays) if ending == "npz" else write(path, arrays)
+        np.testing.assert_array_equal(pr.io.load_intensity(path, center="corner").intensity, counts())
+    np.savez(tmp_path / "two.npz", one=counts(), other=counts())
+    with pytest.raises(ValueError, match="key must say which array"):
+        pr.io.load_intensity(tmp_path / "two.npz")
+
+
+def test_links_in_circles_hide_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "circle.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("entry")
+        group["self"], group["up"] = h5py.SoftLink("/entry/self"), h5py.SoftLink("/entry")
+        group["one"], group["two"] = h5py.SoftLink("/entry/two"), h5py.SoftLink("/entry/one")
+        group["data"] = counts()
+    for key in (None, "entry", "entry/up/data"):
+        np.testing.assert_array_equal(pr.io.load_intensity(path, key=key, center="corner").intensity, counts())
+    with pytest.raises(ValueError, match=r"'entry/self' of .* must be there|key must name an array"):
+        pr.io.load_intensity(path, key="entry/self")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_roots_of_counts_are_asked_about(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "x.npy"
+
+    def load(values: torch.Tensor, **options: Any) -> None:
+        np.save(path, values.numpy())
+        pr.io.load_intensity(path, center="corner", **options)
+
+    whole = torch.poisson(pr.operators.fourier_intensity(torch.rand(8, 8, dtype=dtype), (24, 24)) * 50)
+    with pytest.warns(
+        UserWarning, match="the roots of whole numbers, as magnitudes of counts are. If so, use kind='magn"
+    ):
+        load(whole.sqrt())
+    for other in (whole, whole + 0.25, whole * 0.37, whole.square(), torch.rand(24, 24, dtype=dtype)):
+        load(other)  # warnings are errors
+    for kind in ("magnitude", "intensity"):
+        load(whole.sqrt(), kind=kind)
+
+
 # --- a beam stop that was stored as zeros -----------------------------------------------------------------------------
 
 

@@ -155,11 +155,11 @@ def _symmetry(measurement: io.Measurement, sizes: tuple[int, ...], offset: tuple
 
 def symmetries(measurement: io.Measurement, sizes: tuple[int, ...], offset: tuple[float, ...]) -> Tensor:
     """The correlation of opposite frequencies of each pattern."""
-    grid = quick_grid(measurement.fourier_shape, sizes, gaps=measurement.mask is not None)
-    intensity, mask = solvers.reduce_pattern(
-        measurement.intensity, sizes, fourier_shape=grid, mask=measurement.mask, offset=offset
-    )
-    axes = tuple(range(-len(grid), 0))
+    frame, intensity, mask = measurement.fourier_shape, measurement.intensity, measurement.mask
+    if all(2 * n - 1 <= m for n, m in zip(sizes, frame, strict=True)):
+        grid = quick_grid(frame, sizes, gaps=mask is not None)
+        intensity, mask = solvers.reduce_pattern(intensity, sizes, fourier_shape=grid, mask=mask, offset=offset)
+    axes = tuple(range(-len(frame), 0))
     both = torch.ones_like(intensity) if mask is None else (mask & _fft.mirror(mask, axes)).to(intensity)
     magnitude = _fft.root(intensity)
     mean = (both * magnitude).sum(axes, keepdim=True) / both.sum(axes, keepdim=True).clamp(min=1)

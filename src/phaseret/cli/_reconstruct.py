@@ -37,6 +37,7 @@ from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.operators._data import without_background
+from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
 from phaseret.solvers._recipe import is_of_volumes
 from phaseret.solvers._reduce import quick_grid
@@ -76,7 +77,7 @@ class Solves(Search, Pattern):
             else:
                 found = self._found(light, spread, known, fractions=not self._keeps_frame())
                 arrays["support"] = torch.ones(found.sizes, dtype=torch.bool)
-        elif self.constraint is None and "known" in known:
+        elif self._said() is None and "known" in known:
             found = beside(self._looked_at(source, measurement, index, known)[0], source.part(known["known"], index))
             if found.constraint != "complex":
                 known = known | {"known": known["known"].real}
@@ -105,6 +106,10 @@ class Solves(Search, Pattern):
         if "background" in known:
             background = source.part(known["background"], index)
             light = without_background(measurement.intensity, background)
+            axes = tuple(range(-measurement.ndim, 0))
+            if not bool((light if measurement.mask is None else light * measurement.mask).amax(axes).all()):
+                rule = "background must be less than the intensity somewhere in every pattern, got one that is nowhere"
+                _checks.fail(rule, "Look at its units: it is subtracted")
             measurement = dataclasses.replace(measurement, intensity=light)
         return measurement, source.part(known["point_spread"], index) if "point_spread" in known else None
 
@@ -113,7 +118,7 @@ class Solves(Search, Pattern):
     ) -> Found:
         return find(
             light,
-            self.constraint,
+            self._said(),
             point_spread=spread,
             centred=self.center is not None,
             subtracted="background" in known,
@@ -132,6 +137,14 @@ class Solves(Search, Pattern):
         if not self._finds_support(measurement):
             return None
         return self._found(*self._looked_at(source, measurement, some, known), known, fractions=False)
+
+    def _said(self) -> Constraint | None:
+        """What the object is said to be: other options imply it."""
+        if self.constraint is None and self.phase_range is not None:
+            return "complex"
+        if self.constraint is None and self.bounds is not None and self.bounds[0] < 0:
+            return "real"
+        return self.constraint
 
     def _finds_support(self, measurement: io.Measurement) -> bool:
         """Whether the support comes from the autocorrelation: it was asked for, or nothing else is known of it."""
@@ -155,10 +168,12 @@ class Solves(Search, Pattern):
             intensity = self._reduced(job, intensity, given)
         if job.found is not None:
             _check_real(job.found)
-            given["constraint"] = job.found.constraint
             if self.background is not None:
                 given["background"] = 0.0  # it is subtracted: what is left are no counts
-        for name in ("constraint", "support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
+        constraint = self._said() if job.found is None else job.found.constraint
+        if constraint is not None:
+            given["constraint"] = constraint
+        for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"

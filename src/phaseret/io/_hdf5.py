@@ -57,6 +57,14 @@ def plain(name: str) -> str:
     return "/".join(filter(None, name.split("/")))
 
 
+def _child(group: Any, key: str) -> Any:
+    """What a name in a group leads to; None if nothing, or round in a circle."""
+    try:
+        return group.get(key)
+    except RuntimeError:
+        return None
+
+
 class _Tree:
     """An open file."""
 
@@ -69,7 +77,7 @@ class _Tree:
         """What the name leads to, None if nothing."""
         try:
             return self.file[plain(name) or "/"]
-        except (KeyError, OSError):
+        except (KeyError, OSError, RuntimeError):  # the last: links in a circle
             return None
 
     def lookup(self, name: str) -> Entry | None:
@@ -141,7 +149,7 @@ class _Tree:
         while (now or later) and len(seen) < _MOST_OBJECTS:
             if not now:
                 prefix, group, key = later.pop(0)
-                found = group.get(key)
+                found = _child(group, key)
                 if found is None:
                     entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
                     continue
@@ -208,9 +216,9 @@ class _Tree:
     def _named_by(self, group: Any) -> str | None:
         """The array in a group that it says is its signal, or its only one with two axes or more."""
         signal = as_text(np.asarray(group.attrs.get("signal", "")))
-        if signal and group.get(signal) is not None:
+        if signal and _child(group, signal) is not None:
             return signal
-        inside = {key: group.get(key) for key in group if isinstance(key, str)}
+        inside = {key: _child(group, key) for key in group if isinstance(key, str)}
         arrays = {key: entry for key, value in inside.items() if value is not None and (entry := self._entry(value))}
         marked = [key for key in arrays if as_text(np.asarray(inside[key].attrs.get("signal", ""))) == "1"]
         large = [key for key, entry in arrays.items() if entry.dtype.kind in "biufc" and len(entry.shape) > 1]
@@ -227,7 +235,7 @@ class _Tree:
 
     def _joined(self, group: Any, numbered: Sequence[str]) -> Entry | None:
         """The frames of a detector that writes data_000001, data_000002, ..., one after the other."""
-        lost = [f"{group.name.strip('/')}/{key}" for key in numbered if group.get(key) is None]
+        lost = [f"{group.name.strip('/')}/{key}" for key in numbered if _child(group, key) is None]
         if lost:
             what = f"{lost[0]!r} of {self.path} must be there, got {self.missing(lost[0])}"
             raise Refusal(what, "Copy the files that go with it")

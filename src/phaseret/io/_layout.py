@@ -19,7 +19,7 @@ from phaseret.io._measurement import Place
 MaskIs = Literal["measured", "bad", "ignored"]
 # What arrays are called, the first choice first, where no layout gives them a place.
 INTENSITIES = ("intensity", "iobs", "data")
-MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "modulus")
+MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli")
 # Masks by what the name says of non-zero pixels; "mask" says nothing.
 MASKS: dict[str, MaskIs | None] = dict.fromkeys(("measured", "valid", "good", "good_pixels", "goodpixels"), "measured")
 MASKS |= dict.fromkeys(("bad", "bad_pixels", "badpixels", "invalid", "beamstop", "beam_stop"), "bad")
@@ -76,13 +76,16 @@ class Told:
 
 
 def intensity(contents: Contents) -> str | None:
-    """The array of numbers that is called as a pattern, or the only one."""
+    """The array of numbers that is called as a pattern, or the only one that is not called as what goes with one."""
     numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
     for word in INTENSITIES:
         called = [name for name in numbers if name.rpartition("/")[2] == word]
         if word in called or len(called) == 1:
             return word if word in called else called[0]
-    return numbers[0] if len(numbers) == 1 else None
+    pictures = [name for name in numbers if sum(size > 1 for size in contents.arrays[name].shape) > 1]
+    others = (*BESIDE, *MASKS, *OBJECTS, SUPPORT)
+    left = [name for name in pictures if name.rpartition("/")[2].lower() not in others]
+    return next((some[0] for some in (numbers, pictures, left) if len(some) == 1), None)
 
 
 def told(contents: Contents, name: str) -> Told:

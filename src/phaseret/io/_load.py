@@ -19,7 +19,7 @@ from phaseret.io import _cxi, _headers, _layout, _nexus
 from phaseret.io._contents import Contents, Index, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
-from phaseret.io._measurement import Kind, Measurement, Place, ready, say_notes, to_corner
+from phaseret.io._measurement import Kind, Measurement, Place, ready, rooted, say_notes, to_corner
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, files_of
@@ -192,7 +192,16 @@ class OpenPattern:
             source=str(contents.path),
             may_be_dark=wanted.may_be_dark,
         )
-        notes = (*self.notes, *about_kind, *about_center, *about_mask, *made.notes, *self._about_beside)
+        roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
+        notes = (
+            *self.notes,
+            *about_kind,
+            *about_center,
+            *about_mask,
+            *filter(None, roots),
+            *made.notes,
+            *self._about_beside,
+        )
         made = replace(made, notes=tuple(dict.fromkeys(notes)))
         if wanted.crop is not None:
             made = made.cropped(wanted.crop)

@@ -293,7 +293,16 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
+        notes=tuple(
+            filter(
+                None,
+                (
+                    clipped,
+                    _about_stop(stop, mask),
+                    _misplaced(values, measured, ndim, center),
+                ),
+            )
+        ),
     )
 
 
@@ -306,6 +315,17 @@ def _flat_top(values: Tensor, counted: Tensor) -> str:
     if top < 16 or at_top < 5 or at_top <= near:
         return ""
     return f"{int(at_top)} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
+
+
+def rooted(values: Tensor) -> str:
+    """A question, if values that nobody called intensities are the roots of whole numbers."""
+    some = values[(values > 0) & (values < 100)]  # whose squares have digits behind the point
+    if some.numel() < 16 or bool((some == some.round()).double().mean() > 0.95):
+        return ""
+    squares = some.double().square()
+    if bool(((squares - squares.round()).abs() > 1e-2).any()):
+        return ""
+    return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
 
 
 def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:

@@ -177,7 +177,7 @@ def _is_table(start: bytes) -> bool:
     """Whether a file begins as a table of numbers, after lines of comment and the names of its columns."""
     if b"\0" in start:
         return False
-    lines = start.decode(errors="replace").splitlines()
+    lines = start.decode("utf-8-sig", errors="replace").splitlines()
     if len(start) == _BEGINNING and len(lines) > 1:
         lines.pop()  # it goes on
     rows = _rows(lines)
@@ -186,8 +186,12 @@ def _is_table(start: bytes) -> bool:
 
 
 def _rows(lines: Sequence[str]) -> list[str]:
-    """The lines of numbers: without comments, and without a first line of names."""
+    """The lines of numbers: without comments, and without a first line of names, which has none for a first column of
+    numbers that count the rows.
+    """
     rows = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+    if len(rows) > 1 and [row.lstrip(" ")[:1] in (",", ";", "\t") for row in rows[:2]] == [True, False]:
+        return rows[1:]
     named = len(rows) > 1 and not _are_numbers(_words(rows[0])) and len(_words(rows[0])) == len(_words(rows[1]))
     return rows[named:]
 
@@ -211,13 +215,18 @@ def _open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     _memory.check_fits(f"{path}, a text,", 8 * path.stat().st_size, "Save it as npy or HDF5")
     with reading(path, name):
         array = np.loadtxt(
-            (" ".join(_words(row)) for row in _rows(path.read_text("utf-8", "replace").splitlines())), ndmin=2
+            (" ".join(_words(row)) for row in _rows(path.read_text("utf-8-sig", "replace").splitlines())), ndmin=2
         )
     table, values = Entry(array.shape, array.dtype, partial(part, array)), _over_coordinates(array)
     if values is None:
-        return named(path, name, {"data": table})
-    what = "column was taken for its coordinate" if values.ndim == 1 else "two columns were taken for x and y"
-    note = f"the table's last column is the pattern, and its first {what}: if a row is one of pixels, use key='table'"
+        values, counted = _without_numbers(array)
+        note = f"the table was taken without {counted}, where numbers count on: if they are pixels, use key='table'"
+        if not counted:
+            return named(path, name, {"data": table})
+    else:
+        what = "column was taken for its coordinate" if values.ndim == 1 else "two columns were taken for x and y"
+        what = f"the table's last column is the pattern, and its first {what}"
+        note = f"{what}: if a row is one of pixels, use key='table'"
     entries = {"data": Entry(values.shape, values.dtype, partial(part, values)), "table": table}
     return replace(named(path, name, entries), notes={"data": note})
 
@@ -236,6 +245,17 @@ def _over_coordinates(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | Non
     values = np.empty(len(table))
     values[place] = table[:, -1]
     return values.reshape(shape).T
+
+
+def _without_numbers(table: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], str]:
+    """The table without a first row and column that number the others, from 0 or 1 on; which of them it had."""
+    counted = list[str]()
+    for axis, name in enumerate(("the first row", "the first column")):
+        if min(table.shape) > 4:
+            line = (table[0] if axis == 0 else table[:, 0])[1:]  # behind what may be the corner of both
+            if (np.diff(line) == 1).all() and line[0] in (0, 1, 2):
+                table, counted = (table[1:] if axis == 0 else table[:, 1:]), [*counted, name]
+    return table, " and ".join(counted)
 
 
 def _are_even(values: np.ndarray[Any, Any]) -> bool:
