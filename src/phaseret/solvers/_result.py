@@ -276,13 +276,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         averaged |= alone
         agreement = torch.where(scores.isfinite(), agreement, 0.0)
     if not obj.requires_grad and starts > 1:
-        mean = problem.constraint(problem.support, whole=False).project(problem.crop(mean)[:, None])
-        fitted = run.residual(mean)[:, 0]
-        several = (averaged.sum(-1) > 1) & (fitted <= _WORSE * chosen.clamp(min=torch.finfo(chosen.dtype).eps ** 0.5))
-        averaged = torch.where(several[:, None], averaged, alone)
-        chosen = torch.where(several, fitted, chosen)
-        mean = problem.embed(mean[:, 0], problem.object_shape)
-        obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
+        obj, chosen, averaged = _mean_where_it_fits(run, mean, averaged, alone, obj, chosen)
         support = support | (obj != 0)
     expected = _expected(run, obj)
     if problem.reference is not None:
@@ -315,6 +309,19 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
     )
     _warn_of_disagreement(result)
     return result
+
+
+def _mean_where_it_fits(
+    run: Run, mean: Tensor, averaged: Tensor, alone: Tensor, obj: Tensor, error: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean of the averaged starts where it fits about as well as the best, else that; its error, and of which."""
+    problem = run.problem
+    mean = problem.constraint(problem.support, whole=False).project(problem.crop(mean)[:, None])
+    fitted = run.residual(mean)[:, 0]
+    several = (averaged.sum(-1) > 1) & (fitted <= _WORSE * error.clamp(min=torch.finfo(error.dtype).eps ** 0.5))
+    mean = problem.embed(mean[:, 0], problem.object_shape)
+    obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
+    return obj, torch.where(several, fitted, error), torch.where(several[:, None], averaged, alone)
 
 
 @torch.no_grad()
