@@ -293,16 +293,7 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(
-            filter(
-                None,
-                (
-                    clipped,
-                    _about_stop(stop, mask),
-                    _misplaced(values, measured, ndim, center),
-                ),
-            )
-        ),
+        notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
 
 
