@@ -117,6 +117,28 @@ def test_gradient_methods_subtract_it_and_the_likelihood_holds_it() -> None:
         pr.solvers.maximum_likelihood(start, data, operator, background=torch.zeros(()))
 
 
+def test_one_that_leaves_nothing_of_a_pattern_is_refused() -> None:
+    _, intensity, _ = problem()
+    dark = torch.stack([intensity[0] + 1, torch.zeros_like(intensity[1]), torch.zeros_like(intensity[2])])
+    rule = "background must be less than the intensity at some measured pixel of every pattern, got one that is not"
+    operator = pr.operators.FourierIntensity(intensity.shape[1:])
+    support = torch.ones(5, 6, dtype=torch.bool)
+    for call in (
+        lambda **k: pr.solvers.HIO(2)(intensity, support=support, constraint="real", **k),
+        lambda **k: pr.solvers.wirtinger_flow(intensity, operator, object_shape=(5, 6), n_iter=2, **k),
+    ):
+        for options in ({"background": dark}, {"background": 1e9}):
+            with pytest.raises(ValueError, match=rule):
+                call(**options)
+        mask = torch.ones_like(intensity, dtype=torch.bool)
+        mask[1] = dark[1] = intensity[1] > intensity[1].median()
+        dark[0], dark[1] = 0, torch.where(mask[1], intensity[1], 0.0)  # what is left of the second was not measured
+        call(background=dark)
+        with pytest.raises(ValueError, match=rule):
+            call(background=dark, mask=mask)
+        dark[0], dark[1] = intensity[0] + 1, 0
+
+
 @pytest.mark.parametrize(
     ("background", "error", "message"),
     [

@@ -42,9 +42,12 @@ WAITS: dict[str, tuple[int, str]] = {
     **dict.fromkeys(("solvers.algebraic", "solvers.Algebraic()", "solvers.LevenbergMarquardt()"), (2000, STEPS)),
     "solvers.reconstruct": (18, CHECKS),
     "models.IterativeRefinement()": (18, CHECKS),
-    "solvers.spectral_initialization": (1, ON_CPU),
-    **{f"solvers.{name}": (2, f"{ON_CPU}; {FINITE}") for name in ("truncated_amplitude_flow", "wirtinger_flow")},
-    "solvers.maximum_likelihood": (1, FINITE),
+    "solvers.spectral_initialization": (2, f"{ON_CPU}; {CHECKS}"),
+    **{
+        f"solvers.{name}": (3, f"{ON_CPU}; {CHECKS}; {FINITE}")
+        for name in ("truncated_amplitude_flow", "wirtinger_flow")
+    },
+    "solvers.maximum_likelihood": (2, f"{CHECKS}; {FINITE}"),
     "solvers.reduce_pattern": (3, "patterns and mask are looked at once, the offset is uploaded"),
     "datasets.SymmetryVariant": (2, ON_CPU),
     "operators.coded_masks": (1, ON_CPU),

@@ -540,3 +540,28 @@ def test_the_recipe_says_what_was_asked():
     assert solvers.wirtinger_flow(Y, OPERATOR, n_iter=2, mu=0.1).recipe == "wirtinger_flow(n_iter=2, mu=0.1)"
     r = solvers.truncated_amplitude_flow(Y, OPERATOR, n_iter=2, mu=0.5, gamma=0.25)
     assert r.recipe == "truncated_amplitude_flow(n_iter=2, mu=0.5, gamma=0.25)"
+
+
+@pytest.mark.parametrize("method", ["wirtinger_flow", "truncated_amplitude_flow", "spectral_initialization"])
+@pytest.mark.parametrize("coded", [False, True])
+def test_values_that_cannot_have_been_measured_are_refused(method: str, coded: bool) -> None:
+    """What is masked may hold anything."""
+    masks = torch.polar(torch.ones(2, 3, 4), 6 * torch.rand(2, 3, 4))
+    operator = pr.operators.CodedDiffraction(masks) if coded else pr.operators.FourierIntensity((8, 9))
+    obj = torch.rand(2, 3, 4) + 0.2
+    solve, options = getattr(solvers, method), {"n_iter": 2, "object_shape": None if coded else (3, 4)}
+    measured = operator(obj)
+    mask = torch.ones_like(measured, dtype=torch.bool)
+    mask[1, ..., 0, 1] = False
+    for value, rule in (
+        (math.nan, "must be finite where measured"),
+        (math.inf, "must be finite where measured"),
+        (-1.0, "must be at least 0 where measured"),
+    ):
+        data = measured.masked_fill(~mask, value)
+        with pytest.raises(ValueError, match=f"{method}: intensity {rule}"):
+            solve(data, operator, **options)
+        solve(data, operator, mask=mask, **options)
+    data[0] = 0
+    with pytest.raises(ValueError, match=f"{method}: intensity must have a positive measured value in every item"):
+        solve(data, operator, mask=mask, **options)

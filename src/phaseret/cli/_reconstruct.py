@@ -36,7 +36,7 @@ from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
-from phaseret.operators._data import without_background
+from phaseret.operators._data import check_lit, without_background
 from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
 from phaseret.solvers._recipe import is_of_volumes
@@ -106,10 +106,7 @@ class Solves(Search, Pattern):
         if "background" in known:
             background = source.part(known["background"], index)
             light = without_background(measurement.intensity, background)
-            axes = tuple(range(-measurement.ndim, 0))
-            if not bool((light if measurement.mask is None else light * measurement.mask).amax(axes).all()):
-                rule = "background must be less than the intensity somewhere in every pattern, got one that is nowhere"
-                _checks.fail(rule, "Look at its units: it is subtracted")
+            check_lit(light, measurement.mask, measurement.ndim)
             measurement = dataclasses.replace(measurement, intensity=light)
         return measurement, source.part(known["point_spread"], index) if "point_spread" in known else None
 

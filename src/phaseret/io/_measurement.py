@@ -280,7 +280,6 @@ def ready(
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
     if not may_be_dark:
         _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
-    said = clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)
     return Measurement(
         values.square() if kind == "magnitude" else values,
         mask=None if bool(measured.all()) else measured,
@@ -294,7 +293,7 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, said)),
+        notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
 
 

@@ -49,6 +49,14 @@ def without_background(intensity: Tensor, background: Any) -> Tensor:
     return (intensity - _checks.background(background, intensity)).clamp(min=0)
 
 
+def check_lit(intensity: Tensor, mask: Tensor | None, ndim: int) -> None:
+    """Something of every item's intensity is left above its background; looks at it."""
+    lit = intensity > 0 if mask is None else (intensity > 0) & mask
+    if not bool(lit.flatten(-ndim).any(-1).all()):
+        rule = "background must be less than the intensity at some measured pixel of every pattern, got one that is not"
+        _checks.fail(rule, "Look at its units: it is subtracted")
+
+
 def check_data(intensity: Tensor, data_shape: Sequence[int]) -> None:
     """The intensity has the operator's data shape."""
     got = tuple(intensity.shape[-len(data_shape) :])

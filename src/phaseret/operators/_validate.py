@@ -42,7 +42,11 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
     _checks.item_axes(ndim, intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
-    mask = _checks.mask(mask, intensity)
+    look(intensity, _checks.mask(mask, intensity), ndim)
+
+
+def look(intensity: Tensor, mask: Tensor, ndim: int) -> None:
+    """The values of a mask and of data that fit, with any number of axes."""
     axes = tuple(range(-ndim, 0))
     dark = ~mask.any(axes), ~(mask & (intensity > 0)).any(axes)
     wrong = mask & ~intensity.isfinite(), mask & (intensity < 0)

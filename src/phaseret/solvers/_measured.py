@@ -12,9 +12,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.operators import Operator
-from phaseret.operators._data import is_fourier, operator_of, without_background
+from phaseret.operators._data import check_lit, is_fourier, operator_of, without_background
+from phaseret.operators._validate import look
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_shares, of_data
 from phaseret.solvers._options import checked_tolerance
@@ -56,8 +57,6 @@ class Measured:
         self.real = constraint != "complex"
         self.data_axes = tuple(range(-operator.data_ndim, 0))
         self.object_axes = tuple(range(-operator.object_ndim, 0))
-        if background is not None:
-            intensity = without_background(intensity, background)
         self._factor, self._kernel = cast("Tensor | None", None), cast("Tensor | None", None)
         if point_spread is not None:
             if is_fourier(operator) and operator.onesided:
@@ -70,6 +69,12 @@ class Measured:
         self.weight = cast("Tensor | None", None)
         if mask is not None:
             mask = _checks.mask(mask, intensity)
+        if not _memory.transformed():
+            look(intensity, torch.ones_like(intensity, dtype=torch.bool) if mask is None else mask, operator.data_ndim)
+        if background is not None:
+            intensity = without_background(intensity, background)
+            check_lit(intensity, mask, operator.data_ndim)
+        if mask is not None:
             self.weight = self.for_starts(mask.to(intensity.dtype))
             intensity = torch.where(mask, intensity, 0.0)
         intensity = self.for_starts(intensity)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import validate
+from phaseret.operators._data import check_lit
 from phaseret.operators._origin import gathers_away, where_it_gathers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.projections._spread import Kernel, PointSpread, check_kernel, check_shares, shares
@@ -111,6 +112,8 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
     if mask is not None:
         mask = _fft.uncenter(_per_pattern(mask, batch, shape), axes)
         values = torch.where(mask, values, 0.0)
+    if asked["background"] is not None:
+        check_lit(values, None, ndim)
     if gathers_away(values.detach(), mask, ndim):
         _ask_about_origin(asked["centered"], ndim)
     support, reference = _restricted(asked, known, intensity, restricted)

@@ -346,10 +346,8 @@ def _embedded(rivals: Tensor, problem: Problem) -> Tensor:
 
 def _unmeasured(problem: Problem) -> Tensor:
     """How many pixels of each pattern were not."""
-    mask = problem.magnitude.planes()[1]
-    if mask is None:
-        return torch.zeros(problem.patterns, dtype=torch.long, device=problem.device)
-    return (~mask).flatten(1).sum(-1).expand(problem.patterns).contiguous()
+    measured = problem.magnitude.measured.round().long().reshape(-1)
+    return (math.prod(problem.shape) - measured).expand(problem.patterns).contiguous()
 
 
 def _point_spread(run: Run) -> Tensor | None:
