@@ -105,6 +105,16 @@ def test_the_error_does_not_drift() -> None:
     solvers.RRR(700)(data, tolerance=1e-30, check_every=100, callback=look, **options)
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("kind", ["nonnegative", "complex"])
+def test_the_error_of_the_object_is_rounding_in_single_precision(kind: str, masked: bool) -> None:
+    obj = torch.rand(9, 12, 12)
+    intensity = pr.operators.fourier_intensity(obj, (24, 24))
+    mask = torch.rand(24, 24) > 0.1 if masked else None
+    r = solvers.ErrorReduction(1)(intensity, support=torch.ones(12, 12) > 0, constraint=kind, init=obj, mask=mask)
+    assert r.error.max() < 2e-6
+
+
 def test_beside_a_known_part_the_error_is_that_of_the_whole() -> None:
     obj = torch.rand(3, *SIZES[2], dtype=torch.float64)
     obj[:, :2] = 0.4

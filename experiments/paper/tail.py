@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -114,19 +115,27 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(6.5 * len(families), 4.4), layout="constrained")
     axes = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
     for axis, family in zip(axes, families, strict=True):
-        for k, row in enumerate(rows):
-            if row["objects"] != family:
-                continue
+        own = [(k, row) for k, row in enumerate(rows) if row["objects"] == family]
+        colours = iter(colormaps["tab20"].colors)  # type: ignore[attr-defined]
+        for k, row in own:
+            colour = next(colours)
             after = np.sort(arrays[f"solved_{k}"])
             solved = after[after > 0]
             bounds, style = ("0 to 1", "-") if row["bounds"] else ("0 on", "--")
             if row["tolerance"] is None:
-                axis.plot(row["mean_iterations"], row["solved_percent"], "s", label=f"{row['start']}, all of them")
+                axis.plot(
+                    row["mean_iterations"],
+                    row["solved_percent"],
+                    "s",
+                    color=colour,
+                    label=f"{row['start']}, as many for all",
+                )
                 continue
             share = 100 * np.arange(1, len(solved) + 1) / len(after)
-            axis.step(solved, share, style, where="post", label=f"{row['start']}, {row['schedule']}, {bounds}")
+            label = f"{row['start']}, {row['schedule']}, {bounds}"
+            axis.step(solved, share, style, color=colour, where="post", label=label)
         axis.set(xscale="log", xlabel="iterations", title=family)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+    axes[0].legend(fontsize=7)
     axes[0].set_ylabel("solved (%)")
     return figure

@@ -80,19 +80,18 @@ class MagnitudeConstraint:
             magnitude = torch.where(mask, magnitude, 0.0)
         self.total = magnitude.square().flatten(-ndim).sum(-1)
         count = torch.ones((), dtype=magnitude.dtype, device=magnitude.device) if mask is None else mask.to(magnitude)
+        # What no object can explain: the two sides of a frequency pair differ.
+        self._spread = torch.zeros_like(self.total)
         if real:
-            magnitude = _pair_sum(magnitude, self.shape)
-            if mask is None:
-                magnitude /= 2
-                count = 2 * count
-            else:
-                count = _pair_sum(count, self.shape)
-                magnitude = magnitude / count.clamp(min=1.0)
-            count = count / 2 * _fft.pair_weights(self.shape[-1], magnitude)
+            one, other = _pairs(magnitude, self.shape)
+            counts = (count, count) if mask is None else _pairs(count, self.shape)
+            half, count = counts[0] * counts[1] * (one - other) / 2, counts[0] + counts[1]
+            magnitude = (one + other) / count.clamp(min=1.0)
+            weights = _fft.pair_weights(self.shape[-1], magnitude)
+            self._spread = (half.square() * weights).flatten(-ndim).sum(-1)
+            count = count / 2 * weights
         # without a mask a view of few numbers
         self._weight = count.expand(magnitude.shape[-ndim:]) if mask is None else count
-        # What no object can explain: the two sides of a frequency pair differ.
-        self._spread = (self.total - (self._weight * magnitude.square()).flatten(-ndim).sum(-1)).clamp(min=0.0)
         self._target = magnitude / (self._unit * size)
         # In the units of the target.
         self._reference = None if reference is None else self._spectrum_of(reference) / size
@@ -305,12 +304,13 @@ class _Slab:
         return torch.add(self.real, self.imaginary, out=self.sum)
 
 
-def _pair_sum(plane: Tensor, shape: Sequence[int]) -> Tensor:
-    """Values of a full plane plus those at the opposite frequencies, on the half plane."""
+def _pairs(plane: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The values of a full plane on the half plane, and those at the opposite frequencies."""
     batch = plane.shape[: plane.ndim - len(shape)]
     flat = plane.reshape(-1, *shape)
     half = _fft.half_from_full(flat)
-    return (half + _fft.copy_opposite_half(flat, torch.empty_like(half))).reshape(*batch, *half.shape[1:])
+    other = _fft.copy_opposite_half(flat, torch.empty_like(half))
+    return half.reshape(*batch, *half.shape[1:]), other.reshape(*batch, *half.shape[1:])
 
 
 def project_magnitude(
