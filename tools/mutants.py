@@ -3,6 +3,7 @@
     python -m tools.mutants                                          # all of the packages in PACKAGES: hours
     python -m tools.mutants --sample 400 --seed 1 --jobs 2           # a random sample: a score with its interval
     python -m tools.mutants src/phaseret/losses/_passive.py --list   # what would be changed
+    python -m tools.mutants --again                                  # the survivors, after tests were added
 
 The first call records which test runs which line of which file. Then every mutant runs in a process forked from one
 that has imported torch, the library and the tests: the changed function gets its new code there, and the tests that run
@@ -26,7 +27,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -289,10 +290,25 @@ def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def report(judged: list[tuple[Mutant, int]], everything: int) -> dict[str, Any]:
-    """The table per file, and the survivors with what explains them."""
+def survivors_of(before: dict[str, Any], mutants: list[Mutant]) -> list[Mutant]:
+    """The mutants that survived in an earlier report, wherever their lines are now; without those whose lines are gone."""
+    places: dict[tuple[str, str, str], list[Mutant]] = {}
+    for mutant in mutants:
+        places.setdefault((mutant.file, *mutant.change((ROOT / mutant.file).read_bytes())), []).append(mutant)
+    found = []
+    for old in before["survivors"]:
+        same = places.get((old["file"], old["before"], old["after"]), [])
+        if same:
+            found.append(min(same, key=lambda mutant: abs(mutant.lines[0] - old["line"])))
+    return found
+
+
+def report(judged: list[tuple[Mutant, int]], everything: int, before: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The table per file, and the survivors with what explains them; `before` are rows whose killed ones count too."""
     explained = {(e["file"], e["before"], e["after"]): e["why"] for e in json.loads(EQUIVALENT.read_text())}
     survivors, files = [], {}
+    for old in before:
+        files[old["file"]] = {"file": old["file"], "mutants": old["killed"], "killed": old["killed"], "equivalent": 0}
     for mutant, code in sorted(judged, key=lambda judgement: (judgement[0].file, judgement[0].span)):
         row = files.setdefault(mutant.file, {"file": mutant.file, "mutants": 0, "killed": 0, "equivalent": 0})
         row["mutants"] += 1
@@ -322,12 +338,17 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="judge this many, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
+    parser.add_argument("--again", action="store_true", help="judge the survivors in results/mutants.json again, only")
     parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
     asked = parser.parse_args()
     files = asked.files or [str(path) for name in PACKAGES for path in sorted(Path(name).glob("*.py"))]
     mutants = [mutant for file in files for mutant in Finder(file, Path(file).read_bytes()).found]
     everything = len(mutants)
-    if asked.sample:
+    path, before = provenance.RESULTS / "mutants.json", dict[str, Any](rows=[])
+    if asked.again:
+        before = json.loads(path.read_text())
+        mutants = survivors_of(before, mutants)
+    elif asked.sample:
         mutants = random.Random(asked.seed).sample(mutants, min(asked.sample, everything))
     judged, words = [], {None: "", SURVIVED: "survived", KILLED: "killed"}
     for mutant, code in ((mutant, None) for mutant in mutants) if asked.list else judge(mutants, asked.jobs):
@@ -337,11 +358,13 @@ def main() -> None:
         judged.append((mutant, code))
     if asked.list:
         return
-    content = report(judged, everything)
+    content = report(judged, everything, [row for row in before["rows"] if row["file"] != "all"])
     for row in content["rows"]:
         print(f"{row['file']:45} {row['mutants']:5} {row['killed']:5} {row['equivalent']:5} {row['score']:7.1%}")
     command = " ".join(["python -m tools.mutants", *sys.argv[1:]])
-    provenance.write_json(provenance.RESULTS / "mutants.json", {**provenance.about(command), **content})
+    if asked.again:
+        command = f"{before['command']}; {command}"
+    provenance.write_json(path, {**provenance.about(command), **content})
 
 
 if __name__ == "__main__":
