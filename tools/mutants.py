@@ -291,7 +291,7 @@ def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
 
 
 def survivors_of(before: dict[str, Any], mutants: list[Mutant]) -> list[Mutant]:
-    """The mutants that survived in an earlier report, wherever their lines are now; without those whose lines are gone."""
+    """The mutants that survived in an earlier report, wherever their lines are now; lines that are gone have none."""
     places: dict[tuple[str, str, str], list[Mutant]] = {}
     for mutant in mutants:
         places.setdefault((mutant.file, *mutant.change((ROOT / mutant.file).read_bytes())), []).append(mutant)
