@@ -1,6 +1,6 @@
 """Network, then a short tail of iterations, which objects leave as soon as their data are explained.
 
-The networks are those of `weights`, trained on digits, flipped and shifted on a 32 x 32 canvas. Solvers know the
+The networks are those of the package, trained on digits, flipped and shifted on a 32 x 32 canvas. Solvers know the
 canvas, that nothing is negative, and, where the row says so, that nothing exceeds 1; objects leave at the first check
 at which the relative magnitude error is at most the tolerance. An object is solved if its aligned relative error is
 below 5 %. The beta and the tolerance of the networks' rows were chosen on test digits 5000 to 5999. Seconds are of the
@@ -25,10 +25,8 @@ from experiments.fit import estimate, run_solver
 from experiments.images import LOADERS
 from experiments.paper.other_data import variant
 from experiments.scoring import SOLVED, relative_error, solved_percent
-from results.provenance import RESULTS
 
 AT_A_TIME = 1000  # objects of one run
-WEIGHTS = RESULTS.parent / "weights"
 
 
 def run(context: Context) -> Result:
@@ -45,7 +43,7 @@ def run(context: Context) -> Result:
         outputs: dict[str, Tensor] = {}
         needed = {"random": 0.0}
         for weights in config["networks"]:
-            net = pr.models.load(WEIGHTS / f"unet_{weights}.safetensors").eval()
+            net = pr.models.load(f"unet_{weights}")
             outputs[weights], needed[weights] = _timed(estimate, net, intensities)
         first: Row = {}
         for asked in config["runs"]:
