@@ -527,6 +527,13 @@ def test_nor_of_what_another_operator_measured_or_an_older_file_holds() -> None:
     found = pr.solvers.wirtinger_flow(operator(obj), operator, n_iter=1, init=obj).certify()
     assert found.unique == [None, None]
     assert found.reasons == ["it is not known to explain a Fourier pattern"] * 2
+    # Rivals of a product have its Fourier magnitude, and not what the operator measures.
+    rival = product(A, C).double()
+    operator = pr.operators.CodedDiffraction(masks[:, :, :3])
+    found = pr.solvers.wirtinger_flow(operator(rival), operator, n_iter=1, init=rival).certify()
+    assert found.unique is None
+    assert found.rivals[0].shape == (0, 4, 3)
+    assert repr(found) == "no proof found: it is not known to explain a Fourier pattern"
     fourier = pr.operators.FourierIntensity((8, 8))
     mask = torch.ones(2, 8, 8, dtype=torch.bool)
     mask[1, 3, 3] = False

@@ -188,11 +188,13 @@ class Reconstruction:
 
         Nothing is proved of data that are no complete Fourier pattern: where pixels were not measured or blurred, where
         there are fewer than 2n - 1 samples along an axis, n those of the bounding box, or where another operator
-        measured. `reasons` says so. What is listed in `rivals` has such data too.
+        measured. `reasons` says so. What is listed in `rivals` has such data too; where another operator measured nothing
+        is listed.
         """
         ndim = self.obj.ndim - self.error.ndim
         found = certify(self.obj, ndim=ndim, fourier_shape=self.data_shape or None, distance=distance, rivals=rivals)
-        return limited(found, [self._incomplete(count) for count in self.unmeasured.flatten().tolist()])
+        reasons = [self._incomplete(count) for count in self.unmeasured.flatten().tolist()]
+        return limited(found, reasons, part=bool(self.data_shape))
 
     def _incomplete(self, count: int) -> str:
         """Why the data of a pattern are no complete Fourier pattern; "" if they are."""

@@ -208,15 +208,19 @@ def certify(
     return found if fourier_shape is None else limited(found, [_too_large(n, fourier_shape) for n in sizes.tolist()])
 
 
-def limited(found: Certificate, reasons: Sequence[str]) -> Certificate:
-    """The same without the proofs of items that have a reason against them; a rival of all data is one of any part."""
+def limited(found: Certificate, reasons: Sequence[str], *, part: bool = True) -> Certificate:
+    """The same without the proofs of items that have a reason against them.
+
+    A rival of all data is one of any `part` of them; of other data it is none.
+    """
     batch = tuple(found.radius.shape)
     before = _flat(found.unique, len(batch))
-    unique = [None if reason and one else one for one, reason in zip(before, reasons, strict=True)]
+    unique = [None if reason and (one or not part) else one for one, reason in zip(before, reasons, strict=True)]
     lost = [was is not now for was, now in zip(before, unique, strict=True)]
     radius = found.radius.masked_fill(torch.tensor(lost, device=found.radius.device).reshape(batch), math.nan)
     said = [new if gone else old for new, old, gone in zip(reasons, found.reasons, lost, strict=True)]
-    return dataclasses.replace(found, unique=_nested(unique, batch), radius=radius, reasons=said)
+    rivals = [x if part or not reason else x[:0] for x, reason in zip(found.rivals, reasons, strict=True)]
+    return dataclasses.replace(found, unique=_nested(unique, batch), radius=radius, rivals=rivals, reasons=said)
 
 
 def unmeasured(count: int, pixels: int) -> str:
