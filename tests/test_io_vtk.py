@@ -113,6 +113,16 @@ def test_what_it_cannot_hold_is_said(tmp_path: Path, field: pr.crystals.StrainFi
         pr.io.load_reconstruction(tmp_path / "cubes.vti")
 
 
+def test_the_command_refuses_a_stack_before_it_is_solved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("stack.npz", intensity=pr.operators.fourier_intensity(torch.rand(2, 4, 4), (8, 8)).numpy())
+    assert main(["reconstruct", "stack.npz", "--ndim", "2", "-o", "found.vti", "--schedule", "er:5", "--quiet"]) == 1
+    assert "--output must not end in .vti for a stack, got 'found.vti'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["stack.npz"]
+
+
 def test_the_command_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("obj.npy", np.random.default_rng(0).random((6, 6)) + 0.5)

@@ -310,6 +310,9 @@ class Command(Writes, Solves, Reads, Reconstruct):
         with self.opened(torch.float64 if self.double else torch.float32) as source:
             known, description = self.given(source), self._description()
             if source.is_stack and not isinstance(self.index, int):
+                if Path(self.output).suffix.lower() == ".vti":
+                    rule = f"output must not end in .vti for a stack, got {self.output!r}: such a file holds one image"
+                    _checks.fail(rule, "Write a .h5 file, or use index= for one pattern")
                 if self.checkpoint_every is not None:
                     fix = "A stack is kept by blocks: use block="
                     rule = f"checkpoint_every must be left out for a stack, got {self.checkpoint_every}"
