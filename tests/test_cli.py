@@ -218,6 +218,17 @@ def test_info_certifies_the_object_in_the_file(folder: Path, capsys: pytest.Capt
     assert "--certify needs a file that holds the object" in fails("info pattern.h5 --certify", capsys)
 
 
+def test_info_certifies_the_one_object_of_several_patterns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = torch.ones(3, 24, 20, dtype=torch.bool)
+    mask[1:, 3, 4] = False
+    data = pr.operators.fourier_intensity(digit(), (24, 20)).expand(3, 24, 20)
+    for masked, found in ((mask, "unique: proved"), (mask[1:2], "no proof found: 1 of 480 pixels were not measured")):
+        np.savez("several.npz", intensity=data.numpy(), mask=masked.expand(3, 24, 20).numpy(), obj=digit().numpy())
+        status, out, _ = run("info several.npz --certify --ndim 2 --mask-is measured", capsys)
+        assert status == 0
+        assert f"\nobject: {found}" in out
+
+
 def test_simulate_counts_photons(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "simulate pattern.npy -o {}.npz --photons 1e5 --beam-stop 1 --seed {} --oversampling 3"
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

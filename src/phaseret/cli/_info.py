@@ -40,6 +40,10 @@ class Command(Writes, Reads, Info):
         found = certify(measurement.obj, ndim=measurement.ndim, fourier_shape=measurement.fourier_shape)
         if measurement.mask is None:
             return found
-        counts = (~measurement.mask).flatten(-measurement.ndim).sum(-1).expand(found.radius.shape)
+        counts = (~measurement.mask).flatten(-measurement.ndim).sum(-1)
+        if counts.ndim > found.radius.ndim:  # several patterns of one object: one that is complete is enough
+            counts = counts.min()
         pixels = math.prod(measurement.fourier_shape)
-        return limited(found, [unmeasured(count, pixels) for count in counts.flatten().tolist()])
+        return limited(
+            found, [unmeasured(count, pixels) for count in counts.expand(found.radius.shape).flatten().tolist()]
+        )
