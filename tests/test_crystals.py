@@ -118,6 +118,16 @@ def test_place_ramp_and_offset_change_nothing_but_the_lattice(ramp: tuple[float,
     torch.testing.assert_close(moved.scattering_vector, expected, rtol=1e-6, atol=Q * 1e-6)
 
 
+def test_a_voxel_that_is_not_finite_is_left_out() -> None:
+    support = ball(12, 12, 12)
+    obj = crystal(-Q * quadratic(grid(12, 12, 12) * EDGE), support)
+    obj[6, 6, 6] = torch.nan
+    field = strain(obj, (0, 0, Q), voxels=CUBES)
+    assert field.support.sum() == support.sum() - 1
+    assert field.strain[6, 6, 6].isnan()
+    assert not field.obj.isnan().any()
+
+
 def test_a_lattice_that_is_stretched_as_a_whole_moves_the_scattering_vector() -> None:
     support, stretch = ball(12, 12, 12), 1e-3
     obj = crystal(-Q * stretch * grid(12, 12, 12)[..., 2] * EDGE, support)

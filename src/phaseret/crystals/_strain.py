@@ -237,7 +237,7 @@ def _numbers(name: str, given: Any) -> Tensor:
 
 def _level_set(obj: Tensor, threshold: float) -> Tensor:
     """Where the modulus is at least so many times its mean, weighted by the energy, which bright spots hardly move."""
-    modulus = obj.abs()
+    modulus = obj.abs().where(obj.isfinite(), 0)
     level = modulus.pow(3).sum() / modulus.square().sum().clamp(min=torch.finfo(modulus.dtype).tiny)
     return modulus >= threshold * level
 
