@@ -61,9 +61,7 @@ def _hidden(
     order = np.argsort(ring[measured], kind="stable")
     numbers, starts = np.unique(ring[measured][order], return_index=True)
     medians[numbers] = [np.median(x) for x in np.split(values[measured][order], starts[1:])]
-    bright = np.maximum.accumulate(medians[::-1])[::-1][
-        ring
-    ]  # what the stop hides is brighter than what lies around it
+    bright = np.maximum.accumulate(medians[::-1])[::-1][ring]  # what the stop hides outshines what lies around it
     parts, _ = label(zero & (bright > _COUNTS * count))
     core = square <= _NEAR**2 * values.ndim
     names = np.unique(parts[core & (parts > 0)])
