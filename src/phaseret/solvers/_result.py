@@ -188,8 +188,8 @@ class Reconstruction:
 
         Nothing is proved of data that are no complete Fourier pattern: where pixels were not measured or blurred, where
         there are fewer than 2n - 1 samples along an axis, n those of the bounding box, or where another operator
-        measured. `reasons` says so. What is listed in `rivals` has such data too; where another operator measured nothing
-        is listed.
+        measured. `reasons` says so. What is listed in `rivals` has such data too; where another operator
+        measured, nothing is listed.
         """
         ndim = self.obj.ndim - self.error.ndim
         found = certify(self.obj, ndim=ndim, fourier_shape=self.data_shape or None, distance=distance, rivals=rivals)
