@@ -196,8 +196,15 @@ def test_starts_that_are_solved_pass_by_all_later_steps_and_the_run_ends_with_th
         longer = solvers.Recipe(f"rrr:12,{then},er:1")(intensity, tolerance=tolerance, **options)
         assert torch.equal(longer.objs[solved], short.objs[solved]), then
         assert torch.equal(longer.errors[solved], short.errors[solved]), then
+        assert torch.equal(longer.scores[solved], short.scores[solved]), then
         assert torch.equal(longer.n_iters[solved], short.n_iters[solved]), then
         assert (longer.n_iters[~solved] > 12).all()
+    with pytest.warns(UserWarning, match=f"the supports of {int((~solved).sum())} of {solved.numel()} starts fell"):
+        longer = solvers.Recipe("rrr:12,shrinkwrap(threshold=0.99,least=0.9),er:1")(
+            intensity, tolerance=tolerance, **options
+        )
+    assert torch.equal(longer.scores[solved], short.errors[solved])
+    assert longer.scores[~solved].isinf().all()
     everything = solvers.Recipe("rrr:12,shrinkwrap,3*(hio:10,er:10)")(intensity, tolerance=1.0, **options)
     assert everything.checked == [1]
     assert (everything.n_iters == 1).all()

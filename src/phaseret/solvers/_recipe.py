@@ -73,8 +73,9 @@ class Recipe(Step):
     hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap``, ``breed``, ``hull``, ``level`` and
     ``enough`` are steps, ``detwin:20`` is 20 iterations of HIO with half of the support, ``algebraic`` is the exact
     solution of :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, and ``3*(...)`` or
-    ``3*hio:50`` repeats. ``bragg`` stands for the steps that find strained crystals from one Bragg peak. Options
-    stand in brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
+    ``3*hio:50`` repeats. ``bragg`` stands for the steps that find strained crystals from one Bragg peak; a recipe that
+    is called needs ``ndim=3`` for it, which only :func:`reconstruct` with a text takes for granted. Options stand in
+    brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
     ``shrinkwrap(sigma=2,method=rms)``, ``breed(best=sharpness,rule=sqrt_pa)``.
 
     Example:

@@ -24,6 +24,9 @@ from phaseret.solvers._turns import in_turn
 if TYPE_CHECKING:
     from phaseret.solvers._loop import Step
 
+# What a start has, and what it means where there is none.
+_OF_A_START = {"error": math.inf, "estimate": 0.0, "support": True, "price": 1.0, "collapsed": False}
+
 
 def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     """Run a step, which may be a recipe of many, on a problem."""
@@ -88,18 +91,23 @@ def _advance(step: Step, run: Run) -> None:
     for leaf in itertools.islice(step.leaves(), run.leaf, None):
         if run.over:
             break
-        solved, error, estimate, support = run.solved >= 0, run.error, run.estimate, run.support
+        solved, before = run.solved >= 0, {name: getattr(run, name) for name in _OF_A_START}
         some_solved = run.left < solved.numel()
         leaf.advance(run)
         run.leaf += 1
         if some_solved:
-            wide = solved[(...,) + (None,) * run.problem.ndim]
-            run.error = torch.where(solved, error, run.error)
-            if run.estimate is not estimate:
-                run.estimate = torch.where(wide, estimate, run.estimate)
-            if run.support is not None and run.support is not support:
-                run.support = torch.where(wide, True if support is None else support, run.support)
+            _keep(run, solved, before)
         run.leave()
+
+
+def _keep(run: Run, solved: Tensor, before: dict[str, Tensor | None]) -> None:
+    """Give the solved starts back what they had."""
+    for name, had in before.items():
+        now = getattr(run, name)
+        if now is None or now is had:
+            continue
+        wide = solved if now.ndim == solved.ndim else solved[(...,) + (None,) * run.problem.ndim]
+        setattr(run, name, torch.where(wide, _OF_A_START[name] if had is None else had, now))
 
 
 def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:
