@@ -16,7 +16,7 @@ import phaseret
 PACKAGE = Path(phaseret.__file__).parent
 # What all others stand on; arrows to it would hide the rest.
 GROUND = 2
-WIDTH, ROW, BOX = 430, 62, 24
+WIDTH, ROW, BOX = 470, 62, 24
 
 
 def levels() -> dict[str, int]:
