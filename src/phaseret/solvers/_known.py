@@ -108,6 +108,7 @@ def check_explained(problem: Problem, result: Reconstruction, told: Tensor | Non
             f"find much the same object with an error of {float(error[worst]):.2g}, where noise leaves some "
             f"{float(expected[worst]):.2g}",
             "Look at the place and the direction of the known part, and for a blur, a background or a wrong centre",
+            page="limits.rst#what-is-known-of-the-object",
         )
 
 
