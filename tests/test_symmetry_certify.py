@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from scipy.signal import convolve2d
 from torch import Tensor
 
 import phaseret as pr
+from phaseret.solvers._result import _unmeasured
 from phaseret.symmetry import _distance, _factor, _irreducible, _rivals, certify
 
 
@@ -544,6 +546,13 @@ def test_nor_of_what_another_operator_measured_or_an_older_file_holds() -> None:
     blurred = pr.solvers.wirtinger_flow(fourier(obj), fourier, n_iter=1, init=obj, point_spread=kernel)
     torch.testing.assert_close(blurred.point_spread, kernel)
     assert blurred.certify().reasons == ["the pattern is blurred"] * 2
+
+
+def test_pixels_of_a_large_pattern_are_counted_to_the_last() -> None:
+    shape = (4097, 4099)  # more than single precision tells apart
+    magnitude = SimpleNamespace(weight=torch.ones(()).expand(shape))
+    problem = SimpleNamespace(magnitude=magnitude, shape=shape, ndim=2, patterns=2)
+    assert _unmeasured(cast(Any, problem)).tolist() == [0, 0]
 
 
 def test_an_object_that_wraps_around_its_grid_counts_in_one_piece() -> None:

@@ -348,7 +348,7 @@ def _embedded(rivals: Tensor, problem: Problem) -> Tensor:
 
 def _unmeasured(problem: Problem) -> Tensor:
     """How many pixels of each pattern were not."""
-    measured = problem.magnitude.measured.round().long().reshape(-1)
+    measured = problem.magnitude.weight.flatten(-problem.ndim).sum(-1, dtype=torch.long).reshape(-1)  # exact
     return (math.prod(problem.shape) - measured).expand(problem.patterns).contiguous()
 
 
