@@ -39,7 +39,6 @@ from phaseret.io._series import files_of
 from phaseret.operators._data import check_lit, without_background
 from phaseret.projections import Constraint
 from phaseret.solvers._options import STARTS
-from phaseret.solvers._recipe import is_of_volumes
 from phaseret.solvers._reduce import quick_grid
 
 # So many patterns of a stack tell what is assumed of all.
@@ -302,9 +301,9 @@ class Command(Writes, Solves, Reads, Reconstruct):
 
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
-        if self.ndim is None and is_of_volumes(self.schedule):
-            return dataclasses.replace(self, ndim=3).run()
         self.check()
+        if self.ndim is None and self.schedule is not None and solvers.Recipe(self.schedule).of_volumes:
+            return dataclasses.replace(self, ndim=3).run()
         shows_bar = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
         progress = Progress(not (self.quiet or shows_bar))
         with self.opened(torch.float64 if self.double else torch.float32) as source:

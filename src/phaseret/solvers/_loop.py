@@ -48,6 +48,8 @@ class Step(Module):
     # Whether it works on all starts of a pattern as one, which then cannot run one after the other.
     together: bool = False
     finds_support: bool = False
+    # Whether patterns have three axes unless `ndim` says otherwise.
+    of_volumes: bool = False
     starts: int = STARTS
 
     def leaves(self) -> Iterator[Step]:

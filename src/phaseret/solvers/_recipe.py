@@ -40,9 +40,8 @@ _WORDS: dict[str, type[Step]] = {
     "shrinkwrap": Shrinkwrap,
 }
 _WITHOUT_ITERATIONS = ("shrinkwrap", "breed", "hull", "level", "enough", "algebraic")
-# Words for whole schedules.
+# Words for whole schedules, all of them for patterns of three axes.
 _NAMED = {"bragg": BRAGG}
-_OF_VOLUMES = re.compile(r"\bbragg\b", re.IGNORECASE)
 # The words of other programs (PyNX, cohere, Hawk) and the names of the classes, without underscores.
 _FOREIGN = {
     **dict.fromkeys(("sup", "sw", "supportupdate", "threshold"), "shrinkwrap"),
@@ -73,10 +72,10 @@ class Recipe(Step):
     hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap``, ``breed``, ``hull``, ``level`` and
     ``enough`` are steps, ``detwin:20`` is 20 iterations of HIO with half of the support, ``algebraic`` is the exact
     solution of :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, and ``3*(...)`` or
-    ``3*hio:50`` repeats. ``bragg`` stands for the steps that find strained crystals from one Bragg peak; a recipe that
-    is called needs ``ndim=3`` for it, which only :func:`reconstruct` with a text takes for granted. Options stand in
-    brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
-    ``shrinkwrap(sigma=2,method=rms)``, ``breed(best=sharpness,rule=sqrt_pa)``.
+    ``3*hio:50`` repeats. ``bragg`` stands for the steps that find strained crystals from one Bragg peak, and takes the
+    last three axes as those of a pattern unless `ndim` says otherwise. Options stand in brackets behind the word:
+    ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``, ``shrinkwrap(sigma=2,method=rms)``,
+    ``breed(best=sharpness,rule=sqrt_pa)``.
 
     Example:
         >>> Recipe("2*(hio:50,er:20),er:100").n_iter
@@ -88,7 +87,7 @@ class Recipe(Step):
 
     def __init__(self, *steps: Step | str, times: int = 1) -> None:
         super().__init__()
-        self.times = _checks.integer("times", times)
+        self.times, self.named = _checks.integer("times", times), cast("str | None", None)
         if not steps:
             _checks.fail("steps must hold at least one step, got none", "Use an algorithm such as HIO(50), or 'hio:50'")
         for step in steps:
@@ -112,6 +111,11 @@ class Recipe(Step):
         for _ in range(self.times):
             for step in self._once():
                 yield from step.leaves()
+
+    @property
+    def of_volumes(self) -> bool:  # type: ignore[override]
+        """Whether a word in it stands for a schedule of patterns of three axes."""
+        return self.named is not None or any(step.of_volumes for step in self._once())
 
     @property
     def finds_support(self) -> bool:  # type: ignore[override]
@@ -187,7 +191,9 @@ class _Parser:
             return inner
         place, word = self.at, self._take(r"[^\W\d]\w*").lower()
         if word in _NAMED:
-            return _Parser(_NAMED[word]).schedule()
+            recipe = Recipe(*_Parser(_NAMED[word]).schedule())
+            recipe.named = word
+            return [recipe]
         if word not in _WORDS:
             self._fail("a step", _meant(word), at=place)
         return [self._step(word, place)]
@@ -242,11 +248,6 @@ class _Parser:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             self._fail("a value", "Write a number, a word or a pair of numbers", at=place)
-
-
-def is_of_volumes(schedule: object) -> bool:
-    """Whether a schedule is for patterns of three axes, by its name."""
-    return isinstance(schedule, str) and _OF_VOLUMES.search(schedule) is not None
 
 
 def _meant(token: str) -> str:
@@ -408,8 +409,6 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         rule = f"schedule must be a text, a Recipe or an algorithm, got {type(schedule).__name__}"
         _checks.fail(rule, 'Use an algorithm such as HIO(50), or "hio:50"', TypeError)
     recipe = Recipe(schedule)
-    if is_of_volumes(schedule) and getattr(intensity, "ndim", 0) > 2:
-        options.setdefault("ndim", 3)
     if options.get("starts") is None:
         options["starts"] = min(part.starts for part in recipe.parts())
     return solve(recipe, intensity, options)

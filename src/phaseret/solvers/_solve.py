@@ -31,6 +31,8 @@ _OF_A_START = {"error": math.inf, "estimate": 0.0, "support": True, "price": 1.0
 def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     """Run a step, which may be a recipe of many, on a problem."""
     began = time.perf_counter()
+    if step.of_volumes and getattr(intensity, "ndim", 0) > 2:
+        options.setdefault("ndim", 3)
     asked = complete(options)
     if not step.n_iter:
         fix = "Put an algorithm before it, such as 'hio:50'"
