@@ -17,7 +17,13 @@ Row = dict[str, Any]
 # Files with a page of their own making.
 APART = ("leaderboard", "fuzz")
 # The beginning of a file's name, and the heading under which its page is listed; all others are experiments.
-KINDS = {"quality": "How good", "speed": "How fast", "memory": "How much memory", "": "The paper"}
+KINDS = {
+    "quality": "How good",
+    "speed": "How fast",
+    "memory": "How much memory",
+    "mutants": "How well tested",
+    "": "The paper",
+}
 
 # What every row of the leaderboard has, and the heading of its column.
 SCORES = {
@@ -57,7 +63,7 @@ def columns_of(rows: list[Row]) -> list[str]:
 
 def question(path: Path, result: Row) -> str:
     """The first paragraph of the file that made a result."""
-    for folder in ("benchmarks", "experiments/paper"):
+    for folder in ("benchmarks", "experiments/paper", "tools"):
         for name in (
             path.stem,
             result["command"].rpartition("benchmarks.")[2].split()[0],
