@@ -407,6 +407,71 @@ def test_sigma_is_the_second_singular_value_of_ruppert_s_map(shape: tuple[int, i
     assert 0.7 * most < float(found.radius) <= most
 
 
+@pytest.mark.parametrize("refused", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("near", [1.0, 3e-5])
+def test_the_radius_is_what_the_first_positive_matrix_proves(
+    near: float, refused: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the formula, with a dense map, and factorisations that are refused; by far and where rounding counts."""
+    generator = torch.Generator().manual_seed(0)
+    obj = product(A, C) + near * torch.randn(4, 3, dtype=torch.complex128, generator=generator)
+    f = (obj / obj.norm()).numpy()
+    (m, n), (rows, columns) = (3, 2), np.indices(f.shape)
+    matrix = ruppert(f)
+    gram, size = matrix.conj().T @ matrix, 2 * m * n + m + n
+    known = np.concatenate([(rows * f)[1:].ravel(), (columns * f)[:, 1:].ravel()])
+    known /= np.linalg.norm(known)
+    trace = gram.trace().real
+    seen, cholesky = [], torch.linalg.cholesky_ex
+
+    def recorded(a: Tensor) -> Any:
+        factor, info = cholesky(a)
+        seen.append(a.numpy().copy())
+        return factor, info + (2 <= len(seen) < 2 + refused)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", recorded)
+    sigma, radius = _distance.distance(obj)
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    assert sigma == pytest.approx(singular[-2], rel=1e-6 if near == 1 else 1e-2)
+    first = 1e-15 * trace / size
+    rounding = first + 2**-52 * size * (2 * (1 + 8 / size) * trace + 20 * m**2 * math.log2(4 * 12))
+    shares = [share for share in (0.98, 0.9, 0.6) if share * sigma**2 > rounding]
+    assert len(shares) == 3
+    assert near == 1 or rounding > 0.05 * sigma**2
+    for a, share in zip(seen, [0, *shares], strict=False):
+        expected = gram + trace / size * np.outer(known, known.conj()) + (first - share * sigma**2) * np.eye(size)
+        np.testing.assert_allclose(a, expected, rtol=0, atol=1e-14 * trace)
+    assert len(seen) == min(2 + refused, 4)
+    if refused > 2:
+        assert radius == 0
+    else:
+        bound = math.sqrt((shares[refused] * sigma**2 - rounding) / ((m * m + n * n) * (m + 1) * (n + 1)))
+        assert radius == pytest.approx(bound * (1 - 1e-6) - 1e-14, rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_distance_is_relative_to_the_norm_of_an_image_of_any_size(scale: float) -> None:
+    obj = torch.tensor([[3.0, 1, 2], [2, 4, 1]], dtype=torch.float64)
+    assert _distance.distance(scale * obj) == pytest.approx(_distance.distance(obj), rel=1e-12)
+
+
+def test_a_singular_matrix_is_raised_until_it_has_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    obj, seen, cholesky = product(A, C).double(), [], torch.linalg.cholesky_ex
+
+    def recorded(a: Tensor) -> Any:
+        factor, info = cholesky(a)
+        seen.append(float(a[0, 0]))
+        return factor, info + (len(seen) < 4)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", recorded)
+    sigma, radius = _distance.distance(obj)
+    gram = _distance._gram(obj / obj.norm())
+    step = 1e-15 * float(gram.trace()) / len(gram)
+    np.testing.assert_allclose(np.diff(seen), step * np.array([3.0, 12, 48]), rtol=0, atol=1e-15)
+    assert sigma < 1e-6
+    assert radius == 0
+
+
 @pytest.mark.parametrize(
     "factor", [A, [[2], [1]], [[1, 1]], [[0, 1], [1, 0]], [[0, 0], [0, 1.0]], [[0, 0, 1.0], [0, 0, 0]]]
 )
