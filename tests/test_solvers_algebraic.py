@@ -90,6 +90,15 @@ def test_symmetric_objects_are_found(axes: tuple[int, ...], size: int, real: boo
     assert distance(solved(obj).obj, obj) < 1e-6
 
 
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_antisymmetric_objects_are_found(axis: int, real: bool) -> None:
+    """Whose autocorrelation has the factor (1 - x)^2 an odd number of times."""
+    for size in (6, 7):
+        obj = values((size, size), real)
+        assert distance(solved(obj - obj.flip(axis)).obj, obj - obj.flip(axis)) < 1e-6
+
+
 def test_one_current_is_the_null_vector_of_the_equation() -> None:
     """Of the definition, by slow transforms."""
     obj, t = values((4, 5), real=False), [2 * math.pi * torch.arange(n, dtype=torch.float64) / n for n in (16, 20)]
@@ -131,6 +140,134 @@ def test_a_gram_matrix_is_that_of_its_map(real: bool) -> None:
         torch.testing.assert_close(gram.tril(), expected.tril())
         torch.testing.assert_close(equation.adjoint(rows).T, expected)
         torch.testing.assert_close(_nullspace._unmatrix(columns, rows), rows)
+
+
+def sampled(obj: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """F of mean 1, its gradient and the current of an object, on a grid of the torus."""
+
+    def spectrum(x: Tensor) -> Tensor:
+        return torch.fft.ifft2(x + 0j, s=shape, norm="forward")
+
+    rows, columns = (torch.arange(n, dtype=torch.float64) for n in obj.shape)
+    x, slopes = spectrum(obj), torch.stack([spectrum(1j * k * obj) for k in (rows[:, None], columns)])
+    power, unit = x.abs().square(), x.abs().square().mean()
+    return power / unit, 2 * (x.conj() * slopes).real / unit, (x.conj() * slopes).imag / unit
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_least_singular_values_are_those_of_the_dense_map(real: bool) -> None:
+    """Of unknowns scaled to columns of norm 1, across what is known."""
+    generator = torch.Generator().manual_seed(1)
+    obj = 0.3 + torch.rand(6, 7, dtype=torch.float64, generator=generator)
+    if not real:
+        obj = torch.polar(obj, 6 * torch.rand(6, 7, dtype=torch.float64, generator=generator))
+    f, df, current = sampled(obj, (24, 28))
+    equation = _nullspace._Current(f, df, _nullspace._Waves(5, 6, (24, 28), real, f.device))
+    known, unit = equation.known(), torch.eye(2 * len(equation.waves.k) * (1 if real else 2), dtype=torch.float64)
+    matrix = _nullspace._matrix(equation(unit), unit)
+    norm = matrix.norm(dim=0)
+    counted = norm > 0  # the sines of wave vector 0 are no unknowns
+    fixed = torch.linalg.qr((known * norm[:, None])[counted])[0]
+    across = torch.eye(len(fixed), dtype=torch.float64) - fixed @ fixed.T
+    rank = len(fixed) - fixed.shape[1]
+    singular = torch.linalg.svdvals(matrix[:, counted] / norm[counted] @ across)[:rank].flip(0)
+    sigma, vectors = _nullspace._smallest(equation, known)
+    assert sigma[0] < 1e-13
+    assert float(sigma[1]) == pytest.approx(float(singular[1]), rel=1e-5)
+    torch.testing.assert_close(sigma[2:], singular[2:4], rtol=0.03, atol=0)
+    # the null vector is the current, but for multiples of what is known
+    wanted = equation.waves.pack(equation.waves.analysis(current)) * equation._twice()[:, 0]
+    span = torch.cat([known, vectors[:1].T], 1)
+    assert (span @ torch.linalg.lstsq(span, wanted[:, None])[0] - wanted[:, None]).norm() < 1e-9 * wanted.norm()
+    # the vectors are orthonormal in the scaled unknowns, across what is known, and have these singular values
+    scaled = (vectors * norm)[:, counted]
+    torch.testing.assert_close(scaled @ scaled.T, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert (scaled @ fixed).abs().max() < 1e-10
+    torch.testing.assert_close(equation(vectors).flatten(1).norm(dim=1), sigma, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_multiple_of_a_current_is_calibrated_and_another_field_does_not_fit(real: bool) -> None:
+    """The misfit is that of all products of two components, one Fourier coefficient at a time."""
+    f, df, current = sampled(values((4, 6), real), (20, 28))
+    mixed = 1.7 * current if real else -0.6 * current + 0.4 * df
+    found, misfit = _nullspace._calibrated(mixed, f, df, (3, 5), real, 1e-9)
+    torch.testing.assert_close(found, current if real else found.sign() * current.sign() * current)
+    assert misfit < 1e-9
+    other, least, columns = torch.randn(2, 20, 28, dtype=torch.float64), 0.3, []
+    misfit = _nullspace._calibrated(other, f, df, (3, 5), real, least)[1]
+    for u, v in ((df, df), (other, other)) if real else ((df, df), (other, other), (df, other)):
+        column = []
+        for i, j in ((0, 0), (1, 1), (0, 1)):
+            parts = torch.fft.fft2((u[i] * v[j] + v[i] * u[j]) / f.clamp(min=least))
+            column += [parts[a, b] for a in range(20) for b in range(28) if min(a, 20 - a) > 3 or min(b, 28 - b) > 5]
+        columns.append(torch.view_as_real(torch.stack(column)).flatten())
+    matrix = torch.stack([column / column.norm() for column in columns], 1)
+    singular = torch.linalg.svdvals(matrix)
+    assert misfit == pytest.approx(float(singular[-1] / singular[0]), rel=1e-9)
+
+
+def correlation(obj: Tensor) -> Tensor:
+    """The centred autocorrelation."""
+    power = torch.fft.fft2(obj, s=[2 * n - 1 for n in obj.shape]).abs().square()
+    found = torch.fft.fftshift(torch.fft.ifft2(power))
+    return found if obj.is_complex() else found.real
+
+
+@pytest.mark.parametrize("scale", [1e-2, 30.0])
+def test_nothing_is_divided_by_less_than_three_times_the_noise(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, calibrated = [], _nullspace._calibrated
+
+    def recorded(*arguments: Any) -> Any:
+        seen.append((arguments[1], arguments[-1]))
+        return calibrated(*arguments)
+
+    monkeypatch.setattr(_nullspace, "_calibrated", recorded)
+    generator = torch.Generator().manual_seed(0)
+    a = correlation(scale * (0.3 + torch.rand(6, 8, dtype=torch.float64, generator=generator)))
+    noise = 1e-4 * float(a.max())
+    draw = torch.randn(a.shape, dtype=torch.float64, generator=generator)
+    noisy = a + noise * (draw + draw.flip(0, 1)) / 2**0.5
+    noisy[5, 7] = a[5, 7]
+    _nullspace.solve(a, True)
+    _nullspace.solve(noisy, True, noise)
+    (clean, none), (blurred, least) = seen
+    assert none == 1e-9
+    assert float((blurred - clean).square().mean().sqrt()) == pytest.approx(least / 3, rel=0.2)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_image_that_fits_best_comes_first(real: bool) -> None:
+    obj = values((5, 6), real)
+    obj = obj + obj.flip(0, 1).conj()
+    found = _nullspace.solve(correlation(obj), real)
+    assert found.still
+    off = [float((correlation(x) - correlation(obj)).abs().max() / correlation(obj).abs().max()) for x in found.objs]
+    assert off[0] < 1e-6
+    assert off == sorted(off)
+
+
+@pytest.mark.parametrize("factors", [[(0, 1)], [(1, -1)], [(0, 1), (0, -1), (1, 1), (1, -1)], [(0, 1), (0, 1)]])
+def test_factors_of_symmetric_objects_are_divided_out_and_multiplied_back(factors: list[tuple[int, int]]) -> None:
+    obj = values((4, 5), real=False)
+    whole = _nullspace._multiplied(obj, factors)
+    slow = obj
+    for axis, sign in factors:
+        moved = slow.movedim(axis, 0)
+        rows = [moved[0], *(b + sign * a for a, b in itertools.pairwise(moved)), sign * moved[-1]]
+        slow = torch.stack(rows).movedim(0, axis)
+    torch.testing.assert_close(whole, slow)
+    rest, found = _nullspace._divided(correlation(whole))
+    assert found == factors
+    torch.testing.assert_close(rest, correlation(obj))
+
+
+def test_a_current_is_that_of_the_object_in_the_middle_of_its_box() -> None:
+    obj = values((4, 6), real=False)
+    f, _, current = sampled(obj, (20, 24))
+    middle = torch.tensor([1.5, 2.5], dtype=torch.float64)[:, None, None]
+    off = torch.randn(2, 1, 1, dtype=torch.float64)
+    torch.testing.assert_close(_nullspace._centred(current + off * f, f, 3, 5), current - middle * f)
 
 
 # --- what the image is worth -----------------------------------------------------------------------------------------
