@@ -267,29 +267,6 @@ def test_none_of_many_products_is_proved_unique(parts: list[np.ndarray]) -> None
     assert_no_false_proof(parts)
 
 
-def test_what_factors_in_an_extension_of_the_field_is_not_proved() -> None:
-    p, other = 257, 3  # which has no square root modulo 257
-    generator = np.random.default_rng(0)
-    for _ in range(30):
-        a, b = generator.integers(0, p, (2, *generator.integers(2, 4, 2)))
-        f = (convolve2d(a, a) - other * convolve2d(b, b)) % p
-        degrees = torch.tensor([f.shape]) - 1
-        assert not _irreducible.irreducible(torch.tensor(f).double()[None], degrees, p)
-
-
-def test_products_and_polynomials_of_less_degree_are_not_proved_modulo_a_prime() -> None:
-    p, generator = 257, np.random.default_rng(0)
-    for _ in range(30):
-        a, b = (generator.integers(0, p, generator.integers(1, 4, 2)) for _ in range(2))
-        f = convolve2d(a, b) % p
-        if min(f.shape) > 1 and max(a.shape) > 1 and max(b.shape) > 1:
-            degrees = torch.tensor([f.shape]) - 1
-            assert not _irreducible.irreducible(torch.tensor(f).double()[None], degrees, p)
-        if min(a.shape) > 1:
-            less = torch.tensor(np.pad(a, ((0, 1), (0, 0)))).double()[None]
-            assert not _irreducible.irreducible(less, torch.tensor([less.shape[1:]]) - 1, p)
-
-
 def test_another_prime_proves_what_one_prime_cannot() -> None:
     p, q = itertools.islice(_irreducible.primes(250), 2)
     unlucky = product(A, C) + p * torch.randint(1, 4, (4, 3))  # a product modulo p
@@ -308,29 +285,12 @@ def test_separable_images_are_products_of_two_rows() -> None:
     assert [x.shape for x in found.factors[0]] == [(1, 3), (3, 1)]
 
 
-def test_degrees_of_factors_on_a_line() -> None:
-    p = 257
-    # (x - 1) (x - 2) (x^2 - 3) (x^3 + x + 4) of degree 7, whose cubic has no root; and with a double root
-    cubic = next(c for c in range(p) if all((x**3 + x + c) % p for x in range(p)))
-    parts = [[-1, 1], [-2, 1], [-3, 0, 1], [cubic, 1, 0, 1]]
-    square = [[-1, 1], [-1, 1], [-3, 0, 1], [cubic, 1, 0, 1]]
-    u = torch.tensor([[product(*([x] for x in some))[0].tolist() for some in (parts, square)]]) % p
-    count = _irreducible._degrees_on_lines(u.double(), torch.tensor([7]), p)
-    assert count.tolist() == [[[0, 2, 1, 1, 0, 0, 0, 0], [0] * 8]]
-    padded = torch.nn.functional.pad(u, (0, 4))
-    count = _irreducible._degrees_on_lines(padded.double(), torch.tensor([7]), p)
-    assert count.tolist() == [[[0, 2, 1, 1, *[0] * 8], [0] * 12]]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex128])
-def test_residues_are_those_of_binary_fractions(dtype: torch.dtype) -> None:
-    x = (torch.randn(50, dtype=torch.float64) * 2 ** (20 * torch.rand(50) - 12)).to(dtype)
-    p, smallest = 257, 2**90  # every value is a multiple of 1 / smallest
-    i = _irreducible.root_of_minus_one(p)
-    assert i * i % p == p - 1
-    for value, residue in zip(x.tolist(), _irreducible.residues(x, p).tolist(), strict=True):
-        parts = [int(complex(value).real * smallest), int(complex(value).imag * smallest)]
-        assert (int(residue) * smallest - parts[0] - i * parts[1]) % p == 0
+def test_factors_are_listed_from_the_smallest_on() -> None:
+    long = [[1], [2], [7], [3], [5], [9], [4]]
+    for parts in ((long, A), (C, A), (A, C), (A, long, C)):
+        sizes = [x.numel() for x in certify(product(*parts), distance=False).factors[0]]
+        assert sizes == sorted(sizes)
+        assert math.prod(sizes) == math.prod(np.size(part) for part in parts)
 
 
 # --- FLINT -----------------------------------------------------------------------------------------------------------
@@ -408,13 +368,13 @@ def test_sigma_is_the_second_singular_value_of_ruppert_s_map(shape: tuple[int, i
 
 
 @pytest.mark.parametrize("refused", [0, 1, 2, 3, 4])
-@pytest.mark.parametrize("near", [1.0, 3e-5])
+@pytest.mark.parametrize("near", [1.0, 1e-4])
 def test_the_radius_is_what_the_first_positive_matrix_proves(
     near: float, refused: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the formula, with a dense map, and factorisations that are refused; by far and where rounding counts."""
-    generator = torch.Generator().manual_seed(0)
-    obj = product(A, C) + near * torch.randn(4, 3, dtype=torch.complex128, generator=generator)
+    angle = torch.arange(12, dtype=torch.float64).square().reshape(4, 3)
+    obj = product(A, C) + near * torch.polar(1 + 0.5 * (3 * angle).sin(), angle)
     f = (obj / obj.norm()).numpy()
     (m, n), (rows, columns) = (3, 2), np.indices(f.shape)
     matrix = ruppert(f)

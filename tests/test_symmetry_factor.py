@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from phaseret.symmetry import _factor
+from phaseret.symmetry import _factor, _rivals
 from phaseret.symmetry._factor import P
 
 
@@ -298,3 +298,42 @@ def test_factors_are_found_whatever_belongs_together(
         whole = gauss(*order[1])
         assert_are(_factor.factors(whole), list(parts))
         assert_are(_factor.factors(whole.swapaxes(1, 2)), [np.asarray(part).T for part in parts])
+
+
+# --- products of factors ---------------------------------------------------------------------------------------------
+
+
+def test_images_are_proportional_whatever_complex_number_is_between_them() -> None:
+    image = np.array([[0, 3 - 2j, 4], [1j, 2 + 5j, -7]])
+
+    def parts(x: np.ndarray) -> np.ndarray:
+        return np.stack([np.rint(part).astype(int).astype(object) for part in (x.real, x.imag)])
+
+    for factor in (1, -2, 3j, 2 - 5j):
+        assert _rivals._proportional(parts(image), parts(factor * image))
+        for place in ((0, 2), (1, 0), (1, 1), (1, 2), (0, 0)):
+            for step in (1, 1j):
+                other = factor * image
+                other[place] += step
+                assert not _rivals._proportional(parts(image), parts(other))
+                assert not _rivals._proportional(parts(other), parts(image))
+
+
+def test_the_square_free_part_has_each_root_once() -> None:
+    def row(*factors: object) -> np.ndarray:
+        found = np.array([1])
+        for factor in factors:
+            found = np.convolve(found, np.asarray(factor))
+        return np.stack([np.rint(part).astype(int).astype(object) for part in (np.real(found), np.imag(found))])
+
+    a, b, c = [2, 1], [3, 0, 1], [1 - 2j, 1j]
+    for factors, once in (
+        ((a, a), (a,)),
+        ((a, b), (a, b)),
+        ((a, a, a, b), (a, b)),
+        ((a, a, b, b, c), (a, b, c)),
+        ((c, c), (c,)),
+    ):
+        found, expected = _rivals._square_free(row(*factors)), row(*once)
+        assert found.shape == expected.shape
+        assert _rivals._proportional(found[:, None], expected[:, None])
