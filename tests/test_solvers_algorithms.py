@@ -395,7 +395,10 @@ def test_a_schedule_beyond_0_and_1_is_refused(beta, wrong):
 
 
 def test_the_misfit_of_oss_is_that_of_each_pattern_and_start():
-    x, known = torch.randn(2, 3, 4, 5, dtype=torch.float64), pr.projections.ObjectConstraint(constraint="nonnegative", dtype=torch.float64)
+    x, known = (
+        torch.randn(2, 3, 4, 5, dtype=torch.float64),
+        pr.projections.ObjectConstraint(constraint="nonnegative", dtype=torch.float64),
+    )
     found = _misfit(x, lambda y: 3 * y, known)
     assert found.shape == (2, 3, 1, 1)
     torch.testing.assert_close(found[..., 0, 0], 4 * x.clamp(min=0).square().sum((2, 3)))
