@@ -261,6 +261,15 @@ def test_factors_of_symmetric_objects_are_divided_out_and_multiplied_back(factor
     torch.testing.assert_close(rest, correlation(obj))
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_two_dimensions_are_left_where_a_factor_is_divided_out(axis: int) -> None:
+    row = values((1, 5), real=False)
+    whole = torch.cat([row, row]).movedim(0, axis)
+    rest, found = _nullspace._divided(correlation(whole))
+    assert found == []
+    torch.testing.assert_close(rest, correlation(whole))
+
+
 def test_a_current_is_that_of_the_object_in_the_middle_of_its_box() -> None:
     obj = values((4, 6), real=False)
     f, _, current = sampled(obj, (20, 24))

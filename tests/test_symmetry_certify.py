@@ -195,8 +195,11 @@ def test_a_generic_row_of_n_pixels_has_two_to_the_power_of_n_minus_two_copies() 
     assert_rivals(obj[None], found.rivals[0][:, None])
 
 
-def test_rows_that_are_too_long_are_not_examined() -> None:
+def test_rows_that_are_too_long_are_not_examined(monkeypatch: pytest.MonkeyPatch) -> None:
     assert certify(torch.rand(_rivals._LONGEST + 1), ndim=1).unique is None
+    monkeypatch.setattr(_rivals, "_LONGEST", 5)
+    assert certify(torch.rand(6), ndim=1).unique is None
+    assert certify(torch.tensor([1.0, 5, 2, 7, 3]), ndim=1).unique is not None
 
 
 def test_a_solid_is_proved_by_two_sections() -> None:
