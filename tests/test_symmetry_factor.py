@@ -284,10 +284,13 @@ def test_contents_are_taken_out_in_both_directions() -> None:
 
 E4, F4 = np.asarray([[2, 1, 3], [1, -4, 1], [3, 1, 5]]), np.asarray([[1, 2, -1], [5, 1, 1], [1, -2, 4]])
 
+G4 = np.asarray([[3, 0, 2, 4], [-4, -3, 3, 4], [-2, -2, 3, -1], [-2, 3, -2, 3]])  # of three factors on a line
+
 
 @pytest.mark.parametrize("groups", ["known", "one by one"])
 @pytest.mark.parametrize(
-    "parts", [(A, C), (A, A), (A, A, A), (A, A, C), (C, A, C), (E4, E4, A), (A, E4, F4), (E4, D), (E4, F4, E4)]
+    "parts",
+    [(A, C), (A, A), (A, A, A), (A, A, C), (C, A, C), (E4, E4, A), (A, E4, F4), (E4, D), (E4, F4, E4), (G4, G4, A)],
 )
 def test_factors_are_found_whatever_belongs_together(
     parts: tuple[Any, ...], groups: str, monkeypatch: pytest.MonkeyPatch
