@@ -15,6 +15,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import slow_symmetry as slow
 from phaseret.losses import InvariantLoss, SupervisedLoss, invariant_loss
+from phaseret.losses._invariant import _looks_measured
 from phaseret.operators import fast_fourier_shape, min_fourier_shape, pad
 from phaseret.symmetry import RandomSymmetry, align, conj_flip, global_phase
 
@@ -423,3 +424,12 @@ def test_the_soft_minimum_has_the_digits_of_the_least_distance() -> None:
     hard, soft = (invariant_loss(estimate, obj, temperature=t) for t in (None, 1e-3))
     assert 1e-6 < hard < 1e-4
     torch.testing.assert_close(soft, hard)
+
+
+def test_only_real_objects_may_look_like_intensities():
+    pattern = torch.fft.fft2(torch.rand(5, 6), s=(12, 12)).abs().square()
+    for real in (pattern, pattern.roll((6, 6), (0, 1))):
+        with pytest.warns(UserWarning, match="obj looks like measured intensities"):
+            assert _looks_measured(real, 2) is True
+    assert _looks_measured(pattern.to(torch.complex64), 2) is False
+    assert _looks_measured(torch.rand(5, 6), 2) is False

@@ -10,7 +10,7 @@ import torch
 
 import phaseret as pr
 from phaseret import solvers
-from phaseret.solvers._algorithms import ALGORITHMS
+from phaseret.solvers._algorithms import ALGORITHMS, _misfit
 
 BETA = 0.8
 
@@ -392,3 +392,13 @@ def test_no_axis_is_special(word):
 def test_a_schedule_beyond_0_and_1_is_refused(beta, wrong):
     with pytest.raises(ValueError, match=rf"RAAR: beta\[{wrong}\] must be .*above 0.*at most 1, got {beta[wrong]}"):
         solvers.RAAR(5, beta=beta)
+
+
+def test_the_misfit_of_oss_is_that_of_each_pattern_and_start():
+    x, known = (
+        torch.randn(2, 3, 4, 5, dtype=torch.float64),
+        pr.projections.ObjectConstraint(constraint="nonnegative", dtype=torch.float64),
+    )
+    found = _misfit(x, lambda y: 3 * y, known)
+    assert found.shape == (2, 3, 1, 1)
+    torch.testing.assert_close(found[..., 0, 0], 4 * x.clamp(min=0).square().sum((2, 3)))

@@ -565,3 +565,20 @@ def test_values_that_cannot_have_been_measured_are_refused(method: str, coded: b
     data[0] = 0
     with pytest.raises(ValueError, match=f"{method}: intensity must have a positive measured value in every item"):
         solve(data, operator, mask=mask, **options)
+
+
+def test_starts_of_a_flow_that_disagree_are_warned_of():
+    init = torch.zeros(1, 2, 8, 8)
+    init[0, 0, 1, 2], init[0, 1, 3:5, 3] = 1, 0.7
+    with pytest.warns(UserWarning, match="1 of 1 reconstructions are not unique"):
+        solvers.wirtinger_flow(
+            torch.ones(1, 16, 16), pr.operators.FourierIntensity((16, 16)), n_iter=1, starts=2, init=init
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*above one half")
+def test_as_many_pixels_as_a_pattern_has_are_a_size_of_a_support():
+    intensity = pr.operators.fourier_intensity(torch.rand(4, 4), (8, 8))
+    assert solvers.ErrorReduction(1)(intensity, support_size=64, constraint="real").obj.isfinite().all()
+    with pytest.raises(ValueError, match="support_size must be at most the 64 pixels of a pattern, got 65"):
+        solvers.ErrorReduction(1)(intensity, support_size=65, constraint="real")

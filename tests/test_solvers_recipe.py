@@ -6,6 +6,7 @@ import inspect
 import io
 import math
 import re
+import types
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import phaseret as pr
 from phaseret import solvers
 from phaseret.solvers import Recipe
 from phaseret.solvers._algorithms import ALGORITHMS
+from phaseret.solvers._solve import _checkpoints
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*(reconstructions (are not unique|were found by few)|symmetric within noise)"
@@ -798,3 +800,20 @@ def test_a_gradient_flows_through_breed() -> None:
     r = solvers.reconstruct(intensity, schedule="er:3,breed,er:3", **options)
     (gradient,) = torch.autograd.grad(r.objs.sum(), intensity)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("item", ["(er:1)", "2*er:1"])
+def test_brackets_and_repeats_side_by_side_are_not_in_one_another(item):
+    assert len(list(Recipe(",".join([item] * 60)).leaves())) >= 60
+
+
+def test_a_run_is_saved_at_the_first_check_after_each_so_many_iterations():
+    saved = []
+    save = _checkpoints(lambda state: saved.append(state), 10)
+    for checked in ([4], [4, 8], [4, 8, 12], [4, 8, 12, 16], [4, 8, 12, 16, 20], [12], [12, 19], [10], [5, 10]):
+        run = types.SimpleNamespace(checked=checked, iteration=checked[-1], state_dict=lambda last=checked: last)
+        save(run)
+    assert saved == [[4, 8, 12], [4, 8, 12, 16, 20], [12], [10], [5, 10]]
+    saved.clear()
+    save(types.SimpleNamespace(checked=[10, 15], iteration=15, state_dict=dict))
+    assert saved == []

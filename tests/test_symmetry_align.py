@@ -462,3 +462,7 @@ def test_alignments_are_compared_by_identity() -> None:
 @pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.complex128), ("mps", torch.complex64)])
 def test_precision_is_the_finest_that_the_device_has(device: str, dtype: torch.dtype) -> None:
     assert _fft.double(torch.complex64, torch.device(device)) == dtype
+
+
+def test_a_shift_of_numbers_goes_where_the_object_is():
+    assert subpixel_shift(torch.ones(3, 4, device="meta"), (0.5,)).is_meta

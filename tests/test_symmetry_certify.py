@@ -197,8 +197,11 @@ def test_a_generic_row_of_n_pixels_has_two_to_the_power_of_n_minus_two_copies() 
     assert_rivals(obj[None], found.rivals[0][:, None])
 
 
-def test_rows_that_are_too_long_are_not_examined() -> None:
+def test_rows_that_are_too_long_are_not_examined(monkeypatch: pytest.MonkeyPatch) -> None:
     assert certify(torch.rand(_rivals._LONGEST + 1), ndim=1).unique is None
+    monkeypatch.setattr(_rivals, "_LONGEST", 5)
+    assert certify(torch.rand(6), ndim=1).unique is None
+    assert certify(torch.tensor([1.0, 5, 2, 7, 3]), ndim=1).unique is not None
 
 
 def test_a_solid_is_proved_by_two_sections() -> None:
@@ -269,29 +272,6 @@ def test_none_of_many_products_is_proved_unique(parts: list[np.ndarray]) -> None
     assert_no_false_proof(parts)
 
 
-def test_what_factors_in_an_extension_of_the_field_is_not_proved() -> None:
-    p, other = 257, 3  # which has no square root modulo 257
-    generator = np.random.default_rng(0)
-    for _ in range(30):
-        a, b = generator.integers(0, p, (2, *generator.integers(2, 4, 2)))
-        f = (convolve2d(a, a) - other * convolve2d(b, b)) % p
-        degrees = torch.tensor([f.shape]) - 1
-        assert not _irreducible.irreducible(torch.tensor(f).double()[None], degrees, p)
-
-
-def test_products_and_polynomials_of_less_degree_are_not_proved_modulo_a_prime() -> None:
-    p, generator = 257, np.random.default_rng(0)
-    for _ in range(30):
-        a, b = (generator.integers(0, p, generator.integers(1, 4, 2)) for _ in range(2))
-        f = convolve2d(a, b) % p
-        if min(f.shape) > 1 and max(a.shape) > 1 and max(b.shape) > 1:
-            degrees = torch.tensor([f.shape]) - 1
-            assert not _irreducible.irreducible(torch.tensor(f).double()[None], degrees, p)
-        if min(a.shape) > 1:
-            less = torch.tensor(np.pad(a, ((0, 1), (0, 0)))).double()[None]
-            assert not _irreducible.irreducible(less, torch.tensor([less.shape[1:]]) - 1, p)
-
-
 def test_another_prime_proves_what_one_prime_cannot() -> None:
     p, q = itertools.islice(_irreducible.primes(250), 2)
     unlucky = product(A, C) + p * torch.randint(1, 4, (4, 3))  # a product modulo p
@@ -310,29 +290,12 @@ def test_separable_images_are_products_of_two_rows() -> None:
     assert [x.shape for x in found.factors[0]] == [(1, 3), (3, 1)]
 
 
-def test_degrees_of_factors_on_a_line() -> None:
-    p = 257
-    # (x - 1) (x - 2) (x^2 - 3) (x^3 + x + 4) of degree 7, whose cubic has no root; and with a double root
-    cubic = next(c for c in range(p) if all((x**3 + x + c) % p for x in range(p)))
-    parts = [[-1, 1], [-2, 1], [-3, 0, 1], [cubic, 1, 0, 1]]
-    square = [[-1, 1], [-1, 1], [-3, 0, 1], [cubic, 1, 0, 1]]
-    u = torch.tensor([[product(*([x] for x in some))[0].tolist() for some in (parts, square)]]) % p
-    count = _irreducible._degrees_on_lines(u.double(), torch.tensor([7]), p)
-    assert count.tolist() == [[[0, 2, 1, 1, 0, 0, 0, 0], [0] * 8]]
-    padded = torch.nn.functional.pad(u, (0, 4))
-    count = _irreducible._degrees_on_lines(padded.double(), torch.tensor([7]), p)
-    assert count.tolist() == [[[0, 2, 1, 1, *[0] * 8], [0] * 12]]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex128])
-def test_residues_are_those_of_binary_fractions(dtype: torch.dtype) -> None:
-    x = (torch.randn(50, dtype=torch.float64) * 2 ** (20 * torch.rand(50) - 12)).to(dtype)
-    p, smallest = 257, 2**90  # every value is a multiple of 1 / smallest
-    i = _irreducible.root_of_minus_one(p)
-    assert i * i % p == p - 1
-    for value, residue in zip(x.tolist(), _irreducible.residues(x, p).tolist(), strict=True):
-        parts = [int(complex(value).real * smallest), int(complex(value).imag * smallest)]
-        assert (int(residue) * smallest - parts[0] - i * parts[1]) % p == 0
+def test_factors_are_listed_from_the_smallest_on() -> None:
+    long = [[1], [2], [7], [3], [5], [9], [4]]
+    for parts in ((long, A), (C, A), (A, C), (A, long, C)):
+        sizes = [x.numel() for x in certify(product(*parts), distance=False).factors[0]]
+        assert sizes == sorted(sizes)
+        assert math.prod(sizes) == math.prod(np.size(part) for part in parts)
 
 
 # --- FLINT -----------------------------------------------------------------------------------------------------------
@@ -407,6 +370,71 @@ def test_sigma_is_the_second_singular_value_of_ruppert_s_map(shape: tuple[int, i
     m, n = shape[0] - 1, shape[1] - 1
     most = singular[-2] / math.sqrt((m * m + n * n) * (m + 1) * (n + 1))
     assert 0.7 * most < float(found.radius) <= most
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("near", [1.0, 1e-4])
+def test_the_radius_is_what_the_first_positive_matrix_proves(
+    near: float, refused: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the formula, with a dense map, and factorisations that are refused; by far and where rounding counts."""
+    angle = torch.arange(12, dtype=torch.float64).square().reshape(4, 3)
+    obj = product(A, C) + near * torch.polar(1 + 0.5 * (3 * angle).sin(), angle)
+    f = (obj / obj.norm()).numpy()
+    (m, n), (rows, columns) = (3, 2), np.indices(f.shape)
+    matrix = ruppert(f)
+    gram, size = matrix.conj().T @ matrix, 2 * m * n + m + n
+    known = np.concatenate([(rows * f)[1:].ravel(), (columns * f)[:, 1:].ravel()])
+    known /= np.linalg.norm(known)
+    trace = gram.trace().real
+    seen, cholesky = [], torch.linalg.cholesky_ex
+
+    def recorded(a: Tensor) -> Any:
+        factor, info = cholesky(a)
+        seen.append(a.numpy().copy())
+        return factor, info + (2 <= len(seen) < 2 + refused)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", recorded)
+    sigma, radius = _distance.distance(obj)
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    assert sigma == pytest.approx(singular[-2], rel=1e-6 if near == 1 else 1e-2)
+    first = 1e-15 * trace / size
+    rounding = first + 2**-52 * size * (2 * (1 + 8 / size) * trace + 20 * m**2 * math.log2(4 * 12))
+    shares = [share for share in (0.98, 0.9, 0.6) if share * sigma**2 > rounding]
+    assert len(shares) == 3
+    assert near == 1 or rounding > 0.05 * sigma**2
+    for a, share in zip(seen, [0, *shares], strict=False):
+        expected = gram + trace / size * np.outer(known, known.conj()) + (first - share * sigma**2) * np.eye(size)
+        np.testing.assert_allclose(a, expected, rtol=0, atol=1e-14 * trace)
+    assert len(seen) == min(2 + refused, 4)
+    if refused > 2:
+        assert radius == 0
+    else:
+        bound = math.sqrt((shares[refused] * sigma**2 - rounding) / ((m * m + n * n) * (m + 1) * (n + 1)))
+        assert radius == pytest.approx(bound * (1 - 1e-6) - 1e-14, rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_distance_is_relative_to_the_norm_of_an_image_of_any_size(scale: float) -> None:
+    obj = torch.tensor([[3.0, 1, 2], [2, 4, 1]], dtype=torch.float64)
+    assert _distance.distance(scale * obj) == pytest.approx(_distance.distance(obj), rel=1e-12)
+
+
+def test_a_singular_matrix_is_raised_until_it_has_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    obj, seen, cholesky = product(A, C).double(), [], torch.linalg.cholesky_ex
+
+    def recorded(a: Tensor) -> Any:
+        factor, info = cholesky(a)
+        seen.append(float(a[0, 0]))
+        return factor, info + (len(seen) < 4)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", recorded)
+    sigma, radius = _distance.distance(obj)
+    gram = _distance._gram(obj / obj.norm())
+    step = 1e-15 * float(gram.trace()) / len(gram)
+    np.testing.assert_allclose(np.diff(seen), step * np.array([3.0, 12, 48]), rtol=0, atol=1e-15)
+    assert sigma < 1e-6
+    assert radius == 0
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ import torch  # noqa: F401  both are loaded once, before any fork
 from coverage import Coverage
 from scipy.stats import binomtest
 
-from results import provenance
 from tools._mutations import Finder, Mutant
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +109,8 @@ def _record(path: Path, known: dict[str, list[Any]]) -> Callable[[pytest.Session
     """Write the text of each test, its seconds, the lines that it runs, and whether it passes."""
 
     def loop(session: pytest.Session) -> None:
+        from results import provenance  # not sooner: see in_imports
+
         seen: dict[str, list[Any]] = {}
         tracer = Coverage(data_file=None, config_file=False, include=[f"{ROOT / package}/*" for package in PACKAGES])
         tracer.set_option("run:disable_warnings", ["no-data-collected"])  # as a test of another package collects none
@@ -232,7 +233,7 @@ class _Judge:
         return _pytest(loop, {test.split("::")[0] for mutant in mutants for test in self.tests(mutant)})
 
     def in_imports(self, mutant: Mutant) -> int:
-        """Judge a mutant of what an import runs."""
+        """Judge a mutant of what an import runs, in a process that has not imported the library yet."""
         path, code = ROOT / mutant.file, SURVIVED
         loader: Any = importlib.machinery.SourceFileLoader
         get_code = loader.get_code
@@ -269,7 +270,7 @@ def judge(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, int]]:
             (body if mutant.function and judge.see(mutant) else rest).append(mutant)
 
     def functions() -> int:
-        ended = judge.in_functions(body, jobs, lambda *answer: answers.put(answer))
+        ended = judge.in_functions(body, jobs, lambda *answer: answers.put(answer)) if body else 0
         answers.put(None)
         return ended
 
@@ -344,10 +345,10 @@ def main() -> None:
     files = asked.files or [str(path) for name in PACKAGES for path in sorted(Path(name).glob("*.py"))]
     mutants = [mutant for file in files for mutant in Finder(file, Path(file).read_bytes()).found]
     everything = len(mutants)
-    path, before = provenance.RESULTS / "mutants.json", dict[str, Any](rows=[])
+    path, earlier = ROOT / "results/mutants.json", dict[str, Any](rows=[])
     if asked.again:
-        before = json.loads(path.read_text())
-        mutants = survivors_of(before, mutants)
+        earlier = json.loads(path.read_text())
+        mutants = survivors_of(earlier, mutants)
     elif asked.sample:
         mutants = random.Random(asked.seed).sample(mutants, min(asked.sample, everything))
     judged, words = [], {None: "", SURVIVED: "survived", KILLED: "killed"}
@@ -358,12 +359,14 @@ def main() -> None:
         judged.append((mutant, code))
     if asked.list:
         return
-    content = report(judged, everything, [row for row in before["rows"] if row["file"] != "all"])
+    from results import provenance  # not sooner: see in_imports
+
+    content = report(judged, everything, [row for row in earlier["rows"] if row["file"] != "all"])
     for row in content["rows"]:
         print(f"{row['file']:45} {row['mutants']:5} {row['killed']:5} {row['equivalent']:5} {row['score']:7.1%}")
     command = " ".join(["python -m tools.mutants", *sys.argv[1:]])
     if asked.again:
-        command = f"{before['command']}; {command}"
+        command = f"{earlier['command']}; {command}"
     provenance.write_json(path, {**provenance.about(command), **content})
 
 

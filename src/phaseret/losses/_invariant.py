@@ -83,7 +83,7 @@ def invariant_loss(
     _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
     estimate, obj, shape, phase = prepare(estimate, obj, ndim, fourier_shape, phase, shift=shift, flip=flip)
     shapes = estimate.shape[-ndim:], obj.shape[-ndim:]
-    if shapes[0] != shapes[1] and looks(_calls, estimate, obj, shapes) and _looks_measured(obj, ndim):
+    if shapes[0] != shapes[1] and looks(_calls, estimate, shapes) and _looks_measured(obj, ndim):
         asked(_calls, shapes)
     nearest = search(estimate, obj, shape, shift=shift, flip=flip, phase=phase)
     distance = _distance(estimate, obj, nearest, phase)

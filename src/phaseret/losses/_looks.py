@@ -16,13 +16,13 @@ _LOOKS = (1, 10, 100, 1000)
 _MOST_SHAPES = 256
 
 
-def looks(calls: Calls, estimate: Tensor, target: Tensor, shapes: tuple[torch.Size, torch.Size]) -> bool:
+def looks(calls: Calls, estimate: Tensor, shapes: tuple[torch.Size, torch.Size]) -> bool:
     """Whether the loss looks in this call: the estimate is the real answer of a network, and values can be seen."""
     if estimate.is_complex() or estimate.grad_fn is None or torch.compiler.is_compiling():
         return False
     if estimate.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
-    if _memory.transformed() or estimate.is_meta or target.is_meta:
+    if _memory.transformed() or estimate.is_meta:
         return False
     if len(calls) == _MOST_SHAPES:  # those of pictures of any size have no end
         calls.clear()

@@ -158,7 +158,7 @@ def _loss(
     shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     kernel = None if point_spread is None else of_data(point_spread, intensity, operator)
-    if not scale and looks(calls, estimate, intensity, shapes):
+    if not scale and looks(calls, estimate, shapes):
         seen = intensity if dark is None else intensity - dark
         if _doubted(estimate, seen, operator, mask) or (mask is None and _misplaced(estimate, seen, operator)):
             asked(calls, shapes)

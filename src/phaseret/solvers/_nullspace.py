@@ -364,7 +364,7 @@ def _divided(a: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
                 quotient = [torch.zeros_like(rows[0])] * 2
                 for row in rows[:-2]:
                     quotient.append(row - 2 * sign * quotient[-1] - quotient[-2])
-                a = torch.stack(quotient[2:]).movedim(0, axis)
+                a = sign * torch.stack(quotient[2:]).movedim(0, axis)  # (1 + s x) (1 + s / x) = s (1 + s x)^2 / x
                 a = (a + a.flip(0, 1).conj()) / 2
                 factors.append((axis, sign))
     return a, factors
