@@ -69,7 +69,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "io.as_measurement": (8, "it looks at values, tells shares, and asks what seems wrong"),
     "io.inspect": (1, FILES),
     "io.save_intensity": (1, FILES),
-    "io.save_reconstruction": (12, FILES),
+    "io.save_reconstruction": (14, FILES),
     "models.save": (40, FILES),
     "plotting.plot_ambiguity": (8, FILES),
     "plotting.plot_comparison": (7, FILES),
