@@ -248,6 +248,17 @@ def test_a_wrong_loss_is_reported_as_code_that_fails(example: Callable[[str], Mo
         exec(compile(code, "report", "exec"), {"__name__": "report"})
 
 
+def test_a_crystal_is_found_from_its_counts_and_its_strain_is_drawn(
+    example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("skimage", reason="the extra crystals is not installed")
+    field = example("crystal_strain").main(size=9, grid=20)
+    (error,) = printed(r"error: ([\d.]+) times", capsys.readouterr().out)
+    assert error < 1.3
+    assert 1e-5 < field.strain[field.strain.isfinite()].std() < 1e-1
+    assert (tmp_path / "strain.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_exact_solution_finds_the_digit_and_the_product_among_its_rivals(
     example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
