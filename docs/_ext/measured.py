@@ -138,7 +138,7 @@ def overview(results: list[Path]) -> str:
             left.remove(path)
             about = question(path, json.loads(path.read_text(encoding="utf-8")))
             rows.append([f":doc:`{path.stem.replace('_', ' ')} <results/{path.stem}>`", about])
-        page += heading(title, "~") + table(["result", "what was asked"], rows)
+        page += heading(title, "~") + table(["result", "what was asked"], rows) if rows else ""
     return page + hidden_toctree(f"results/{path.stem}" for path in results)
 
 
