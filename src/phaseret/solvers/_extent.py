@@ -75,13 +75,14 @@ def hull(inside: Tensor, ndim: int, width: float) -> Tensor:
     shape, kind = inside.shape[-ndim:], torch.float32
     axes = [torch.arange(m, dtype=kind, device=inside.device) - m // 2 for m in shape]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
-    found = []
+    found, middle = [], points.new_zeros(1, ndim)
     for item in inside.reshape(-1, *shape):
-        # of each line along the last axis the two ends say all
-        ends = points[(item & ~(item.roll(1, -1) & item.roll(-1, -1))).flatten()]
+        # of each line along the last axis the two ends say all; the middle belongs to each set, even to an empty one
+        beside = torch.nn.functional.pad(item, (1, 1))
+        ends = torch.cat([points[(item & ~(beside[..., :-2] & beside[..., 2:])).flatten()], middle])
         within = torch.ones(len(points), dtype=torch.bool, device=inside.device)
         for direction in _directions(ndim).to(points):
-            reach = width * (ends @ direction).amax()
+            reach = width * (ends @ direction).abs().amax()
             within &= (points @ direction).abs() <= reach + 1e-3
         found.append(within.reshape(shape))
     return torch.stack(found).reshape(inside.shape)
