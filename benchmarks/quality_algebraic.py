@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 import phaseret as pr
+from benchmarks.shares import interval
 from results.provenance import commit, save
 
 EXACT, NOISY, DIFFERENT = 1e-8, 0.01, 1e-3
@@ -147,13 +148,6 @@ def solve(obj: Tensor, photons: float, index: int) -> dict[str, Any]:
     return {**found, "seconds": seconds, "commit": commit()}
 
 
-def interval(count: int, of: int) -> list[float]:
-    """Wilson's interval of a share, 95 %."""
-    z, share = 1.96, count / of
-    middle, half = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return [round((middle + s * half) / (1 + z * z / of), 4) for s in (-1, 1)]
-
-
 def entry(name: str, items: list[dict[str, Any]]) -> dict[str, object]:
     """A row of the table."""
     noisy, count = "photons" in name or "noisy" in name, len(items)
@@ -166,7 +160,7 @@ def entry(name: str, items: list[dict[str, Any]]) -> dict[str, object]:
         "objects": name,
         "items": count,
         "solved": solved,
-        "solved, 95 %": interval(solved, count),
+        "solved, 95 %": interval(solved, count, digits=4),
         "error, median": errors[count // 2],
         "error, largest": errors[-1],
         "seconds, median": round(seconds[count // 2], 3),

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 
 import phaseret as pr
+from benchmarks.shares import interval
 from results.provenance import RESULTS, about, commit, write_json
 
 GRID, FILE = (64, 64, 64), RESULTS / "quality_bragg.json"
@@ -93,13 +94,6 @@ def row(case: str, span: float, seed: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "commit": commit(),
     }
-
-
-def interval(found: int, count: int) -> list[float]:
-    """Wilson's interval of 95 % of a share."""
-    z, share = 1.96, found / count
-    middle, width = share + z * z / 2 / count, z * math.sqrt(share * (1 - share) / count + (z / 2 / count) ** 2)
-    return [round((middle + sign * width) / (1 + z * z / count), 3) for sign in (-1, 1)]
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

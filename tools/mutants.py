@@ -38,8 +38,8 @@ import pytest
 import scipy.optimize  # noqa: F401
 import torch  # noqa: F401  both are loaded once, before any fork
 from coverage import Coverage
-from scipy.stats import binomtest
 
+from benchmarks.shares import interval
 from tools._mutations import Finder, Mutant
 
 ROOT = Path(__file__).parents[1]
@@ -326,9 +326,7 @@ def report(judged: list[tuple[Mutant, int]], everything: int, before: Sequence[d
     rows.append({"file": "all", "mutants": total, "killed": killed, "equivalent": equal})
     for row in rows:
         row["score"] = round(row["killed"] / max(1, row["mutants"] - row["equivalent"]), 3)
-    # Wilson's interval, which holds the share of all mutants in 95 of 100 samples.
-    low, high = binomtest(killed, total - equal).proportion_ci(method="wilson")
-    head = {"mutants there are": everything, "judged": total, "interval": [round(float(low), 3), round(float(high), 3)]}
+    head = {"mutants there are": everything, "judged": total, "interval": interval(killed, total - equal)}
     return {**head, "rows": rows, "survivors": survivors}
 
 

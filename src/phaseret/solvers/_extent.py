@@ -14,7 +14,7 @@ from phaseret import _fft
 _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
 # Gaps are filled by so many projections, and the extent is looked at again each time so many are done; its edge is as
 # soft as this factor of it.
-_FILLS, _LOOK, SOFT = 60, 10, 1.25
+_FILLS, _LOOK, _SOFT = 60, 10, 1.25
 
 
 def counted(
@@ -113,10 +113,10 @@ def lags(m: int, like: Tensor) -> Tensor:
 
 
 def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
-    """1 within the extent (*, d) of the autocorrelation, and 0 from `SOFT` times as far on, for half of the lags."""
+    """1 within the extent (*, d) of the autocorrelation, and 0 from `_SOFT` times as far on, for half of the lags."""
     d, found = len(shape), torch.ones((), dtype=like.dtype, device=like.device)
     for axis, m in enumerate(shape):
-        edge = ((lags(m, like) / (reach[..., axis, None] + 0.5) - 1) / (SOFT - 1)).clamp(0, 1)
+        edge = ((lags(m, like) / (reach[..., axis, None] + 0.5) - 1) / (_SOFT - 1)).clamp(0, 1)
         edge = 0.5 + 0.5 * (math.pi * edge).cos()
         if axis == d - 1:
             edge = _fft.half_from_full(edge)
