@@ -87,7 +87,7 @@ class Recipe(Step):
 
     def __init__(self, *steps: Step | str, times: int = 1) -> None:
         super().__init__()
-        self.times, self.named = _checks.integer("times", times), cast("str | None", None)
+        self.times, self._for_volumes = _checks.integer("times", times), False
         if not steps:
             _checks.fail("steps must hold at least one step, got none", "Use an algorithm such as HIO(50), or 'hio:50'")
         for step in steps:
@@ -115,7 +115,7 @@ class Recipe(Step):
     @property
     def of_volumes(self) -> bool:  # type: ignore[override]
         """Whether a word in it stands for a schedule of patterns of three axes."""
-        return self.named is not None or any(step.of_volumes for step in self._once())
+        return self._for_volumes or any(step.of_volumes for step in self._once())
 
     @property
     def finds_support(self) -> bool:  # type: ignore[override]
@@ -192,7 +192,7 @@ class _Parser:
         place, word = self.at, self._take(r"[^\W\d]\w*").lower()
         if word in _NAMED:
             recipe = Recipe(*_Parser(_NAMED[word]).schedule())
-            recipe.named = word
+            recipe._for_volumes = True
             return [recipe]
         if word not in _WORDS:
             self._fail("a step", _meant(word), at=place)
