@@ -433,3 +433,9 @@ def test_only_real_objects_may_look_like_intensities():
             assert _looks_measured(real, 2) is True
     assert _looks_measured(pattern.to(torch.complex64), 2) is False
     assert _looks_measured(torch.rand(5, 6), 2) is False
+
+
+def test_what_overlaps_with_nothing_misses_all_of_the_object() -> None:
+    obj = random(4, 5, dtype=torch.complex128)
+    loss = invariant_loss(torch.zeros_like(obj), obj)
+    torch.testing.assert_close(loss, obj.abs().square().mean())

@@ -759,3 +759,14 @@ def test_data_of_another_shape_than_the_operator_measures_are_named_by_theirs() 
     rule = r"intensity must have the operator's data shape \(8, 8\), got \(7, 9\)\. Give the operator that measured"
     with pytest.raises(ValueError, match=f"^passive_loss: {rule}"):
         passive_loss(torch.rand(3, 4, 4), torch.rand(3, 7, 9), operator=FourierIntensity((8, 8)))
+
+
+def test_data_of_another_shape_are_refused_where_only_the_estimate_tells_it() -> None:
+    class Stretched(Operator):
+        object_ndim = data_ndim = 2
+
+        def linear(self, obj: Tensor) -> Tensor:
+            return torch.cat([obj, obj], -1)
+
+    with pytest.raises(ValueError, match=r"intensity must have the operator's data shape \(4, 10\), got \(4, 1\)"):
+        passive_loss(torch.rand(4, 5), torch.rand(4, 1), Stretched())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from phaseret.operators import (
     gaussian,
     gaussian_matrix,
 )
+from phaseret.operators._gaussian import _exact_products
 
 DTYPES = (torch.float64, torch.complex128)
 
@@ -798,3 +800,21 @@ def test_one_distance_of_several_that_no_phase_has_is_refused(far: int) -> None:
     distance[far] = 1e304
     with pytest.raises(ValueError, match=r"must give finite phases, got .*1e[+]?304.*Check the units"):
         Fresnel((8, 8), distance=distance, wavelength=1e-5, pixel_size=1e-5)
+
+
+@pytest.mark.parametrize("make", [lambda: Fresnel((8, 8), fresnel_number=1.0), lambda: Gaussian(torch.rand(5, 8, 8))])
+def test_a_field_on_another_device_is_refused_by_name(make: Any) -> None:
+    op = make()
+    field = op.linear(torch.rand(8, 8)).to("meta")
+    with pytest.raises(ValueError, match=r"field.*device"):
+        op.adjoint(field, (8, 8))
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_while_compiling_single_precision_is_exact_unless_tf32_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    settings = types.SimpleNamespace(matmul=types.SimpleNamespace(allow_tf32=allowed))
+    monkeypatch.setattr(torch.backends, "cuda", settings)
+    assert _exact_products() is not allowed

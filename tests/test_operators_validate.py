@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phaseret.operators import fourier_intensity, validate
+from phaseret.operators._origin import gathers_away
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
@@ -161,3 +162,12 @@ def test_arguments_of_the_wrong_kind() -> None:
     for error, intensity, options, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'validate: {message}')}$"):
             validate(intensity, **options)
+
+
+@pytest.mark.parametrize("size", [16, 33])
+def test_light_gathers_within_a_sixteenth_of_the_frame(size: int) -> None:
+    for distance in range(4):
+        frame = torch.full((size, size), 1e-6)
+        for row, column in ((-1, -1), (1, 1), (1, -1)):
+            frame[size // 2 + row * distance, size // 2 + column * distance] = 1.0
+        assert gathers_away(frame, None, 2) == (distance <= size // 16)

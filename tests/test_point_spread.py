@@ -12,6 +12,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret import _fft, solvers
+from phaseret.projections._spread import Gaussian
 
 DOUBLE = torch.float64
 DOMAINS = ["magnitude", "intensity", "poisson", "autocorrelation"]
@@ -336,3 +337,15 @@ def test_the_module_keeps_its_kernel_and_a_call_replaces_it() -> None:
         loss(X, Y, point_spread=kernels[1]), pr.losses.passive_loss(X, Y, point_spread=kernels[1])
     )
     assert not torch.allclose(loss(X, Y), pr.losses.passive_loss(X, Y))
+
+
+@pytest.mark.parametrize("shape", [(64,), (32, 48), (24, 24, 30)])
+def test_a_pixel_keeps_at_least_half_of_what_a_wide_gaussian_leaves_in_its_middle(shape: tuple[int, ...]) -> None:
+    d = len(shape)
+    for sigma in (0.3, 1.0, 3.0):
+        gaussian = Gaussian((sigma**2 * torch.eye(d, dtype=torch.float64))[None, None])
+        middle = 1 / sum(math.exp(-(k**2) / (2 * sigma**2)) for k in range(-30, 31)) ** d
+        share = float(gaussian.share(d)) / middle
+        assert share < 1
+        if sigma == 3:
+            assert share == pytest.approx(0.5, rel=0.03)

@@ -285,11 +285,14 @@ def test_an_image_starts_another_algorithm_in_its_box() -> None:
 @pytest.mark.filterwarnings("ignore:.*reconstructions (are not unique|were found by few)")
 def test_it_replaces_the_first_of_several_starts() -> None:
     obj = values((6, 7))
-    result = pr.solvers.reconstruct(
-        measured(obj, (16, 16)), schedule="algebraic,hio:3", constraint="nonnegative", starts=3, check_every=1
-    )
+    options: dict[str, Any] = {"constraint": "nonnegative", "starts": 3, "check_every": 1}
+    result = pr.solvers.reconstruct(measured(obj, (16, 16)), schedule="algebraic,hio:3", **options)
     assert result.ranking[0] == 0
     assert result.errors[0] < 1e-7 < 1e-3 < result.errors[1:].min()
+    support = result.support[:6, :7]
+    alone = pr.solvers.reconstruct(measured(obj, (16, 16)), schedule="hio:3", support=support, **options)
+    within = pr.solvers.reconstruct(measured(obj, (16, 16)), schedule="algebraic,hio:3", support=support, **options)
+    torch.testing.assert_close(within.errors[1:], alone.errors[1:])
 
 
 def test_recipes_say_it_in_words() -> None:
@@ -445,3 +448,21 @@ def test_the_command_takes_it_as_a_schedule_and_files_keep_the_verdict(
     assert result.verdict == ["unique", "unique"]
     assert result.sigma is not None
     assert result.sigma.shape == (2, 2)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("grid", [(13, 15), (16, 16)])
+def test_the_unit_of_the_data_changes_nothing(grid: tuple[int, int], scale: float) -> None:
+    obj = values((6, 7))
+    result = pr.solvers.algebraic(scale * measured(obj, grid), constraint="real")
+    assert result.verdict == ["unique"]
+    assert distance(result.obj, scale**0.5 * obj) < 1e-9
+
+
+def test_with_bounds_too_an_object_that_fits_in_two_places_lies_in_the_first() -> None:
+    obj = values((5, 5)).tril()
+    support = torch.zeros(8, 8, dtype=torch.bool)
+    support[:5, :5] = obj != 0
+    support[2:7, 2:7] |= obj != 0
+    result = solved(obj, (20, 20), support=support, constraint="nonnegative", bounds=(0, 1))
+    torch.testing.assert_close(result.obj[:5, :5], obj)

@@ -551,3 +551,12 @@ def test_a_strained_crystal_is_found_behind_a_beam_stop() -> None:
     r = solvers.reconstruct(counts, schedule="bragg", mask=mask, constraint="complex")
     assert r.misfit < 1.3
     assert pr.metrics.iou(r.obj, obj, ndim=3) >= 0.97
+
+
+def test_patterns_in_turn_may_have_one_support_together() -> None:
+    obj = 10 * torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0))
+    counts = torch.poisson(pr.operators.fourier_intensity(obj, (16, 16)), generator=torch.Generator().manual_seed(0))
+    recipe, options = Recipe("er:5,enough(misfit=1.5)"), {"constraint": "nonnegative", "starts": 2}
+    together = recipe(counts, support=BLOCK, **options)
+    alone = recipe(counts, support=BLOCK.expand(2, *BLOCK.shape), **options)
+    torch.testing.assert_close(together.objs, alone.objs)

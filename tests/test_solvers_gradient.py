@@ -582,3 +582,10 @@ def test_as_many_pixels_as_a_pattern_has_are_a_size_of_a_support():
     assert solvers.ErrorReduction(1)(intensity, support_size=64, constraint="real").obj.isfinite().all()
     with pytest.raises(ValueError, match="support_size must be at most the 64 pixels of a pattern, got 65"):
         solvers.ErrorReduction(1)(intensity, support_size=65, constraint="real")
+
+
+def test_starts_of_another_rank_are_refused() -> None:
+    operator = pr.operators.FourierIntensity((12, 12))
+    intensity = operator(torch.rand(5, 5))
+    with pytest.raises(ValueError, match="init must have at least 2 axes"):
+        solvers.wirtinger_flow(intensity, operator, init=torch.rand(5))

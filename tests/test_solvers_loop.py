@@ -182,7 +182,9 @@ def test_the_choice_tells_the_price_of_pixels():
     error = r.errors[0]
     assert error[0] < error[1]
     scores = error[None, 1] * torch.tensor([[3.0, 2.0]])
+    done = r.checked[-1]
     r = dataclasses.replace(r, scores=scores, ranking=scores.argsort(-1), averaged=torch.zeros(0) > 0)
+    assert dataclasses.replace(r, n_iters=torch.zeros(0), checked=[1, done]).n_iters.eq(done).all()
     assert r.averaged.tolist() == [[False, True]]
     score, other = f"{2 * error[1]:.3g}", f"(start 0: {error[0]:.3g}, {3 * error[1]:.3g})"
     assert r.choice == [f"start 1: error {error[1]:.3g}, times the price of its pixels {score}, the least {other}"]
@@ -741,3 +743,15 @@ def test_a_mean_that_fits_far_worse_than_its_starts_is_not_the_result() -> None:
     assert 0.8 < float(r.agreement.min()) < 0.999
     assert int(r.averaged.sum()) == 1
     assert float(r.error) < 1e-6
+
+
+def test_patterns_on_two_axes_have_a_support_each() -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(2, 3, 5, 5), (12, 12))
+    support = torch.rand(2, 3, 5, 5) > 0.3
+    support[..., 0, 0] = True
+    found = pr.solvers.HIO(3)(intensity, support=support, constraint="nonnegative").obj
+    one = pr.solvers.HIO(3)(intensity[1, 2], support=support[1, 2], constraint="nonnegative", seed=0).obj
+    assert found.shape == (2, 3, *one.shape)
+    assert not found[~support].any()
+    with pytest.raises(ValueError, match=r"support must broadcast to the batch shape \(2, 3\)"):
+        pr.solvers.HIO(3)(intensity, support=support.transpose(0, 1), constraint="nonnegative")

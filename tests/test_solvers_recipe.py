@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 import phaseret as pr
 from phaseret import solvers
@@ -817,3 +818,24 @@ def test_a_run_is_saved_at_the_first_check_after_each_so_many_iterations():
     saved.clear()
     save(types.SimpleNamespace(checked=[10, 15], iteration=15, state_dict=dict))
     assert saved == []
+
+
+def test_detwin_halves_at_the_centre_of_mass_whatever_the_form_of_the_support() -> None:
+    halves: list[Tensor] = []
+
+    class Kept(solvers.ErrorReduction):
+        def advance(self, run: solvers.Run) -> None:
+            halves.append(run.half)
+            super().advance(run)
+
+    triangle = torch.ones(7, 9).triu() > 0
+    for axis in (0, 1):
+        Recipe(solvers.Detwin(Kept(1), axis=axis))(torch.rand(20, 20), support=triangle, constraint="real")
+        rows = torch.arange(triangle.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+        expected = (rows <= (triangle * rows).sum() / triangle.sum()).expand(triangle.shape)
+        assert torch.equal(halves[-1][0, 0], expected)
+
+
+def test_a_word_that_is_missing_in_a_schedule_is_answered_with_all_words() -> None:
+    with pytest.raises(ValueError, match=r"must have a \* after the number of repeats.*\. The words are .*hio"):
+        Recipe("3(hio:5)")

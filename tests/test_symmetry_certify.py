@@ -617,3 +617,15 @@ def test_factors_with_too_many_digits_are_no_proof() -> None:
     found = certify(torch.tensor([[1, 3], [2.0**100, 3 * 2.0**100]], dtype=torch.float64), distance=False)
     assert found.unique is None
     assert repr(found) == "no proof found: its factors, if there are any, have too many digits"
+
+
+def test_an_object_anywhere_on_its_grid_is_the_object_of_its_box() -> None:
+    """Over the edge too, in one and two dimensions."""
+    obj = torch.zeros(11, 12)
+    obj[:5, :5] = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9], [3, 2, 3, 8, 4], [6, 2, 6, 4, 3.0]])
+    line = torch.zeros(9)
+    line[:3] = torch.tensor([1.0, 0.0, 1.0])  # 1 + x^2, of which a flip makes nothing new
+    for shift in range(9):
+        assert certify(obj.roll((shift, -shift), (0, 1)), fourier_shape=(11, 12)).unique is True
+        moved = certify(line.roll(shift), ndim=1, fourier_shape=(9,))
+        assert moved.unique == certify(line[:3], ndim=1).unique

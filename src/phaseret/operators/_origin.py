@@ -23,7 +23,7 @@ def gathers_away(intensity: Tensor, measured: Tensor | None, ndim: int) -> bool:
     known = torch.ones_like(mean) if measured is None else measured.reshape(-1, *shape).any(0).to(mean)
     sums = [mean.sum()]
     for place in (mean, known):
-        here, there = (x.roll([m // 16 for m in shape], axes) for x in (place, _fft.center(place, axes)))
+        here, there = (x.roll([m // 16 for m in shape], axes) for x in (place, _fft.uncenter(place, axes)))
         sums += [_fft.crop(x, [2 * (m // 16) + 1 for m in shape]).sum() for x in (here, there)]
     light, light_here, light_there, pixels_here, pixels_there = torch.stack(sums).tolist()
     clear: bool = light_there > 0.1 * light and light_there * pixels_here > 10 * light_here * pixels_there

@@ -271,7 +271,7 @@ class Measured:
         obj = objs.take_along_dim(self.over_object(best), -1 - d)
         inner = (objs.conj() * obj).sum(self.object_axes)
         norms = (self.norm2(objs) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
-        turned = objs * self.over_object(torch.where(inner.abs() > 0, inner / inner.abs(), 1.0))
+        turned = objs * self.over_object(inner.sgn())
         mean = self.power(self.operator.linear(turned.mean(-1 - d, keepdim=True))).sqrt()
         total = self.magnitude.sum(self.data_axes)
         obj = obj.squeeze(-1 - d)
