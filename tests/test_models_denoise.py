@@ -186,6 +186,7 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
         ({"lam": -1}, ValueError, "lam must be a finite number at least 0"),
         ({"step_size": 0}, ValueError, "step_size must be a finite number above 0"),
         ({"sigmas": [-0.1]}, ValueError, "sigmas must be a finite number at least 0"),
+        ({"sigmas": []}, ValueError, "sigmas must hold at least one noise level, got none."),
         (
             {"init": torch.rand(9, 4)},
             ValueError,
@@ -225,6 +226,16 @@ def test_wrong_arguments(options: dict[str, object], error: type[Exception], mes
             lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(4, 4, 4), torch.rand(3)),
             ValueError,
             "sigma must be one number or have the shape (4,), got (3,).",
+        ),
+        (
+            lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(2, 3, 4, 4), torch.rand(3, 2)),
+            ValueError,
+            "sigma must be one number or have the shape (2, 3), got (3, 2).",
+        ),
+        (
+            lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(4, 4), torch.tensor(1j)),
+            TypeError,
+            "sigma must be real floating, got torch.complex64.",
         ),
     ],
 )

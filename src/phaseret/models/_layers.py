@@ -135,6 +135,6 @@ def times(x: Tensor, scale: Tensor) -> Tensor:
     return x * scale.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def resized(x: Tensor, shape: Sequence[int], mode: str = "nearest") -> Tensor:
-    """Items (b, c, n1..nd) on a grid of another size."""
-    return nn.functional.interpolate(x, size=tuple(shape), mode=mode)
+def resized(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Items (b, c, n1..nd) on a grid of another size, by nearest neighbours."""
+    return nn.functional.interpolate(x, size=tuple(shape), mode="nearest")

@@ -95,6 +95,8 @@ def prdeep(
     _checks.same_batch(("init", init, axes), ("intensity", intensity, misfit.ndim))
     _checks.sequence("sigmas", sigmas, "noise levels", "Give at least one, such as [0.1]")
     levels = [_checks.number("sigmas", sigma, at_least=0) for sigma in sigmas]
+    if not levels:
+        _checks.fail("sigmas must hold at least one noise level, got none", "Give at least one, such as [0.1]")
     n_iter = _checks.integer("n_iter", n_iter)
     pull = _checks.number("lam", lam, at_least=0) * _checks.number("step_size", step_size, above=0)
     x = _fft.promote(init)
