@@ -30,6 +30,7 @@ from phaseret.metrics import iou, poisson_log_likelihood, psnr, ssim, success_ra
 from phaseret.operators import Operator
 
 __all__ = ["from_deepinv", "loss_from_deepinv", "loss_to_deepinv", "metric_to_deepinv", "to_deepinv"]
+__dir__ = __all__.copy  # what dir() and completion show
 
 
 def _deepinv() -> Any:
