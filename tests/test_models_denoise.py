@@ -135,6 +135,19 @@ def test_prdeep_of_a_batch_equals_its_items_and_through_an_operator() -> None:
     )
 
 
+def test_prdeep_uses_a_network_in_evaluation_mode_and_leaves_its_parts_in_theirs() -> None:
+    obj, init = torch.rand(2, 8, 8), torch.rand(2, 8, 8)
+    net = DnCNN(depth=3, channels=4)
+    net(torch.randn(4, 8, 8))  # moves the running statistics
+    net.layers[2].eval()
+    modes, state = [part.training for part in net.modules()], {k: v.clone() for k, v in net.state_dict().items()}
+    found = prdeep(fourier_intensity(obj, (16, 16)), net, init=init, sigmas=[0.1], n_iter=2)
+    assert [part.training for part in net.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    expected = prdeep(fourier_intensity(obj, (16, 16)), net.eval(), init=init, sigmas=[0.1], n_iter=2)
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("ndim", [1, 3])
 def test_prdeep_in_one_and_three_dimensions(ndim: int) -> None:
     obj = torch.rand(2, *[4] * ndim)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.models._layers import evaluating
 from phaseret.models._misfit import Misfit
 
 # What the authors run one after the other, in units of an image between 0 and 1.
@@ -43,7 +44,8 @@ def prdeep(
 
     Args:
         intensity: Measured intensity.
-        denoiser: Called as ``denoiser(x, sigma)`` with x (b, 1, n1..nd) and a number: a `DnCNN`, or any of deepinv.
+        denoiser: Called as ``denoiser(x, sigma)`` with x (b, 1, n1..nd) and a number: a `DnCNN`, or any of deepinv. A
+            Module is used in evaluation mode.
         init: Where to start: an estimate, in the units that the denoiser knows (mostly between 0 and 1).
         sigmas: Noise levels to run through, in the units of the object.
         n_iter: Number of iterations for each noise level.
@@ -104,7 +106,7 @@ def prdeep(
     _checks.flag(undersampled=undersampled)
     if operator is None:
         _checks.fourier_shape(misfit.shape, shape, undersampled)
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(denoiser):
         for sigma in levels:
             for _ in range(n_iter):
                 z = x - step_size * misfit.gradient(x)
