@@ -117,6 +117,28 @@ def test_dtype_follows_the_data(name: str) -> None:
 
 
 @names
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_of_the_layers_is_not_that_of_the_estimate(
+    name: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    net, x = built(name).to(device), data(name, 2).to(device)
+    expected = net(x)
+    with torch.autocast(device.type, dtype):
+        mixed = net(x)
+    assert mixed.dtype == net.to(dtype)(x).dtype == expected.dtype
+    assert (mixed - expected).norm() < 0.1 * expected.norm()  # at most 0.014 of all networks
+
+
+@names
+def test_a_lazy_or_strided_view_is_what_it_shows(name: str) -> None:
+    net, x = built(name).double(), data(name, 2, 3).double()
+    lazy = torch.complex(torch.zeros_like(x), -x).conj().imag
+    assert lazy.is_neg()
+    for view in (lazy, x.transpose(0, -1).contiguous().transpose(0, -1)):
+        torch.testing.assert_close(net(view), net(x))
+
+
+@names
 def test_dark_data_give_finite_estimates_and_gradients(name: str) -> None:
     net, x = built(name), torch.zeros(2, *SYSTEMS[name].item, requires_grad=True)
     estimate = net(x)
