@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from phaseret._output import written
+from phaseret._words import finite
 from phaseret.bench import _machine
 from phaseret.bench._machine import machine as machine
-from phaseret.bench._report import finite
 
 RESULTS = Path(__file__).parent
 

@@ -108,17 +108,24 @@ def test_a_copy_of_a_physics_measures_with_its_own_operator(deepinv: ModuleType)
 def test_our_metrics_are_called_as_their_metrics(deepinv: ModuleType) -> None:
     obj = torch.rand(3, 2, 8, 8)
     intensity = pr.operators.fourier_intensity(obj, (16, 16))
-    for ours, higher in ((pr.metrics.psnr, True), (pr.metrics.mse, False), (pr.metrics.r_factor, False)):
+    for ours in (pr.metrics.psnr, pr.metrics.mse, pr.metrics.r_factor):
         theirs = metric_to_deepinv(ours)
         assert isinstance(theirs, deepinv.loss.metric.Metric)
         assert type(theirs).__name__ == ours.__name__
-        assert theirs.lower_better is not higher
         estimate = obj.flip(-2, -1) + 0.01
         values = theirs(x_net=estimate, x=obj, y=intensity, physics=None, model=None)
         target = intensity if ours is pr.metrics.r_factor else obj
         torch.testing.assert_close(values, ours(estimate, target, reduction="none").mean(1))
     raw = metric_to_deepinv(pr.metrics.psnr, align=False)
     assert (raw(x_net=obj.flip(-2, -1), x=obj) < 20).all()
+
+
+def test_deepinv_and_torchmetrics_are_told_the_same_of_which_values_are_better(deepinv: ModuleType) -> None:
+    pytest.importorskip("torchmetrics")
+    classes = [cls for name in pr.metrics.__all__ if hasattr(cls := getattr(pr.metrics, name), "higher_is_better")]
+    assert len(classes) == 10
+    for cls in classes:
+        assert metric_to_deepinv(cls.function).lower_better is not cls.higher_is_better
 
 
 def test_our_losses_are_called_as_their_losses(deepinv: ModuleType) -> None:

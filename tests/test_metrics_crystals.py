@@ -58,6 +58,18 @@ def test_neither_sees_the_symmetries_and_items_are_apart() -> None:
         torch.testing.assert_close(found, torch.full((3,), perfect), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+@pytest.mark.parametrize("metric", [iou, phase_error])
+def test_an_item_that_is_not_finite_has_no_value(metric: Any, dtype: torch.dtype, align: bool) -> None:
+    obj = torch.ones(3, 4, 5, dtype=dtype)
+    for value in (math.nan, math.inf):
+        spoilt = obj.clone()
+        spoilt[1, 2, 3] = value
+        for pair in ((spoilt, obj), (obj, spoilt)):
+            assert metric(*pair, align=align, reduction="none").isnan().tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("metric", [iou, phase_error])
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),

@@ -403,63 +403,12 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
     x, y = torch.rand(2, 5, 4), torch.rand(2, 9, 7)
     op = FourierIntensity((9, 7))
     cases = [
-        (TypeError, (x.tolist(), y), {}, "estimate must be a torch.Tensor, got list. Use torch.as_tensor."),
-        (
-            TypeError,
-            (x.long(), y),
-            {},
-            "estimate must be real or complex floating, got torch.int64. Use estimate.float().",
-        ),
-        (
-            TypeError,
-            (x, y + 0j),
-            {},
-            "intensity must be real floating, got torch.complex64. Use intensity.abs() or intensity.real.",
-        ),
-        (TypeError, (x, y.int()), {}, "intensity must be real floating, got torch.int32. Use intensity.float()."),
-        (
-            ValueError,
-            (x[:0], y[:0]),
-            {},
-            "estimate must hold at least one element, got shape (0, 5, 4). Leave out empty batches.",
-        ),
-        (
-            ValueError,
-            (x, y[..., :0]),
-            {},
-            "intensity must hold at least one element, got shape (2, 9, 0). Leave out empty batches.",
-        ),
-        (
-            ValueError,
-            (x, y[0, 0]),
-            {},
-            "intensity must have at least 2 axes, got shape (7,). Add one with unsqueeze(0).",
-        ),
-        (
-            ValueError,
-            (x[0, 0], y),
-            {},
-            "estimate must have at least 2 axes, got shape (4,). Add one with unsqueeze(0).",
-        ),
         (
             ValueError,
             (x, y[..., :6]),
             {},
             "fourier_shape must be at least (9, 7) = 2n-1 for an object of shape (5, 4), got (9, 6). "
             "Use min_fourier_shape((5, 4)), or undersampled=True where such data are wanted.",
-        ),
-        (
-            ValueError,
-            (x[0], y),
-            {},
-            "estimate and intensity must have equal batch shapes, got () from estimate (5, 4) and (2,) from "
-            "intensity (2, 9, 7). Expand or index one of them.",
-        ),
-        (
-            ValueError,
-            (x, y.to("meta")),
-            {},
-            "all tensors must lie on one device, got estimate on cpu, intensity on meta. Move them with .to(device).",
         ),
         (
             TypeError,
@@ -474,25 +423,6 @@ def test_arguments_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
             {},
             "intensity must have the operator's data shape (9, 7), got (10, 7). Give the operator that "
             "measured this intensity.",
-        ),
-        (
-            TypeError,
-            (x, y),
-            {"mask": torch.ones(9, 7)},
-            "mask must be a boolean tensor, got torch.float32. Use mask.bool().",
-        ),
-        (
-            ValueError,
-            (x, y),
-            {"mask": torch.ones(3, 9, 7, dtype=torch.bool)},
-            "mask must broadcast to the intensity (2, 9, 7), got (3, 9, 7). "
-            "Use one mask for all items, of the shape of one measurement, or one for each.",
-        ),
-        (
-            ValueError,
-            (x, y),
-            {"mask": torch.ones(9, 7, dtype=torch.bool, device="meta")},
-            "all tensors must lie on one device, got intensity on cpu, mask on meta. Move them with .to(device).",
         ),
         (
             ValueError,

@@ -247,39 +247,10 @@ def test_a_result_on_the_whole_grid_is_judged_like_the_object_cut_out_of_it(metr
 
 @pytest.mark.parametrize("metric", IMAGE_METRICS)
 def test_pairs_that_do_not_fit(metric: Callable[..., Tensor]) -> None:
-    name, x = metric.__name__, torch.rand(2, 12, 12)
-    cases = [
-        (TypeError, (x.tolist(), x), r"estimate must be a torch.Tensor, got list. Use torch.as_tensor."),
-        (TypeError, (x, x.long()), r"obj must be real (or complex )?floating, got torch.int64. Use obj.float\(\)."),
-        (
-            ValueError,
-            (x, x[0]),
-            r"shapes must be equal, got estimate \(2, 12, 12\), obj \(12, 12\). Expand or index one of them.",
-        ),
-        (
-            ValueError,
-            (x[0, 0], x[0, 0]),
-            r"estimate must have at least 2 axes, got shape \(12,\). Add one with unsqueeze\(0\).",
-        ),
-        (
-            ValueError,
-            (x[:0], x[:0]),
-            r"estimate must hold at least one element, got shape \(0, 12, 12\). Leave out empty batches.",
-        ),
-        (
-            ValueError,
-            (x[..., :0], x[..., :0]),
-            r"estimate must hold at least one element, got shape \(2, 12, 0\). Leave out empty batches.",
-        ),
-        (
-            ValueError,
-            (x, x.to("meta")),
-            r"all tensors must lie on one device, got estimate on cpu, obj on meta. Move them with .to\(device\).",
-        ),
-    ]
-    for error, arguments, message in cases:
-        with pytest.raises(error, match=f"^{name}: {message}$"):
-            metric(*arguments)
+    x = torch.rand(2, 12, 12)
+    rule = r"shapes must be equal, got estimate \(2, 12, 12\), obj \(12, 12\). Expand or index one of them."
+    with pytest.raises(ValueError, match=f"^{metric.__name__}: {rule}$"):
+        metric(x, x[0])
 
 
 @pytest.mark.parametrize("metric", IMAGE_METRICS)
@@ -287,16 +258,13 @@ def test_options_that_do_not_exist(metric: Callable[..., Tensor]) -> None:
     name, x = metric.__name__, torch.rand(2, 12, 12)
     cases = [
         (
-            ValueError,
             {"reduction": "median"},
             r"reduction must be one of 'mean', 'sum', 'none', got 'median'. Did you mean 'mean'\?",
         ),
-        (ValueError, {"ndim": 4}, r"ndim must be 1, 2 or 3, got 4. Axes before these are a batch."),
-        (ValueError, {"ndim": 0}, r"ndim must be an integer of at least 1, got 0. Use 1 or more."),
-        (TypeError, {"ndim": 2.0}, r"ndim must be an integer of at least 1, got 2.0. Use int\(ndim\)."),
+        ({"ndim": 4}, r"ndim must be 1, 2 or 3, got 4. Axes before these are a batch."),
     ]
-    for error, options, message in cases:
-        with pytest.raises(error, match=f"^{name}: {message}$"):
+    for options, message in cases:
+        with pytest.raises(ValueError, match=f"^{name}: {message}$"):
             metric(x, x, **options)
 
 

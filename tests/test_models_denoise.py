@@ -135,6 +135,19 @@ def test_prdeep_of_a_batch_equals_its_items_and_through_an_operator() -> None:
     )
 
 
+def test_prdeep_uses_a_network_in_evaluation_mode_and_leaves_its_parts_in_theirs() -> None:
+    obj, init = torch.rand(2, 8, 8), torch.rand(2, 8, 8)
+    net = DnCNN(depth=3, channels=4)
+    net(torch.randn(4, 8, 8))  # moves the running statistics
+    net.layers[2].eval()
+    modes, state = [part.training for part in net.modules()], {k: v.clone() for k, v in net.state_dict().items()}
+    found = prdeep(fourier_intensity(obj, (16, 16)), net, init=init, sigmas=[0.1], n_iter=2)
+    assert [part.training for part in net.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    expected = prdeep(fourier_intensity(obj, (16, 16)), net.eval(), init=init, sigmas=[0.1], n_iter=2)
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("ndim", [1, 3])
 def test_prdeep_in_one_and_three_dimensions(ndim: int) -> None:
     obj = torch.rand(2, *[4] * ndim)
@@ -186,6 +199,7 @@ def test_prdeep_steps_along_the_gradient_of_the_misfit() -> None:
         ({"lam": -1}, ValueError, "lam must be a finite number at least 0"),
         ({"step_size": 0}, ValueError, "step_size must be a finite number above 0"),
         ({"sigmas": [-0.1]}, ValueError, "sigmas must be a finite number at least 0"),
+        ({"sigmas": []}, ValueError, "sigmas must hold at least one noise level, got none."),
         (
             {"init": torch.rand(9, 4)},
             ValueError,
@@ -225,6 +239,16 @@ def test_wrong_arguments(options: dict[str, object], error: type[Exception], mes
             lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(4, 4, 4), torch.rand(3)),
             ValueError,
             "sigma must be one number or have the shape (4,), got (3,).",
+        ),
+        (
+            lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(2, 3, 4, 4), torch.rand(3, 2)),
+            ValueError,
+            "sigma must be one number or have the shape (2, 3), got (3, 2).",
+        ),
+        (
+            lambda: DnCNN(depth=2, channels=2, noise_map=True)(torch.rand(4, 4), torch.tensor(1j)),
+            TypeError,
+            "sigma must be real floating, got torch.complex64.",
         ),
     ],
 )

@@ -185,10 +185,12 @@ def test_latent_search_never_makes_a_misfit_worse() -> None:
 
 def test_latent_search_leaves_the_network_as_it_is() -> None:
     net, intensity = PRCGANGenerator((8, 8), (8, 8), width=16).train(), circular(blobs(5))
+    net.layers[3].eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with torch.no_grad():
         latent_optimize(net, intensity, n_iter=3)
     assert net.training
+    assert not net.layers[3].training
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
 

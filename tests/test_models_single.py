@@ -21,8 +21,10 @@ from phaseret.models import (
     DeepImagePrior,
     DnCNN,
     DoubleDIP,
+    PRCGANGenerator,
     UNet,
     finetune,
+    latent_optimize,
     load,
     save,
 )
@@ -83,6 +85,7 @@ def test_cascade_targets_are_the_object_at_each_size() -> None:
     targets = Cascade((8, 8), (8, 8), width=4).targets(obj)
     torch.testing.assert_close(targets[1], obj[..., ::2, ::2])
     torch.testing.assert_close(targets[-1], obj)
+    assert [x.shape for x in Cascade((5,), (9,), width=4).targets(obj[0, 0, :5, 0])] == [(2,), (3,), (4,), (5,), (5,)]
 
 
 def test_deep_image_prior_gives_an_object_of_its_kind() -> None:
@@ -226,6 +229,15 @@ def test_finetune_takes_the_axes_of_an_item_from_the_network(shape: tuple[int, .
     torch.testing.assert_close(found[1], finetune(net, intensity[1], n_iter=3, lr=1e-2))
 
 
+def test_what_is_fitted_to_data_has_no_gradient() -> None:
+    data = torch.rand(2, 8, 8, requires_grad=True)
+    net = PRCGANGenerator((4, 4), (8, 8), width=8)
+    fits = [finetune(net, data, n_iter=2), latent_optimize(net, data, n_iter=2)]
+    fits += [prior.fit(data, n_iter=2) for prior in (DeepImagePrior((4, 4), channels=(2,)), DoubleDIP((4, 4)))]
+    assert not any(found.requires_grad for found in fits)
+    assert data.grad is None
+
+
 def test_unknown_data_give_unknown_estimates() -> None:
     net, intensity = MLP((3, 3), (6, 6), width=8).eval(), torch.rand(2, 6, 6)
     intensity[0, 0, 0] = torch.nan
@@ -332,6 +344,16 @@ def test_finetune_never_reads_unmeasured_pixels() -> None:
             lambda: Cascade((8, 8), (9, 6), feedback="magnitude"),
             ValueError,
             "Cascade: data_shape must be at least (8, 8) for feedback='magnitude', got (9, 6). Use feedback='image'.",
+        ),
+        (
+            lambda: Cascade((8, 8), (8, 8), width=4).targets(torch.rand(3, 8, 9)),
+            ValueError,
+            "Cascade.targets: obj must have the shape (*, 8, 8), got (3, 8, 9).",
+        ),
+        (
+            lambda: Cascade((8, 8), (8, 8), width=4).targets(torch.rand(3, 8, 8) + 0j),
+            TypeError,
+            "Cascade.targets: obj must be real floating, got torch.complex64.",
         ),
         (
             lambda: finetune(nn.Identity(), torch.rand(4, 4)),

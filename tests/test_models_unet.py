@@ -119,13 +119,6 @@ def test_dark_data_give_a_dark_estimate() -> None:
     torch.testing.assert_close(estimate[1], net(intensity[1]))
 
 
-def test_batch_equals_its_items() -> None:
-    net = small((6, 7), (12, 13), output="real")
-    intensity = torch.rand(2, 3, 12, 13)
-    items = torch.stack([net(item) for item in intensity.reshape(6, 12, 13)])
-    torch.testing.assert_close(net(intensity).reshape(6, 6, 7), items)
-
-
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("fourier_shape", [(13,), (12, 13), (13, 12), (6, 7, 8)])
 def test_onesided_data_have_the_scale_of_the_whole_plane(representation: str, fourier_shape: tuple[int, ...]) -> None:
@@ -156,27 +149,11 @@ def test_unit_output_lies_between_0_and_1_and_starts_dark() -> None:
     assert (scale == 1).all()
 
 
-def test_autocast_computes_the_network_alone_in_half_precision(device: torch.device) -> None:
-    net = small((28, 28), (64, 64), output="real").to(device)
-    intensity = fourier_intensity(torch.rand(2, 28, 28, device=device), (64, 64))
-    expected = net(intensity)
-    with torch.autocast(device.type, torch.bfloat16):
-        estimate = net(intensity)
-    assert estimate.dtype == torch.float32
-    assert (estimate - expected).norm() < 0.1 * expected.norm()  # 0.01 with a standard deviation of 0.004
-
-
 def test_channels_last_changes_nothing(device: torch.device) -> None:
     net = small((28, 28), (64, 64), output="real").to(device)
     intensity = torch.rand(2, 64, 64, device=device)
     expected = net(intensity)
     torch.testing.assert_close(net.to(memory_format=torch.channels_last)(intensity), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_half_precision_data_are_promoted() -> None:
-    net = small((6, 7), (12, 13), output="real")
-    intensity = torch.rand(12, 13).bfloat16()
-    torch.testing.assert_close(net(intensity), net(intensity.float()))
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -242,16 +219,10 @@ def test_channels_must_be_a_sequence() -> None:
         UNet((4, 4), (8, 8), channels=32)  # type: ignore[arg-type]
 
 
-def test_data_on_another_device() -> None:
-    message = "UNet: all tensors must lie on one device, got intensity on meta, network on cpu. Move them with "
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        UNet((4, 4), (8, 8), channels=(4,))(torch.rand(1, 8, 8, device="meta"))
-
-
 def test_wrong_data_name_what_was_given() -> None:
     net = small((28, 28), (64, 64))
-    message = "^UNet: intensity must have the shape (*, 64, 64), got (2, 64, 33). "
-    with pytest.raises(ValueError, match=re.escape(message)[1:]):
+    message = "UNet: intensity must have the shape (*, 64, 64), got (2, 64, 33). "
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         net(torch.rand(2, 64, 33))
     with pytest.raises(ValueError, match=re.escape("(*, 64, 33), got (64,).")):
         small((28, 28), (64, 64), onesided=True)(torch.rand(64))
@@ -260,14 +231,6 @@ def test_wrong_data_name_what_was_given() -> None:
 
 
 # --- modules ----------------------------------------------------------------------------------------------------------
-
-
-def test_state_dict_round_trip() -> None:
-    net, other = small((6, 7), (12, 13), output="real"), small((6, 7), (12, 13), output="real")
-    intensity = torch.rand(2, 12, 13)
-    assert not torch.equal(net(intensity), other(intensity))
-    other.load_state_dict(net.state_dict())
-    torch.testing.assert_close(net(intensity), other(intensity))
 
 
 def test_repr_shows_the_options() -> None:

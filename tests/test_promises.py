@@ -321,6 +321,7 @@ CLASSES = [
     ("metrics.RFactor", {"maks": None}, "'maks'. Did you mean 'mask'?"),
     ("operators.FourierMagnitude", {"padding": 2}, "'padding'. The options are " + ", ".join(FOURIER.options) + "."),
     ("models.UNet", {"chanels": (4, 4)}, "'chanels'. Did you mean 'channels'?"),
+    ("models.IterativeRefinement", {"network": []}, "'network'. Did you mean 'networks'?"),
     ("models.Unrolled", {"iterations": 2}, "'iterations'. Did you mean 'n_iter'?"),
     ("noise.ReadoutNoise", {"step": 2}, "'step'. Did you mean 'resolution'?"),
 ]

@@ -415,6 +415,19 @@ def test_a_descent_that_leaves_all_numbers_says_so() -> None:
         solvers.wirtinger_flow(operator(obj), operator, init=obj + 0.1, mu=1000.0, n_iter=100)
 
 
+def test_a_start_that_leaves_all_numbers_takes_nothing_from_the_others() -> None:
+    operator = pr.operators.Gaussian(pr.operators.gaussian_matrix((8,), 80))
+    obj = torch.randn(8, dtype=torch.complex64)
+    starts = torch.stack([1e15 * obj, obj, 1j * obj])
+    with pytest.warns(UserWarning, match="1 of 3 starts ended with values that are not finite: they are ranked last"):
+        r = solvers.wirtinger_flow(operator(obj), operator, init=starts, n_iter=20)
+    assert r.errors.isnan().tolist() == [True, False, False]
+    assert r.scores[0] == math.inf
+    assert r.ranking[-1] == 0
+    torch.testing.assert_close(r.agreement, torch.tensor([0.0, 1.0, 1.0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(r.prtf, torch.ones(1), atol=1e-3, rtol=0)
+
+
 @pytest.mark.filterwarnings("ignore:.*do not determine an object")
 def test_objects_on_the_whole_grid_are_starts_too() -> None:
     """Such as a solver's answer without a support: the same descent as through an operator that takes the sizes."""

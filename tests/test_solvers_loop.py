@@ -728,6 +728,12 @@ def test_a_start_that_is_not_finite_is_called_so() -> None:
         r = Breaks(20)(intensity, support=box(8, 8), constraint="nonnegative", starts=3)
     assert r.ranking[-1] == 1
     assert r.choice[0].endswith("of 2 starts; the others have values that are not finite")
+    near = (torch.rand(8, 8) + 0.1).expand(3, 8, 8)
+    with pytest.warns(UserWarning, match="1 of 3 starts ended with values that are not finite"):
+        r = Breaks(6)(intensity, support=box(8, 8), constraint="nonnegative", init=near, starts=3)
+    assert r.averaged.tolist() == [True, False, True]
+    assert r.prtf.isfinite().all()
+    assert r.obj.isfinite().all()
 
 
 def test_a_mean_that_fits_far_worse_than_its_starts_is_not_the_result() -> None:

@@ -56,6 +56,7 @@ __all__ = [
     "solvers",
     "symmetry",
 ]
+__dir__ = __all__.copy  # what dir() and completion show
 
 
 if not TYPE_CHECKING:  # by which any name would have a type
@@ -65,8 +66,3 @@ if not TYPE_CHECKING:  # by which any name would have a type
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return importlib.import_module(f"{__name__}.{name}")
-
-
-def __dir__() -> list[str]:
-    """The names of the package, its modules among them."""
-    return sorted({*globals(), *__all__})

@@ -26,10 +26,11 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret.losses import InvariantLoss, PassiveLoss, SupervisedLoss
-from phaseret.metrics import psnr, ssim, success_rate
+from phaseret.metrics import iou, poisson_log_likelihood, psnr, ssim, success_rate
 from phaseret.operators import Operator
 
 __all__ = ["from_deepinv", "loss_from_deepinv", "loss_to_deepinv", "metric_to_deepinv", "to_deepinv"]
+__dir__ = __all__.copy  # what dir() and completion show
 
 
 def _deepinv() -> Any:
@@ -265,7 +266,7 @@ def loss_to_deepinv(loss: nn.Module) -> Any:
     return _loss_class(_deepinv().loss.Loss)(loss)
 
 
-_HIGHER_IS_BETTER = (psnr, ssim, success_rate)
+_HIGHER_IS_BETTER = (iou, poisson_log_likelihood, psnr, ssim, success_rate)
 
 
 @functools.cache

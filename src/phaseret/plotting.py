@@ -39,6 +39,7 @@ __all__ = [
     "plot_strain_field",
     "save_figure",
 ]
+__dir__ = __all__.copy  # what dir() and completion show
 
 _INCHES = 4.0
 _NANO = 1e9

@@ -13,3 +13,4 @@ from phaseret.bench._verify import Verification, verify
 from phaseret.bench.entries import ENTRIES
 
 __all__ = ["ENTRIES", "PROTOCOLS", "VERSION", "Item", "Known", "Protocol", "Report", "Verification", "run", "verify"]
+__dir__ = __all__.copy  # what dir() and completion show

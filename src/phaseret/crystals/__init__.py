@@ -10,3 +10,4 @@ from phaseret.crystals._geometry import BraggGeometry, geometry_from_q, rocking_
 from phaseret.crystals._strain import StrainField, strain
 
 __all__ = ["BraggGeometry", "StrainField", "geometry_from_q", "rocking_geometry", "strain"]
+__dir__ = __all__.copy  # what dir() and completion show

@@ -9,3 +9,4 @@ from phaseret.datasets._crystals import strained_crystal
 from phaseret.datasets._images import SymmetryVariant, mnist
 
 __all__ = ["SymmetryVariant", "mnist", "strained_crystal"]
+__dir__ = __all__.copy  # what dir() and completion show

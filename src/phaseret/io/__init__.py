@@ -37,3 +37,4 @@ __all__ = [
     "save_intensity",
     "save_reconstruction",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

@@ -25,3 +25,4 @@ __all__ = [
     "passive_loss",
     "supervised_loss",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

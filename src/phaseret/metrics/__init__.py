@@ -63,6 +63,7 @@ __all__ = [
     "ssim",
     "success_rate",
 ]
+__dir__ = __all__.copy  # what dir() and completion show
 
 _CLASSES = (
     "IoU", "MSE", "NMSE", "PSNR", "PhaseError", "SSIM", "PoissonLogLikelihood", "RFactor", "RelativeMagnitudeError",
@@ -89,8 +90,3 @@ if not TYPE_CHECKING:  # by which any name would have a type
         from phaseret.metrics import _torchmetrics
 
         return getattr(_torchmetrics, name)
-
-
-def __dir__() -> list[str]:
-    """The names of the module, the classes among them."""
-    return sorted({*globals(), *__all__})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,8 @@ def iou(
         - output: (), or (*) with reduction="none"
 
     Returns:
-        Real tensor between 0 and 1; nan where both are zero everywhere. It has no gradient.
+        Real tensor between 0 and 1; nan where both are zero everywhere, or hold a value that is not finite. It has no
+        gradient.
 
     Raises:
         TypeError: if an argument is not a floating tensor.
@@ -52,8 +55,8 @@ def iou(
     estimate, obj = _brought(estimate, obj, align, ndim, reduction)
     axes = tuple(range(-ndim, 0))
     a, b = estimate != 0, obj != 0
-    both, any_ = ((x.sum(axes)).to(obj.real.dtype) for x in (a & b, a | b))
-    return reduce(both / any_, reduction)
+    both, any_ = (x.sum(axes).to(obj.real.dtype) for x in (a & b, a | b))
+    return _reduced(both / any_, estimate, obj, reduction)
 
 
 def phase_error(
@@ -73,7 +76,8 @@ def phase_error(
     and errors are those of :func:`iou`.
 
     Returns:
-        Real tensor between 0 and pi; nan where there is no such pixel. It has no gradient.
+        Real tensor between 0 and pi; nan where there is no such pixel, or a value that is not finite. It has no
+        gradient.
 
     Example:
         >>> obj = torch.polar(torch.ones(8, 8), torch.linspace(0, 1, 8).expand(8, 8))
@@ -87,7 +91,8 @@ def phase_error(
         product = product * torch.sgn(product.sum(axes, keepdim=True)).conj()
     count = (product != 0).sum(axes).to(obj.real.dtype)
     # The angle of a zero is pi where its sign is negative.
-    return reduce(product.angle().abs().where(product != 0, 0).sum(axes) / count, reduction)
+    error = product.angle().abs().where(product != 0, 0).sum(axes) / count
+    return _reduced(error, estimate, obj, reduction)
 
 
 @torch.no_grad()
@@ -100,3 +105,9 @@ def _brought(estimate: Tensor, obj: Tensor, align: bool, ndim: int, reduction: R
         estimate = element.cropped(estimate, element.fourier_shape)
         obj = _fft.pad(obj, element.fourier_shape)
     return estimate, obj
+
+
+def _reduced(values: Tensor, estimate: Tensor, obj: Tensor, reduction: Reduction) -> Tensor:
+    """One value per item, reduced; nan for an item with a value that is not finite, which no comparison would show."""
+    known = (estimate.isfinite() & obj.isfinite()).flatten(values.ndim).all(-1)
+    return reduce(values.where(known, math.nan), reduction)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from phaseret import _checks
 from phaseret._module import KeepsOptions
+from phaseret._output import checksum
 from phaseret._reduction import Reduction, check_reduction
 from phaseret.metrics import _crystal, _data, _object
 from phaseret.operators import Operator
@@ -96,11 +96,7 @@ def _fingerprint(options: dict[str, Any]) -> str:
     # Numbers that a user's operator keeps as plain attributes are in no repr and no state.
     plain = [[vars(part) for part in module.modules()] for module in modules]
     told = [{k: v for k, v in part.items() if not k.startswith("_")} for parts in plain for part in parts]
-    seen = hashlib.sha256(repr((modules, told)).encode())
-    for tensor in tensors:
-        values = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
-        seen.update(values.cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
-    return f" {seen.hexdigest()[:16]}"
+    return f" {checksum(repr((modules, told)), {str(i): tensor for i, tensor in enumerate(tensors)})[:16]}"
 
 
 class _OfObject(_Average):

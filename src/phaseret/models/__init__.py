@@ -56,6 +56,7 @@ __all__ = [
     "prdeep",
     "save",
 ]
+__dir__ = __all__.copy  # what dir() and completion show
 
 _RENAMED = {"correlography_noise": "phaseret.noise.correlography_noise"}
 

@@ -128,9 +128,10 @@ class Cascade(Model):
 
     def targets(self, obj: Tensor) -> list[Tensor]:
         """What the estimates of all stages are compared with: the object at the size of each."""
-        d = len(self.object_shape)
-        items = obj.reshape(-1, 1, *obj.shape[-d:])
-        return [resized(items, size).reshape(*obj.shape[:-d], *size) for size in self.sizes]
+        _checks.real(obj=obj)
+        _checks.item_shape("obj", obj, self.object_shape, "Build the network with the sizes of the objects")
+        batch, items = obj.shape[: -len(self.object_shape)], obj.reshape(-1, 1, *self.object_shape)
+        return [resized(items, size).reshape(*batch, *size) for size in self.sizes]
 
     def _back(self, x: Tensor) -> Tensor:
         """What the next stage sees of an estimate, as a vector."""

@@ -47,17 +47,14 @@ class DnCNN(Model):
         super().__init__()
         ndim = _checks.item_axes(ndim)
         _checks.flag(noise_map=noise_map)
-        depth, channels = (
-            _checks.integer("depth", depth, at_least=2),
-            _checks.integer("channels", channels),
-        )
+        depth, channels = _checks.integer("depth", depth, at_least=2), _checks.integer("channels", channels)
         self.ndim, self.noise_map = ndim, noise_map
         conv, norm = CONV[ndim], NORM[ndim]
-        layers: list[nn.Module] = [conv(1 + self.noise_map, channels, 3, padding=1), nn.ReLU()]
+        layers: list[nn.Module] = [conv(1 + noise_map, channels, 3, padding=1), nn.ReLU()]
         for _ in range(depth - 2):
             layers += [conv(channels, channels, 3, padding=1, bias=False), norm(channels), nn.ReLU()]
         self.layers = nn.Sequential(*layers, conv(channels, 1, 3, padding=1))
-        self.options = {"ndim": ndim, "depth": depth, "channels": channels, "noise_map": self.noise_map}
+        self.options = {"ndim": ndim, "depth": depth, "channels": channels, "noise_map": noise_map}
 
     def forward(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """The image without its noise: (*, n1..nd) -> (*, n1..nd)."""
@@ -65,7 +62,9 @@ class DnCNN(Model):
         _checks.real(x=x)
         _checks.rank(self.ndim, x=x)
         _checks.same_device(x=x, network=weight)
-        if sigma is not None and not isinstance(sigma, Tensor):
+        if isinstance(sigma, Tensor):
+            _checks.real(sigma=sigma)
+        elif sigma is not None:
             sigma = _checks.number("sigma", sigma, at_least=0)
         x = _fft.promote(x)
         items = x.reshape(-1, 1, *x.shape[x.ndim - self.ndim :])
@@ -84,10 +83,9 @@ class DnCNN(Model):
         batch = x.shape[: x.ndim - self.ndim]
         if not isinstance(sigma, Tensor):
             return torch.full_like(like, sigma)
-        level = sigma.to(like)
-        if level.numel() not in (1, like.shape[0]):
+        if sigma.numel() > 1 and [n for n in sigma.shape if n > 1] != [n for n in batch if n > 1]:
             _checks.fail(
                 f"sigma must be one number or have the shape {tuple(batch)}, got {tuple(sigma.shape)}",
                 "Give one level for all items, or one each",
             )
-        return level.reshape(-1, *[1] * (like.ndim - 1)).expand_as(like)
+        return sigma.to(like).reshape(-1, *[1] * (like.ndim - 1)).expand_as(like)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -43,6 +44,19 @@ class Model(Spelled):
     def extra_repr(self) -> str:
         """The options."""
         return as_text(self.options)
+
+
+@contextlib.contextmanager
+def evaluating(network: Any) -> Iterator[None]:
+    """A network, if it is a Module, is in evaluation mode; afterwards all of its parts are in the mode they were in."""
+    modes = {part: part.training for part in network.modules()} if isinstance(network, nn.Module) else {}
+    for part in modes:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def levels(name: str, value: Any) -> list[int]:
@@ -135,6 +149,6 @@ def times(x: Tensor, scale: Tensor) -> Tensor:
     return x * scale.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def resized(x: Tensor, shape: Sequence[int], mode: str = "nearest") -> Tensor:
-    """Items (b, c, n1..nd) on a grid of another size."""
-    return nn.functional.interpolate(x, size=tuple(shape), mode=mode)
+def resized(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Items (b, c, n1..nd) on a grid of another size, by nearest neighbours."""
+    return nn.functional.interpolate(x, size=tuple(shape), mode="nearest")

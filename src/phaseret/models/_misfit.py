@@ -19,7 +19,7 @@ class Misfit:
     .. math:: \frac{\sum_k (|A x|_k - \sqrt{Y_k})^2}{\sum_k Y_k}
 
     Args:
-        intensity: The data (*, m1..md); negative values count as 0.
+        intensity: The data (*, m1..md), constants of the fit; negative values count as 0.
         ndim: Axes of one measurement, if there is no operator.
         operator: The measurement. Default: the Fourier transform of the object padded to the size of the data, which
             may be as small as the object.
@@ -35,12 +35,11 @@ class Misfit:
         self.object_ndim: int = ndim if operator is None else operator.object_ndim
         _checks.rank(self.ndim, intensity=intensity)
         self.operator = operator
-        intensity = _fft.promote(intensity)
+        intensity = _fft.promote(intensity.detach())
         self.mask = None if mask is None else _checks.mask(mask, intensity)
         self.magnitude = _fft.root(self._measured(intensity))
         self.shape = tuple(intensity.shape[-self.ndim :])
-        total = self._sum(self.magnitude.square())
-        self.total = _fft.divisor(total)
+        self.total = _fft.divisor(self.magnitude.square().sum(tuple(range(-self.ndim, 0))))
 
     def linear(self, estimate: Tensor) -> Tensor:
         """The field of an estimate at the detector."""
@@ -80,9 +79,6 @@ class Misfit:
 
     def _measured(self, values: Tensor) -> Tensor:
         return values if self.mask is None else torch.where(self.mask, values, 0)
-
-    def _sum(self, values: Tensor) -> Tensor:
-        return values.sum(tuple(range(-self.ndim, 0)))
 
 
 def descend(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret._module import called_as
-from phaseret.models._layers import Model, Output, as_items, plain_units
+from phaseret.models._layers import Model, Output, as_items, evaluating, plain_units
 from phaseret.models._misfit import Misfit, descend
 from phaseret.models._mlp import MLP
 
@@ -205,12 +205,8 @@ def latent_optimize(
         latent = misfit.magnitude.new_zeros(network._latent_sizes(misfit.magnitude))
     _checks.real(latent=latent)
     latent = _fft.promote(latent).detach().clone().requires_grad_()
-    training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         return descend(lambda: network(intensity, latent, mask=mask), [latent], misfit, n_iter, lr)
-    finally:
-        network.train(training)
 
 
 def _check_item(name: str, value: Tensor, shape: tuple[int, ...], intensity: Tensor) -> None:

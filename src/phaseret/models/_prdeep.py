@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.models._layers import evaluating
 from phaseret.models._misfit import Misfit
 
 # What the authors run one after the other, in units of an image between 0 and 1.
@@ -43,7 +44,8 @@ def prdeep(
 
     Args:
         intensity: Measured intensity.
-        denoiser: Called as ``denoiser(x, sigma)`` with x (b, 1, n1..nd) and a number: a `DnCNN`, or any of deepinv.
+        denoiser: Called as ``denoiser(x, sigma)`` with x (b, 1, n1..nd) and a number: a `DnCNN`, or any of deepinv. A
+            Module is used in evaluation mode.
         init: Where to start: an estimate, in the units that the denoiser knows (mostly between 0 and 1).
         sigmas: Noise levels to run through, in the units of the object.
         n_iter: Number of iterations for each noise level.
@@ -95,6 +97,8 @@ def prdeep(
     _checks.same_batch(("init", init, axes), ("intensity", intensity, misfit.ndim))
     _checks.sequence("sigmas", sigmas, "noise levels", "Give at least one, such as [0.1]")
     levels = [_checks.number("sigmas", sigma, at_least=0) for sigma in sigmas]
+    if not levels:
+        _checks.fail("sigmas must hold at least one noise level, got none", "Give at least one, such as [0.1]")
     n_iter = _checks.integer("n_iter", n_iter)
     pull = _checks.number("lam", lam, at_least=0) * _checks.number("step_size", step_size, above=0)
     x = _fft.promote(init)
@@ -102,7 +106,7 @@ def prdeep(
     _checks.flag(undersampled=undersampled)
     if operator is None:
         _checks.fourier_shape(misfit.shape, shape, undersampled)
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(denoiser):
         for sigma in levels:
             for _ in range(n_iter):
                 z = x - step_size * misfit.gradient(x)

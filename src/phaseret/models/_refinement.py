@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
-from phaseret._module import called_as
+from phaseret._module import Spelled, called_as
 
 Solver = Callable[..., Any]
 
 
-class IterativeRefinement(nn.Module):
+class IterativeRefinement(Spelled):
     r"""A solver, a network that cleans what it gave, the solver from there, and so on: deep iterative reconstruction.
 
     .. math:: x_1 = N_1(S_1(Y)), \qquad x_{k+1} = N_{k+1}(S_{k+1}(Y, x_k))
@@ -31,8 +31,7 @@ class IterativeRefinement(nn.Module):
 
     Shape:
         - intensity: (*, m1..md)
-        - mask: boolean, True where measured; broadcasts to the data. Solvers get it as
-          ``mask=mask``
+        - mask: boolean, True where measured; broadcasts to the data. Solvers get it as ``mask=mask``
         - output: (*, n1..nd)
 
     Raises:

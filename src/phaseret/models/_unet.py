@@ -94,11 +94,10 @@ class UNet(Model):
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.fourier_shape = _checks.shape("fourier_shape", fourier_shape)
-        _checks.flag(undersampled=undersampled, mask_channel=mask_channel)
+        _checks.flag(onesided=onesided, undersampled=undersampled, mask_channel=mask_channel)
         _checks.fourier_shape(self.fourier_shape, self.object_shape, undersampled)
         _checks.choice("representation", representation, get_args(Representation))
         _checks.choice("output", output, OUTPUTS)
-        _checks.flag(onesided=onesided)
         widths = levels("channels", channels)
         if onesided and OUTPUTS[output] > 1:
             fix = "The data of a complex object have no half spectrum: use onesided=False"

@@ -45,3 +45,4 @@ __all__ = [
     "readout_noise",
     "saturation",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

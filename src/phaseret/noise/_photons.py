@@ -39,7 +39,8 @@ def poisson_noise(
             full data, the half plane for one-sided data (a detector sees the full plane: make the noise there).
         total_photons: Expected counts of each item.
         counts: Return counts, which are integers, instead of the intensity's units.
-        ndim: Number of axes of one measurement (1, 2 or 3); all axes before them are a batch.
+        ndim: Number of axes of one measurement, from 1 to 4 (coded patterns of a volume); all axes before them are a
+            batch.
         generator: Source of the random numbers. Default: torch's.
 
     Shape:
@@ -104,7 +105,7 @@ class PoissonNoise(Module):
         photons_per_pixel: Mean expected count of a pixel of each item.
         total_photons: Expected counts of each item. Default of both: the intensity is the expected count.
         counts: Return counts instead of the intensity's units.
-        ndim: Number of axes of one measurement (1, 2 or 3).
+        ndim: Number of axes of one measurement, from 1 to 4.
         generator: Source of the random numbers. Default: torch's.
 
     Example:

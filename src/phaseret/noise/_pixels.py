@@ -56,7 +56,7 @@ class Saturation(Module):
         super().__init__(level=level)
 
     def forward(self, intensity: Tensor) -> Tensor:
-        """The intensity with its noise."""
+        """The intensity, at most `level`."""
         return saturation(intensity, **self.options)
 
     __call__ = called_as(forward)
@@ -96,8 +96,7 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
 
 
 def _masked(intensity: Tensor, mask: Tensor | None, value: float) -> Tensor:
-    mask = _checks.mask(mask, intensity)
-    return _fft.promote(intensity).where(mask, value)
+    return _fft.promote(intensity).where(_checks.mask(mask, intensity), value)
 
 
 def _check_value(value: float) -> None:

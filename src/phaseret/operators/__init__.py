@@ -60,3 +60,4 @@ __all__ = [
     "ptychography",
     "validate",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

@@ -20,3 +20,4 @@ __all__ = [
     "project_magnitude",
     "project_object",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

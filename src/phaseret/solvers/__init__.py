@@ -89,6 +89,7 @@ __all__ = [
     "truncated_amplitude_flow",
     "wirtinger_flow",
 ]
+__dir__ = __all__.copy  # what dir() and completion show
 
 
 _FUNCTIONS = {

@@ -451,7 +451,7 @@ def _flow(
         return z, problem.operator.linear(z)
 
     result = problem.run(z, move, recipe, seeds=seeds)
-    if not bool(result.objs.isfinite().all()):
+    if not bool(result.obj.isfinite().all()):
         fix = "Use a smaller mu, or begin nearer to the object with init"
         _checks.warn("the descent went beyond all numbers, and the object is nan", fix)
     return result

@@ -5,6 +5,7 @@ Patterns x starts are one batch: objects are (*, starts, object), and intensitie
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -266,13 +267,16 @@ class Measured:
     ) -> Reconstruction:
         """The starts (*, starts, object) ranked, and compared up to the phase, all that is left open here."""
         errors, d = history[..., -1], len(self.object_axes)
-        ranking = errors.detach().argsort(dim=-1, stable=True)
+        finite, scores = errors.isfinite(), errors.nan_to_num(math.inf, math.inf)
+        ranking = scores.detach().argsort(dim=-1, stable=True)
         best = ranking[..., :1]
         obj = objs.take_along_dim(self.over_object(best), -1 - d)
-        inner = (objs.conj() * obj).sum(self.object_axes)
-        norms = (self.norm2(objs) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
-        turned = objs * self.over_object(inner.sgn())
-        mean = self.power(self.operator.linear(turned.mean(-1 - d, keepdim=True))).sqrt()
+        kept = objs.where(self.over_object(finite), 0)
+        inner = (kept.conj() * obj).sum(self.object_axes)
+        norms = (self.norm2(kept) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
+        turned = kept * self.over_object(inner.sgn())
+        count = self.over_object(finite.sum(-1, keepdim=True).clamp(min=1))
+        mean = self.power(self.operator.linear(turned.sum(-1 - d, keepdim=True) / count)).sqrt()
         total = self.magnitude.sum(self.data_axes)
         obj = obj.squeeze(-1 - d)
         result = Reconstruction(
@@ -281,9 +285,9 @@ class Measured:
             support=torch.ones_like(obj, dtype=torch.bool) if support is None else support,
             objs=objs,
             errors=errors,
-            scores=errors,
+            scores=scores,
             ranking=ranking,
-            agreement=(inner.abs() / norms).clamp(max=1),
+            agreement=(inner.abs() / norms).clamp(max=1).where(finite, 0),
             prtf=self.weighted(mean).sum(self.data_axes) / total.clamp(min=torch.finfo(total.dtype).tiny),
             history=history,
             checked=checked,

@@ -33,9 +33,7 @@ class Problem:
     support: Tensor | None  # (patterns or 1, 1, *box), boolean; None if all of the box is allowed
     pixels: int  # in the largest support of a pattern
     known: ObjectConstraint  # what else is known of the object
-    reference: (
-        Tensor | None
-    )  # the part of it that is known, (patterns or 1, 1, *object_shape); then all else is the rest
+    reference: Tensor | None  # the part that is known, (patterns or 1, 1, *object_shape); then all else is the rest
     real: bool  # whether the object is real
     dtype: torch.dtype  # real dtype of the computation
     device: torch.device

@@ -376,7 +376,9 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
 
     def compare(items: Items) -> None:
         rows, _ = items
-        some, reference = objs[items], best[rows, None]
+        # one start that is not finite would spoil the sums of all
+        finite = run.error[items].isfinite()[(...,) + (None,) * problem.ndim]
+        some, reference = objs[items].where(finite, 0), best[rows, None]
         found = search(some, reference.expand_as(some), problem.shape, **problem.symmetries)
         moved = found(some)
         inner = (_fft.crop(moved, problem.object_shape).conj() * reference).sum(axes).real.clamp(min=0)

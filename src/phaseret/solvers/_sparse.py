@@ -63,7 +63,7 @@ class SparseRRR(Step):
 
     Args:
         n_iter: Number of iterations.
-        beta: Step of RRR, in (0, 2).
+        beta: Step of RRR, in (0, 2].
         smallest: Size of the last start relative to the support, in (0, 1].
         coarse: Factor between the full and the first grid. Default: the largest power of 2 that leaves 64 pixels of
             the box's shorter side.

@@ -52,3 +52,4 @@ __all__ = [
     "shift",
     "subpixel_shift",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

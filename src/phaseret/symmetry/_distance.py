@@ -72,9 +72,8 @@ def _gram(f: Tensor) -> Tensor:
     u = u[:, None]
     shape = (2 * m + 1, 2 * n + 1)
 
-    def table(
-        weight: Tensor | float,
-    ) -> Tensor:  # sum over pixels k of conj(f_k) weight_k f_(k + lag), lags from -m, -n
+    def table(weight: Tensor | float) -> Tensor:
+        """The sums over pixels k of conj(f_k) weight_k f_(k + lag), lags from -m, -n."""
         return _fft.correlation(weight * f, f, shape, False)[0].roll((m, n), (0, 1))
 
     c, cu, cv, cuu, cvv, cuv = (table(w) for w in (1.0, u, v, u * u, v * v, u * v))

@@ -66,3 +66,4 @@ __all__ = [
     "supports",
     "symmetries",
 ]
+__dir__ = __all__.copy  # what dir() and completion show

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from hypothesis import Phase, Verbosity, given, settings
@@ -15,13 +15,13 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 
+from phaseret._reduction import Reduction
 from phaseret.operators import Operator
 from phaseret.symmetry import Symmetry
 from phaseret.testing._code import Code, Unwritable
 from phaseret.testing._strategies import check_group, objects, pairs, refuse, symmetries
 
 Argument: TypeAlias = "Tensor | SearchStrategy[Any]"
-Reduction = Literal["none", "mean", "sum"]
 _FEW: tuple[tuple[int, ...], ...] = ((1,), (2,))
 _MORE: tuple[tuple[int, ...], ...] = ((1,), (3,), (2, 2))
 

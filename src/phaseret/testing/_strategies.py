@@ -24,10 +24,10 @@ from phaseret.operators import (
     Ptychography,
     min_fourier_shape,
 )
+from phaseret.projections import Constraint
 from phaseret.symmetry import Symmetry
 from phaseret.testing import _code
 
-Constraint = Literal["nonnegative", "real", "complex"]
 Kind = Literal["fourier", "coded", "ptychography", "gaussian", "fresnel"]
 _CONSTRAINTS: tuple[Constraint, ...] = ("nonnegative", "real", "complex")
 _KINDS: tuple[Kind, ...] = ("fourier", "coded", "ptychography", "gaussian", "fresnel")
