@@ -105,6 +105,19 @@ def test_good_formulas_have_no_fault(latex: str) -> None:
     assert faults(to_mathml(latex, block=True)) == []
 
 
+@pytest.mark.once
+def test_names_of_functions_stand_apart_from_what_is_before_them() -> None:
+    assert '</msup><mspace width="0.1667em"></mspace><mrow><mi>sin' in to_mathml(r"2^n \sin x", block=True)
+
+
+@pytest.mark.once
+def test_types_are_spelled_out_and_lead_on(pages: Path) -> None:
+    page = (pages / "api/losses/passive_loss.html").read_text(encoding="utf-8")
+    assert page.count("<em>Literal</em><em>[</em><em>'magnitude'</em>") == 2  # of the function and of the Module
+    assert page.count('href="https://docs.python.org/3/library/collections.abc.html#collections.abc.Callable"') == 2
+    assert "~" not in re.sub("<[^>]*>", "", page.split("<article")[1])
+
+
 def described(documented: object) -> str:
     """A docstring, and those of the functions whose arguments it says to have."""
     text = inspect.getdoc(documented) or ""

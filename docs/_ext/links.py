@@ -120,6 +120,18 @@ def aliases() -> dict[str, list[Any]]:
     return found
 
 
+def alternatives(text: str) -> list[str]:
+    """The types of a union, written as ``A | B[C | D]``."""
+    parts, depth = [""], 0
+    for piece in re.split(r"([\[\]]| \| )", text):
+        depth += (piece == "[") - (piece == "]")
+        if piece == " | " and not depth:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
 def spell_types(app: Sphinx, what: str, name: str, obj: Any, *others: object) -> None:
     """Say what a type allows instead of its private name; texts stand last, since Sphinx links nothing behind them."""
     recorded = app.env.current_document.autodoc_annotations.get(name, {})
@@ -131,11 +143,10 @@ def spell_types(app: Sphinx, what: str, name: str, obj: Any, *others: object) ->
         one = stands_for and all(value == stands_for[0] for value in stands_for)
         return stringify_annotation(stands_for[0], "smart") if one else match[0]
 
+    names = re.compile(rf"(?<![\w.])({'|'.join(aliases())})\b")
     for parameter, text in recorded.items():
-        if aliases():
-            text = re.sub(rf"(?<![\w.])({'|'.join(aliases())})\b", spelled, text)
-        parts = re.findall(r"(?:[^|\[]|\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\])+", text)
-        recorded[parameter] = " | ".join(sorted(map(str.strip, parts), key=lambda part: part.startswith("Literal")))
+        parts = sorted(alternatives(names.sub(spelled, text)), key=lambda part: "Literal[" in part[:16])
+        recorded[parameter] = " | ".join(parts)
 
 
 def source_of(domain: str, info: dict[str, str]) -> str | None:

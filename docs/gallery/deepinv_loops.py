@@ -3,8 +3,8 @@ In deepinv: its loops, our measurement
 ======================================
 
 Plug-and-play and training are deepinv's here; the operator, the loss and the score are
-ours. It needs ``pip install deepinv``, some gigabytes with torchvision, and is therefore not
-run when these pages are made: the picture is what it drew with deepinv 0.5.0.
+ours. It needs ``pip install deepinv``, some gigabytes with torchvision, and is therefore
+not run when these pages are made: the picture is what it drew with deepinv 0.5.0.
 
 .. image:: /deepinv_loops.png
    :alt: digits, the starts, what plug-and-play makes of them, and the scores of a training

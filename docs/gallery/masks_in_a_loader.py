@@ -1,6 +1,6 @@
 """
-Your own pictures, a mask for each sample
-=========================================
+Train on your own images, a mask for each sample
+================================================
 
 A folder of pictures becomes a training set: each is read, made small and measured, and has
 its own beam stop and dead pixels. The mask goes with its sample into the network and into
@@ -57,8 +57,8 @@ for _ in range(4):
 # %%
 # Above three patterns, the zero frequency in the middle, with what was hidden in red;
 # below those that the network's answers would give. They have no holes: where nothing was
-# measured the object speaks. The seed keeps the mask of each sample; without it masks differ
-# from epoch to epoch, which makes more of few pictures.
+# measured the object speaks. The seed keeps the mask of each sample; without it masks
+# differ from epoch to epoch, which makes more of few pictures.
 
 patterns, masks = next(iter(torch.utils.data.DataLoader(data, batch_size=3)))
 answered = net.eval()(patterns, mask=masks).detach()
