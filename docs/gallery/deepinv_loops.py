@@ -19,21 +19,20 @@ import torch
 import phaseret as pr
 
 torch.manual_seed(0)
-digits = torch.nn.functional.avg_pool2d(pr.datasets.mnist(), 2)[
-    :, None
-]  # a channel, as there
-physics = pr.interop.to_deepinv(pr.operators.FourierIntensity((32, 32)), (14, 14))
+digits = pr.datasets.mnist()[:, None]  # with a channel, as images have there
 psnr = pr.interop.metric_to_deepinv(pr.metrics.psnr)  # aligned first
 
-# Plug and play: their ADMM with a denoiser, from a few iterations of a solver of ours.
+# Plug and play: their ADMM with a denoiser, from the answer of a solver of ours.
 test = digits[4000:4006]
-counts = pr.noise.poisson_noise(physics.A(test), photons_per_pixel=100)
-known = {"support": torch.ones(14, 14) > 0, "constraint": "nonnegative", "seed": 0}
-start = pr.solvers.RAAR(50)(counts, **known).obj
+physics = pr.interop.to_deepinv(pr.operators.FourierIntensity((64, 64)), (28, 28))
+noisy = pr.noise.poisson_noise(physics.A(test), photons_per_pixel=3)
+known = {"support": torch.ones(28, 28) > 0, "constraint": "nonnegative", "seed": 0}
+recipe = pr.solvers.Recipe("raar(beta=0.9):100,er:20")
+start = recipe(noisy, **known).obj
 prior = deepinv.optim.PnP(deepinv.models.TVDenoiser(n_it_max=20))
-options = {"stepsize": 0.05, "sigma_denoiser": 0.02, "max_iter": 30, "early_stop": False}
+options = {"stepsize": 0.1, "sigma_denoiser": 0.003, "max_iter": 10, "early_stop": False}
 admm = deepinv.optim.ADMM(data_fidelity=deepinv.optim.L2(), prior=prior, **options)
-found = admm(counts, physics, init=(start, start))
+found = admm(noisy, physics, init=(start, start))
 
 
 class Network(deepinv.models.Reconstructor):
@@ -53,10 +52,12 @@ class Network(deepinv.models.Reconstructor):
 # Their trainer, with the passive loss: the objects serve for the score alone.
 logging.disable(logging.INFO)
 network = Network()
-pairs = [{"x": x, "y": physics.A(x[None])[0]} for x in digits]
+half = torch.nn.functional.avg_pool2d(digits, 2)
+physics = pr.interop.to_deepinv(pr.operators.FourierIntensity((32, 32)), (14, 14))
+pairs = [{"x": x, "y": physics.A(x[None])[0]} for x in half]
 train, held_out = (
     torch.utils.data.DataLoader(part, batch_size=32)
-    for part in (pairs[:4000], pairs[4400:])
+    for part in (pairs[:1500], pairs[4400:])
 )
 trainer = deepinv.Trainer(
     model=network,
@@ -64,7 +65,7 @@ trainer = deepinv.Trainer(
     optimizer=torch.optim.Adam(network.parameters(), lr=3e-3),
     train_dataloader=train,
     eval_dataloader=held_out,
-    epochs=4,
+    epochs=3,
     losses=pr.interop.loss_to_deepinv(pr.losses.PassiveLoss()),
     metrics=psnr,
     online_measurements=False,
@@ -75,8 +76,8 @@ trainer.train()
 
 # sphinx_gallery_thumbnail_path = "deepinv_loops.png"
 # %%
-# Above digits, the solver's answers after 50 iterations, and what plug-and-play makes of
-# them; below the score of the network on digits that it was not trained on.
+# Above digits, the solver's answers from three photons per pixel, and what plug-and-play
+# makes of them; below the score of the network on digits that it was not trained on.
 
 figure = plt.figure(figsize=(5, 5), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
