@@ -27,8 +27,7 @@ test = digits[4000:4006]
 physics = pr.interop.to_deepinv(pr.operators.FourierIntensity((64, 64)), (28, 28))
 noisy = pr.noise.poisson_noise(physics.A(test), photons_per_pixel=3)
 known = {"support": torch.ones(28, 28) > 0, "constraint": "nonnegative", "seed": 0}
-recipe = pr.solvers.Recipe("raar(beta=0.9):100,er:20")
-start = recipe(noisy, **known).obj
+start = pr.solvers.Recipe("raar(beta=0.9):100,er:20")(noisy, **known).obj
 prior = deepinv.optim.PnP(deepinv.models.TVDenoiser(n_it_max=20))
 options = {"stepsize": 0.1, "sigma_denoiser": 0.003, "max_iter": 10, "early_stop": False}
 admm = deepinv.optim.ADMM(data_fidelity=deepinv.optim.L2(), prior=prior, **options)
@@ -55,22 +54,20 @@ network = Network()
 half = torch.nn.functional.avg_pool2d(digits, 2)
 physics = pr.interop.to_deepinv(pr.operators.FourierIntensity((32, 32)), (14, 14))
 pairs = [{"x": x, "y": physics.A(x[None])[0]} for x in half]
-train, held_out = (
-    torch.utils.data.DataLoader(part, batch_size=32)
-    for part in (pairs[:1500], pairs[4400:])
-)
+loader = torch.utils.data.DataLoader
+train, held_out = loader(pairs[:1500], 32), loader(pairs[4400:], 32)
+quiet = {"save_path": None, "show_progress_bar": False}
 trainer = deepinv.Trainer(
     model=network,
     physics=physics,
     optimizer=torch.optim.Adam(network.parameters(), lr=3e-3),
     train_dataloader=train,
     eval_dataloader=held_out,
-    epochs=3,
     losses=pr.interop.loss_to_deepinv(pr.losses.PassiveLoss()),
     metrics=psnr,
+    epochs=3,
     online_measurements=False,
-    save_path=None,
-    show_progress_bar=False,
+    **quiet,
 )
 trainer.train()
 
@@ -87,9 +84,8 @@ for row, (name, images) in zip(above.subplots(3, 6), rows.items(), strict=True):
         shown = pr.symmetry.align(image, obj).aligned[0].numpy()
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
         axis.set(xticks=[], yticks=[])
-    row[0].set_ylabel(
-        name if images is test else f"{name}\n{psnr(images, test).mean():.1f} dB"
-    )
+    score = "" if images is test else f"\n{psnr(images, test).mean():.1f} dB"
+    row[0].set_ylabel(name + score)
 axis = below.subplots()
 (scores,) = trainer.eval_metrics_history.values()
 axis.plot(range(1, len(scores) + 1), scores, "o-")
