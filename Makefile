@@ -37,8 +37,9 @@ test-machines: $(VENV)/.installed-test ## the quick tests under three other seed
 
 test-deepinv: ## the bridges to deepinv with its newest release, in .venv-deepinv: it brings gigabytes with torchvision
 	test -x $(DEEPINV)/bin/python || $(PYTHON) -m venv $(DEEPINV)
-	$(DEEPINV)/bin/python -m pip install --no-compile --upgrade deepinv pytest --editable '.[train,testing]'
-	OMP_NUM_THREADS=1 $(DEEPINV)/bin/python -m pytest tests/test_interop.py tests/test_deepinv.py
+	$(DEEPINV)/bin/python -m pip install --no-compile --upgrade deepinv pytest --editable '.[demo,testing]'
+	OMP_NUM_THREADS=1 $(DEEPINV)/bin/python -m pytest tests/test_interop.py tests/test_deepinv.py \
+	  'tests/test_docs_gallery.py::test_a_script_draws_one_picture[deepinv_loops]'
 
 test-install: $(VENV)/.installed-release ## build wheel and sdist and try them in empty environments; WITH="--help"
 	$(RUN) -m tools.install_check $(WITH)

@@ -25,6 +25,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
+    "finding",
     "floors",
     "formulas",
     "gallery",
@@ -41,6 +42,7 @@ html_title = f"phaseret {release}"
 html_math_renderer = "mathml"
 html_show_sphinx = False
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme_options = {
     "source_repository": "https://github.com/phaseret/phaseret",
     "source_branch": "main",

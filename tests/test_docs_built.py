@@ -25,6 +25,7 @@ from browser import Browser, executable
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs/_ext"))
 
+from finding import WORDS  # noqa: E402
 from formulas import built, faults, to_mathml  # noqa: E402
 
 PUBLIC = [
@@ -104,6 +105,19 @@ def test_good_formulas_have_no_fault(latex: str) -> None:
     assert faults(to_mathml(latex, block=True)) == []
 
 
+@pytest.mark.once
+def test_names_of_functions_stand_apart_from_what_is_before_them() -> None:
+    assert '</msup><mspace width="0.1667em"></mspace><mrow><mi>sin' in to_mathml(r"2^n \sin x", block=True)
+
+
+@pytest.mark.once
+def test_types_are_spelled_out_and_lead_on(pages: Path) -> None:
+    page = (pages / "api/losses/passive_loss.html").read_text(encoding="utf-8")
+    assert page.count("<em>Literal</em><em>[</em><em>'magnitude'</em>") == 2  # of the function and of the Module
+    assert page.count('href="https://docs.python.org/3/library/collections.abc.html#collections.abc.Callable"') == 2
+    assert "~" not in re.sub("<[^>]*>", "", page.split("<article")[1])
+
+
 def described(documented: object) -> str:
     """A docstring, and those of the functions whose arguments it says to have."""
     text = inspect.getdoc(documented) or ""
@@ -175,6 +189,54 @@ def test_pages_fit_the_window_and_nothing_complains(
     assert red < 60 if dark else red > 200
     assert browser.complaints == []
     assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
+
+
+# What a newcomer would type, and the page that answers.
+ASKED = {
+    "own network complex": "auto_gallery/own_network",
+    "mask per sample": "auto_gallery/masks_in_a_loader",
+    "train on own images": "auto_gallery/masks_in_a_loader",
+    "lightning mixed precision": "auto_gallery/lightning_training",
+    "property test": "auto_gallery/your_own_loss",
+    "hypothesis invariance": "auto_gallery/your_own_loss",
+    "3d shrinkwrap prtf": "cheatsheet",
+    "cxi beamstop": "auto_gallery/file_to_file",
+    "hio against network": "auto_gallery/network_and_solver",
+    "deepinv": "auto_gallery/deepinv_loops",
+    "pynx": "peers",
+    "few photons": "auto_gallery/few_photons",
+    "how many photons": "units",
+    "background units": "units",
+    "learned beta raar": "auto_gallery/unrolled",
+    "oversampling ratio": "auto_gallery/sampling",
+    "shrinkwrap schedule": "auto_gallery/schedules",
+    "compare with truth aligned": "api/symmetry/align",
+    "strain vti": "crystals",
+    "resume interrupted": "long_runs",
+    "checkpoint": "long_runs",
+    "enter benchmark": "benchmark",
+    "pretrained weights": "install",
+    "partial coherence": "auto_gallery/partial_coherence",
+    "prtf": "api/metrics/prtf",
+    "troubleshoot": "wrong",
+    "cite": "citation",
+    "changelog": "changelog",
+}
+
+
+@pytest.mark.once
+def test_one_search_finds_the_page_that_answers(pages: Path, browser: Browser) -> None:
+    browser.open((pages / "search.html").as_uri())
+    browser.wait("Search.hasIndex()")
+    for words, answer in ASKED.items():
+        asked = f"[...new Set(Search._performSearch(...Search._parseQuery('{words}')).reverse().map((hit) => hit[0]))]"
+        found = browser.ask(f"{asked}.slice(0, 5)")
+        assert answer in found, (words, found)
+
+
+@pytest.mark.once
+def test_every_page_that_has_words_exists(pages: Path) -> None:
+    assert [page for page in WORDS if not (pages / f"{page}.html").exists()] == []
 
 
 @pytest.mark.once

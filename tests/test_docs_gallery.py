@@ -25,6 +25,8 @@ MARKED = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem
 
 def run(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names of a script, with one figure open."""
+    if path.stem == "deepinv_loops":
+        pytest.importorskip("deepinv", reason="make test-deepinv installs it", exc_type=ImportError)
     monkeypatch.setattr(plt, "show", lambda: None)
     plt.close("all")
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -32,6 +34,7 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         # Whether starts agree may hang on rounding. Lightning uses what torch no longer likes.
         warnings.filterwarnings("ignore", message=".*not unique")
         warnings.filterwarnings("ignore", message=".*`isinstance.treespec")
+        warnings.filterwarnings("ignore", category=UserWarning, module="deepinv")
         exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
     return names
 

@@ -330,7 +330,9 @@ def test_python_versions_agree() -> None:
     assert least == re.findall(r'^python_version = "([\d.]+)"', project, re.MULTILINE)
     for page in ("README.md", "docs/install.rst"):
         assert f"Python {least[0]} or later" in (ROOT / page).read_text(encoding="utf-8")
-    assert set(re.findall(r"Python :: (3\.\d+)", project)) >= set(least)
+    tested = re.findall(r"Python :: (3\.\d+)", project)
+    assert set(tested) >= set(least)
+    assert f"Python-{tested[0]}_to_{tested[-1]}-" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_core_requirements_agree() -> None:

@@ -35,6 +35,9 @@ def converter() -> Any:
 def to_mathml(latex: str, block: bool) -> str:
     """MathML of a formula, with its LaTeX as the text that is copied and read aloud."""
     written = str(converter().call("temml.renderToString", latex, {"displayMode": block, "throwOnError": True}))
+    # What Temml leaves out: the thin space of TeX between what is complete and the name of a function.
+    complete = r"(</mrow>|</msup>|</msub>|</msubsup>|</mstyle>)(<mrow><mi>[a-zA-Z]{2,}</mi><mo>\u2061)"
+    written = re.sub(complete, r'\1<mspace width="0.1667em"></mspace>\2', written)
     return written.replace("<math", f'<math alttext="{html.escape(latex)}"', 1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 # The order of the gallery: training, reconstruction, trust, parts of one's own.
 ORDER = (
     *("network_and_solver", "paper_in_a_loop", "lightning_training", "own_network", "masks_in_a_loader"),
-    *("unrolled", "file_to_file", "measured_logo", "beam_stop", "few_photons", "partial_coherence"),
+    *("deepinv_loops", "unrolled", "file_to_file", "measured_logo", "beam_stop", "few_photons", "partial_coherence"),
     *("known_reference", "schedules", "strained_crystal", "sampling", "exact_solution"),
     *("one_pattern_two_objects", "your_own_loss"),
 )
@@ -45,7 +45,7 @@ def setup(app: Any) -> dict[str, bool]:
 OPTIONS = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
-    "filename_pattern": r"\.py$",
+    "filename_pattern": r"(?<!deepinv_loops)\.py$",  # it needs gigabytes, and shows the picture that it drew
     "within_subsection_order": "gallery.place",
     "reset_modules": ("matplotlib", "gallery.begin"),
     "image_srcset": ["2x"],
@@ -55,5 +55,6 @@ OPTIONS = {
     "write_computation_times": False,
     "download_all_examples": False,
     "plot_gallery": True,
+    "remove_config_comments": True,
     "abort_on_example_error": True,
 }

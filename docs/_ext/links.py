@@ -6,6 +6,8 @@ import functools
 import inspect
 import re
 import sys
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from docutils import nodes
 from pages import places
 from sphinx.application import Sphinx
 from sphinx.util import logging
+from sphinx.util.typing import stringify_annotation
 
 import phaseret
 
@@ -106,6 +109,46 @@ def escape_symbols(app: Sphinx, what: str, name: str, obj: object, options: obje
             lines[number] = cite(lines[number], name)
 
 
+@functools.cache
+def aliases() -> dict[str, list[Any]]:
+    """The names that the package gives to types, as `Domain` to the words of domains, and what they stand for."""
+    found: dict[str, list[Any]] = {}
+    for place, module in sorted(sys.modules.items()):
+        for name, value in vars(module).items() if place.startswith("phaseret") else ():
+            if typing.get_origin(value) in (typing.Literal, typing.Union, types.UnionType):
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def alternatives(text: str) -> list[str]:
+    """The types of a union, written as ``A | B[C | D]``."""
+    parts, depth = [""], 0
+    for piece in re.split(r"([\[\]]| \| )", text):
+        depth += (piece == "[") - (piece == "]")
+        if piece == " | " and not depth:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def spell_types(app: Sphinx, what: str, name: str, obj: Any, *others: object) -> None:
+    """Say what a type allows instead of its private name; texts stand last, since Sphinx links nothing behind them."""
+    recorded = app.env.current_document.autodoc_annotations.get(name, {})
+    inside = vars(sys.modules.get(getattr(obj, "__module__", None) or "", phaseret))
+
+    def spelled(match: re.Match[str]) -> str:
+        everywhere = [] if match[0] in places() else aliases()[match[0]]  # a class may have the name of a type
+        stands_for = [value for value in aliases()[match[0]] if value is inside.get(match[0])] or everywhere
+        one = stands_for and all(value == stands_for[0] for value in stands_for)
+        return stringify_annotation(stands_for[0], "smart") if one else match[0]
+
+    names = re.compile(rf"(?<![\w.])({'|'.join(aliases())})\b")
+    for parameter, text in recorded.items():
+        parts = sorted(alternatives(names.sub(spelled, text)), key=lambda part: "Literal[" in part[:16])
+        recorded[parameter] = " | ".join(parts)
+
+
 def source_of(domain: str, info: dict[str, str]) -> str | None:
     """Where the code of a name stands in the repository."""
     found: Any = sys.modules.get(info["module"])
@@ -136,4 +179,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", prepare_page, priority=400)  # before the theme
     app.config.linkcode_resolve = source_of
     app.connect("autodoc-process-docstring", escape_symbols, priority=400)
+    app.connect("autodoc-process-signature", spell_types, priority=600)  # after Sphinx has recorded them
     return {"parallel_read_safe": True}

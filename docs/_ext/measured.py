@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def columns_of(rows: list[Row]) -> list[str]:
 
 
 def question(path: Path, result: Row) -> str:
-    """The first paragraph of the file that made a result."""
+    """The first paragraph of the file that made a result; and what it says of that one, where it makes several."""
     for folder in ("benchmarks", "experiments/paper", "tools"):
         for name in (
             path.stem,
@@ -70,7 +71,10 @@ def question(path: Path, result: Row) -> str:
             path.stem.rpartition("_")[0],
         ):
             if (ROOT / folder / f"{name}.py").exists():
-                return cell(docstring(ROOT / folder / f"{name}.py").split("\n\n")[0])
+                about = docstring(ROOT / folder / f"{name}.py")
+                part = path.stem.removeprefix(f"{name}_")
+                own = re.findall(rf"^- {part}: (.+?)(?=^- |\n\n)", about, re.MULTILINE | re.DOTALL)
+                return cell(" ".join([*(text[:1].upper() + text[1:] for text in own), about.split("\n\n")[0]]))
     raise FileNotFoundError(f"no file makes {path}")
 
 

@@ -154,9 +154,10 @@ def command_help(*words: str) -> str:
 
 
 def example_section(path: Path) -> str:
-    """Name and first line of an example as its title, then the file."""
+    """Name and first line of an example as its title, then the file, folded."""
     title = f"{path.name}: {docstring(path).splitlines()[0].rstrip('.')}"
-    return heading(title, "-") + f".. literalinclude:: ../../examples/{path.name}\n\n"
+    folded = f".. dropdown:: {path.name}\n\n   .. literalinclude:: ../../examples/{path.name}\n\n"
+    return heading(title, "-") + folded
 
 
 def write_pages(app: Sphinx) -> None:

@@ -99,7 +99,7 @@ def _moved(
 def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> Tensor:
     """Move the object by whole pixels, circularly; the Fourier magnitude does not change.
 
-    .. math:: (T_s x)_k = x_{(k - s) \\bmod m}
+    .. math:: (T_s x)_k = x_{(k - s) \\, \\mathrm{mod} \\, m}
 
     Exact on the padded grid. Without `fourier_shape` the tensor's own grid is rolled, so give a data-shaped
     tensor or one with an empty margin: what leaves an object's box on one side enters it on the other, and this is a
