@@ -58,6 +58,26 @@ def test_narrow_gaps_are_filled(centered: bool) -> None:
     assert solvers.reduce_pattern(frame, (10, 12), mask=torch.ones_like(mask), centered=centered)[1] is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("place", [(-2, -2), (7, -3), (29, 12)])
+def test_a_gap_as_wide_as_a_speckle_is_filled_rightly(place: tuple[int, int], dtype: torch.dtype) -> None:
+    obj = torch.rand(12, 10, dtype=DOUBLE) if dtype == DOUBLE else torch.randn(12, 10, dtype=dtype)
+    frame = fourier_intensity(obj, (64, 60))
+    mask = torch.ones(64, 60, dtype=torch.bool)
+    mask[:5, :5] = False
+    mask = mask.roll(place, (0, 1))
+    constraint = "complex" if obj.is_complex() else "nonnegative"
+    found, left = solvers.reduce_pattern(torch.where(mask, frame, 0), (12, 10), mask=mask, constraint=constraint)
+    assert left is not None
+    assert int((~left).sum()) <= 9
+    off = found.sqrt() - fourier_intensity(obj, found.shape).sqrt()
+    assert float(off.abs().max()) < 0.03 * float(frame.mean().sqrt())
+    # so is the extent of the object, which the gap hides
+    boxes = (solvers.autocorrelation_support(frame, mask=m, constraint=constraint) for m in (mask, None))
+    sizes = torch.tensor([[int(box.any(axis).sum()) for axis in (0, 1)] for box in boxes])
+    assert int((sizes[0] - sizes[1]).abs().max()) <= 3  # what the gap hides of the extent is found
+
+
 @pytest.mark.parametrize("corner", [(50, 30), (-6, -7)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 def test_what_a_wide_gap_hides_does_not_reach_what_was_measured(corner: tuple[int, int], dtype: torch.dtype) -> None:
