@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 import phaseret as pr
 from phaseret import solvers
 from phaseret.cli import main
+from phaseret.cli._phase import with_phase
 from phaseret.operators import fourier_intensity
 
 DOUBLE = torch.float64
@@ -260,3 +264,29 @@ def test_a_start_on_the_frame_is_moved_into_the_box(tmp_path: Path, capsys: pyte
     assert main(["reconstruct", str(tmp_path / "pattern.npz"), "--overwrite", *words]) == 1
     assert "--init must have the shape of the support (" in (said := capsys.readouterr().err)
     assert "or of the pattern (128, 120), got (7, 7)" in said
+
+
+@pytest.mark.parametrize("curve", [0.0, 0.8])
+def test_a_phase_is_taken_where_it_explains_what_no_real_object_does(curve: float) -> None:
+    """Bars in a curved wave: the non-negative object has the right shape, and leaves a sixth of the data."""
+    y, x = torch.linspace(-1, 1, 20)[:, None], torch.linspace(-1, 1, 18)
+    bars = torch.zeros(20, 18)
+    bars[2:18, 1:5] = bars[9:20, 12:16] = 1
+    bars[:5, 8:17] = 0.8
+    intensity = fourier_intensity(torch.polar(bars, curve * (x.square() + y.square())), (56, 52))
+    counts = torch.poisson(intensity * 1e6 / intensity.sum())
+    options: dict[str, Any] = {"support": torch.ones(22, 20) > 0, "constraint": "nonnegative", "starts": 4}
+    real = partial(solvers.reconstruct, counts, schedule="hio:100,er:20", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        first, found = real(), with_phase(real, solvers.reconstruct, counts, None)
+    if curve == 0:
+        assert torch.equal(found.obj, first.obj)
+        return
+    assert found.obj.is_complex()
+    assert float(first.error) > 0.1 > 0.05 > float(found.error)
+    assert found.recipe.startswith(first.recipe + ", then with a phase Recipe(")
+    (n1, n2), shown = found.obj.shape, found.obj.abs()
+    padded = torch.nn.functional.pad(bars, (0, n2 - 18, 0, n1 - 20))
+    shown = pr.symmetry.align(shown, padded, fourier_shape=(56, 52)).aligned
+    assert float((shown * padded).sum() / shown.norm() / padded.norm()) > 0.99
