@@ -337,6 +337,18 @@ def test_the_first_guess_holds_the_object(name, photons, stop):
         assert math.prod(sizes) < 4 * obj.numel()
 
 
+@pytest.mark.parametrize("name", ["dense", "apart", "complex"])
+def test_a_wide_hidden_centre_does_not_hide_the_box(name):
+    """A saturated centre is wider than speckles, and cannot be filled: what lies beside it tells the extent."""
+    obj = {"dense": torch.ones(40, 36), "apart": apart(40, 36), "complex": soft((40, 36), 0.8) * (1 + 1j)}[name]
+    intensity = pr.operators.fourier_intensity(obj, (256, 250), centered=True)
+    counts = torch.poisson(intensity * 1e7 / intensity.sum())
+    away = (torch.arange(256)[:, None] - 128).square() + (torch.arange(250) - 125).square()
+    found = solvers.autocorrelation_support(counts, mask=away > 18**2, centered=True)
+    sizes = [int(found.any(1 - axis).sum()) for axis in (0, 1)]
+    assert all(n <= size <= 2.5 * n for n, size in zip(obj.shape, sizes, strict=True)), sizes
+
+
 def test_first_guesses_of_a_batch_are_those_of_its_items():
     intensity = pr.operators.fourier_intensity(torch.rand(2, 3, 7, 9), (24, 30))
     mask = torch.rand(2, 1, 24, 30) > 0.02

@@ -16,6 +16,9 @@ _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
 # each, the extent looked at again in between. They end at this share of the first residual's energy. The edge of the
 # extent is as soft as this factor of it.
 _FILLS, _ROUNDS, _STEPS, _ENOUGH, _SOFT = 60, 6, 20, 1e-10, 1.25
+# A gap is too wide to be filled if so much is left of it, blurred by a speckle. Then what was measured is faded out
+# towards gaps by exp(-20 b), b being the gaps blurred by this share of the frame.
+_WIDE, _FADE, _FADED = 0.35, 20.0, 0.012
 
 
 def counted(
@@ -69,6 +72,20 @@ def reached(
         there = inside.any(others) if others else inside
         reach.append(torch.where(there, lags(m, intensity), 0).amax(-1))
     return torch.stack(reach, -1), _WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
+
+
+def reached_beside(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor, wider: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of a pattern with gaps that were filled, where they are so wide that it was in vain, as a saturated
+    centre is: by what was measured beside them, faded out towards them, which makes the autocorrelation a little wider.
+    """
+    axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
+    hidden, mean = (~known).to(intensity.dtype), math.prod(shape) ** (1 / ndim)
+    faded = torch.exp(-_FADE * _fft.blur(hidden, ndim, 2 * (math.pi * _FADED * mean) ** 2)).where(known, 0)
+    beside, wider_then = reached(intensity * faded, ndim, None)
+    speckle = mean / (beside + 1).prod(-1).pow(1 / ndim)
+    spread = _fft.blur(hidden, ndim, 2 * (math.pi * speckle[(...,) + (None,) * ndim]).square())
+    wide = spread.amax(axes) > _WIDE
+    return torch.where(wide[..., None], reach.minimum(beside), reach), torch.where(wide, wider_then, wider)
 
 
 def hull(inside: Tensor, ndim: int, width: float) -> Tensor:
