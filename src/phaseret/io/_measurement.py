@@ -271,12 +271,7 @@ def ready(
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
-    limit = math.inf if saturation in (None, math.inf) else _checks.number("saturation", saturation, above=0)
-    saturated = given & (values >= limit)
-    clipped = ""
-    if saturation != math.inf:
-        top, clipped = _flat_top(values, given & ~saturated)
-        saturated |= top
+    saturated, clipped = _saturated(values, given, saturation)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
@@ -303,6 +298,16 @@ def ready(
         source=source,
         notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
+
+
+def _saturated(values: Tensor, given: Tensor, saturation: float | None) -> tuple[Tensor, str]:
+    """The pixels that are not trusted for their height, and a note of those that nobody named."""
+    if saturation == math.inf:
+        return torch.zeros_like(given), ""
+    limit = math.inf if saturation is None else _checks.number("saturation", saturation, above=0)
+    beyond = given & (values >= limit)
+    top, note = _flat_top(values, given & ~beyond)
+    return beyond | top, note
 
 
 def _flat_top(values: Tensor, counted: Tensor) -> tuple[Tensor, str]:
