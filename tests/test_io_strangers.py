@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -561,13 +562,26 @@ def test_a_zero_frequency_in_the_corner_is_seen(tmp_path: Path) -> None:
         pr.io.as_measurement(torch.fft.fftshift(peaked()))
 
 
-def test_a_flat_top_is_questioned(tmp_path: Path) -> None:
+def test_a_flat_top_was_not_measured(tmp_path: Path) -> None:
     values = np.fft.fftshift(peaked().numpy())
     scaled = (4095 * values / np.sort(values.reshape(-1))[-20]).clip(max=4095).astype(np.uint16)
     np.save(tmp_path / "x.npy", scaled)
-    with pytest.warns(UserWarning, match=r"2\d pixels share the largest value\. If .* use saturation=4095"):
-        pr.io.load_intensity(tmp_path / "x.npy")
+    with pytest.warns(UserWarning, match=r"2\d pixels share the largest value, 4095, .* use saturation=inf"):
+        found = pr.io.load_intensity(tmp_path / "x.npy")
+    assert unmeasured(found) == int((scaled == 4095).sum())
+    assert found.saturated == pytest.approx(unmeasured(found) / scaled.size)
     assert pr.io.load_intensity(tmp_path / "x.npy", saturation=4095).notes == ()
+    trusted = pr.io.load_intensity(tmp_path / "x.npy", saturation=math.inf)
+    assert trusted.notes == ()
+    assert trusted.mask is None
+
+
+def test_a_plateau_of_a_large_part_is_asked_about() -> None:
+    plateau = torch.full((16, 16), 20.0)
+    plateau[:8] = torch.arange(8.0)[:, None]
+    with pytest.warns(UserWarning, match=r"128 pixels share the largest value, 20. If .* use saturation=20"):
+        found = pr.io.as_measurement(plateau)
+    assert found.saturated == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*exactly 0 beside bright")  # random pixels need not be a pattern

@@ -394,7 +394,7 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "symmetry.certify": {"distance": True, "rivals": 16},
     "solvers.RRR": {"beta": 0.5},
     "solvers.SparseRRR": {"beta": 0.7, "n_iter": 1400},
-    "solvers.Breed": {"best": "error", "rule": "sqrt"},
+    "solvers.Breed": {"best": "error", "rule": "sqrt", "keep": 1.0},
     "solvers.RAAR": {"beta": 0.97},
     "solvers.Shrinkwrap": {"least": 0.05, "most": 1.0},
     "solvers.Enough": {"misfit": 1.3},

@@ -368,6 +368,7 @@ def test_a_callback_ends_all_starts_in_turn() -> None:
     )
     assert r.checked == [10, 20]
     assert r.errors.isfinite().tolist() == [True, False, False]
+    assert r.n_iters.tolist() == [20, 0, 0]
     assert r.choice[0].startswith("start 0: error ")
     assert "the only one that was begun" in r.choice[0]
 
@@ -433,6 +434,7 @@ def test_a_callback_that_ends_it_early_leaves_patterns_that_were_not_begun() -> 
         callback=lambda run: calls.append(run) or len(calls) == 48,  # in the third start, before it shrinks
     )
     assert found.errors.isfinite().tolist() == [[True, True], [True, False], [False, False]]
+    assert found.n_iters.tolist() == [[22, 22], [4, 0], [0, 0]]
     assert found.scores[1, 0].isfinite()
     assert found.choice[2] == "no start was begun"
     assert found.point_spread is not None

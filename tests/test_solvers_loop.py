@@ -673,6 +673,17 @@ def test_a_pattern_that_a_real_object_explains_is_told_of_by_default(shape, phot
         solvers.HIO(1)(pr.operators.fourier_intensity(turned, shape), **options)
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (31, 32), (40,), (12, 10, 9)])
+def test_a_real_object_is_told_of_where_the_detector_ends_before_the_largest_frequency_has_its_opposite(shape):
+    """An even frame about its middle holds -m/2, whose opposite is not measured: the two are not the same pixel."""
+    obj = torch.rand([n // 3 for n in shape])
+    whole = pr.operators.fourier_intensity(obj, [2 * m for m in shape], centered=True)
+    middle = tuple(slice(m - m // 2, m - m // 2 + m) for m in shape)
+    options = {"support": torch.ones([n // 2 for n in shape]) > 0, "ndim": len(shape), "centered": True}
+    with pytest.warns(UserWarning, match="1 of 1 patterns are symmetric within noise"):
+        solvers.HIO(1)(whole[middle], **options)
+
+
 @pytest.mark.parametrize("case", ["weak phase", "weak phase, photons", "few pairs"])
 def test_what_is_not_real_within_noise_is_not_told_of_as_real(case: str) -> None:
     generator = torch.Generator().manual_seed(0)

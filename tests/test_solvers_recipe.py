@@ -338,6 +338,18 @@ def test_the_first_guess_holds_the_object(name, photons, stop):
         assert math.prod(sizes) < 4 * obj.numel()
 
 
+@pytest.mark.parametrize("name", ["dense", "apart", "complex"])
+def test_a_wide_hidden_centre_does_not_hide_the_box(name):
+    """A saturated centre is wider than speckles, and cannot be filled: what lies beside it tells the extent."""
+    obj = {"dense": torch.ones(40, 36), "apart": apart(40, 36), "complex": soft((40, 36), 0.8) * (1 + 1j)}[name]
+    intensity = pr.operators.fourier_intensity(obj, (256, 250), centered=True)
+    counts = torch.poisson(intensity * 1e7 / intensity.sum())
+    away = (torch.arange(256)[:, None] - 128).square() + (torch.arange(250) - 125).square()
+    found = solvers.autocorrelation_support(counts, mask=away > 18**2, centered=True)
+    sizes = [int(found.any(1 - axis).sum()) for axis in (0, 1)]
+    assert all(n <= size <= 2.5 * n for n, size in zip(obj.shape, sizes, strict=True)), sizes
+
+
 def test_first_guesses_of_a_batch_are_those_of_its_items():
     intensity = pr.operators.fourier_intensity(torch.rand(2, 3, 7, 9), (24, 30))
     mask = torch.rand(2, 1, 24, 30) > 0.02
@@ -688,12 +700,70 @@ class Keep(solvers.Algorithm):
 
 def test_a_schedule_says_how_starts_are_bred():
     recipe = Recipe("2*(hio:3,breed(best=sharpness,rule=max_pa)),breed,er:1")
-    assert steps_of(recipe)[1::2][:2] == ["Breed(best='sharpness', rule='max_pa')"] * 2
+    assert steps_of(recipe)[1::2][:2] == ["Breed(best='sharpness', rule='max_pa', keep=1.0)"] * 2
     assert recipe.text == "2*(hio:3,breed(best=sharpness,rule=max_pa)),breed,er:1"
+    assert Recipe("hio:3,breed(keep=0.5),er:1").text == "hio:3,breed(keep=0.5),er:1"
+    with pytest.raises(ValueError, match=r"Breed: keep must be a finite number above 0 and at most 1, got 0"):
+        solvers.Breed(keep=0)
     with pytest.raises(ValueError, match=r"Breed: rule must be one of 'sqrt', 'max'.* got 'sqrtpa'"):
         solvers.Breed(rule="sqrtpa")
     with pytest.raises(ValueError, match=r"best of Breed must not be 'phase' for a real object"):
         Recipe("er:1,breed(best=phase),er:1")(patterns()[1], support=S, constraint="real")
+
+
+@pytest.mark.parametrize("algorithm", ["hio", "rrr", "oss", "cf"])
+def test_culled_starts_end_there_and_the_others_go_on_as_with_all(algorithm):
+    """Of 5 starts the 3 best ones of each pattern go on; what they come to does not depend on the others."""
+    _, intensity = patterns()
+    options = {"support": S, "constraint": "nonnegative", "starts": 5, "chunk": 2, "check_every": 1}
+    left = []
+    every, r = (
+        solvers.reconstruct(intensity, schedule=f"er:6,breed{text},{algorithm}:4,er:3", callback=look, **options)
+        for text, look in (("", None), ("(keep=0.5)", lambda run: left.append(run.left)))
+    )
+    assert left == [10] * 6 + [6] * 7
+    for n in range(2):
+        best = set(every.history[n, :, 5].argsort()[:3].tolist())
+        assert int(r.ranking[n, 0]) in best
+        for s in range(5):
+            done = 13 if s in best else 6
+            assert int(r.n_iters[n, s]) == done
+            torch.testing.assert_close(r.history[n, s, :done], every.history[n, s, :done])
+            assert bool(r.history[n, s, done:].isinf().all())
+            if s in best:
+                torch.testing.assert_close(r.objs[n, s], every.objs[n, s])
+            else:
+                assert not r.objs[n, s].any()
+                assert r.agreement[n, s] == 0
+
+
+def test_of_all_starts_one_is_always_left_and_said_to_be():
+    _, intensity = patterns()
+    options = {"support": S, "constraint": "nonnegative", "starts": 5}
+    r = Recipe("4*(hio:2,breed(best=sharpness,keep=0.5)),er:2")(intensity, **options)
+    assert bool((r.errors.isfinite().sum(-1) == 1).all())
+    assert "the only one that was begun and not culled" in r.choice[0]
+    assert bool((r.n_iters.sort(-1).values == torch.tensor([2, 2, 4, 6, 10])).all())
+
+
+def test_starts_that_are_solved_are_not_culled():
+    obj, intensity = patterns()
+    init = torch.stack([obj, *torch.rand(3, *obj.shape)], 1)
+    recipe = Recipe("er:3,breed(best=area,keep=0.1),hio:4")
+    r = recipe(intensity, support=S, constraint="nonnegative", starts=4, init=init, tolerance=1e-3, check_every=1)
+    assert bool((r.n_iters[:, 0] == 1).all())
+    assert bool((r.errors[:, 0] <= 1e-3).all())
+    assert bool((r.errors.isfinite().sum(-1) == 2).all())
+
+
+def test_a_run_goes_on_from_a_checkpoint_behind_a_culling():
+    _, intensity = patterns()
+    recipe, kept = Recipe("hio:4,breed(keep=0.5),hio:6,er:2"), []
+    options = {"support": S, "constraint": "nonnegative", "starts": 4, "check_every": 2}
+    whole = recipe(intensity, checkpoint=kept.append, checkpoint_every=6, **options)
+    again = recipe(intensity, resume=kept[0], **options)
+    assert torch.equal(again.objs, whole.objs)
+    assert torch.equal(again.n_iters, whole.n_iters)
 
 
 @pytest.mark.parametrize("rule", ["sqrt", "sqrt_fourier", "switch"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 import phaseret as pr
 from phaseret import solvers
 from phaseret.cli import main
+from phaseret.cli._phase import with_phase
 from phaseret.operators import fourier_intensity
 
 DOUBLE = torch.float64
@@ -56,6 +60,27 @@ def test_narrow_gaps_are_filled(centered: bool) -> None:
     assert float(off[left].max()) < 0.02
     assert int((~left).sum()) <= 0.03 * left.numel()
     assert solvers.reduce_pattern(frame, (10, 12), mask=torch.ones_like(mask), centered=centered)[1] is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("place", [(-2, -2), (7, -3), (29, 12)])
+def test_a_gap_as_wide_as_a_speckle_is_filled_rightly(place: tuple[int, int], dtype: torch.dtype) -> None:
+    obj = torch.rand(12, 10, dtype=DOUBLE) if dtype == DOUBLE else torch.randn(12, 10, dtype=dtype)
+    frame = fourier_intensity(obj, (64, 60))
+    mask = torch.ones(64, 60, dtype=torch.bool)
+    mask[:5, :5] = False
+    mask = mask.roll(place, (0, 1))
+    constraint = "complex" if obj.is_complex() else "nonnegative"
+    found, left = solvers.reduce_pattern(torch.where(mask, frame, 0), (12, 10), mask=mask, constraint=constraint)
+    assert left is not None
+    assert int((~left).sum()) <= 9
+    off = found.sqrt() - fourier_intensity(obj, found.shape).sqrt()
+    assert float(off.abs().max()) < 0.03 * float(frame.mean().sqrt())
+    # so is the extent of the object, which the gap hides
+    if constraint == "nonnegative":
+        boxes = (solvers.autocorrelation_support(frame, mask=m, constraint=constraint) for m in (mask, None))
+        sizes = torch.tensor([[int(box.any(axis).sum()) for axis in (0, 1)] for box in boxes])
+        assert int((sizes[0] - sizes[1]).abs().max()) <= 3  # what the gap hides of the extent is found
 
 
 @pytest.mark.parametrize("corner", [(50, 30), (-6, -7)])
@@ -239,3 +264,29 @@ def test_a_start_on_the_frame_is_moved_into_the_box(tmp_path: Path, capsys: pyte
     assert main(["reconstruct", str(tmp_path / "pattern.npz"), "--overwrite", *words]) == 1
     assert "--init must have the shape of the support (" in (said := capsys.readouterr().err)
     assert "or of the pattern (128, 120), got (7, 7)" in said
+
+
+@pytest.mark.parametrize("curve", [0.0, 0.8])
+def test_a_phase_is_taken_where_it_explains_what_no_real_object_does(curve: float) -> None:
+    """Bars in a curved wave: the non-negative object has the right shape, and leaves a sixth of the data."""
+    y, x = torch.linspace(-1, 1, 20)[:, None], torch.linspace(-1, 1, 18)
+    bars = torch.zeros(20, 18)
+    bars[2:18, 1:5] = bars[9:20, 12:16] = 1
+    bars[:5, 8:17] = 0.8
+    intensity = fourier_intensity(torch.polar(bars, curve * (x.square() + y.square())), (56, 52))
+    counts = torch.poisson(intensity * 1e6 / intensity.sum())
+    options: dict[str, Any] = {"support": torch.ones(22, 20) > 0, "constraint": "nonnegative", "starts": 4}
+    real = partial(solvers.reconstruct, counts, schedule="hio:100,er:20", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        first, found = real(), with_phase(real, solvers.reconstruct, counts, None)
+    if curve == 0:
+        assert torch.equal(found.obj, first.obj)
+        return
+    assert found.obj.is_complex()
+    assert float(first.error) > 0.1 > 0.05 > float(found.error)
+    assert found.recipe.startswith(first.recipe + ", then with a phase Recipe(")
+    (n1, n2), shown = found.obj.shape, found.obj.abs()
+    padded = torch.nn.functional.pad(bars, (0, n2 - 18, 0, n1 - 20))
+    shown = pr.symmetry.align(shown, padded, fourier_shape=(56, 52)).aligned
+    assert float((shown * padded).sum() / shown.norm() / padded.norm()) > 0.99

@@ -523,7 +523,7 @@ def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
     return total if like.is_complex() else half_from_full(total)
 
 
-def blur(x: Tensor, ndim: int, factor: float) -> Tensor:
+def blur(x: Tensor, ndim: int, factor: float | Tensor) -> Tensor:
     """Items times exp(-factor |k|^2) at the frequencies k in cycles per pixel: a Gaussian blur that wraps around."""
     shape = x.shape[-ndim:]
     window = torch.exp(-factor * squared_frequencies(shape, x)) / math.prod(shape)

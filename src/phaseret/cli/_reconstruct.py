@@ -30,6 +30,7 @@ from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._find import REAL, Found, beside, box_of, find, symmetries
 from phaseret.cli._messages import typed
+from phaseret.cli._phase import SYMMETRIC, with_phase
 from phaseret.cli._progress import Progress
 from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
@@ -172,20 +173,34 @@ class Solves(Search, Pattern):
         for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
+        solve = partial(
+            solvers.reconstruct,
+            undersampled=self.undersampled,
+            seed=self.seed,
+            compile=self.compile,
+            ndim=job.measurement.ndim,
+            progress=progress,
+        )
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
         with _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"):
-            result = solvers.reconstruct(
-                intensity,
-                undersampled=self.undersampled,
-                seed=self.seed,
-                compile=self.compile,
-                ndim=job.measurement.ndim,
-                progress=progress,
-                **given,
-                **settings,
-            )
+            if self._may_have_phase(job):
+                real = partial(solve, intensity, **given, **settings)
+                then = partial(solve, callback=settings.get("callback"))
+                result = with_phase(real, then, intensity, given.get("mask"))
+            else:
+                result = solve(intensity, **given, **settings)
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}
         return dataclasses.replace(result, **tensors)
+
+    def _may_have_phase(self, job: Job) -> bool:
+        """Whether a pattern of which nothing was said but that it is one is not quite that of a real object."""
+        said = (self.constraint, self.schedule, self.starts, self.support_size, self.bounds, self.init, self.known)
+        if job.found is None or job.found.constraint == "complex" or self._keeps_frame() or any(said):
+            return False
+        measurement = job.found.measurement
+        if measurement.intensity.ndim > measurement.ndim:
+            return False
+        return float(symmetries(measurement, job.found.sizes, job.found.offset)) < SYMMETRIC
 
     def _keeps_frame(self) -> bool:
         """Whether the pattern is solved as it is: that was asked for, or a blur is to be found, one of the frame's."""
@@ -345,7 +360,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
         run = {name: str(value) for name, value in vars(self).items() if name not in aside}
         return run | {"file": ", ".join(files), "version": __version__}
 
-    def _assumed(self, job: Job) -> list[tuple[str, str]]:
+    def _assumed(self, job: Job, result: solvers.Reconstruction) -> list[tuple[str, str]]:
         """What was taken for granted where nobody said it."""
         rows = []
         if job.grid is not None:
@@ -357,10 +372,15 @@ class Command(Writes, Solves, Reads, Reconstruct):
             rows.append(("support", f"the box that the autocorrelation allows{blur}"))
         if job.found is not None:
             rows += job.found.said
+        if job.found is not None and job.found.constraint != "complex" and result.obj.is_complex():
+            why = "with a phase of at most a half turn it explains the pattern better; if it is real, say --constraint"
+            rows = [
+                ("complex", f"{why} nonnegative") if name == "non-negative" else (name, said) for name, said in rows
+            ]
         return rows
 
     def _write(self, job: Job, result: solvers.Reconstruction) -> None:
-        rows = self._assumed(job)
+        rows = self._assumed(job, result)
         notes = [*(f"{name}: {value}" for name, value in rows), *job.measurement.notes]
         result = dataclasses.replace(result, notes="\n".join(notes))
         self.save(io.save_reconstruction, result, measurement=job.measurement)

@@ -140,9 +140,11 @@ def strain(
 
     The object is moved to the middle of the grid. Its phase ramp, first as the angle of the sum of products of
     neighbours, is taken off, the phase is unwrapped (scikit-image's, by reliability), and the plane that fits it best
-    taken off too; the scattering vector of the result says which lattice is left. The derivatives are the angles of
-    products of neighbours inside the support: a wrap does not matter, nor a vortex, where no phase can be unwrapped.
-    They are the means of both sides, at the surface those of the one side that there is. It has no gradient.
+    taken off too; the scattering vector of the result says which lattice is left. Both formulas take |Q| and the
+    direction of Q as given: those of that lattice differ by about a thousandth, and so would the strain, of itself.
+    The derivatives are the angles of products of neighbours inside the support: a wrap does not matter, nor a vortex,
+    where no phase can be unwrapped. They are the means of both sides, at the surface those of the one side that there
+    is. It has no gradient.
 
     Args:
         obj: The object, as a solver found it from the pattern.

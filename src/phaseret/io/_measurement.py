@@ -15,6 +15,9 @@ from phaseret import _checks, _fft
 from phaseret.io._stop import beam_stop
 from phaseret.operators._origin import gathers_away, where_it_gathers
 
+# A plateau at the top that is no larger share of what was measured is where the detector was saturated.
+_PLATEAU = 0.05
+
 Kind = Literal["intensity", "magnitude"]
 Place = Literal["corner", "middle"]
 
@@ -172,7 +175,8 @@ def as_measurement(
 ) -> Measurement:
     """Raw detector values as a measurement: zero frequency moved to index 0, unusable pixels masked.
 
-    A pixel counts as measured if the mask says so and its value is finite, not negative and below `saturation`.
+    A pixel counts as measured if the mask says so and its value is finite, not negative and below `saturation`, and it
+    is none of several that share the largest value, with few near it, as saturated ones do: a warning tells of those.
     Without a mask what a beam stop hides is left out, with a warning: exact zeros about the zero frequency beside
     bright pixels. The intensity of a measured pixel is kept, that of every other pixel becomes 0. If `center` names a
     pixel away from the middle, the frequencies that the frame then lacks on one side are unmeasured, not wrapped round.
@@ -186,7 +190,7 @@ def as_measurement(
         kind: "intensity", or "magnitude" for its square root.
         center: Where the zero frequency lies: "corner" (index 0), "middle" (index m // 2), or its pixel, one index
             per axis.
-        saturation: Values from here on are not trusted.
+        saturation: Values from here on are not trusted; infinity trusts all.
         pixel_size: Detector pixel in metres, one number or (y, x).
         wavelength: In metres.
         distance: From sample to detector, in metres.
@@ -267,12 +271,11 @@ def ready(
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
-    limit = math.inf if saturation in (None, math.inf) else _checks.number("saturation", saturation, above=0)
-    saturated = given & (values >= limit)
+    saturated, clipped = _saturated(values, given, saturation)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
-    clipped, values = _flat_top(values, given & ~saturated), to_corner(values, ndim, center)
+    values = to_corner(values, ndim, center)
     stop = None if may_be_dark else beam_stop(values, measured, ndim)
     if stop is not None and mask is None:
         measured &= ~stop
@@ -297,15 +300,32 @@ def ready(
     )
 
 
-def _flat_top(values: Tensor, counted: Tensor) -> str:
-    """A question, if many pixels share the largest value and few come near it: patterns have no plateau at the top."""
+def _saturated(values: Tensor, given: Tensor, saturation: float | None) -> tuple[Tensor, str]:
+    """The pixels that are not trusted for their height, and a note of those that nobody named."""
+    if saturation == math.inf:
+        return torch.zeros_like(given), ""
+    limit = math.inf if saturation is None else _checks.number("saturation", saturation, above=0)
+    beyond = given & (values >= limit)
+    top, note = _flat_top(values, given & ~beyond)
+    return beyond | top, note
+
+
+def _flat_top(values: Tensor, counted: Tensor) -> tuple[Tensor, str]:
+    """The pixels that share the largest value, if they are many and few come near it, and a note of what was made of
+    them: patterns have no plateau at the top. Where they are a large part of it they are left as they are.
+    """
     values = values.detach()
-    top = values.where(counted, 0).amax()
-    pixels = [((values == top) & counted).sum(), ((values >= 0.9 * top) & (values < top) & counted).sum()]
-    top, at_top, near = torch.stack([top, *pixels]).tolist()
-    if top < 16 or at_top < 5 or at_top <= near:
-        return ""
-    return f"{int(at_top)} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
+    level = values.where(counted, 0).amax()
+    top = (values == level) & counted
+    pixels = [top.sum(), ((values >= 0.9 * level) & (values < level) & counted).sum(), counted.sum()]
+    height, at_top, near, of_all = torch.stack([level, *pixels]).tolist()
+    if height < 16 or at_top < 5 or at_top <= near:
+        return torch.zeros_like(top), ""
+    what = f"{int(at_top)} pixels share the largest value, {height:g}"
+    if at_top > _PLATEAU * of_all:
+        return torch.zeros_like(top), f"{what}: if the detector was saturated there, use saturation={height:g}"
+    said = f"{what}, as saturated ones do, and are taken as not measured"
+    return top, f"{said}: if they are right, use saturation=inf"
 
 
 def rooted(values: Tensor) -> str:

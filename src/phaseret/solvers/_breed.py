@@ -61,7 +61,9 @@ class Breed(Step):
     r"""A step of a recipe that mixes all starts with the best one: guided multi-start.
 
     Every other start b is aligned with the best one a (shift, flip, and the phase, or the sign of a real object that
-    may be negative) and replaced by a child of both; the best goes on as it is.
+    may be negative) and replaced by a child of both; the best goes on as it is. With `keep` only so many of the best go
+    on: the others are culled, and cost nothing more. A culled start has an infinite error and no estimate; its
+    iterations stand in `n_iters`, and its errors until then in the `history`.
 
     ================  ==================================================================  ===============
     rule              child                                                               cohere's name
@@ -85,6 +87,8 @@ class Breed(Step):
             blur of half a pixel; or the largest "phase", the sum of the absolute phases there, from their mean (of
             complex objects).
         rule: How a child is made.
+        keep: Share of the starts of each pattern, in (0, 1], that go on; its number is rounded up. Of starts that are
+            left at this point: ``4*(hio:50,breed(keep=0.5))`` halves them four times. Starts that are solved stay.
 
     Example:
         >>> recipe = pr.solvers.Recipe("3*(hio:50,er:20,breed(best=sharpness,rule=sqrt_pa)),er:50")
@@ -102,12 +106,13 @@ class Breed(Step):
 
     best: Best
     rule: Rule
+    keep: float
     together = True
 
-    def __init__(self, *, best: Best = "error", rule: Rule = "sqrt") -> None:
+    def __init__(self, *, best: Best = "error", rule: Rule = "sqrt", keep: float = 1.0) -> None:
         _checks.choice("best", best, get_args(Best))
         _checks.choice("rule", rule, get_args(Rule))
-        super().__init__(best=best, rule=rule)
+        super().__init__(best=best, rule=rule, keep=_checks.number("keep", keep, above=0, at_most=1))
 
     def check(self, run: Run) -> None:
         if self.best == "phase" and run.problem.real:
@@ -117,7 +122,9 @@ class Breed(Step):
     def advance(self, run: Run) -> None:
         problem, estimate = run.problem, run.estimate
         rows = torch.arange(problem.patterns, device=problem.device)
-        best = self._score(run).argmin(-1)
+        score = self._score(run)
+        self._cull(run, score)
+        best = score.argmin(-1)
         leaders, child = estimate[rows, best], torch.empty_like(estimate)
         options: dict[str, Any] = {
             "ndim": problem.ndim,
@@ -155,17 +162,26 @@ class Breed(Step):
             return torch.where(coins[items[1]].to(a.device), a, b)
         return _CHILDREN[self.rule](a, b)
 
+    def _cull(self, run: Run, score: Tensor) -> None:
+        """End the starts that are not among the best of those that are neither culled yet nor solved."""
+        if self.keep == 1:
+            return
+        running = run.solved < 0
+        order = score.where(running, -math.inf).argsort(dim=-1, stable=True).argsort(-1)  # the others first
+        kept = (self.keep * running.sum(-1, keepdim=True)).ceil()
+        run.cull(order >= kept + (~running).sum(-1, keepdim=True))
+
     def _score(self, run: Run) -> Tensor:
-        """What the best start has least of (patterns, starts)."""
+        """What the best start has least of (patterns, starts); infinite of those that are culled."""
         if self.best == "error":
-            return run.error
+            return run.error.nan_to_num(math.inf, math.inf)
         score = torch.empty_like(run.error)
 
         def measure(items: Items) -> None:
             score[items] = _SCORES[self.best](run.estimate[items], run.problem.ndim)
 
         run.in_pieces(measure, run.pieces(_ARRAYS))
-        return score
+        return score.where(run.error.isfinite(), math.inf)
 
 
 def _sharpness(x: Tensor, ndim: int) -> Tensor:

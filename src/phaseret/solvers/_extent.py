@@ -12,9 +12,13 @@ from phaseret import _fft
 
 # Autocorrelation counts above this share of its maximum and so often the noise. A box is wider than what counts.
 _FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
-# Gaps are filled by so many projections, and the extent is looked at again each time so many are done; its edge is as
-# soft as this factor of it.
-_FILLS, _LOOK, _SOFT = 60, 10, 1.25
+# Gaps are filled by so many steps of conjugate gradients within a known extent, or so many rounds with so many steps
+# each, the extent looked at again in between. They end at this share of the first residual's energy. The edge of the
+# extent is as soft as this factor of it.
+_FILLS, _ROUNDS, _STEPS, _ENOUGH, _SOFT = 60, 6, 20, 1e-10, 1.25
+# A gap is too wide to be filled if so much is left of it, blurred by a speckle. Then what was measured is faded out
+# towards gaps by exp(-20 b), b being the gaps blurred by this share of the frame.
+_WIDE, _FADE, _FADED = 0.35, 20.0, 0.012
 
 
 def counted(
@@ -68,6 +72,20 @@ def reached(
         there = inside.any(others) if others else inside
         reach.append(torch.where(there, lags(m, intensity), 0).amax(-1))
     return torch.stack(reach, -1), _WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
+
+
+def reached_beside(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor, wider: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of a pattern with gaps that were filled, where they are so wide that it was in vain, as a saturated
+    centre is: by what was measured beside them, faded out towards them, which makes the autocorrelation a little wider.
+    """
+    axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
+    hidden, mean = (~known).to(intensity.dtype), math.prod(shape) ** (1 / ndim)
+    faded = torch.exp(-_FADE * _fft.blur(hidden, ndim, 2 * (math.pi * _FADED * mean) ** 2)).where(known, 0)
+    beside, wider_then = reached(intensity * faded, ndim, None)
+    speckle = mean / (beside + 1).prod(-1).pow(1 / ndim)
+    spread = _fft.blur(hidden, ndim, 2 * (math.pi * speckle[(...,) + (None,) * ndim]).square())
+    wide = spread.amax(axes) > _WIDE
+    return torch.where(wide[..., None], reach.minimum(beside), reach), torch.where(wide, wider_then, wider)
 
 
 def hull(inside: Tensor, ndim: int, width: float) -> Tensor:
@@ -124,23 +142,62 @@ def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
     return found
 
 
-def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False) -> Tensor:
-    """The intensity with estimates at unmeasured pixels, from the opposite frequencies and from the band limit.
+def corners(shape: Sequence[int], like: Tensor) -> Tensor:
+    """The lags outside of the largest ellipsoid on the grid, which the autocorrelation of few objects reaches."""
+    d = len(shape)
+    sides = [
+        (2 * lags(m, like) / m).square().reshape([-1 if a == axis else 1 for a in range(d)])
+        for axis, m in enumerate(shape)
+    ]
+    return torch.stack(torch.broadcast_tensors(*sides)).sum(0) > 1
 
-    At first an unmeasured pixel takes what was measured at the opposite frequency: that is right of real objects. Then
-    the measured values and the extent of the autocorrelation are imposed by turns; `reach` (d) is that extent, which is
-    found on the way where it is not given. The autocorrelation of `positive` objects is real and not negative.
+
+def least(found: Tensor, known: Tensor, outside: Tensor, ndim: int, steps: int, positive: bool = False) -> Tensor:
+    """The values at unknown pixels, from those given on, for which least of the autocorrelation lies outside: the sum
+    of its squares times `outside`, weights (*) of half of the lags. That of `positive` objects is real, too.
+
+    Conjugate gradients; so few steps find what little noise is needed for, and leave the rest.
+    """
+    axes, shape = tuple(range(-ndim, 0)), found.shape[-ndim:]
+    outside = outside / found[(0,) * (found.ndim - ndim)].numel()
+    imaginary = torch.full_like(outside, 1 / math.prod(shape)) if positive else outside
+
+    def slope(x: Tensor) -> Tensor:
+        seen = _fft.transform(x, ndim)
+        seen = torch.complex(seen.real * outside, seen.imag * imaginary)
+        return _fft.inverse_sum(seen, shape, real=True).where(~known, 0)
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(axes, keepdim=True)
+
+    rest = -slope(found)
+    step, energy = rest, dot(rest, rest)
+    limit = _ENOUGH * energy
+    for _ in range(steps):
+        turned = slope(step)
+        length = torch.where(energy > limit, energy / _fft.divisor(dot(step, turned)), 0)
+        found, rest = found + length * step, rest - length * turned
+        energy, before = dot(rest, rest), energy
+        step = rest + energy / _fft.divisor(before) * step
+    return found
+
+
+def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False) -> Tensor:
+    """The intensity with estimates at unmeasured pixels: those that leave the least autocorrelation beyond its extent.
+
+    At first an unmeasured pixel takes what was measured at the opposite frequency: that is right of real objects. The
+    extent `reach` (d), where it is not given, is found on the way: at first only the corners of the grid are known to
+    be empty, and what is filled then shows more. The autocorrelation of `positive` objects is real.
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     values = intensity.where(known, 0)
     found = values.where(known, _fft.mirror(values, axes))
-    for n in range(_FILLS):
-        if n % _LOOK == 0:
-            extent = reached(found, ndim, None, positive)[0] if reach is None else reach
-            inside = window(shape, extent, values) / math.prod(shape)
-        correlation = _fft.transform(found, ndim)
-        if positive:
-            correlation = correlation.real + 0j
-        smooth = _fft.inverse_sum(correlation * inside, shape, real=True)
-        found = values.where(known, smooth.clamp(min=0))
+    if reach is not None:
+        outside = 1 - window(shape, reach, values)
+        return least(found, known, outside, ndim, _FILLS, positive).clamp(min=0)
+    outside = _fft.half_from_full(corners(shape, values).to(values.dtype))
+    for n in range(_ROUNDS):
+        if n:
+            outside = 1 - window(shape, reached(found, ndim, None, positive)[0], values)
+        found = least(found, known, outside, ndim, _STEPS, positive).clamp(min=0)
     return found

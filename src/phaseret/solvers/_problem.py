@@ -318,11 +318,11 @@ def check_complex(problem: Problem) -> None:
     axes = tuple(range(-problem.ndim, 0))
     intensity, mask = problem.magnitude.planes()
     mirrored, known = _fft.mirror(intensity, axes), torch.ones_like(intensity) if mask is None else mask.to(intensity)
-    own = torch.ones((), dtype=torch.bool, device=intensity.device)
+    own, edge = (torch.full((), start, device=intensity.device) for start in (True, False))
     for axis, m in zip(axes, problem.shape, strict=True):
         index = torch.arange(m, device=intensity.device).reshape([-1 if a == axis else 1 for a in axes])
-        own = own & ((2 * index) % m == 0)
-    known = known * ~own  # a frequency that is its own mirror says nothing
+        own, edge = own & (index == 0), edge | (2 * index == m)
+    known = known * ~(own | edge)  # its own mirror says nothing; that of the largest frequency lies beyond a detector
     both = known * _fft.mirror(known, axes)
     off = both * (intensity - mirrored)
     beside = [off.roll(1, axis) for axis in axes]

@@ -36,9 +36,10 @@ def reduce_pattern(
     more than 2n - 1 pixels says it more often than needed: it is cropped in the autocorrelation, which leaves out the
     noise where there is none. Nothing is lost as long as the object fits into `object_shape`.
 
-    Gaps are filled from the opposite frequencies and from the band limit, by projections; a pixel that rests on them by
-    more than a quarter is unmeasured in the result. What a wide gap hides, as a beam stop does, cannot be known: so
-    that wrong values stay there, the autocorrelation is cropped softly where there are gaps, which takes a finer grid.
+    Gaps are filled by least squares, such that the least of the autocorrelation lies beyond `object_shape`, which is
+    right of gaps up to about a speckle wide; a pixel that rests on them by more than a quarter is unmeasured in the
+    result. What a wider gap hides, as a large beam stop does, cannot be known: so that wrong values stay there, the
+    autocorrelation is cropped softly where there are gaps, which takes a finer grid.
 
     Args:
         intensity: Measured intensity; what the detector counts without the object must have been subtracted.

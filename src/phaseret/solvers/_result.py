@@ -58,7 +58,8 @@ class Reconstruction:
         error: (*) relative magnitude error of `obj`, sqrt(sum (|F obj| - sqrt(Y))^2 / sum Y) over measured pixels.
         support: (*, n1..nd) boolean, where the object was allowed to be non-zero.
         objs: (*, starts, n1..nd) estimates of all starts.
-        errors: (*, starts) their errors; infinite where a start was not begun (:class:`Enough`).
+        errors: (*, starts) their errors; infinite where a start was not begun (:class:`Enough`) or was culled
+            (:class:`Breed`): there is no estimate.
         scores: (*, starts) what ranks the starts: their errors, or, after a step that lets them have different numbers
             of pixels (:class:`SparseRRR`), the errors times the price of these; infinite where the support collapsed
             (:class:`Shrinkwrap`) or values are not finite.
@@ -84,7 +85,7 @@ class Reconstruction:
         sigma: (*, 2) the two least singular values behind it.
         notes: What was assumed where nobody said it, a line each, as ``phaseret reconstruct`` prints it; "" elsewhere.
         n_iters: (*, starts) the iterations of each start: those of the run, or fewer where the error came down to
-            `tolerance` before, or the start was at rest; 0 of those that were not begun.
+            `tolerance` before, the start was culled, or was at rest; 0 of those that were not begun.
         rivals: (*, r, n1..nd) the other images: those of a pattern come first, `images` - 1 of them, then zeros; None
             where no pattern has any.
         data_shape: (m1..md), sizes of the Fourier pattern; empty where another operator measured, and of older files.
@@ -228,18 +229,17 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     """What the result of one pattern is, and why."""
     if len(errors) == 1:
         return "the only start"
-    begun = max((k + 1 for k, error in enumerate(errors) if not math.isinf(error)), default=0)
+    begun = [k for k, error in enumerate(errors) if not math.isinf(error)]
     if not begun:
         return "no start was begun"
-    errors, scores, averaged = errors[:begun], scores[:begun], averaged[:begun]
-    if begun == 1:
-        return f"start {best}: error {errors[best]:.3g}, the only one that was begun"
-    least = min(range(len(errors)), key=errors.__getitem__)
-    why, kept = f"start {best}: error {errors[best]:.3g}", [s for s in scores if s < math.inf]
+    if len(begun) == 1:
+        return f"start {best}: error {errors[best]:.3g}, the only one that was begun and not culled"
+    least = min(begun, key=errors.__getitem__)
+    why, kept = f"start {best}: error {errors[best]:.3g}", [k for k in begun if scores[k] < math.inf]
     lost = "have values that are not finite" if any(map(math.isnan, errors)) else "have a support that collapsed"
     if not kept:
         why += f"; all starts {lost}"
-    elif len(kept) < len(scores):
+    elif len(kept) < len(begun):
         why += f", the least of {len(kept)} starts; the others {lost}"
     elif errors == scores:
         why += ", the least"
@@ -249,7 +249,7 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
             why += f" (start {least}: {errors[least]:.3g}, {scores[least]:.3g})"
     if sum(averaged) == 1:
         return why
-    mean = f"mean of {sum(averaged)} of {len(errors)} starts that fit equally well and agree"
+    mean = f"mean of {sum(averaged)} of {len(begun)} starts that fit equally well and agree"
     if error <= errors[best]:
         return f"{mean}: error {error:.3g}; the best of them is {why}"
     return f"{mean}: error {error:.3g}, larger than theirs since each fits the noise too; the best of them is {why}"

@@ -44,8 +44,8 @@ class Run:
         estimate: (patterns, starts, *box) estimates on the support's box.
         error: (patterns, starts) relative magnitude errors of the estimates.
         tolerance: The error at which a start is solved; None for none.
-        solved: (patterns, starts) the iteration at which each start was solved; -1 where it is not.
-        left: The number of starts that are not solved, of all patterns.
+        solved: (patterns, starts) the iteration at which each start was solved, or culled; -1 where it is neither.
+        left: The number of starts that are neither, of all patterns.
         support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
         half: A part of the box to which a step restricts the support for a while; usually None.
         updates: How often the support was updated.
@@ -158,9 +158,16 @@ class Run:
             self.solved = torch.where(now, self.iteration, self.solved)
             self.left = int((self.solved < 0).sum())
 
+    def cull(self, starts: Tensor) -> None:
+        """End some starts (patterns, starts): as ones that were not begun, they have no estimate from now on."""
+        self.solved = torch.where(starts, self.iteration, self.solved)
+        self.left = int((self.solved < 0).sum())
+        self.error = torch.where(starts, math.inf, self.error)
+        self.estimate = torch.where(starts[(...,) + (None,) * self.problem.ndim], 0.0, self.estimate)
+
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do: a callback said so, or all starts are solved."""
+        """Whether nothing is left to do: a callback said so, or all starts are solved or culled."""
         return self.stopped or not self.left
 
     def in_pieces(self, work: Callable[[Items], None], pieces: list[Items]) -> list[Items]:
@@ -235,7 +242,8 @@ class Run:
 
         With `leave` others are solved now. Callbacks look and may end the run.
         """
-        self.error = error if self.tolerance is None else torch.where(self.solved < 0, error, self.error)
+        all_left = self.left == self.solved.numel()
+        self.error = error if all_left else torch.where(self.solved < 0, error, self.error)
         self.done += count
         self.iteration += count
         self.history.append(self.error)

@@ -12,7 +12,7 @@ from phaseret import _checks, _fft
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_kernel, check_shares, shares
 from phaseret.solvers._algorithms import HIO
-from phaseret.solvers._extent import counted, filled, hull, reached
+from phaseret.solvers._extent import counted, filled, hull, reached, reached_beside
 from phaseret.solvers._gaps import filled_in_hull
 from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._problem import Problem
@@ -53,7 +53,8 @@ def autocorrelation_support(
         form: "box" or "hull".
         width: Width of the hull relative to that of the autocorrelation, in (0, 1].
         mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
-            autocorrelation keeps to its extent, or with form="hull" to its hull.
+            autocorrelation keeps to its extent, or with form="hull" to its hull. Where gaps are much wider than
+            speckles, as a saturated centre, the extent is that of what was measured beside them.
         point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`: the autocorrelation counts
             as it was before, as far as the noise allows.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
@@ -109,6 +110,8 @@ def autocorrelation_support(
     if form == "hull":
         return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
     reach, wider = reached(intensity, ndim, threshold, positive, factor)
+    if mask is not None and threshold is None and factor is None:
+        reach, wider = reached_beside(intensity, mask, ndim, reach, wider)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
         size = reach[..., axis] + 1

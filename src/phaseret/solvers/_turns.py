@@ -61,6 +61,8 @@ def _join(run: Run, rows: list[list[Run]]) -> None:
     """Write what the starts came to into the run of all of them."""
     patterns, count = run.error.shape
     each = [part for parts in rows for part in parts]
+    for part in each:
+        part.solved = part.solved.where(part.solved >= 0, part.iteration)  # nothing of it is left to do
     for name in _OF_A_START:
         found = [x for part in each if isinstance(x := getattr(part, name), Tensor)]
         if not found:
