@@ -393,7 +393,7 @@ def maximum_likelihood(
 
 
 def _named(background: Tensor | float) -> str:
-    return f"{tuple(background.shape)}" if isinstance(background, Tensor) else f"{background}"
+    return f"{tuple(background.shape)}" if torch.as_tensor(background).ndim else f"{float(background):g}"
 
 
 def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor | float) -> Tensor:

@@ -20,7 +20,7 @@ from phaseret.operators._validate import look
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_shares, of_data
 from phaseret.solvers._options import checked_tolerance
-from phaseret.solvers._result import Reconstruction, _warn_of_disagreement
+from phaseret.solvers._result import Reconstruction, warn_of_disagreement
 
 Move = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
@@ -300,5 +300,5 @@ class Measured:
             n_iters=n_iters,
         )
         if errors.shape[-1] > 1:
-            _warn_of_disagreement(result)
+            warn_of_disagreement(result)
         return result

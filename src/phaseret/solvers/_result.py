@@ -309,7 +309,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         unmeasured=_unmeasured(problem).reshape(batch),
         n_iters=run.solved.where(run.solved >= 0, run.checked[-1] if run.checked else 0).reshape(*batch, starts),
     )
-    _warn_of_disagreement(result)
+    warn_of_disagreement(result)
     return result
 
 
@@ -411,7 +411,7 @@ def _rivals(scores: Tensor, factor: float = _RIVAL) -> Tensor:
     return scores <= factor * scores.amin(-1, keepdim=True)
 
 
-def _warn_of_disagreement(result: Reconstruction) -> None:
+def warn_of_disagreement(result: Reconstruction) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object."""
     rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
