@@ -251,12 +251,17 @@ def test_memory_that_is_taken_is_seen() -> None:
 
 @pytest.mark.parametrize("name", [name for name in entries.ENTRIES if ".entries:" in entries.ENTRIES[name]])
 def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
-    item = tiny("", 0, None)
+    item = tiny("", 0, None) if name != "mnist_box" else bench.PROTOCOLS["digits-critical"].make("", 0, None)
     if name == "prdeep":
         item = dataclasses.replace(item, known=dataclasses.replace(item.known, noise="alpha", level=0.03))
     found, _ = attempt(bench._run.entry(name), item, 0, False)
     assert found["failure"] is None
-    assert found["error"] < 1.5
+    assert found["error"] < (0.01 if name == "mnist_box" else 1.5)
+
+
+def test_the_box_of_digits_is_for_digits() -> None:
+    found, _ = attempt(bench._run.entry("mnist_box"), tiny("", 0, None), 0, False)
+    assert "the object must be a real digit of (28, 28), got (12, 12)" in found["failure"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from phaseret import _checks, models, operators, solvers
@@ -13,7 +14,7 @@ from phaseret.bench._protocol import Known
 ENTRIES = {
     **{
         name: f"phaseret.bench.entries:{name}"
-        for name in ("default", "rrr", "hio", "raar", "oss", "algebraic", "amplitude_flow", "prdeep")
+        for name in ("default", "rrr", "hio", "raar", "oss", "algebraic", "amplitude_flow", "prdeep", "mnist_box")
     },
     **{name: f"phaseret.bench.peers:{name}" for name in ("solvephase", "cohere", "deepinv")},
 }
@@ -45,6 +46,15 @@ def default(intensity: Tensor, known: Known, seed: int) -> Tensor:
     if options["ndim"] == 3:
         return solvers.reconstruct(intensity, schedule="bragg", **{**options, "support": known.support}).obj
     return solvers.reconstruct(intensity, **options).obj
+
+
+def mnist_box(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """The default, told that each of MNIST's digits was scaled into 20 x 20 pixels, as its makers say."""
+    if known.object_shape != (28, 28) or known.constraint != "nonnegative":
+        _checks.fail(f"the object must be a real digit of (28, 28), got {known.object_shape}", "Use another entry")
+    support = torch.zeros(known.object_shape, dtype=torch.bool)
+    support[:20, :20] = True
+    return solvers.reconstruct(intensity, **{**_options(known, seed), "support": support}).obj
 
 
 def rrr(intensity: Tensor, known: Known, seed: int) -> Tensor:
