@@ -251,7 +251,8 @@ def test_memory_that_is_taken_is_seen() -> None:
 
 @pytest.mark.parametrize("name", [name for name in entries.ENTRIES if ".entries:" in entries.ENTRIES[name]])
 def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
-    item = tiny("", 0, None) if name != "mnist_box" else bench.PROTOCOLS["digits-critical"].make("", 0, None)
+    with Quiet():
+        item = tiny("", 0, None) if name != "mnist_box" else bench.PROTOCOLS["digits-critical"].make("", 0, None)
     if name == "prdeep":
         item = dataclasses.replace(item, known=dataclasses.replace(item.known, noise="alpha", level=0.03))
     found, _ = attempt(bench._run.entry(name), item, 0, False)
