@@ -216,7 +216,8 @@ def earlier(file: str | Path, here: dict[str, Any]) -> dict[str, Any]:
         stated = found[of][part] if part else found[of]
         if stated != value:
             _checks.fail(f"before must have {name} {value!r}, got {stated!r}", "Run all anew, into another folder")
-    return {**found, "entries": {**found["entries"], **here["entries"]}}
+    entries = {**found["entries"], **here["entries"]}
+    return {**found, "entries": entries, "calibration_ms": here["calibration_ms"]}
 
 
 def protocol_named(protocol: Any) -> Protocol:
