@@ -6,6 +6,7 @@ What each file is for::
 
     run             the command: runs experiments, saves and draws their results
     end_to_end      the demo: one network, two objectives
+    start           the network that starts a solver, trained and written
     paper           the paper's figures and claims: one module and one configuration file each
     zoo             protocols of the leaderboard: likewise
     digits          the training that several experiments are made of

@@ -251,12 +251,26 @@ def test_memory_that_is_taken_is_seen() -> None:
 
 @pytest.mark.parametrize("name", [name for name in entries.ENTRIES if ".entries:" in entries.ENTRIES[name]])
 def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
-    item = tiny("", 0, None)
+    with Quiet():
+        of = {"mnist_box": "digits-critical", "network": "digits"}.get(name)
+        item = bench.PROTOCOLS[of].make("", 0, None) if of else tiny("", 0, None)
     if name == "prdeep":
         item = dataclasses.replace(item, known=dataclasses.replace(item.known, noise="alpha", level=0.03))
     found, _ = attempt(bench._run.entry(name), item, 0, False)
     assert found["failure"] is None
-    assert found["error"] < 1.5
+    assert found["error"] < (0.05 if of else 1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mnist_box", "a real digit of (28, 28), got (12, 12)"),
+        ("network", "without noise, got (24, 24) with noise none"),
+    ],
+)
+def test_what_knows_digits_is_for_digits(name: str, said: str) -> None:
+    found, _ = attempt(bench._run.entry(name), tiny("", 0, None), 0, False)
+    assert said in found["failure"]
 
 
 @pytest.mark.parametrize(
@@ -355,6 +369,41 @@ def test_an_entry_that_is_not_here_is_a_difference(file: Path) -> None:
     assert "their_solvers:noise cannot be run here" in found.differences[1]
 
 
+def test_a_report_is_added_to(file: Path) -> None:
+    whole = bench.run([TINY], ["their_solvers:few", "their_solvers:noise"])
+    calls: list[int] = []
+    bench.run([TINY], ["their_solvers:noise"], before=file, progress=lambda report: calls.append(1))
+    assert calls == []  # nothing is run again
+    other = dataclasses.replace(TINY, name="other")
+    bench.run([other], ["their_solvers:few"]).save("more")
+    found = bench.run([other, TINY], ["their_solvers:few", "their_solvers:noise"], before="more/bench.json")
+    assert [row["protocol"] for row in found.content["rows"]] == 4 * ["other"] + 4 * ["tiny"]
+    keys = ("entry", "case", "psnr", "spread")
+    assert [[row[key] for key in keys] for row in found.content["rows"][4:]] == [
+        [row[key] for key in keys] for row in whole.content["rows"]
+    ]
+    found.save("both")
+    assert bench.verify("both/bench.json", protocols=[TINY, other]).differences == ()
+
+
+def test_a_report_of_other_versions_is_not_added_to(file: Path) -> None:
+    for change, message in (
+        ({"phaseret": "0.0"}, "before must have phaseret"),
+        ({"quick": True}, "before must have quick"),
+        ({"machine__torch": "1"}, "before must have machine torch"),
+        ({"entries__their_solvers:few__version": "9"}, "before must have entries their_solvers:few"),
+    ):
+        shutil.copy(file, "one.json")
+        changed(Path("one.json"), True, **change)
+        with pytest.raises(ValueError, match=message):
+            bench.run([TINY], ["their_solvers:few"], before="one.json")
+    with pytest.raises(ValueError, match="before must have the test set tiny"):
+        bench.run([dataclasses.replace(TINY, counts=(1, 2))], ["their_solvers:greedy"], before=file)
+    changed(file, False, rows__0__seconds=1e-6)
+    with pytest.raises(ValueError, match="before must have digest"):
+        bench.run([TINY], ["their_solvers:few"], before=file)
+
+
 def test_a_file_that_is_none_is_refused(here: Path) -> None:
     for text in ("{", "[]", '{"benchmark": "bench-0"}', '{"benchmark": "bench-1"}'):
         Path("x.json").write_text(text)
@@ -429,6 +478,8 @@ def test_the_command_runs_and_verifies(
     assert "in o/bench.json, bench.txt and bench.png" in out.replace("\\", "/")
     assert err.count("tiny, one, their_solvers:few: ") == 1
     assert run("bench verify o/bench.json", capsys)[:2] == (0, "2 runs made again agree\n")
+    status, _, err = run("bench tiny --entry their_solvers:greedy their_solvers:few --quick --out o --add", capsys)
+    assert (status, "few" in err, "greedy: " in err) == (0, False, True)
     status, _, err = run("bench tiny --entry their_solvers:few --quick --out o", capsys)
     assert (status, "--overwrite" in err) == (1, True)
     changed(here / "o" / "bench.json", False, quick=False)

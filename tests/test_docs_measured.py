@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from phaseret import bench
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs/_ext"))
 
@@ -38,6 +40,28 @@ def test_the_column_that_tells_rows_apart_stands_first() -> None:
     rows = [{"instructions": "AVX2", "ms": 1.0, "case": "small"}, {"instructions": "AVX2", "ms": 2.0, "case": "large"}]
     assert measured.columns_of(rows) == ["case", "instructions", "ms"]
     assert measured.columns_of([{"ms": 1.0}, {"ms": 2.0}]) == ["ms"]
+
+
+def test_rows_that_chance_tells_apart_share_a_place() -> None:
+    rows = [{"psnr": {"single": psnr}, "spread": {"mean": spread}} for psnr, spread in ((20, 1), (24, 0.1), (22, 2))]
+    assert [(place, found["psnr"]["single"]) for place, found in measured.places(rows)] == [(1, 24), (1, 22), (2, 20)]
+
+
+def test_scores_show_how_they_were_chosen_where_it_matters() -> None:
+    value = {"single": 12.345, "by_residual": 13.0, "oracle": 14.0, "mean": 0.3}
+    assert measured.worked("psnr", value) == "12.35 / 13.00 / 14.00"
+    assert measured.worked("iou", value) == "12.345"
+    assert (measured.worked("spread", value), measured.worked("seconds", 0.123456)) == ("0.3", "0.1235")
+
+
+def test_every_protocol_of_the_benchmark_has_its_words() -> None:
+    page = measured.works_page()
+    report = json.loads((ROOT / "results/bench.json").read_text(encoding="utf-8"))
+    assert set(report["protocols"]) <= set(bench.PROTOCOLS)
+    for name in bench.PROTOCOLS:
+        assert f"\n{name}\n{'-' * len(name)}\n" in page
+    for row in report["rows"]:
+        assert f"   * - {row['entry']}\n     - {row['case'] or chr(92)}\n" in page
 
 
 def test_every_result_says_what_was_asked() -> None:

@@ -35,6 +35,7 @@ TAIL = {
     "tolerance": 0.02,
     "check_every": 1,
     "starts": 1,
+    "images": 4,
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "fig5": {
@@ -59,6 +60,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
             TAIL,
             TAIL | {"bounds": False, "tolerance": None},
             TAIL | {"start": "random", "schedule": "rrr(beta=1.3):20", "check_every": 10, "starts": 2},
+            TAIL | {"schedule": "learned:20", "tolerance": None},
         ],
     },
     "photons": {
@@ -137,8 +139,10 @@ def test_hybrid(tmp_path: Path) -> None:
 
 def test_tail(tmp_path: Path) -> None:
     module, result = run("tail", tmp_path)
-    assert [row["objects"] for row in result.rows] == 3 * ["digits"] + 3 * ["faces"]
-    short, fixed, random = result.rows[:3]
+    assert [row["objects"] for row in result.rows] == 4 * ["digits"] + 4 * ["faces"]
+    assert {row["images"] for row in result.rows} == {4}
+    short, fixed, random, learned = result.rows[:4]
+    assert learned["mean_iterations"] == 20
     assert short["mean_iterations"] < 60
     assert fixed["mean_iterations"] == 60
     assert random["mean_iterations"] <= 40  # of both starts

@@ -1,4 +1,4 @@
-"""The pages made of the committed files of results/: a summary, a page for each, the leaderboard, the fuzzers."""
+"""The pages made of the committed files of results/: a summary, one for each, leaderboard, benchmark, fuzzers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULTS = ROOT / "results"
 Row = dict[str, Any]
 
 # Files with a page of their own making.
-APART = ("leaderboard", "fuzz")
+APART = ("leaderboard", "bench", "fuzz")
 # The beginning of a file's name, and the heading under which its page is listed; all others are experiments.
 KINDS = {
     "quality": "How good",
@@ -40,6 +40,20 @@ SCORES = {
     "best_by_residual_mse": "MSE, best by residual",
     "aligned_ssim": "aligned SSIM",
     "relative_magnitude_error": "magnitude error",
+}
+# What the rows of the benchmark have, and the heading of its column.
+WORKS = {
+    "psnr": "PSNR (dB): single / by residual / oracle",
+    "spread": "\\+-",
+    "solved_percent": "solved (%): single / by residual / oracle",
+    "iou": "IoU of the supports",
+    "phase_error": "phase error (rad)",
+    "ssim": "SSIM",
+    "correlation": "correlation",
+    "residual": "residual",
+    "seconds": "s a run",
+    "transforms": "transforms a run",
+    "memory_mib": "MiB",
 }
 # What tells the cases of a protocol apart.
 CASES = ("data", "sample", "alpha", "photons", "frames")
@@ -168,6 +182,47 @@ def leaderboard_page() -> str:
     return page
 
 
+def places(rows: list[Row]) -> list[tuple[int, Row]]:
+    """The rows from the best mean of single runs down, and of how many others each is better or worse than chance says.
+
+    A row is behind another one if it lacks more than both spreads: rows of one place are not told apart.
+    """
+    ordered = sorted(rows, key=lambda row: -row["psnr"]["single"])
+    ends = [[row["psnr"]["single"] + sign * row["spread"]["mean"] for sign in (-1, 1)] for row in ordered]
+    return [(1 + sum(low > own for low, _ in ends), row) for (_, own), row in zip(ends, ordered, strict=True)]
+
+
+def works_page() -> str:
+    """Each protocol of the benchmark: what its rows say, written by hand, and the rows, best first."""
+    report = json.loads((RESULTS / "bench.json").read_text(encoding="utf-8"))
+    begin, *parts = re.split(r"^(\S+)\n-+\n", (HERE / "works.inc").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    page = heading("What works, measured", "=") + begin
+    page += f"{report['benchmark']}, {'the quick run' if report['quick'] else 'the whole run'} of phaseret "
+    page += f"{report['phaseret']}; {cell(report['machine'])}. :download:`bench.json <../../results/bench.json>`\n\n"
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        page += heading(name, "-") + text.strip() + "\n\n"
+        of = [row for row in report["rows"] if row["protocol"] == name]
+        cases = list(dict.fromkeys(row["case"] for row in of))
+        kinds = [key for key in WORKS if any(key in row for row in of)]
+        cells = []
+        for case in cases:
+            for place, row in places([row for row in of if row["case"] == case]):
+                cells.append([row["entry"], case, str(place), *(worked(key, row.get(key)) for key in kinds)])
+        page += table(["entry", "case", "place", *(WORKS[key] for key in kinds)], cells, sortable=True) if of else ""
+    return page
+
+
+def worked(key: str, value: Any) -> str:
+    """One score: the mean of single runs, and those by the residual and by the truth where they differ from it."""
+    if key == "spread":
+        return f"{value['mean']:.1f}"
+    if not isinstance(value, dict):
+        return cell(value)
+    digits = {"psnr": 2, "solved_percent": 0}.get(key, 3)
+    texts = [f"{value[kind]:.{digits}f}" for kind in ("single", "by_residual", "oracle")]
+    return " / ".join(texts) if key in ("psnr", "solved_percent") else texts[0]
+
+
 def robustness_page() -> str:
     """What the fuzzers tried, and what became of it."""
     result = json.loads((RESULTS / "fuzz.json").read_text(encoding="utf-8"))
@@ -191,6 +246,7 @@ def pages() -> dict[str, str]:
     return found | {
         "results.rst": overview(results),
         "leaderboard.rst": leaderboard_page(),
+        "works.rst": works_page(),
         "robustness.rst": robustness_page(),
     }
 

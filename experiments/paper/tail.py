@@ -1,6 +1,7 @@
 """Network, then a short tail of iterations, which objects leave as soon as their data are explained.
 
-The networks are those of the package, trained on digits, flipped and shifted on a 32 x 32 canvas. Solvers know the
+The networks are those of the package, trained on digits. "start" and the learned schedule behind it come from
+`experiments.start` and `experiments.schedule`. The test digits lie anywhere on a 32 x 32 canvas. Solvers know the
 canvas, that nothing is negative, and, where the row says so, that nothing exceeds 1; objects leave at the first check
 at which the relative magnitude error is at most the tolerance. An object is solved if its aligned relative error is
 below 5 %. The beta and the tolerance of the networks' rows were chosen on test digits 5000 to 5999. Seconds are of the
@@ -20,12 +21,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import phaseret as pr
-from experiments import Context, Result, Row, digits
+from experiments import Context, Result, Row, digits, schedule
 from experiments.fit import estimate, run_solver
 from experiments.images import LOADERS
 from experiments.paper.other_data import variant
 from experiments.scoring import SOLVED, relative_error, solved_percent
 
+LEARNED = "learned:20"  # the schedule of experiments/schedule.py
 AT_A_TIME = 1000  # objects of one run
 
 
@@ -47,14 +49,17 @@ def run(context: Context) -> Result:
             outputs[weights], needed[weights] = _timed(estimate, net, intensities)
         first: Row = {}
         for asked in config["runs"]:
-            found, seconds = _timed(_solved, asked, intensities, outputs.get(asked["start"]))
-            row = {"objects": name, "images": len(objects), **asked}
-            row |= _scores(found, objects, seconds + needed[asked["start"]])
+            truth, data, init = (
+                _part(x, 0, asked["images"]) for x in (objects, intensities, outputs.get(asked["start"]))
+            )
+            found, seconds = _timed(_solved, asked, data, init)
+            row = {"objects": name, **asked, "images": len(truth)}
+            row |= _scores(found, truth, seconds + needed[asked["start"]] * len(truth) / len(objects))
             first = first or row
             for key in ("mean_iterations", "processor_seconds_per_image"):
                 row[f"{key}_ratio"] = round(row[key] / first[key], 2)
             rows.append(row)
-            arrays[f"solved_{len(rows) - 1}"] = _solved_at(found, objects)
+            arrays[f"solved_{len(rows) - 1}"] = _solved_at(found, truth)
     return Result(rows, 0, {"images": config["test_images"]}, arrays)
 
 
@@ -67,6 +72,11 @@ def _timed(work: Callable[..., Any], what: Any, intensities: Tensor, *more: Any)
 
 def _solved(asked: dict[str, Any], intensities: Tensor, init: Tensor | None) -> tuple[Tensor, Tensor]:
     """Estimates, and the iterations of all starts of each."""
+    if asked["schedule"] == LEARNED:
+        numbers, parts = schedule.load(), range(0, len(intensities), AT_A_TIME)
+        with torch.no_grad():
+            found = [schedule.run(numbers, intensities[n : n + AT_A_TIME], _part(init, n)) for n in parts]
+        return torch.cat(found), torch.full((len(intensities),), schedule.ITERATIONS)
     known: dict[str, Any] = {
         "support": torch.ones(digits.CANVAS, dtype=torch.bool),
         "constraint": "nonnegative",
@@ -76,15 +86,15 @@ def _solved(asked: dict[str, Any], intensities: Tensor, init: Tensor | None) -> 
         "starts": asked["starts"],
         "schedule": asked["schedule"],
     }
-    found = [
+    results = [
         run_solver(pr.solvers.reconstruct, intensities[n : n + AT_A_TIME], init=_part(init, n), **known)
         for n in range(0, len(intensities), AT_A_TIME)
     ]
-    return torch.cat([part.obj for part in found]), torch.cat([part.n_iters.sum(-1) for part in found])
+    return torch.cat([part.obj for part in results]), torch.cat([part.n_iters.sum(-1) for part in results])
 
 
-def _part(init: Tensor | None, n: int) -> Tensor | None:
-    return None if init is None else init[n : n + AT_A_TIME]
+def _part(x: Any, n: int, count: int = AT_A_TIME) -> Any:
+    return None if x is None else x[n : n + count]
 
 
 def _scores(found: tuple[Tensor, Tensor], objects: Tensor, seconds: float) -> Row:

@@ -47,6 +47,7 @@ ALGORITHMS: dict[str, Callable[..., pr.solvers.Algorithm]] = {
     "rrr": pr.solvers.RRR,
 }
 SHOWN = 12
+LICENCE = "BSD-3-Clause, as phaseret. MNIST's page states no licence; it is usually given as CC BY-SA 3.0."
 
 
 def run(context: Context) -> Result:
@@ -131,7 +132,7 @@ def keep(net: nn.Module, rows: list[Row], system: str, settings: Settings, folde
             "test": f"the first {settings['test_images']} test digits, flipped and placed likewise",
             **{key: scores[key] for key in ("aligned_psnr", "aligned_ssim", "relative_magnitude_error")},
         },
-        "licence": "BSD-3-Clause, as phaseret. MNIST's page states no licence; it is usually given as CC BY-SA 3.0.",
+        "licence": LICENCE,
     }
     path = folder / f"unet_{settings['objective']}.safetensors"
     print(path, pr.models.save(net, path, card=card, overwrite=True))

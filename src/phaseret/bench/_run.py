@@ -18,7 +18,7 @@ from phaseret._version import __version__
 from phaseret.bench import _machine
 from phaseret.bench._protocol import VERSION, Item, Protocol, checksum
 from phaseret.bench._protocols import PROTOCOLS
-from phaseret.bench._report import OTHERS, Report, rows_of
+from phaseret.bench._report import OTHERS, Report, digest, load, rows_of
 from phaseret.bench._scores import Quiet, decibels, judged
 from phaseret.bench.entries import ENTRIES
 
@@ -138,6 +138,7 @@ def run(
     *,
     quick: bool = False,
     data: str | Path | None = None,
+    before: str | Path | None = None,
     progress: Callable[[Report], object] | None = None,
 ) -> Report:
     """Run entries on protocols.
@@ -151,6 +152,8 @@ def run(
         entries: Names in :data:`ENTRIES`, or ``"package.module:name"`` of your own.
         quick: Run the first items alone: minutes instead of an hour.
         data: The folder that holds the measured pattern. Default: what PHASERET_DATA_DIR names.
+        before: The JSON that an earlier call left: its runs are kept, and what it has is not run again, so that a long
+            run can be stopped, and an entry added. It must be of the same versions, and its digest must fit.
         progress: Called with the report so far after each entry on each protocol.
 
     Returns:
@@ -158,7 +161,8 @@ def run(
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        ValueError: if there is no such protocol.
+        ValueError: if there is no such protocol, or the report before was made with something else.
+        OSError: if there is no report before.
         ImportError: if an entry, or a package that objects come from, is not installed.
 
     Example:
@@ -175,19 +179,45 @@ def run(
     chosen = [protocol_named(protocol) for protocol in protocols]
     solvers = [entry(name) for name in entries]
     report = Report(_head(quick, solvers), {})
+    if before is not None:
+        report.content.update(earlier(before, report.content))
+    has = {(run["protocol"], run["entry"]) for run in report.content["runs"]}
     for protocol in chosen:
+        if all((protocol.name, solver.name) in has for solver in solvers):
+            continue
         with Quiet():
             items = protocol.items(quick, folder)
-        report.content["protocols"][protocol.name] = about(protocol, items, quick)
+        told = about(protocol, items, quick)
+        if report.content["protocols"].setdefault(protocol.name, told) != told:
+            fix = "Run all of them anew"
+            _checks.fail(f"before must have the test set {protocol.name} of this version, got another one", fix)
         for item in items[:: max(1, len(items) // _SHOWN)][:_SHOWN]:
             report.pictures[protocol.name, item.name] = {"truth": item.obj}
         for solver in solvers:
-            runs = _runs(solver, protocol, items, report)
-            report.content["runs"] += runs
-            report.content["rows"] += rows_of(runs)
+            if (protocol.name, solver.name) in has:
+                continue
+            report.content["runs"] += _runs(solver, protocol, items, report)
+            order = [*report.content["protocols"]]
+            report.content["runs"].sort(key=lambda run: order.index(run["protocol"]))
+            report.content["rows"] = rows_of(report.content["runs"])
             if progress is not None:
                 progress(report)
     return report
+
+
+def earlier(file: str | Path, here: dict[str, Any]) -> dict[str, Any]:
+    """What a report before holds, with the entries of this call; it must be one of the same versions."""
+    found = load(file)
+    made = {"digest": digest(found), **{name: here[name] for name in ("phaseret", "quick")}}
+    made |= {f"entries {name}": package for name, package in here["entries"].items() if name in found["entries"]}
+    made |= {f"machine {name}": here["machine"][name] for name in ("cpu", "gpu", "torch")}
+    for name, value in made.items():
+        of, _, part = name.partition(" ")
+        stated = found[of][part] if part else found[of]
+        if stated != value:
+            _checks.fail(f"before must have {name} {value!r}, got {stated!r}", "Run all anew, into another folder")
+    entries = {**found["entries"], **here["entries"]}
+    return {**found, "entries": entries, "calibration_ms": here["calibration_ms"]}
 
 
 def protocol_named(protocol: Any) -> Protocol:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from phaseret import _checks, bench
-from phaseret.bench._report import aligned_columns, checked
+from phaseret.bench._report import aligned_columns, checked, load
 from phaseret.bench.entries import OWN
 from phaseret.cli._commands import Bench
 from phaseret.cli._messages import typed
@@ -38,27 +39,34 @@ class Command(Bench):
     def _run(self) -> None:
         folder = self.out or "bench"
         with typed("--out", "folder", "path"):
-            checked(folder, self.overwrite)
-        written: list[int] = []
+            checked(folder, self.overwrite or self.add)
+        file = Path(folder) / "bench.json"
+        before = file if self.add and file.exists() else None
+        told = set() if before is None else {_key(row) for row in load(before)["rows"]}
 
         def progress(report: bench.Report) -> None:
             """What is finished is kept, and said."""
             with typed("--out", "folder", "path"):
-                report.save(folder, overwrite=self.overwrite or bool(written))
-            rows = report.content["rows"]
-            for row in rows[len(written) :]:
-                written.append(1)
-                name = ", ".join(filter(None, (row["protocol"], row["case"], row["entry"])))
-                scores = f"{row['psnr']['single']:.2f} dB, solved {row['solved_percent']['single']:.0f} %"
-                print(f"{name}: {scores}, {row['seconds']:.3g} s a run", file=sys.stderr, flush=True)
+                report.save(folder, overwrite=self.overwrite or self.add or bool(told))
+            for row in report.content["rows"]:
+                if _key(row) not in told:
+                    told.add(_key(row))
+                    scores = f"{row['psnr']['single']:.2f} dB, solved {row['solved_percent']['single']:.0f} %"
+                    print(
+                        f"{', '.join(filter(None, _key(row)))}: {scores}, {row['seconds']:.3g} s a run", file=sys.stderr
+                    )
 
         names = self.protocols or [*bench.PROTOCOLS]
         if not self.protocols and not (self.data or os.environ.get("PHASERET_DATA_DIR")):
             names = [name for name in names if name != "measured"]
             _checks.warn("measured is left out, its pattern must be in a folder that is named", "Use --data FOLDER")
-        report = bench.run(names, self.entry or OWN, quick=self.quick, data=self.data, progress=progress)
+        report = bench.run(names, self.entry or OWN, quick=self.quick, data=self.data, before=before, progress=progress)
         print(report.table())
         print(f"\nin {Path(folder) / 'bench.json'}, bench.txt and bench.png")
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["protocol"], row["case"], row["entry"]
 
 
 def _listing() -> str:

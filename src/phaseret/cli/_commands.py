@@ -260,8 +260,8 @@ examples:
       The protocols and the entries at hand.
   phaseret bench digits --entry my_solver:solve rrr --quick
       A function (intensity, known, seed) -> estimate in my_solver.py, which lies here, beside an entry at hand.
-  phaseret bench --out results
-      All protocols, the solvers of this library: an hour.
+  phaseret bench --out results --add
+      All protocols, the solvers of this library: an hour. The same command again goes on where it was stopped.
   phaseret bench verify results/bench.json
       Are these the frozen test sets, and does a tenth of the runs come out again?
 """
@@ -284,4 +284,5 @@ examples:
         "folder for bench.json, bench.txt and bench.png (default: bench)", metavar="FOLDER", heading="what to write"
     )
     overwrite: bool = switch("replace existing files")
+    add: bool = switch("keep what the report in the folder has, and run what it lacks")
     seed: int = option("which tenth of a report is made again", type=whole, default=0, heading="verify")

