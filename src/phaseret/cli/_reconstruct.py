@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -169,11 +170,16 @@ class Solves(Search, Pattern):
         constraint = self._said() if job.found is None else job.found.constraint
         if constraint is not None:
             given["constraint"] = constraint
-        for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence"):
+        for name in ("support_size", "schedule", "starts", "bounds", "phase_range", "coherence", "tolerance"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
-        with _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"):
+        with (
+            warnings.catch_warnings(),
+            _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"),
+        ):
+            # the notes have said so, in pixels of the frame
+            warnings.filterwarnings("ignore", ".*(outshines all about it|the light gathers)")
             result = solvers.reconstruct(
                 intensity,
                 undersampled=self.undersampled,

@@ -13,6 +13,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
 from phaseret.io._stop import beam_stop
+from phaseret.operators._hot import hot_pixels
 from phaseret.operators._origin import gathers_away, where_it_gathers
 
 Kind = Literal["intensity", "magnitude"]
@@ -249,8 +250,12 @@ def ready(
     distance: float | None,
     source: str,
     may_be_dark: bool = False,
+    first: Sequence[int] = (),
 ) -> Measurement:
-    """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere."""
+    """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere.
+
+    `first` is the place in the frame of the first pixel, where part of it was read.
+    """
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
@@ -272,7 +277,10 @@ def ready(
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
-    clipped, values = _flat_top(values, given & ~saturated), to_corner(values, ndim, center)
+    asked = [_flat_top(values, given & ~saturated)]
+    if not may_be_dark and saturation != math.inf:
+        asked.append(_hot(values, given & ~negative & ~saturated, ndim, kind, first))
+    values = to_corner(values, ndim, center)
     stop = None if may_be_dark else beam_stop(values, measured, ndim)
     if stop is not None and mask is None:
         measured &= ~stop
@@ -293,7 +301,7 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
+        notes=tuple(filter(None, (*asked, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
 
 
@@ -306,6 +314,19 @@ def _flat_top(values: Tensor, counted: Tensor) -> str:
     if top < 16 or at_top < 5 or at_top <= near:
         return ""
     return f"{int(at_top)} pixels share the largest value: if the detector was saturated there, use saturation={top:g}"
+
+
+def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence[int]) -> str:
+    """A question, if a pixel outshines all about it."""
+    hot = hot_pixels(values.square() if kind == "magnitude" else values, counted, ndim)
+    if hot is None:
+        return ""
+    if first:
+        hot = dataclasses.replace(hot, pixel=tuple(i + start for i, start in zip(hot.pixel, first, strict=True)))
+    fix = "give a mask that leaves it out"
+    if hot.level is not None:
+        fix = f"use saturation={math.sqrt(hot.level) if kind == 'magnitude' else hot.level:.3g}"
+    return f"{hot}: if it is broken, or the direct beam, {fix}"
 
 
 def rooted(values: Tensor) -> str:
