@@ -25,8 +25,8 @@ from torch import Tensor
 
 from phaseret._words import DOCS, meant, shortened
 
-# Calls pass through these packages: a Module's from torch, a metric's from torchmetrics; and through what Python brings,
-# which its folder tells: users call theirs "test" and "code" too.
+# Calls pass through these packages: a Module's from torch, a metric's from torchmetrics; and through Python's own, that
+# their folder tells: users call theirs "test" and "code" too.
 _BETWEEN = ("torch", "torchmetrics")
 _PYTHON = (os.path.dirname(os.__file__), "<frozen")
 # The command and the tests of users stand above the library.

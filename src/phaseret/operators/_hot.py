@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -65,13 +64,17 @@ def hot_pixels(intensity: Tensor, measured: Tensor | None, ndim: int) -> Hot | N
     flat = seen.reshape(-1, math.prod(shape))
     known = torch.ones_like(flat[:1]) if measured is None else measured.expand_as(intensity).reshape_as(flat).to(flat)
     value, top = flat.topk(min(_BRIGHTEST, flat.shape[1]))
-    steps = [step for step in itertools.product(range(-_REACH, _REACH + 1), repeat=ndim) if any(step)]
-    sizes = torch.tensor(shape, device=flat.device)
-    strides = torch.tensor([math.prod(shape[axis + 1 :]) for axis in range(ndim)], device=flat.device)
-    place = top.unsqueeze(-1) // strides % sizes
-    around = ((place.unsqueeze(-2) + torch.tensor(steps, device=flat.device)) % sizes * strides).sum(-1).flatten(1)
-    rival = flat.gather(1, around).reshape(*top.shape, -1).topk(ndim).values[..., -1]
-    enough = known.expand_as(flat).gather(1, around).reshape(*top.shape, -1).mean(-1) >= 0.5
+    width = 2 * _REACH + 1
+    number = torch.arange(width**ndim, device=flat.device)  # of the pixels about each, itself in the middle
+    around = torch.zeros_like(top).unsqueeze(-1)
+    for axis, m in enumerate(shape):
+        stride, step = math.prod(shape[axis + 1 :]), number // width**axis % width - _REACH
+        around = around + (top.unsqueeze(-1) // stride % m + step) % m * stride
+    others = number != len(number) // 2
+    rival, measured_too = (
+        (x.expand_as(flat).gather(1, around.flatten(1)).reshape(around.shape) * others) for x in (flat, known)
+    )
+    rival, enough = rival.topk(ndim).values[..., -1], measured_too.mean(-1) >= 0.5
     least = torch.where(flat > 0, flat, math.inf).amin(1, keepdim=True)
     hot = (value > _TIMES * rival.maximum(least)) & (value > _SHARE * flat.sum(1, keepdim=True)) & enough
     if not bool(hot.any()):
