@@ -267,8 +267,7 @@ def ready(
         _checks.floating(obj=obj)
         _checks.rank(ndim, obj=obj)
     _checks.same_device(intensity=intensity, support=support, obj=obj)
-    values = _fft.promote(intensity)
-    given = torch.isfinite(values)
+    given = torch.isfinite(values := _fft.promote(intensity))
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
@@ -277,10 +276,8 @@ def ready(
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
-    asked = [_flat_top(values, given & ~saturated)]
-    if not may_be_dark and saturation != math.inf:
-        asked.append(_hot(values, given & ~negative & ~saturated, ndim, kind, first))
-    values = to_corner(values, ndim, center)
+    hot = "" if may_be_dark or saturation == math.inf else _hot(values, given & ~saturated, ndim, kind, first)
+    clipped, values = _flat_top(values, given & ~saturated), to_corner(values, ndim, center)
     stop = None if may_be_dark else beam_stop(values, measured, ndim)
     if stop is not None and mask is None:
         measured &= ~stop
@@ -301,7 +298,7 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (*asked, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
+        notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
 
 
@@ -318,6 +315,7 @@ def _flat_top(values: Tensor, counted: Tensor) -> str:
 
 def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence[int]) -> str:
     """A question, if a pixel outshines all about it."""
+    counted &= values >= 0
     hot = hot_pixels(values.square() if kind == "magnitude" else values, counted, ndim)
     if hot is None:
         return ""
