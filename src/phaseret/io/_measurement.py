@@ -279,8 +279,7 @@ def ready(
     hot = "" if may_be_dark or saturation == math.inf else _hot(values, given & ~saturated, ndim, kind, first)
     clipped, values = _flat_top(values, given & ~saturated), to_corner(values, ndim, center)
     stop = None if may_be_dark else beam_stop(values, measured, ndim)
-    if stop is not None and mask is None:
-        measured &= ~stop
+    measured &= True if stop is None or mask is not None else ~stop
     values = torch.where(measured, values, 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
     if not may_be_dark:
