@@ -80,9 +80,9 @@ def hot_pixels(intensity: Tensor, measured: Tensor | None, ndim: int) -> Hot | N
     if not bool(hot.any()):
         return None
     share = torch.where(hot, value / flat.sum(1, keepdim=True), 0)
-    item, number = divmod(int(share.argmax()), top.shape[1])
+    item, rank = divmod(int(share.argmax()), top.shape[1])
     rest = flat.scatter(1, top, value.masked_fill(hot, 0)).amax()
     coolest = value[hot].amin()
     level = float((coolest * rest).sqrt()) if bool(coolest > 2 * rest) else None
-    index = [int(i) for i in torch.unravel_index(top[item, number] + item * flat.shape[1], intensity.shape)]
-    return Hot(int(hot.sum()), tuple(index[-ndim:]), tuple(index[:-ndim]), float(share[item, number]), level)
+    index = [int(i) for i in torch.unravel_index(top[item, rank] + item * flat.shape[1], intensity.shape)]
+    return Hot(int(hot.sum()), tuple(index[-ndim:]), tuple(index[:-ndim]), float(share[item, rank]), level)
