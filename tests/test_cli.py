@@ -218,6 +218,13 @@ def test_info_certifies_the_object_in_the_file(folder: Path, capsys: pytest.Capt
     assert "--certify needs a file that holds the object" in fails("info pattern.h5 --certify", capsys)
 
 
+def test_what_certify_needs_is_said_in_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = pr.operators.fourier_intensity(digit()[:5, :5], (9, 9))
+    pr.io.save_intensity("cut.h5", pr.io.as_measurement(small, obj=digit()))
+    said = fails("info cut.h5 --certify", capsys)
+    assert "--certify needs a pattern at least as large as its object (10, 9), got one of (9, 9)" in said
+
+
 def test_info_certifies_the_one_object_of_several_patterns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mask = torch.ones(3, 24, 20, dtype=torch.bool)
     mask[1:, 3, 4] = False
@@ -302,6 +309,40 @@ def test_reconstruct_takes_the_support_it_is_told(folder: Path, capsys: pytest.C
         assert pr.io.load_object("r.npz").shape == shape, support
         allowed = int(pr.io.load_support("r.npz").sum())
         assert allowed == {"support.npy": 90, "11,10": 110, "auto": 120, "none": 480}[support]
+
+
+def test_a_start_ends_at_the_tolerance(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = 'reconstruct pattern.h5 --schedule "raar:2000" --constraint nonnegative --starts 2 --quiet -o'
+    assert run(f"{line} one.npz --tolerance 1e-3", capsys)[0] == 0
+    found = pr.io.load_reconstruction("one.npz")
+    assert (found["n_iters"] < 1999).all()
+    assert (found["errors"] <= 1e-3).all()
+    expected = pr.solvers.reconstruct(
+        pr.io.load_intensity("pattern.h5").intensity,
+        support=torch.ones(10, 9) > 0,
+        schedule="raar:2000",
+        constraint="nonnegative",
+        starts=2,
+        tolerance=1e-3,
+    )
+    assert torch.equal(found["n_iters"], expected.n_iters)
+    assert "--tolerance must be a finite number above 0" in fails(f"{line} two.npz --tolerance 0", capsys)
+
+
+def test_what_is_odd_in_a_pattern_is_said_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    intensity = pr.operators.fourier_intensity(digit(), (24, 20))
+    np.save("corner.npy", intensity)
+    intensity[5, 9] = 1e6
+    np.save("hot.npy", torch.fft.fftshift(intensity))
+    for file, words in (("corner", "the light gathers"), ("hot", r"the pixel \(17, 19\) outshines")):
+        line = f"reconstruct {file}.npy --support 10,9 --schedule er:1 --constraint real --starts 1 --quiet"
+        status, _, err = run(f"{line} -o {file}.h5", capsys)
+        assert status == 0
+        assert len(re.findall(words, err)) == 1, err
+        assert len(re.findall(words, run(f"info {file}.npy", capsys)[1])) == 1
+    level = re.search(r"use --saturation (\S+)\.", err)
+    assert level is not None
+    assert pr.io.load_intensity("hot.npy", saturation=float(level[1])).saturated == 1 / 480
 
 
 def test_reconstruct_options_reach_the_solver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,18 +37,18 @@ FINITE = "starts that are given, and a descent that ends, are looked at once"
 RINGS = "the numbers of the rings are computed on the CPU"
 FILES = "what is written or drawn goes to the CPU"
 WAITS: dict[str, tuple[int, str]] = {
-    **{f"solvers.{name}()": (18, CHECKS) for name in ALGORITHMS},
-    "solvers.SparseRRR()": (19, f"{CHECKS}; its exponents are uploaded"),
+    **{f"solvers.{name}()": (19, CHECKS) for name in ALGORITHMS},
+    "solvers.SparseRRR()": (20, f"{CHECKS}; its exponents are uploaded"),
     **dict.fromkeys(("solvers.algebraic", "solvers.Algebraic()", "solvers.LevenbergMarquardt()"), (2000, STEPS)),
-    "solvers.reconstruct": (18, CHECKS),
+    "solvers.reconstruct": (19, CHECKS),
     "models.IterativeRefinement()": (18, CHECKS),
     "solvers.spectral_initialization": (2, f"{ON_CPU}; {CHECKS}"),
     **{
-        f"solvers.{name}": (3, f"{ON_CPU}; {CHECKS}; {FINITE}")
+        f"solvers.{name}": (4, f"{ON_CPU}; {CHECKS}; {FINITE}")
         for name in ("truncated_amplitude_flow", "wirtinger_flow")
     },
-    "solvers.maximum_likelihood": (2, f"{CHECKS}; {FINITE}"),
-    "solvers.reduce_pattern": (3, "patterns and mask are looked at once, the offset is uploaded"),
+    "solvers.maximum_likelihood": (3, f"{CHECKS}; {FINITE}"),
+    "solvers.reduce_pattern": (4, "patterns and mask are looked at, hot pixels too, the offset is uploaded"),
     "datasets.SymmetryVariant": (2, ON_CPU),
     "operators.coded_masks": (1, ON_CPU),
     "operators.gaussian_matrix": (1, ON_CPU),
@@ -58,7 +58,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "operators.fresnel": (1, "the transfer function is computed on the CPU, in double precision; the Module keeps it"),
     "operators.ptychography": (1, "positions must lie within the object; the Module looks when it is made"),
     "operators.Ptychography": (1, "positions must lie within the object"),
-    "operators.validate": (4, "it looks at values: that is what it is for"),
+    "operators.validate": (5, "it looks at values: that is what it is for"),
     "symmetry.certify": (200, "each step of the proof looks at what is left to prove"),
     "symmetry.diagnose": (12, "it looks at values, and tells shares"),
     "symmetry.Symmetry()": (1, "the phase of a real object must be 0 or pi"),
@@ -66,7 +66,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "noise.MaskPixels": (1, "a mask must leave pixels"),
     "crystals.geometry_from_q": (3, ON_CPU),
     "crystals.strain": (9, f"{ON_CPU}: scikit-image unwraps there, and scipy finds what hangs together"),
-    "io.as_measurement": (8, "it looks at values, tells shares, and asks what seems wrong"),
+    "io.as_measurement": (9, "it looks at values, tells shares, and asks what seems wrong"),
     "io.inspect": (1, FILES),
     "io.save_intensity": (1, FILES),
     "io.save_reconstruction": (14, FILES),

@@ -129,11 +129,11 @@ def test_the_starts_are_compared_in_the_memory_that_is_free() -> None:
 @pytest.mark.parametrize("starts", [1, 3])
 @pytest.mark.parametrize("constraint", ["nonnegative", "complex"])
 def test_a_run_waits_at_its_start_and_end_alone(starts: int, constraint: str) -> None:
-    """The data are looked at twice, the support once; starts and a table are uploaded; the warnings need one look."""
+    """The data are looked at three times, the support once; starts and a table are uploaded; warnings need one look."""
     with fake_gpu() as gpu:
         errors(pr.solvers.HIO(2), "cuda", count=2, starts=starts, constraint=constraint)
     places = [place for place in gpu.waits.elements() if place.startswith(("solvers", "operators"))]
-    assert len(places) == 6, gpu.waits
+    assert len(places) == 7, gpu.waits
 
 
 @pytest.mark.parametrize("word", ["hio", "rrr", "raar"])

@@ -129,7 +129,7 @@ def test_a_kernel_for_each_item_and_one_that_does_nothing() -> None:
         nothing = torch.zeros(3, 3, dtype=DOUBLE)
         nothing[1, 1] = 1
         torch.testing.assert_close(
-            pr.losses.passive_loss(estimate, y, operator, point_spread=7 * nothing),  # divided by its sum
+            pr.losses.passive_loss(estimate, y, operator, point_spread=nothing),
             pr.losses.passive_loss(estimate, y, operator),
         )
 
@@ -313,6 +313,10 @@ def test_functions_look_at_a_kernel_on_the_cpu_that_nobody_is_fitting() -> None:
 def test_values_are_looked_at_once_when_a_module_is_made_or_a_solver_called() -> None:
     calls: list[Any] = [lambda k: pr.losses.PassiveLoss(point_spread=k)]
     operator = pr.operators.FourierIntensity((9, 11))
+    calls += [
+        lambda k: pr.losses.passive_loss(X, Y, point_spread=k),
+        lambda k: pr.metrics.r_factor(X, Y, point_spread=k),
+    ]
     calls.append(lambda k: solvers.wirtinger_flow(Y, operator, object_shape=(4, 5), point_spread=k))
     calls.append(lambda k: solvers.maximum_likelihood(X, Y, operator, point_spread=k))
     for call in calls:

@@ -25,8 +25,10 @@ from torch import Tensor
 
 from phaseret._words import DOCS, meant, shortened
 
-# Calls pass through these packages: a Module's from torch, a metric's from torchmetrics.
-_BETWEEN = frozenset(sys.stdlib_module_names) | {"torch", "torchmetrics"}
+# Calls pass through these packages: a Module's from torch, a metric's from torchmetrics; and through Python's own, that
+# their folder tells: users call theirs "test" and "code" too.
+_BETWEEN = ("torch", "torchmetrics")
+_PYTHON = (os.path.dirname(os.__file__), "<frozen")
 # The command and the tests of users stand above the library.
 _ABOVE = ("phaseret.cli", "phaseret.testing")
 # The largest integer that 64 bits hold.
@@ -69,10 +71,15 @@ def _called() -> tuple[str, int]:
         if root == "phaseret" and not module.startswith(_ABOVE) and frame.f_code.co_name != "<module>":
             if module != __name__:
                 name = _name(frame)
-        elif root not in _BETWEEN:
+        elif root not in _BETWEEN and not _is_python(root, frame.f_code.co_filename):
             break
         frame, level = frame.f_back, level + 1
     return name, level
+
+
+def _is_python(root: str, file: str) -> bool:
+    """Whether a module of that name, from that file, is one of Python's own."""
+    return root in sys.stdlib_module_names and file.startswith(_PYTHON)
 
 
 def shown(value: Any) -> str:
@@ -101,9 +108,12 @@ def warn(what: str, fix: str, *, page: str = "") -> None:
 
 
 def warn_once(what: str, fix: str, *, page: str = "") -> None:
-    """Warn, but only once for each name that is called: what is said at each step of a training is not heard."""
-    if not torch.compiler.is_compiling():
-        _warned(_called()[0], what, fix, page)
+    """Warn, but only once for each name that is called: what is said at each step of a training is not heard.
+
+    A backward pass has nothing to say that was not said on the way forward.
+    """
+    if not torch.compiler.is_compiling() and (name := _called()[0]) != "backward":
+        _warned(name, what, fix, page)
 
 
 @functools.lru_cache(maxsize=256)  # shapes in a text may differ from call to call

@@ -160,6 +160,9 @@ class Search:
         heading="how to find it",
     )
     starts: int | None = option("random starts per pattern (default: 12)", type=whole)
+    tolerance: float | None = option(
+        "the residual at which a start is solved, and ends; default: all iterations are done", type=number, metavar="R"
+    )
     seed: int = option("same seed, same answer (default: 0)", type=whole, default=0)
     whole_frame: bool = switch(
         "solve on the frame as it is; default: where a much coarser grid holds the object, on that"

@@ -37,7 +37,13 @@ class Command(Writes, Reads, Info):
         """Whether the object that the file holds is the only one with its data."""
         if measurement.obj is None:
             _checks.fail("--certify needs a file that holds the object, got one without", "Leave it out")
-        found = certify(measurement.obj, ndim=measurement.ndim, fourier_shape=measurement.fourier_shape)
+        frame, sizes = measurement.fourier_shape, tuple(measurement.obj.shape[-measurement.ndim :])
+        if any(m < n for m, n in zip(frame, sizes, strict=True)):
+            rule = f"--certify needs a pattern at least as large as its object {sizes}, got one of {frame}"
+            _checks.fail(
+                rule, "Leave it out, or look at whether the pattern was cut or binned after the object was kept"
+            )
+        found = certify(measurement.obj, ndim=measurement.ndim, fourier_shape=frame)
         if measurement.mask is None:
             return found
         counts = (~measurement.mask).flatten(-measurement.ndim).sum(-1)

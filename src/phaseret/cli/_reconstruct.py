@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -179,10 +180,16 @@ class Solves(Search, Pattern):
             seed=self.seed,
             compile=self.compile,
             ndim=job.measurement.ndim,
+            tolerance=self.tolerance,
             progress=progress,
         )
         got = f"{self.starts or 'the default number of'} starts of {tuple(intensity.shape)}"
-        with _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"):
+        with (
+            warnings.catch_warnings(),
+            _memory.in_memory(f"pattern and starts, {got},", "Use fewer --starts, or a smaller --block of a stack"),
+        ):
+            # the notes have said so, in pixels of the frame
+            warnings.filterwarnings("ignore", ".*(outshines all about it|the light gathers)")
             if self._may_have_phase(job):
                 real = partial(solve, intensity, **given, **settings)
                 then = partial(solve, callback=settings.get("callback"))

@@ -46,6 +46,14 @@ class Entry:
         return self.dtype.kind in "biufc" and any(size != 1 for size in self.shape)
 
 
+def _unreadable(index: int | slice | None) -> Any:
+    raise ValueError("it is no array")
+
+
+# What stands in the list of a file for what cannot be read.
+UNREAD = Entry((), np.dtype("V1"), _unreadable)
+
+
 def _nothing(*_: str) -> Any:
     return ""
 
@@ -62,7 +70,7 @@ class Contents:
         attribute: The text of an attribute of an array or a group, or of the header; "" if there is none.
         children: The names in a group, and () of all else.
         where: The place of what a name leads to: links are followed within the file.
-        missing: What a name leads to that cannot be opened, in words; "" if nothing is wrong.
+        missing: What a name leads to that cannot be read, and what to do: "what: fix"; "" if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
     """
@@ -150,7 +158,8 @@ class Contents:
         entry = self.lookup(name)
         if entry is None:
             if said := self.missing(name):
-                _checks.fail(f"{name!r} of {self.path} must be there, got {said}", "Copy the files that go with it")
+                what, _, fix = said.rpartition(": ")
+                _checks.fail(f"{name!r} of {self.path} must be there as an array, got {what}", fix)
             if inside := list(self.children(name)):
                 paths = [f"{name.strip('/')}/{part}" for part in inside[:12]]
                 fix = f"It holds {', '.join(map(repr, paths))}" + " and more" * (len(inside) > 12)
@@ -175,15 +184,19 @@ class Contents:
 
     def only(self) -> str:
         """The name of the only array of numbers."""
-        names = list(self.arrays)
+        names = list(self.arrays) or [name for name, _ in self.unread()]
         if len(names) != 1:
             _checks.fail(f"key must say which array of {self.path} to read, got None", self._listing())
         return names[0]
 
+    def unread(self) -> list[tuple[str, str]]:
+        """What the file holds that cannot be read: names, and what they lead to."""
+        return [(name, said.rpartition(": ")[0]) for name in self.entries if (said := self.missing(name))]
+
     def _listing(self) -> str:
         """The arrays a user may choose among, as a sentence."""
         arrays = [f"{name!r} {entry.shape} {entry.dtype}" for name, entry in self.arrays.items()]
-        arrays += [f"{name!r}, {said}" for name in self.entries if (said := self.missing(name))]
+        arrays += [f"{name!r}, {what}" for name, what in self.unread()]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
         return f"It holds {shown}" if arrays else "It holds no array"
 

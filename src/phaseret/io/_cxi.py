@@ -66,7 +66,7 @@ def told(contents: Contents, name: str) -> Told:
     ]
     return Told(
         ndim=_nexus.INTERPRETATIONS.get(next(filter(None, words), "")),
-        magnitude=said if said == "unphased amplitude" else None,
+        magnitude="" if said == "unphased amplitude" else None,
         center=_center(contents, folder) if image else None,
         mask=next(filter(None, masks), None),
         support=contents.first(f"{entry}/image_1/support"),

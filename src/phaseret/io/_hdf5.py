@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, Refusal, as_text, part, reading
+from phaseret.io._contents import UNREAD, Contents, Entry, Refusal, as_text, part, reading
 from phaseret.io._heaps import damaged_heap
 from phaseret.io._layout import NUMBERED
+from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
 _MOST_OBJECTS = 20_000
+_COPY = "Copy the files that go with it"
 
 
 def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -84,7 +86,7 @@ class _Tree:
         """The array of that name; of a group the array that it stands for."""
         found = self._object(name)
         if isinstance(found, self.h5py.Group):
-            return self._of_group(found)
+            return None if self.reverse and self._no_array(found) else self._of_group(found)
         return None if found is None else self._entry(found)
 
     def where(self, name: str) -> str:
@@ -115,9 +117,21 @@ class _Tree:
             if link is None or self._object(place) is not None:
                 continue
             if isinstance(link, self.h5py.ExternalLink):
-                return f"a link to {link.path!r} in {link.filename!r}, which cannot be opened"
+                return f"a link to {link.path!r} in {link.filename!r}, which cannot be opened: {_COPY}"
             if isinstance(link, self.h5py.SoftLink):
-                return f"a link to {link.path!r}, which the file does not hold"
+                return f"a link to {link.path!r}, which the file does not hold: {_COPY}"
+        found = self._object(name)
+        return "" if found is None or not self.reverse else self._no_array(found)
+
+    def _no_array(self, found: Any) -> str:
+        """What MATLAB has put there that is no array of numbers, and what to do; "" if it is one, or a group."""
+        if "MATLAB_sparse" in found.attrs:
+            return NO_ARRAY["sparse"]
+        kind = as_text(np.asarray(found.attrs.get("MATLAB_class", "")))
+        if "MATLAB_object_decode" in found.attrs:
+            return NO_ARRAY["object"]
+        if isinstance(found, self.h5py.Dataset) and found.dtype.kind == "O" and kind != "char":
+            return NO_ARRAY["cell" if kind == "cell" else "struct"]
         return ""
 
     def attribute(self, name: str, attribute: str) -> str:
@@ -151,7 +165,7 @@ class _Tree:
                 prefix, group, key = later.pop(0)
                 found = _child(group, key)
                 if found is None:
-                    entries[prefix + key] = Entry((), np.dtype("V1"), partial(part, None))
+                    entries[prefix + key] = UNREAD
                     continue
                 now = [(prefix + key, found)]
             place, found = now.pop()
@@ -159,7 +173,9 @@ class _Tree:
             if (info.fileno, info.addr) in seen:
                 continue
             seen.add((info.fileno, info.addr))
-            if isinstance(found, self.h5py.Group):
+            if self.reverse and self._no_array(found):
+                entries[place] = UNREAD
+            elif isinstance(found, self.h5py.Group):
                 prefix = f"{place}/" if place else ""
                 names = [key for key in found if isinstance(key, str) and not key.startswith("#")]
                 hard = [key for key in names if isinstance(found.get(key, getlink=True), self.h5py.HardLink)]
@@ -173,6 +189,8 @@ class _Tree:
 
     def _entry(self, dataset: Any) -> Entry | None:
         if not isinstance(dataset, self.h5py.Dataset) or dataset.shape is None:
+            return None
+        if self.reverse and self._no_array(dataset):
             return None
         if as_text(np.asarray(dataset.attrs.get("MATLAB_class", ""))) == "char":
             return Entry((), np.dtype("U1"), lambda _: "".join(map(chr, dataset[()].T.reshape(-1).tolist())))
@@ -209,7 +227,7 @@ class _Tree:
                         self._check_sources(inner, beside.parent)
             if lost is not None:
                 what = f"{dataset.name!r} of {self.path} must find all its parts, got one in {lost}"
-                raise Refusal(what, "Copy the files that go with it")
+                raise Refusal(what, _COPY)
 
     # --- groups that stand for an array ------------------------------------------------------------------------------
 
@@ -237,8 +255,8 @@ class _Tree:
         """The frames of a detector that writes data_000001, data_000002, ..., one after the other."""
         lost = [f"{group.name.strip('/')}/{key}" for key in numbered if _child(group, key) is None]
         if lost:
-            what = f"{lost[0]!r} of {self.path} must be there, got {self.missing(lost[0])}"
-            raise Refusal(what, "Copy the files that go with it")
+            what, _, fix = self.missing(lost[0]).rpartition(": ")
+            raise Refusal(f"{lost[0]!r} of {self.path} must be there, got {what}", fix)
         parts = [self._entry(group[key]) for key in numbered]
         pieces = [entry for entry in parts if entry is not None and entry.shape]
         if len(pieces) != len(numbered) or len({(entry.shape[1:], entry.dtype) for entry in pieces}) != 1:

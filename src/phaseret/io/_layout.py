@@ -13,12 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from phaseret._words import shortened
 from phaseret.io._contents import Contents
 from phaseret.io._measurement import Place
 
 MaskIs = Literal["measured", "bad", "ignored"]
 # What arrays are called, the first choice first, where no layout gives them a place.
 INTENSITIES = ("intensity", "iobs", "data")
+# The words for roots are those of an array's name, or of an attribute that says what its numbers are.
 MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli")
 # Masks by what the name says of non-zero pixels; "mask" says nothing.
 MASKS: dict[str, MaskIs | None] = dict.fromkeys(("measured", "valid", "good", "good_pixels", "goodpixels"), "measured")
@@ -26,6 +28,8 @@ MASKS |= dict.fromkeys(("bad", "bad_pixels", "badpixels", "invalid", "beamstop",
 MASKS |= {"mask": None}
 SUPPORT, OBJECTS = "support", ("obj", "object")
 FACTS = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
+_ROOT = re.compile(rf"\bsqrt|√|½|square[ -]root|(\^|\*\*)\s*\(?(0?\.5|1/2)|\b({'|'.join(MAGNITUDES)})\b", re.IGNORECASE)
+_SQUARED = re.compile(r"squared|²|\^\s*2|\*\*\s*2", re.IGNORECASE)
 # What the largest right value is called, and the pixel of the beam.
 LEVELS = ("saturation_value", "saturation", "saturation_level", "count_cutoff", "countrate_correction_count_cutoff")
 CENTERS = ("center", "centre", "beam_center", "beam_centre")
@@ -42,7 +46,7 @@ class Told:
 
     Attributes:
         ndim: Number of axes of one pattern.
-        magnitude: The words by which it says that it holds the square root of the intensity.
+        magnitude: What says that it holds the square root of the intensity, in words; "" where the format does.
         center: Where the zero frequency lies: a place, or the last coordinates of its pixel, not rounded.
         pair: An array that may be the pixel of the zero frequency in some order of its axes, and its numbers.
         mask: The array that is the mask, and what its non-zero pixels are if that is certain.
@@ -99,7 +103,7 @@ def told(contents: Contents, name: str) -> Told:
     center = tuple(_said(contents, places, (f"beam_center_{axis}", f"beam_centre_{axis}")) or 0.0 for axis in "yx")
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
-        magnitude=word if word.lower().removeprefix("fourier_") in MAGNITUDES else None,
+        magnitude=_root(contents, places, word),
         center=center if all(center) else None,
         pair=_pair(contents, folder),
         saturation=_said(contents, places, LEVELS),
@@ -120,6 +124,18 @@ def positive(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and value > 0 else None
+
+
+def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
+    """What says that numbers are roots of intensities: their array's name, or an attribute of one of the places."""
+    if name.lower().removeprefix("fourier_") in MAGNITUDES or name.lower().startswith("sqrt"):
+        return "its name says"
+    for place in places:
+        for attribute in ("units", "unit", "kind", "long_name", "description"):
+            said = contents.attribute(place, attribute)
+            if _ROOT.search(said) and not _SQUARED.search(said):
+                return f"its {attribute}, {shortened(said, 60)!r}, say{'s' * (attribute != 'units')}"
+    return None
 
 
 def _said(contents: Contents, places: Iterable[str], words: Sequence[str]) -> float | None:

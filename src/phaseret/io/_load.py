@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -191,6 +192,7 @@ class OpenPattern:
             distance=told.distance,
             source=str(contents.path),
             may_be_dark=wanted.may_be_dark,
+            first=self._starts(),
         )
         roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
         notes = (
@@ -259,13 +261,16 @@ class OpenPattern:
 
     def _kind(self) -> tuple[Kind, list[str]]:
         """What the values are: as asked for, as the file says, else the intensity."""
-        word, name = self.told.magnitude, self.contents.where(self.name).rpartition("/")[2]
-        if self.wanted.kind is None and word is not None:
-            note = f"{name!r} was taken for the magnitude, as its name says: if it is the square, use kind='intensity'"
-            return "magnitude", [note] if word == name else []
+        said, place = self.told.magnitude, self.contents.where(self.name)
+        name = place.rpartition("/")[2]
+        if self.wanted.kind is None and said is not None:
+            note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
+            return "magnitude", [note] if said else []
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
-        logarithm = name.lower().startswith(("log_", "log10"))
-        return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * logarithm
+        logarithm = name.lower().startswith(("log_", "log10")) or re.match(
+            r"(log|ln)(10|2)?\b", self.contents.attribute(place, "units"), re.IGNORECASE
+        )
+        return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * bool(logarithm)
 
     @cached_property
     def _about_beside(self) -> tuple[str, ...]:
@@ -339,8 +344,14 @@ class OpenPattern:
         """The pixel of the whole frame, counted in the region of interest."""
         if isinstance(pixel, str) or self.wanted.roi is None:
             return pixel
-        starts = [part.indices(10**9)[0] for part in _slices(self.wanted.roi, self.shape, self.ndim)]
-        return tuple(c - start for c, start in zip(pixel, starts, strict=False))
+        return tuple(c - start for c, start in zip(pixel, self._starts(), strict=False))
+
+    def _starts(self) -> list[int]:
+        """The first pixel of the region of interest in the whole frame; [] where that is read."""
+        if self.wanted.roi is None:
+            return []
+        parts = zip(_slices(self.wanted.roi, self.shape, self.ndim), self.shape[-self.ndim :], strict=True)
+        return [part.indices(m)[0] for part, m in parts]
 
     def _saturation(self) -> float | None:
         """The least value that is not trusted; integers at the largest of their type are not."""
@@ -394,8 +405,17 @@ def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPa
         if wanted.roi is not None:
             _slices(wanted.roi, shape, ndim)
             told = replace(told, support=None, obj=None)  # they belong to the whole frame
+        if wanted.key is None and contents.format.startswith("MATLAB"):
+            notes = (*notes, *_about_unread(contents.unread(), name))
         notes = (*contents.noted(name), *contents.about_units(), *notes)
         yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
+
+
+def _about_unread(unread: list[tuple[str, str]], name: str) -> Iterator[str]:
+    """A question, if the patterns may be in what could not be read."""
+    if unread:
+        listing = ", ".join(f"{other!r}, {what}" for other, what in unread[:3])
+        yield f"{name!r} was taken for the pattern, and the file holds {listing}, too: if that is it, save it as one"
 
 
 def _stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:

@@ -12,13 +12,20 @@ from typing import Any
 import numpy as np
 
 from phaseret import _memory
-from phaseret.io._contents import Contents, Entry, part, reading, too_large
+from phaseret.io._contents import UNREAD, Contents, Entry, part, reading, too_large
 
 _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 # The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
 _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)), frozenset((16, 17, 18)), 14, 15
 # The classes of arrays that hold arrays.
 _CELL, _STRUCT, _OBJECT, _LAST_PLAIN = 1, 2, 3, 15
+# What MATLAB stores that is no array of numbers, and what to do.
+NO_ARRAY = {
+    "sparse": "a sparse matrix: Save full(...) of it in MATLAB",
+    "cell": "a cell array: Save cat(3, ...{:}) of it in MATLAB, or the array in one of its cells",
+    "struct": "an array of structs: Save cat(3, ....field) of its field in MATLAB",
+    "object": "an object such as a table or a string: Save its numbers as a plain array in MATLAB",
+}
 _HEADER, _DEEPEST, _AXES = 128, 32, 32
 
 
@@ -33,28 +40,42 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     def read(key: str, index: int | slice | None) -> Any:
         return part(loadmat(path, variable_names=[key])[key], index)
 
-    entries = {}
+    entries, other = dict[str, Entry](), dict[str, str]()
     for key, shape, kind in variables:
         if kind in _TYPES or kind.startswith(("int", "uint")):
             entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key))
         elif kind == "struct":
             with reading(path, name):
-                fields = loadmat(path, variable_names=[key], simplify_cells=True)[key]
-            entries |= _fields(key, fields)
+                fields = _fields(key, loadmat(path, variable_names=[key], simplify_cells=True)[key])
+            entries |= {name: found for name, found in fields.items() if isinstance(found, Entry)}
+            other |= {name: found for name, found in fields.items() if isinstance(found, str)}
+        elif kind != "char":
+            other[key] = NO_ARRAY.get(kind, NO_ARRAY["object"])
 
     def where(key: str) -> str:
-        return key if key in entries else key.replace(".", "/")
+        return key if key in entries | other else key.replace(".", "/")
 
-    return Contents(path, name, lambda key: entries.get(where(key)), lambda: entries, where=where)
+    return Contents(
+        path,
+        name,
+        lambda key: entries.get(where(key)),
+        lambda: entries | dict.fromkeys(other, UNREAD),
+        where=where,
+        missing=lambda key: other.get(where(key), ""),
+    )
 
 
-def _fields(key: str, value: Any) -> dict[str, Entry]:
-    """The arrays in a struct, those of structs in it too."""
+def _fields(key: str, value: Any) -> dict[str, Entry | str]:
+    """The arrays in a struct, those of structs in it too; of what is none the words."""
     if isinstance(value, dict):
         inside = (_fields(f"{key}/{name}", part) for name, part in value.items())
         return {name: entry for fields in inside for name, entry in fields.items()}
+    if isinstance(value, list):
+        return {key: NO_ARRAY["struct"]}
+    if hasattr(value, "toarray"):
+        return {key: NO_ARRAY["sparse"]}
     array = np.asarray(value)
-    return {} if array.dtype.hasobject else {key: Entry(array.shape, array.dtype, partial(part, array))}
+    return {key: NO_ARRAY["cell"] if array.dtype.hasobject else Entry(array.shape, array.dtype, partial(part, array))}
 
 
 def _check(path: Path) -> None:

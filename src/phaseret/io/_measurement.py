@@ -13,6 +13,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
 from phaseret.io._stop import beam_stop
+from phaseret.operators._hot import hot_pixels
 from phaseret.operators._origin import gathers_away, where_it_gathers
 
 # A plateau at the top that is no larger share of what was measured is where the detector was saturated.
@@ -253,8 +254,12 @@ def ready(
     distance: float | None,
     source: str,
     may_be_dark: bool = False,
+    first: Sequence[int] = (),
 ) -> Measurement:
-    """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere."""
+    """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere.
+
+    `first` is the place in the frame of the first pixel, where part of it was read.
+    """
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
@@ -266,8 +271,7 @@ def ready(
         _checks.floating(obj=obj)
         _checks.rank(ndim, obj=obj)
     _checks.same_device(intensity=intensity, support=support, obj=obj)
-    values = _fft.promote(intensity)
-    given = torch.isfinite(values)
+    given = torch.isfinite(values := _fft.promote(intensity))
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
@@ -275,10 +279,10 @@ def ready(
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
+    hot = "" if may_be_dark or saturation == math.inf else _hot(values, given & ~saturated, ndim, kind, first)
     values = to_corner(values, ndim, center)
     stop = None if may_be_dark else beam_stop(values, measured, ndim)
-    if stop is not None and mask is None:
-        measured &= ~stop
+    measured &= True if stop is None or mask is not None else ~stop
     values = torch.where(measured, values, 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
     if not may_be_dark:
@@ -296,7 +300,7 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (clipped, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
+        notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
     )
 
 
@@ -326,6 +330,20 @@ def _flat_top(values: Tensor, counted: Tensor) -> tuple[Tensor, str]:
         return torch.zeros_like(top), f"{what}: if the detector was saturated there, use saturation={height:g}"
     said = f"{what}, as saturated ones do, and are taken as not measured"
     return top, f"{said}: if they are right, use saturation=inf"
+
+
+def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence[int]) -> str:
+    """A question, if a pixel outshines all about it."""
+    counted &= values >= 0
+    hot = hot_pixels(values.square() if kind == "magnitude" else values, counted, ndim)
+    if hot is None:
+        return ""
+    if first:
+        hot = dataclasses.replace(hot, pixel=tuple(i + start for i, start in zip(hot.pixel, first, strict=True)))
+    fix = "give a mask that leaves it out"
+    if hot.level is not None:
+        fix = f"use saturation={math.sqrt(hot.level) if kind == 'magnitude' else hot.level:.3g}"
+    return f"{hot}: if it is broken, or the direct beam, {fix}"
 
 
 def rooted(values: Tensor) -> str:

@@ -6,6 +6,7 @@ array and the check that it fits into memory come first. Nothing is ever unpickl
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import gzip
@@ -156,6 +157,9 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         members = archive.namelist()
     if any(member.endswith(".pkl") for member in members):
         _refuse_pickle(path)
+    if {"data.npy", "format.npy", "shape.npy"} <= set(members):
+        fix = "Save it whole: numpy.save(file, scipy.sparse.load_npz(file).toarray())"
+        _checks.fail(f"path must name a file of whole arrays, got a sparse matrix in {str(path)!r}", fix)
     entries = {}
     for member in members:
         if member.endswith(".npy"):
@@ -175,14 +179,22 @@ def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None)
 
 def _is_table(start: bytes) -> bool:
     """Whether a file begins as a table of numbers, after lines of comment and the names of its columns."""
-    if b"\0" in start:
+    encoding = _encoding(start)
+    if encoding == "utf-8-sig" and b"\0" in start:
         return False
-    lines = start.decode("utf-8-sig", errors="replace").splitlines()
+    lines = start.decode(encoding, errors="replace").splitlines()
     if len(start) == _BEGINNING and len(lines) > 1:
         lines.pop()  # it goes on
     rows = _rows(lines)
     cut = len(start) == _BEGINNING and len(lines) == 1
     return bool(rows) and _are_numbers(_words(rows[0])[: -1 if cut else None])
+
+
+def _encoding(start: bytes) -> str:
+    """How a text that begins so is written, by its byte-order mark."""
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
+    marks |= {codecs.BOM_UTF16_BE: "utf-16"}  # after the longer ones, which begin alike
+    return next((name for mark, name in marks.items() if start.startswith(mark)), "utf-8-sig")
 
 
 def _rows(lines: Sequence[str]) -> list[str]:
@@ -214,9 +226,9 @@ def _open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Rows of numbers that are parted by spaces, tabs, commas or semicolons."""
     _memory.check_fits(f"{path}, a text,", 8 * path.stat().st_size, "Save it as npy or HDF5")
     with reading(path, name):
-        array = np.loadtxt(
-            (" ".join(_words(row)) for row in _rows(path.read_text("utf-8-sig", "replace").splitlines())), ndmin=2
-        )
+        whole = path.read_bytes()
+        rows = _rows(whole.decode(_encoding(whole), "replace").splitlines())
+        array = np.loadtxt((" ".join(_words(row)) for row in rows), ndmin=2)
     table, values = Entry(array.shape, array.dtype, partial(part, array)), _over_coordinates(array)
     if values is None:
         values, counted = _without_numbers(array)

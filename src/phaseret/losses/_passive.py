@@ -19,6 +19,7 @@ from phaseret.losses._looks import Calls, asked, looks
 from phaseret.losses._one_pass import OnePass
 from phaseret.operators import Operator
 from phaseret.operators._data import is_fourier, matched
+from phaseret.operators._hot import ask_about_hot
 from phaseret.projections._spread import check_shares, of_data
 
 
@@ -78,9 +79,9 @@ def passive_loss(
             arrangement, one for all items or one for each. It is added to I in all domains, so that the noise of the
             data stays as it was measured.
         point_spread: What becomes of the intensity of one pixel, on a detector or from a source that is not quite
-            coherent: its middle lies at index k // 2, and it is divided by its sum. One for all items or one for each,
-            with the axes of the object; I is convolved with it, around the edges, before the background is added. It
-            needs the memory and time of a computation step by step. The solvers take the same.
+            coherent: its middle lies at index k // 2, and its sum is 1. One for all items or one for each, with the
+            axes of the object; I is convolved with it, around the edges, before the background is added. It needs the
+            memory and time of a computation step by step. The solvers take the same.
         normalize: Divide data and estimated intensity by the item's mean measured intensity: the value no longer
             depends on the data's scale, and dim items count as much as bright ones. Use it where intensities, or
             their squares in the domain "intensity", leave the range of the dtype. An item whose mean is not positive
@@ -160,7 +161,11 @@ def _loss(
     kernel = None if point_spread is None else of_data(point_spread, intensity, operator)
     if not scale and looks(calls, estimate, shapes):
         seen = intensity if dark is None else intensity - dark
-        if _doubted(estimate, seen, operator, mask) or (mask is None and _misplaced(estimate, seen, operator)):
+        if (
+            (is_fourier(operator) and not operator.undersampled and ask_about_hot(seen, mask, operator.data_ndim))
+            or _doubted(estimate, seen, operator, mask)
+            or (mask is None and _misplaced(estimate, seen, operator))
+        ):
             asked(calls, shapes)
     items = _as_items(estimate, intensity, mask, len(batch))
     comparison = Comparison.of(operator, domain, criterion, normalize, scale)

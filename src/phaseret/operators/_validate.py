@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
+from phaseret.operators._hot import ask_about_hot
 
 
 def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) -> None:
     """Look at the values of measured data once, before they are used many times.
 
     All other functions check types, shapes and devices only. The values must be finite and non-negative where
-    measured, each item needs a measured pixel, and one of them must be positive.
+    measured, each item needs a measured pixel, and one of them must be positive. A warning names a pixel that
+    outshines all about it, as hot ones do.
 
     Args:
         intensity: Measured intensity.
@@ -42,7 +44,9 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
     _checks.item_axes(ndim, intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
-    look(intensity, _checks.mask(mask, intensity), ndim)
+    mask = _checks.mask(mask, intensity)
+    look(intensity, mask, ndim)
+    ask_about_hot(intensity.detach(), mask, ndim)
 
 
 def look(intensity: Tensor, mask: Tensor, ndim: int) -> None:

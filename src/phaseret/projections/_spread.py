@@ -203,7 +203,7 @@ def of_data(kernel: Tensor, intensity: Tensor, operator: Operator) -> Tensor:
         _checks.fail(f"point_spread must have the batch shape {batch} of the intensity or none, got {own}", fix)
     looked_at = kernel.device.type == "cpu" and not (_memory.transformed() or torch.compiler.is_compiling())
     if looked_at and not kernel.requires_grad:  # no device need be waited for, and nobody changes it by small steps
-        _check_signs(kernel)
+        check_shares(kernel, d)
     return shares(kernel.to(intensity.dtype), d).reshape(*own, *[1] * (axes - d), *kernel.shape[-d:])
 
 

@@ -393,7 +393,9 @@ def maximum_likelihood(
 
 
 def _named(background: Tensor | float) -> str:
-    return f"{tuple(background.shape)}" if torch.as_tensor(background).ndim else f"{float(background):g}"
+    if isinstance(background, Tensor) and background.ndim > 0:
+        return f"{tuple(background.shape)}"
+    return f"{float(background):g}"
 
 
 def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor | float) -> Tensor:

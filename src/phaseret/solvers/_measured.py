@@ -16,6 +16,7 @@ from torch import Tensor
 from phaseret import _checks, _fft, _memory
 from phaseret.operators import Operator
 from phaseret.operators._data import check_lit, is_fourier, operator_of, without_background
+from phaseret.operators._hot import ask_about_hot
 from phaseret.operators._validate import look
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_shares, of_data
@@ -71,7 +72,10 @@ class Measured:
         if mask is not None:
             mask = _checks.mask(mask, intensity)
         if not _memory.transformed():
-            look(intensity, torch.ones_like(intensity, dtype=torch.bool) if mask is None else mask, operator.data_ndim)
+            known = torch.ones_like(intensity, dtype=torch.bool) if mask is None else mask
+            look(intensity, known, operator.data_ndim)
+            if is_fourier(operator) and not operator.undersampled:
+                ask_about_hot(intensity, known, operator.data_ndim)
         if background is not None:
             intensity = without_background(intensity, background)
             check_lit(intensity, mask, operator.data_ndim)

@@ -1,0 +1,88 @@
+"""Pixels that outshine all about them, as no pattern of an object does: hot ones, zingers, the direct beam."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from phaseret import _checks
+
+# A pattern is looked at in its brightest pixels. One is hot that is so many times as bright as what lies within so many
+# pixels, but for one or two that may be hot too, and as the least of the pattern, a count; and that has such a share of
+# the light.
+_BRIGHTEST, _REACH, _TIMES, _SHARE = 64, 2, 100.0, 0.01
+
+
+@dataclass(frozen=True)
+class Hot:
+    """The hot pixels of patterns.
+
+    Attributes:
+        count: How many there are.
+        pixel: The brightest of them.
+        pattern: The index of its pattern in the batch.
+        share: Its part of the light of its pattern.
+        level: A value that they exceed, and all others do not; None if there is none.
+    """
+
+    count: int
+    pixel: tuple[int, ...]
+    pattern: tuple[int, ...]
+    share: float
+    level: float | None
+
+    def __str__(self) -> str:
+        of = f" of pattern {', '.join(map(str, self.pattern))}" if self.pattern else ""
+        more = f", one of {self.count} such," * (self.count > 1)
+        return f"the pixel {self.pixel}{of}{more} outshines all about it, and holds {self.share:.1%} of the light"
+
+
+def ask_about_hot(intensity: Tensor, measured: Tensor | None, ndim: int) -> bool:
+    """Warn of hot pixels; whether there are any."""
+    hot = hot_pixels(intensity, measured, ndim)
+    if hot is None:
+        return False
+    place = ", ".join(map(str, (*hot.pattern, *hot.pixel)))
+    mask = f"mask[{place}] = False" if hot.level is None else f"mask = intensity < {hot.level:.3g}"
+    _checks.warn(str(hot), f"If it is broken, or the direct beam, leave it out: {mask}")
+    return True
+
+
+@torch.no_grad()
+def hot_pixels(intensity: Tensor, measured: Tensor | None, ndim: int) -> Hot | None:
+    """Those of patterns; looks at values, once. Frames of less than 16 pixels are not judged.
+
+    The pattern of an object that is sampled finely enough is smooth: what is bright spreads over several pixels.
+    """
+    shape = intensity.shape[-ndim:]
+    if min(shape) < 16:
+        return None
+    seen = intensity if measured is None else intensity.where(measured, 0)
+    flat = seen.reshape(-1, math.prod(shape))
+    known = torch.ones_like(flat[:1]) if measured is None else measured.expand_as(intensity).reshape_as(flat).to(flat)
+    value, top = flat.topk(min(_BRIGHTEST, flat.shape[1]))
+    width = 2 * _REACH + 1
+    number = torch.arange(width**ndim, device=flat.device)  # of the pixels about each, itself in the middle
+    around = torch.zeros_like(top).unsqueeze(-1)
+    for axis, m in enumerate(shape):
+        stride, step = math.prod(shape[axis + 1 :]), number // width**axis % width - _REACH
+        around = around + (top.unsqueeze(-1) // stride % m + step) % m * stride
+    others = number != len(number) // 2
+    rival, measured_too = (
+        (x.expand_as(flat).gather(1, around.flatten(1)).reshape(around.shape) * others) for x in (flat, known)
+    )
+    rival, enough = rival.topk(ndim).values[..., -1], measured_too.mean(-1) >= 0.5
+    least = torch.where(flat > 0, flat, math.inf).amin(1, keepdim=True)
+    hot = (value > _TIMES * rival.maximum(least)) & (value > _SHARE * flat.sum(1, keepdim=True)) & enough
+    if not bool(hot.any()):
+        return None
+    share = torch.where(hot, value / flat.sum(1, keepdim=True), 0)
+    item, rank = divmod(int(share.argmax()), top.shape[1])
+    rest = flat.scatter(1, top, value.masked_fill(hot, 0)).amax()
+    coolest = value[hot].amin()
+    level = float((coolest * rest).sqrt()) if bool(coolest > 2 * rest) else None
+    index = [int(i) for i in torch.unravel_index(top[item, rank] + item * flat.shape[1], intensity.shape)]
+    return Hot(int(hot.sum()), tuple(index[-ndim:]), tuple(index[:-ndim]), float(share[item, rank]), level)
