@@ -37,7 +37,7 @@ PUBLIC = [
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation, built anew where a warning is an error."""
     folder = tmp_path_factory.mktemp("docs")
-    for part in ("docs", "examples", "experiments", "benchmarks", "results"):
+    for part in ("docs", "examples", "experiments", "benchmarks", "results", "tools"):
         if (ROOT / part).exists():
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("_build", "api", "auto_gallery"))
     for page in ROOT.glob("*.md"):

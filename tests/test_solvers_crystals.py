@@ -298,6 +298,7 @@ def test_a_reconstruction_tells_its_misfit_of_counts_alone() -> None:
     assert solvers.ErrorReduction(20)(counts, background=1.0, **options).misfit.isnan()
 
 
+@pytest.mark.filterwarnings("ignore:.*outshines all about it")
 def test_numbers_too_large_for_fractions_are_no_counts() -> None:
     obj = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
     clean = (1e15 * pr.operators.fourier_intensity(obj, (16, 16))).round()

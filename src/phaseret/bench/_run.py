@@ -176,11 +176,12 @@ def run(
     if progress is not None and not callable(progress):
         _checks.fail(f"progress must be callable, got {progress!r}", "Pass a function of the report", TypeError)
     folder = None if data is None else _checks.path(data, "data")
+    kept = None if before is None else _checks.path(before, "before")
     chosen = [protocol_named(protocol) for protocol in protocols]
     solvers = [entry(name) for name in entries]
     report = Report(_head(quick, solvers), {})
-    if before is not None:
-        report.content.update(earlier(before, report.content))
+    if kept is not None:
+        report.content.update(earlier(kept, report.content))
     has = {(run["protocol"], run["entry"]) for run in report.content["runs"]}
     for protocol in chosen:
         if all((protocol.name, solver.name) in has for solver in solvers):
@@ -205,7 +206,7 @@ def run(
     return report
 
 
-def earlier(file: str | Path, here: dict[str, Any]) -> dict[str, Any]:
+def earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
     """What a report before holds, with the entries of this call; it must be one of the same versions."""
     found = load(file)
     made = {"digest": digest(found), **{name: here[name] for name in ("phaseret", "quick")}}

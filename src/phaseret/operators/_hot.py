@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from phaseret import _checks
+from phaseret import _checks, _memory
 
-# A pattern is looked at in its brightest pixels. One is hot that is so many times as bright as what lies within so many
-# pixels, but for one or two that may be hot too, and as the least of the pattern, a count; and that has such a share of
-# the light.
-_BRIGHTEST, _REACH, _TIMES, _SHARE = 64, 2, 100.0, 0.01
+# A pattern is looked at in its brightest pixels. One is hot that is so many times as bright as what lies in a window of
+# such a width about it, but for one or two that may be hot too, and as the least of the pattern, a count; and that has
+# such a share of the light.
+_BRIGHTEST, _WIDTH, _TIMES, _SHARE = 64, 5, 100.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -60,29 +61,50 @@ def hot_pixels(intensity: Tensor, measured: Tensor | None, ndim: int) -> Hot | N
     shape = intensity.shape[-ndim:]
     if min(shape) < 16:
         return None
-    seen = intensity if measured is None else intensity.where(measured, 0)
-    flat = seen.reshape(-1, math.prod(shape))
-    known = torch.ones_like(flat[:1]) if measured is None else measured.expand_as(intensity).reshape_as(flat).to(flat)
-    value, top = flat.topk(min(_BRIGHTEST, flat.shape[1]))
-    width = 2 * _REACH + 1
-    number = torch.arange(width**ndim, device=flat.device)  # of the pixels about each, itself in the middle
-    around = torch.zeros_like(top).unsqueeze(-1)
-    for axis, m in enumerate(shape):
-        stride, step = math.prod(shape[axis + 1 :]), number // width**axis % width - _REACH
-        around = around + (top.unsqueeze(-1) // stride % m + step) % m * stride
-    others = number != len(number) // 2
-    rival, measured_too = (
-        (x.expand_as(flat).gather(1, around.flatten(1)).reshape(around.shape) * others) for x in (flat, known)
-    )
-    rival, enough = rival.topk(ndim).values[..., -1], measured_too.mean(-1) >= 0.5
-    least = torch.where(flat > 0, flat, math.inf).amin(1, keepdim=True)
-    hot = (value > _TIMES * rival.maximum(least)) & (value > _SHARE * flat.sum(1, keepdim=True)) & enough
+    flat = intensity.reshape(-1, math.prod(shape))
+    known = None if measured is None else measured.expand_as(intensity).reshape_as(flat)
+    count = _memory.items_at_a_time(flat.device, flat.shape[1], 16 + 48 * _BRIGHTEST * _WIDTH**ndim / flat.shape[1])
+    found: list[tuple[Tensor, ...]] = []
+    begin = 0
+
+    def look() -> None:
+        some = slice(begin, begin + count)
+        found.append(_brightest(flat[some], None if known is None else known[some], shape))
+
+    while begin < len(flat):
+        if _memory.fits(look):
+            begin += count
+        elif count > 1:
+            count //= 2
+        else:
+            return None
+    hot, value, top, share, rest = (torch.cat(parts) for parts in zip(*found, strict=True))
     if not bool(hot.any()):
         return None
-    share = torch.where(hot, value / flat.sum(1, keepdim=True), 0)
     item, rank = divmod(int(share.argmax()), top.shape[1])
-    rest = flat.scatter(1, top, value.masked_fill(hot, 0)).amax()
-    coolest = value[hot].amin()
-    level = float((coolest * rest).sqrt()) if bool(coolest > 2 * rest) else None
+    coolest, others = value[hot].amin(), rest.amax()
+    level = float((coolest * others).sqrt()) if bool(coolest > 2 * others) else None
     index = [int(i) for i in torch.unravel_index(top[item, rank] + item * flat.shape[1], intensity.shape)]
     return Hot(int(hot.sum()), tuple(index[-ndim:]), tuple(index[:-ndim]), float(share[item, rank]), level)
+
+
+def _brightest(flat: Tensor, known: Tensor | None, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """Which of the brightest pixels (P, k) of patterns (P, pixels) are hot; their values, places and shares of the
+    light; and the largest value (P) of all other pixels."""
+    flat = flat if known is None else flat.where(known, 0)
+    seen = torch.ones_like(flat[:1]) if known is None else known.to(flat)
+    value, top = flat.topk(min(_BRIGHTEST, flat.shape[1]))
+    number = torch.arange(_WIDTH ** len(shape), device=flat.device)  # of the pixels about each, itself in the middle
+    around = torch.zeros_like(top).unsqueeze(-1)
+    for axis, m in enumerate(shape):
+        stride, step = math.prod(shape[axis + 1 :]), number // _WIDTH**axis % _WIDTH - _WIDTH // 2
+        around = around + (top.unsqueeze(-1) // stride % m + step) % m * stride
+    others = number != len(number) // 2
+    rival, seen_too = (
+        (x.expand_as(flat).gather(1, around.flatten(1)).reshape(around.shape) * others) for x in (flat, seen)
+    )
+    rival, enough = rival.topk(len(shape)).values[..., -1], seen_too.mean(-1) >= 0.5
+    least, light = torch.where(flat > 0, flat, math.inf).amin(1, keepdim=True), flat.sum(1, keepdim=True)
+    hot = (value > _TIMES * rival.maximum(least)) & (value > _SHARE * light) & enough
+    rest = flat.scatter(1, top, value.masked_fill(hot, 0)).amax(1)
+    return hot, value, top, torch.where(hot, value / light, 0), rest

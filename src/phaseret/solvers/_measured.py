@@ -278,7 +278,7 @@ class Measured:
         kept = objs.where(self.over_object(finite), 0)
         inner = (kept.conj() * obj).sum(self.object_axes)
         norms = (self.norm2(kept) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
-        turned = kept * self.over_object(inner.sgn())
+        turned = kept * self.over_object(inner / _fft.divisor(inner.abs()))
         count = self.over_object(finite.sum(-1, keepdim=True).clamp(min=1))
         mean = self.power(self.operator.linear(turned.sum(-1 - d, keepdim=True) / count)).sqrt()
         total = self.magnitude.sum(self.data_axes)
