@@ -382,6 +382,9 @@ def test_a_report_is_added_to(file: Path) -> None:
     assert [[row[key] for key in keys] for row in found.content["rows"][4:]] == [
         [row[key] for key in keys] for row in whole.content["rows"]
     ]
+    other_runs = json.loads(Path("more/bench.json").read_text())["runs"]
+    other_runs[0] |= {"psnr": None, "error": None, "residual": None}  # as what is no number is kept
+    assert rows_of(other_runs)[0]["failed"] == found.content["rows"][0]["failed"]
     found.save("both")
     assert bench.verify("both/bench.json", protocols=[TINY, other]).differences == ()
 

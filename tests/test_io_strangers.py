@@ -576,6 +576,23 @@ def test_a_flat_top_was_not_measured(tmp_path: Path) -> None:
     assert trusted.mask is None
 
 
+def test_each_pattern_of_a_stack_has_a_top_of_its_own() -> None:
+    values = peaked()
+    assert pr.io.as_measurement(torch.stack([100 * values / values.max()] * 6)).mask is None
+    clipped = (4095 * values / values.flatten().sort().values[-20]).clamp(max=4095)
+    with pytest.warns(UserWarning, match="share the largest value"):
+        both = pr.io.as_measurement(torch.stack([clipped, clipped / 2]))
+    assert both.mask is not None
+    assert torch.equal(both.mask[0], both.mask[1])
+
+
+def test_who_said_what_is_saturated_is_asked_about_a_plateau_below() -> None:
+    values = peaked()
+    clipped = (1048575 * values / values.flatten().sort().values[-20]).clamp(max=1048575)
+    with pytest.warns(UserWarning, match="If the detector was saturated there, use saturation=1048575"):
+        assert pr.io.as_measurement(clipped, saturation=2e6).mask is None
+
+
 def test_a_plateau_of_a_large_part_is_asked_about() -> None:
     plateau = torch.full((16, 16), 20.0)
     plateau[:8] = torch.arange(8.0)[:, None]

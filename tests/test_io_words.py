@@ -151,7 +151,18 @@ def test_tables_are_read_in_whatever_letters(
 # --- what the numbers are --------------------------------------------------------------------------------------------
 
 ROOTS = ["sqrt(counts)", "SQRT counts", "counts^0.5", "counts**(1/2)", "√photons", "square root of counts", "amplitude"]
-NOT_ROOTS = ["counts", "photons", "", "amplitude squared", "magnitude^2", "1", "|F|²", "a.u."]
+NOT_ROOTS = [
+    "square modulus of the wave",
+    "amp 3 gain, counts",
+    "counts",
+    "photons",
+    "",
+    "amplitude squared",
+    "magnitude^2",
+    "1",
+    "|F|²",
+    "a.u.",
+]
 
 
 @pytest.mark.parametrize("attribute", ["units", "long_name"])

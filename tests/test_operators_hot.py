@@ -85,6 +85,19 @@ def test_hot_pixels_are_named_and_the_mask_that_is_given_leaves_them_out(
         pr.operators.validate(intensity, mask=mask, ndim=ndim)
 
 
+def test_the_advice_keeps_the_mask_and_is_of_the_data_as_they_are() -> None:
+    intensity, mask = hot_pattern(), torch.ones(24, 24, dtype=torch.bool)
+    with pytest.warns(UserWarning, match="leave it out: mask &= intensity < "):
+        pr.operators.validate(intensity, mask=mask)
+    estimate = torch.rand(12, 12, requires_grad=True) * 1
+    with pytest.warns(UserWarning, match=r"leave it out: mask = intensity < ") as caught:
+        pr.losses.passive_loss(estimate, intensity + 5000, background=4999.0)
+    assert float(str(caught[0].message).rpartition("< ")[2].rstrip(".")) > 5000
+    half = (intensity / 1e4).half()
+    with pytest.warns(UserWarning, match="outshines"):
+        pr.operators.validate(half)
+
+
 def hot_pattern() -> Tensor:
     intensity = pr.operators.fourier_intensity(scene(2, "random", 10, 0), (24, 24))
     intensity[5, 9] = 1e8

@@ -737,6 +737,13 @@ def test_culled_starts_end_there_and_the_others_go_on_as_with_all(algorithm):
                 assert r.agreement[n, s] == 0
 
 
+def test_no_start_is_kept_by_rounding():
+    intensity = pr.operators.fourier_intensity(torch.rand(4, 4), (8, 8))
+    options = {"support": torch.ones(4, 4) > 0, "constraint": "nonnegative", "starts": 50}
+    r = Recipe("er:1,breed(keep=0.3),er:1")(intensity, **options)
+    assert r.errors.isfinite().sum() == 15
+
+
 def test_of_all_starts_one_is_always_left_and_said_to_be():
     _, intensity = patterns()
     options = {"support": S, "constraint": "nonnegative", "starts": 5}

@@ -302,7 +302,7 @@ def test_less_at_a_time_is_remembered_where_memory_ends(stages, monkeypatch):
     plain, refused = step_result(step, intensity, **options), []
 
     def fits(work):
-        rows, columns = work.args[-1] if work.func.__name__ == "_settle" else (slice(0), slice(0))
+        rows, columns = work.args[-1] if getattr(work, "func", work).__name__ == "_settle" else (slice(0), slice(0))
         if len(range(*rows.indices(3))) * len(range(*columns.indices(5))) > 7:
             refused.append(work)
             return False

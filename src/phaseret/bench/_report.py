@@ -135,7 +135,7 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     def values(name: str) -> Tensor:
         """(seeds, items)"""
-        return torch.tensor([[run[name] for run in of] for of in by_item], dtype=torch.float64).T
+        return torch.tensor([[_number(run[name]) for run in of] for of in by_item], dtype=torch.float64).T
 
     failures = [run["failure"] for run in runs if run["failure"]]
     error, residual = values("error"), values("residual").nan_to_num(math.inf)
@@ -153,6 +153,11 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     row["transforms"] = _short(values("transforms").mean())
     row["memory_mib"] = runs[0]["memory_mib"]
     return row
+
+
+def _number(value: float | None) -> float:
+    """A score; None is what a file holds where it was no number."""
+    return math.nan if value is None else value
 
 
 def spread(deviation: float, count: int) -> dict[str, float]:

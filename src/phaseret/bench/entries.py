@@ -80,7 +80,7 @@ def network(intensity: Tensor, known: Known, seed: int) -> Tensor:
     with torch.no_grad():
         first = models.load("unet_start")(intensity)
     found = solvers.reconstruct(intensity, init=first, schedule="rrr(beta=1.3):100", starts=1, check_every=1, **options)
-    if found.error > _EXPLAINED:
+    if not found.error <= _EXPLAINED:
         found = solvers.reconstruct(intensity, schedule="rrr(beta=1.3):400", starts=4, **options)
     return torch.nn.functional.pad(found.obj, (0, 32, 0, 32))  # laid out on the grid of the data
 

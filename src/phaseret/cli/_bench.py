@@ -21,7 +21,7 @@ class Command(Bench):
         """List, verify or run."""
         if self.protocols and self.protocols[0] == "verify":
             self._verify()
-        elif self.protocols or self.entry or self.out or self.quick:
+        elif self.protocols or self.entry or self.out or self.quick or self.add or self.overwrite:
             self._run()
         else:
             print(_listing())

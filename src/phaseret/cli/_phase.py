@@ -41,11 +41,10 @@ def with_phase(
     widths = [
         w for n, m in zip(first.obj.shape[::-1], sizes[::-1], strict=True) for w in ((m - n) // 2, m - n - (m - n) // 2)
     ]
-    init = nn.functional.pad(first.objs[first.ranking[:_STARTS]], widths)
+    best = first.ranking[first.errors[first.ranking].isfinite()][:_STARTS]
+    init = nn.functional.pad(first.objs[best], widths)
     second, told_then = _heard(
         solve,
-        intensity,
-        mask=mask,
         init=init,
         starts=len(init),
         support=torch.ones(sizes, dtype=torch.bool, device=intensity.device),
@@ -73,9 +72,9 @@ def _score(found: solvers.Reconstruction, data: int) -> float:
 
 
 def _heard(
-    solve: Callable[..., solvers.Reconstruction], *given: Tensor, **options: Any
+    solve: Callable[..., solvers.Reconstruction], **options: Any
 ) -> tuple[solvers.Reconstruction, list[warnings.WarningMessage]]:
     """What is returned, and the warnings, kept until one is chosen."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        return solve(*given, **options), told
+        return solve(**options), told

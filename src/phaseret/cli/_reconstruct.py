@@ -192,7 +192,8 @@ class Solves(Search, Pattern):
             warnings.filterwarnings("ignore", ".*(outshines all about it|the light gathers)")
             if self._may_have_phase(job):
                 real = partial(solve, intensity, **given, **settings)
-                then = partial(solve, callback=settings.get("callback"))
+                same = {name: given[name] for name in ("background", "mask") if name in given}
+                then = partial(solve, intensity, callback=settings.get("callback"), **same)
                 result = with_phase(real, then, intensity, given.get("mask"))
             else:
                 result = solve(intensity, **given, **settings)

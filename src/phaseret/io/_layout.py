@@ -28,8 +28,9 @@ MASKS |= dict.fromkeys(("bad", "bad_pixels", "badpixels", "invalid", "beamstop",
 MASKS |= {"mask": None}
 SUPPORT, OBJECTS = "support", ("obj", "object")
 FACTS = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
-_ROOT = re.compile(rf"\bsqrt|√|½|square[ -]root|(\^|\*\*)\s*\(?(0?\.5|1/2)|\b({'|'.join(MAGNITUDES)})\b", re.IGNORECASE)
-_SQUARED = re.compile(r"squared|²|\^\s*2|\*\*\s*2", re.IGNORECASE)
+_ROOT = re.compile(r"\bsqrt|√|½|square[ -]root|(\^|\*\*)\s*\(?(0?\.5|1/2)", re.IGNORECASE)
+_AMPLITUDE = re.compile(rf"\b({'|'.join(MAGNITUDES)})\b", re.IGNORECASE)
+_SQUARED = re.compile(r"squared?\b|²|\^\s*2|\*\*\s*2|intensit|counts|\bgain\b", re.IGNORECASE)
 # What the largest right value is called, and the pixel of the beam.
 LEVELS = ("saturation_value", "saturation", "saturation_level", "count_cutoff", "countrate_correction_count_cutoff")
 CENTERS = ("center", "centre", "beam_center", "beam_centre")
@@ -133,7 +134,7 @@ def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
     for place in places:
         for attribute in ("units", "unit", "kind", "long_name", "description"):
             said = contents.attribute(place, attribute)
-            if _ROOT.search(said) and not _SQUARED.search(said):
+            if _ROOT.search(said) or (_AMPLITUDE.search(said) and not _SQUARED.search(said)):
                 return f"its {attribute}, {shortened(said, 60)!r}, say{'s' * (attribute != 'units')}"
     return None
 

@@ -73,7 +73,8 @@ def load_intensity(
             Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or
             good: measured; bad, invalid or beamstop: bad). NaN is never measured.
         saturation: Values from here on are not trusted; infinity trusts all. Default: those above what the file says,
-            and integers that reach the largest value of their type.
+            and integers that reach the largest value of their type; where neither is known, several pixels of a
+            pattern that share its largest value.
         roi: The part of the frame that is read, (start, stop) along each of its axes; for one of several detectors.
         crop: Sizes of the part about the zero frequency that is kept, after all else.
         bin: Blocks of so many pixels along each axis are added up, after `crop`.
@@ -186,13 +187,14 @@ class OpenPattern:
             ndim=self.ndim,
             kind=kind,
             center=self._in_region(center),
-            saturation=self._saturation(),
+            saturation=wanted.saturation,
             pixel_size=told.pixel_size,
             wavelength=told.wavelength,
             distance=told.distance,
             source=str(contents.path),
             may_be_dark=wanted.may_be_dark,
             first=self._starts(),
+            limit=self._limit(),
         )
         roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
         notes = (
@@ -353,14 +355,12 @@ class OpenPattern:
         parts = zip(_slices(self.wanted.roi, self.shape, self.ndim), self.shape[-self.ndim :], strict=True)
         return [part.indices(m)[0] for part, m in parts]
 
-    def _saturation(self) -> float | None:
-        """The least value that is not trusted; integers at the largest of their type are not."""
-        if self.wanted.saturation is not None:
-            return self.wanted.saturation
+    def _limit(self) -> float:
+        """The least value that the file does not trust; integers at the largest of their type are not."""
         dtype, said = self.contents.entry(self.name).dtype, self.told.saturation
         most = math.inf if said is None else float(np.nextafter(np.float32(said), np.float32(np.inf)))
         largest = float(np.iinfo(dtype).max) if dtype.kind in "iu" else math.inf
-        return min(most, largest) if min(most, largest) < math.inf else None
+        return min(most, largest)
 
 
 def _only(contents: Contents) -> str:

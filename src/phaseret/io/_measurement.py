@@ -38,7 +38,8 @@ class Measurement:
         distance: From sample to detector, in metres.
         missing: Share of the pixels that were masked or not finite.
         negative: Share of the pixels that were measured as negative; the mask leaves them out.
-        saturated: Share of the pixels at or above saturation; the mask leaves them out.
+        saturated: Share of the pixels at or above saturation, or that share the largest value of their pattern as
+            saturated ones do; the mask leaves them out.
         source: Where it came from.
         notes: What was assumed or left out and may be wrong, a sentence each.
     """
@@ -255,10 +256,12 @@ def ready(
     source: str,
     may_be_dark: bool = False,
     first: Sequence[int] = (),
+    limit: float = math.inf,
 ) -> Measurement:
     """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere.
 
-    `first` is the place in the frame of the first pixel, where part of it was read.
+    `first` is the place in the frame of the first pixel, where part of it was read; `limit` is the saturation of a file
+    of which nobody said one.
     """
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
@@ -275,7 +278,7 @@ def ready(
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
-    saturated, clipped = _saturated(values, given, saturation)
+    saturated, clipped = _saturated(values, given, saturation, limit, ndim)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
@@ -304,32 +307,35 @@ def ready(
     )
 
 
-def _saturated(values: Tensor, given: Tensor, saturation: float | None) -> tuple[Tensor, str]:
+def _saturated(values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int) -> tuple[Tensor, str]:
     """The pixels that are not trusted for their height, and a note of those that nobody named."""
     if saturation == math.inf:
         return torch.zeros_like(given), ""
-    limit = math.inf if saturation is None else _checks.number("saturation", saturation, above=0)
+    limit = limit if saturation is None else _checks.number("saturation", saturation, above=0)
     beyond = given & (values >= limit)
-    top, note = _flat_top(values, given & ~beyond)
+    top, note = _flat_top(values, given & ~beyond, ndim, told=saturation is not None)
     return beyond | top, note
 
 
-def _flat_top(values: Tensor, counted: Tensor) -> tuple[Tensor, str]:
-    """The pixels that share the largest value, if they are many and few come near it, and a note of what was made of
-    them: patterns have no plateau at the top. Where they are a large part of it they are left as they are.
+def _flat_top(values: Tensor, counted: Tensor, ndim: int, told: bool) -> tuple[Tensor, str]:
+    """The pixels of each pattern that share its largest value, if they are many and few come near it, and a note of
+    what was made of them: patterns have no plateau at the top. Where they are a large part of one, or it was told which
+    values are right, they are left as they are.
     """
-    values = values.detach()
-    level = values.where(counted, 0).amax()
-    top = (values == level) & counted
-    pixels = [top.sum(), ((values >= 0.9 * level) & (values < level) & counted).sum(), counted.sum()]
-    height, at_top, near, of_all = torch.stack([level, *pixels]).tolist()
-    if height < 16 or at_top < 5 or at_top <= near:
-        return torch.zeros_like(top), ""
-    what = f"{int(at_top)} pixels share the largest value, {height:g}"
-    if at_top > _PLATEAU * of_all:
-        return torch.zeros_like(top), f"{what}: if the detector was saturated there, use saturation={height:g}"
+    values, axes = values.detach(), tuple(range(-ndim, 0))
+    level = values.where(counted, 0).amax(axes, keepdim=True)
+    top, near = (values == level) & counted, (values >= 0.9 * level) & (values < level) & counted
+    at_top, beside, of_all = (x.sum(axes, keepdim=True) for x in (top, near, counted))
+    top &= (level >= 16) & (at_top >= 5) & (at_top > beside)
+    taken = top & (at_top <= (0 if told else _PLATEAU) * of_all)
+    pixels, height, left = torch.stack([top.sum(), values.where(top, 0).amax(), (top & ~taken).sum()]).tolist()
+    if not pixels:
+        return taken, ""
+    what = f"{int(pixels)} pixels share the largest value, {height:g}"
+    if left:
+        return taken, f"{what}: if the detector was saturated there, use saturation={height:.17g}"
     said = f"{what}, as saturated ones do, and are taken as not measured"
-    return top, f"{said}: if they are right, use saturation=inf"
+    return taken, f"{said}: if they are right, use saturation=inf"
 
 
 def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence[int]) -> str:

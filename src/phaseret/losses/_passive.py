@@ -162,7 +162,7 @@ def _loss(
     if not scale and looks(calls, estimate, shapes):
         seen = intensity if dark is None else intensity - dark
         if (
-            (is_fourier(operator) and not operator.undersampled and ask_about_hot(seen, mask, operator.data_ndim))
+            (is_fourier(operator) and not operator.undersampled and ask_about_hot(intensity, mask, operator.data_ndim))
             or _doubted(estimate, seen, operator, mask)
             or (mask is None and _misplaced(estimate, seen, operator))
         ):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _memory
+from phaseret import _checks, _fft, _memory
 
 # A pattern is looked at in its brightest pixels. One is hot that is so many times as bright as what lies in a window of
 # such a width about it, but for one or two that may be hot too, and as the least of the pattern, a count; and that has
@@ -47,21 +47,25 @@ def ask_about_hot(intensity: Tensor, measured: Tensor | None, ndim: int) -> bool
     if hot is None:
         return False
     place = ", ".join(map(str, (*hot.pattern, *hot.pixel)))
-    mask = f"mask[{place}] = False" if hot.level is None else f"mask = intensity < {hot.level:.3g}"
+    mask = f"mask[{place}] = False"
+    if hot.level is not None:
+        below = f"intensity < {hot.level:.3g}"
+        mask = f"mask = {below}" if measured is None else f"mask &= {below}"
     _checks.warn(str(hot), f"If it is broken, or the direct beam, leave it out: {mask}")
     return True
 
 
 @torch.no_grad()
 def hot_pixels(intensity: Tensor, measured: Tensor | None, ndim: int) -> Hot | None:
-    """Those of patterns; looks at values, once. Frames of less than 16 pixels are not judged.
+    """Those of patterns; looks at values, once. Frames of less than 16 pixels, or that memory is too short for, are not
+    judged.
 
     The pattern of an object that is sampled finely enough is smooth: what is bright spreads over several pixels.
     """
     shape = intensity.shape[-ndim:]
     if min(shape) < 16:
         return None
-    flat = intensity.reshape(-1, math.prod(shape))
+    flat = _fft.promote(intensity).reshape(-1, math.prod(shape))
     known = None if measured is None else measured.expand_as(intensity).reshape_as(flat)
     count = _memory.items_at_a_time(flat.device, flat.shape[1], 16 + 48 * _BRIGHTEST * _WIDTH**ndim / flat.shape[1])
     found: list[tuple[Tensor, ...]] = []
@@ -83,7 +87,7 @@ def hot_pixels(intensity: Tensor, measured: Tensor | None, ndim: int) -> Hot | N
         return None
     item, rank = divmod(int(share.argmax()), top.shape[1])
     coolest, others = value[hot].amin(), rest.amax()
-    level = float((coolest * others).sqrt()) if bool(coolest > 2 * others) else None
+    level = float(coolest.sqrt() * others.sqrt()) if bool(coolest > 2 * others) else None
     index = [int(i) for i in torch.unravel_index(top[item, rank] + item * flat.shape[1], intensity.shape)]
     return Hot(int(hot.sum()), tuple(index[-ndim:]), tuple(index[:-ndim]), float(share[item, rank]), level)
 

@@ -168,7 +168,9 @@ class Breed(Step):
             return
         running = run.solved < 0
         order = score.where(running, -math.inf).argsort(dim=-1, stable=True).argsort(-1)  # the others first
-        kept = (self.keep * running.sum(-1, keepdim=True)).ceil()
+        # in Python's numbers: rounding would keep one more
+        kept = torch.tensor([math.ceil(round(self.keep * n, 9)) for n in range(running.shape[-1] + 1)])
+        kept = kept.to(running.device)[running.sum(-1, keepdim=True)]
         run.cull(order >= kept + (~running).sum(-1, keepdim=True))
 
     def _score(self, run: Run) -> Tensor:

@@ -156,7 +156,8 @@ def least(found: Tensor, known: Tensor, outside: Tensor, ndim: int, steps: int, 
     """The values at unknown pixels, from those given on, for which least of the autocorrelation lies outside: the sum
     of its squares times `outside`, weights (*) of half of the lags. That of `positive` objects is real, too.
 
-    Conjugate gradients; so few steps find what little noise is needed for, and leave the rest.
+    Conjugate gradients; so few steps find what little noise is needed for, and leave the rest. What is found below 0
+    is 0.
     """
     axes, shape = tuple(range(-ndim, 0)), found.shape[-ndim:]
     outside = outside / found[(0,) * (found.ndim - ndim)].numel()
@@ -179,7 +180,7 @@ def least(found: Tensor, known: Tensor, outside: Tensor, ndim: int, steps: int, 
         found, rest = found + length * step, rest - length * turned
         energy, before = dot(rest, rest), energy
         step = rest + energy / _fft.divisor(before) * step
-    return found
+    return found.where(known, found.clamp(min=0))
 
 
 def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = None, positive: bool = False) -> Tensor:
@@ -191,13 +192,15 @@ def filled(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor | None = N
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     values = intensity.where(known, 0)
+    size = _fft.divisor(values.abs().amax(axes, keepdim=True))  # of which the squares are neither 0 nor infinite
+    values = values / size
     found = values.where(known, _fft.mirror(values, axes))
     if reach is not None:
         outside = 1 - window(shape, reach, values)
-        return least(found, known, outside, ndim, _FILLS, positive).clamp(min=0)
+        return intensity.where(known, size * least(found, known, outside, ndim, _FILLS, positive))
     outside = _fft.half_from_full(corners(shape, values).to(values.dtype))
     for n in range(_ROUNDS):
         if n:
             outside = 1 - window(shape, reached(found, ndim, None, positive)[0], values)
-        found = least(found, known, outside, ndim, _STEPS, positive).clamp(min=0)
-    return found
+        found = least(found, known, outside, ndim, _STEPS, positive)
+    return intensity.where(known, size * found)

@@ -25,9 +25,12 @@ def filled_in_hull(intensity: Tensor, known: Tensor, ndim: int, positive: bool =
     hull is another then. Items that do reach the corners, or leave too little of the grid, have what `filled` gives.
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
-    rough = filled(intensity, known, ndim, positive=positive)
+    values = intensity.where(known, 0)
+    size = _fft.divisor(values.abs().amax(axes, keepdim=True))
+    values = values / size
+    rough = filled(values, known, ndim, positive=positive)
     outside = corners(shape, rough).expand(rough.shape)
-    found = _least(intensity.where(known, 0), known, outside, ndim)
+    found = _least(values, known, outside, ndim)
     power = _fft.power(_fft.full_from_half(_fft.transform(found, ndim), shape))
     left = power.where(outside, torch.nan).nanmean(axes, keepdim=True) / power.amax(axes, keepdim=True)
     for _ in range(_ROUNDS):
@@ -35,10 +38,10 @@ def filled_in_hull(intensity: Tensor, known: Tensor, ndim: int, positive: bool =
         outside = _fft.uncenter(~hull(inside, ndim, _WIDER), axes)
         enough = (left <= _CORNERS) & (outside.to(found.dtype).mean(axes, keepdim=True) >= _LEAST)
         found = torch.where(enough, _least(found, known, outside, ndim), rough)
-    return found
+    return intensity.where(known, size * found)
 
 
 def _least(found: Tensor, known: Tensor, outside: Tensor, ndim: int) -> Tensor:
     """The values at unknown pixels that leave least outside of a region."""
     weights = _fft.half_from_full(outside.to(found.dtype))
-    return least(found, known, weights, ndim, _STEPS).clamp(min=0)
+    return least(found, known, weights, ndim, _STEPS)

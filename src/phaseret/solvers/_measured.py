@@ -75,7 +75,7 @@ class Measured:
             known = torch.ones_like(intensity, dtype=torch.bool) if mask is None else mask
             look(intensity, known, operator.data_ndim)
             if is_fourier(operator) and not operator.undersampled:
-                ask_about_hot(intensity, known, operator.data_ndim)
+                ask_about_hot(intensity, mask, operator.data_ndim)
         if background is not None:
             intensity = without_background(intensity, background)
             check_lit(intensity, mask, operator.data_ndim)
