@@ -207,8 +207,10 @@ def works_page() -> str:
         cells = []
         for case in cases:
             for place, row in places([row for row in of if row["case"] == case]):
-                cells.append([row["entry"], case, str(place), *(worked(key, row.get(key)) for key in kinds)])
-        page += table(["entry", "case", "place", *(WORKS[key] for key in kinds)], cells, sortable=True) if of else ""
+                which = [case] if len(cases) > 1 else []
+                cells.append([row["entry"], *which, str(place), *(worked(key, row.get(key)) for key in kinds)])
+        which = ["case"] if len(cases) > 1 else []
+        page += table(["entry", *which, "place", *(WORKS[key] for key in kinds)], cells, sortable=True) if of else ""
     return page
 
 
