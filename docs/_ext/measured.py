@@ -207,9 +207,9 @@ def works_page() -> str:
         cells = []
         for case in cases:
             for place, row in places([row for row in of if row["case"] == case]):
-                which = [case] if len(cases) > 1 else []
+                which = [case] if any(cases) else []
                 cells.append([row["entry"], *which, str(place), *(worked(key, row.get(key)) for key in kinds)])
-        which = ["case"] if len(cases) > 1 else []
+        which = ["case"] if any(cases) else []
         page += table(["entry", *which, "place", *(WORKS[key] for key in kinds)], cells, sortable=True) if of else ""
     return page
 
