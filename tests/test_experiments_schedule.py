@@ -43,13 +43,69 @@ def test_learning_makes_the_error_smaller() -> None:
     assert errors[1] < errors[0]
 
 
+def small() -> pr.models.UNet:
+    torch.manual_seed(0)
+    options = {"output": "unit", "representation": "root_autocorrelation", "channels": (8, 16)}
+    return pr.models.UNet(digits.CANVAS, digits.FOURIER_SHAPE, **options)
+
+
+class Answers(torch.nn.Module):
+    """A network that has learned its answer to each pattern by heart."""
+
+    def __init__(self, answers: torch.Tensor, patterns: torch.Tensor) -> None:
+        super().__init__()
+        self.answers, self.patterns = torch.nn.Parameter(answers), patterns.flatten(1)
+
+    def forward(self, intensity: torch.Tensor) -> torch.Tensor:
+        return self.answers[torch.cdist(intensity.flatten(1), self.patterns).argmin(1)]
+
+
+def test_the_network_learns_with_the_numbers_where_they_end_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(schedule, "BATCH", 3)
+    monkeypatch.setattr(schedule, "RATES", {"network": 5e-3, "numbers": 2e-3})
+    intensity, init, objects = problem()
+    net, begun = Answers(init.clone(), intensity), schedule.plain()[:, :2]
+    numbers = schedule.together(net, begun, objects, 20 * len(objects), 10 * len(objects))
+    assert not net.training
+    assert bool((numbers != begun).any())
+    assert bool((begun == schedule.plain()[:, :2]).all())
+    answers = net.answers.detach()
+    before, both, only_numbers = (
+        schedule.errors(schedule.run(n, intensity, x), objects).mean()
+        for n, x in ((begun, init), (numbers, answers), (numbers, init))
+    )
+    assert both < only_numbers < before
+    assert "0 images" in capsys.readouterr().out
+
+
+def test_what_an_image_asks_for_is_cut_at_what_its_own_error_can_ask_for() -> None:
+    objects = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(0))
+    answer = (objects + 0.2).requires_grad_(True)
+    norm = (answer - objects).flatten(1).norm(dim=1) / objects.flatten(1).norm(dim=1)
+    norm.mean().backward()  # the relative error itself, whose gradient is as long as can be
+    assert answer.grad is not None
+    torch.testing.assert_close(schedule._cut(answer.grad * 7, objects), answer.grad)
+    torch.testing.assert_close(schedule._cut(answer.grad / 2, objects), answer.grad / 2)
+    assert not schedule._cut(torch.zeros(3, 5, 4), objects).any()
+
+
 def test_what_was_learned_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(schedule.start, "JUDGED", 2)
     monkeypatch.setattr(schedule, "DIGITS", 2)
     monkeypatch.setattr(schedule, "BATCH", 2)
-    schedule.main(["--steps", "1", "--out", str(tmp_path / "schedule.json")])
-    content = json.loads((tmp_path / "schedule.json").read_text(encoding="utf-8"))
+    card = {"command": "none", "data": "none.", "licence": "BSD-3-Clause", "metrics": {}}
+    first, second, numbers = (tmp_path / name for name in ("first", "second.safetensors", "schedule.json"))
+    pr.models.save(small(), first, card=card)
+    files = ["--network", str(first), "--out", str(numbers), "--out-network", str(second)]
+    schedule.main([*files, "--steps", "1", "--images", "8"])
+    content = json.loads(numbers.read_text(encoding="utf-8"))
     assert torch.tensor(content["numbers"]).shape == schedule.load().shape == (3, 20, 7)
     assert "of 2 training digits" in capsys.readouterr().out
+    trained = pr.models.load(second)
+    assert trained.card["metrics"]["solved_percent_after_20_learned"] == content["solved_percent"]
+    assert trained.card["command"].startswith("none --out FILE; python -m experiments.schedule")
+    assert not torch.equal(*(next(net.parameters()) for net in (trained, small())))
