@@ -35,7 +35,7 @@ def test_the_numbers_at_the_beginning_are_those_of_rrr() -> None:
 
 def test_learning_makes_the_error_smaller() -> None:
     intensity, init, objects = problem()
-    learned = schedule.learn(intensity, init, objects, 8)
+    learned = schedule.learn(schedule.plain(), intensity, init, objects, 8)
     errors = [
         pr.losses.invariant_loss(schedule.run(numbers, intensity, init), objects)
         for numbers in (schedule.plain(), learned)
@@ -67,7 +67,7 @@ def test_the_network_learns_with_the_numbers_where_they_end_well(
     monkeypatch.setattr(schedule, "RATES", {"network": 5e-3, "numbers": 2e-3})
     intensity, init, objects = problem()
     net, begun = Answers(init.clone(), intensity), schedule.plain()[:, :2]
-    numbers = schedule.together(net, begun, objects, 20 * len(objects), 10 * len(objects))
+    numbers = schedule.together(net, begun, objects, 20 * len(objects), 10 * len(objects), share=0)
     assert not net.training
     assert bool((numbers != begun).any())
     assert bool((begun == schedule.plain()[:, :2]).all())
@@ -78,6 +78,21 @@ def test_the_network_learns_with_the_numbers_where_they_end_well(
     )
     assert both < only_numbers < before
     assert "0 images" in capsys.readouterr().out
+
+
+def test_distortions_are_small_and_leave_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = torch.nn.functional.avg_pool2d(problem()[2], 5, 1, 2)
+    found = schedule.distorted(objects, torch.Generator().manual_seed(0), 0.5)
+    same = (found == objects).all((1, 2))
+    assert bool(((objects - found).square().mean((1, 2)) < objects.square().mean((1, 2))).all())
+    everyone, nobody = (schedule.distorted(objects, torch.Generator().manual_seed(0), share) for share in (1, 0))
+    assert torch.equal(nobody, objects)
+    assert torch.equal(everyone[~same], found[~same])
+    assert bool((everyone != objects).any(2).any(1).all())
+    assert 0 <= everyone.min() <= everyone.max() <= 1
+    monkeypatch.setattr(schedule, "AFFINE", 0)
+    monkeypatch.setattr(schedule, "BENT", 0)
+    torch.testing.assert_close(schedule.distorted(objects, torch.Generator(), 1), objects, atol=1e-5, rtol=0)
 
 
 def test_what_an_image_asks_for_is_cut_at_what_its_own_error_can_ask_for() -> None:
@@ -101,7 +116,7 @@ def test_what_was_learned_is_written(
     first, second, numbers = (tmp_path / name for name in ("first", "second.safetensors", "schedule.json"))
     pr.models.save(small(), first, card=card)
     files = ["--network", str(first), "--out", str(numbers), "--out-network", str(second)]
-    schedule.main([*files, "--steps", "1", "--images", "8"])
+    schedule.main([*files, "--steps", "1", "--images", "8", "--decay", "4"])
     content = json.loads(numbers.read_text(encoding="utf-8"))
     assert torch.tensor(content["numbers"]).shape == schedule.load().shape == (3, 20, 7)
     assert "of 2 training digits" in capsys.readouterr().out
