@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
 from phaseret import _fft
-from phaseret.solvers._extent import corners, counted, filled, hull, least
+from phaseret.solvers._extent import (
+    FLOOR,
+    MOST,
+    SIGMAS,
+    WIDER,
+    corners,
+    counted,
+    filled,
+    hull,
+    lags,
+    least,
+    smoothed,
+)
 
 # The hull is looked at so many times, is so much wider than what counts, and leaves this share of the lags at least.
 _ROUNDS, _WIDER, _LEAST = 3, 1.1, 0.1
@@ -14,6 +29,10 @@ _ROUNDS, _WIDER, _LEAST = 3, 1.1, 0.1
 _CORNERS = 5e-5
 # Steps of conjugate gradients.
 _STEPS = 30
+# Up to so many unmeasured pixels are solved for exactly, with a ridge of this share: values 10^4 times as large as what
+# they explain cost nothing. What counts may not rise by more than this factor above where it lies beyond an extent that
+# leaves so many times as many lags empty as pixels are unmeasured.
+FEW, _RIDGE, _LOUDER, _EMPTY = 2048, 1e-8, 3.0, 2
 
 
 def filled_in_hull(intensity: Tensor, known: Tensor, ndim: int, positive: bool = False) -> Tensor:
@@ -45,3 +64,75 @@ def _least(found: Tensor, known: Tensor, outside: Tensor, ndim: int) -> Tensor:
     """The values at unknown pixels that leave least outside of a region."""
     weights = _fft.half_from_full(outside.to(found.dtype))
     return least(found, known, weights, ndim, _STEPS)
+
+
+def explained(intensity: Tensor, known: Tensor, ndim: int, positive: bool = False) -> tuple[Tensor, Tensor]:
+    """The least lags (*, d) beyond which there need be no autocorrelation, and how much wider (*) a box is.
+
+    Of patterns with at most `FEW` unmeasured pixels. An extent explains a pattern if some values there leave, beyond
+    it, nothing above the noise: least squares, solved exactly, since behind a stop of several speckles conjugate
+    gradients end long before, and what they leave looks like autocorrelation. An extent that is too small is told by
+    what lies just beyond it, however large the values in the gap may be. At the opposite frequency of what was
+    measured the value is known of `positive` objects.
+    """
+    shape = intensity.shape[-ndim:]
+    items = (x.detach().cpu().reshape(-1, *shape) for x in (intensity, known.expand_as(intensity)))
+    found = [_explained(values.double(), mask, ndim, positive) for values, mask in zip(*items, strict=True)]
+    reach = torch.tensor([item for item, _ in found], dtype=intensity.dtype).reshape(*intensity.shape[:-ndim], ndim)
+    wider = torch.tensor([WIDER / (1 - math.sqrt(level)) for _, level in found], dtype=intensity.dtype)
+    return reach.to(intensity.device), wider.reshape(intensity.shape[:-ndim]).to(intensity.device)
+
+
+def _explained(values: Tensor, known: Tensor, ndim: int, positive: bool) -> tuple[list[int], float]:
+    """The extent of one pattern, the smallest in proportion to the grid, then smaller along each axis that allows it;
+    and the share of the sum of what was measured from which on autocorrelation counts."""
+    axes, shape = tuple(range(-ndim, 0)), values.shape
+    values = values.where(known, 0)
+    if positive:
+        values, known = values.where(known, _fft.mirror(values, axes)), known | _fft.mirror(known, axes)
+    leaves = _leaves(values / values.sum().clamp(min=torch.finfo(values.dtype).tiny), known)
+    largest = [(m + 1) // 2 - 1 for m in shape]
+    enough = known.numel() - _EMPTY * int((~known).sum())
+    wide = [[int(share * n) for n in largest] for share in (1.0, 0.9, 0.8)]
+    empty = [reach for reach in wide if math.prod(2 * n + 1 for n in reach) < enough]
+    if not empty:
+        return largest, FLOOR
+    best, level = largest, min(leaves(reach)[1] for reach in empty)
+    loudest = _LOUDER * level
+    for axes_then in (range(ndim), *((axis,) for axis in range(ndim))):
+        low, high, widest = 0.0, 1.0, best
+        while max(widest[axis] for axis in axes_then) * (high - low) > 1:
+            middle = (low + high) / 2
+            reach = [round(middle * n) if axis in axes_then else n for axis, n in enumerate(widest)]
+            most, counts = leaves(reach)
+            if most > counts or counts > loudest:
+                low = middle
+            else:
+                high, best, level = middle, reach, counts
+    return [n + 1 for n in best], min(level, MOST)  # as wide as what counts elsewhere, which is blurred by a lag
+
+
+def _leaves(values: Tensor, known: Tensor) -> Callable[[Sequence[int]], tuple[float, float]]:
+    """What least squares leave of the autocorrelation beyond an extent: the most of it, and from where on it counts."""
+    d, shape = values.ndim, values.shape
+    place = (~known).nonzero().unbind(1)
+    between = torch.zeros((), dtype=torch.long)
+    for index, m in zip(place, shape, strict=True):
+        between = between * m + (index[:, None] - index) % m
+    away = [lags(m, values).reshape([-1 if a == axis else 1 for a in range(d)]) for axis, m in enumerate(shape)]
+    measured = _fft.transform(values, d)
+
+    def leaves(reach: Sequence[int]) -> tuple[float, float]:
+        outside = torch.stack(torch.broadcast_tensors(*(x > n for x, n in zip(away, reach, strict=True)))).any(0)
+        weights = _fft.half_from_full(outside.to(values.dtype))
+        matrix = (_fft.inverse_sum(weights + 0j, shape, real=True) / values.numel()).flatten()[between]
+        matrix.diagonal().add_(_RIDGE)
+        slope = _fft.inverse_sum(measured * weights, shape, real=True)[place] / values.numel()
+        found = torch.cholesky_solve(-slope[:, None], torch.linalg.cholesky(matrix)).squeeze(1)
+        left = _fft.full_from_half(_fft.transform(values.index_put(place, found), d), shape)
+        seen = smoothed(outside.to(values.dtype), d)  # the noise is as high where the mean is over fewer lags
+        beyond = (_fft.power(smoothed(left.where(outside, 0), d)) / _fft.divisor(seen))[outside]
+        free = max(len(beyond) - len(found), len(beyond) / 2)  # what is left of the noise by so many unknown values
+        return math.sqrt(float(beyond.amax())), max(FLOOR, SIGMAS * math.sqrt(float(beyond.sum()) / free))
+
+    return leaves
