@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ _STEPS = 30
 # they explain cost nothing. What counts may not rise by more than this factor above where it lies beyond an extent that
 # leaves so many times as many lags empty as pixels are unmeasured.
 FEW, _RIDGE, _LOUDER, _EMPTY = 2048, 1e-8, 3.0, 2
+# The zero frequency and the pixels so near to it are wrong if one differs by this share and so many standard deviations
+# from what the others tell; then those that differ by this part of it. Lags up to this share of the grid leave too
+# little to tell it from.
+_NEAR, _WRONG, _SIGMA, _BESIDE, _FILLS = 2, 0.2, 30.0, 0.25, 0.45
 
 
 def filled_in_hull(intensity: Tensor, known: Tensor, ndim: int, positive: bool = False) -> Tensor:
@@ -90,10 +94,10 @@ def _explained(values: Tensor, known: Tensor, ndim: int, positive: bool) -> tupl
     values = values.where(known, 0)
     if positive:
         values, known = values.where(known, _fft.mirror(values, axes)), known | _fft.mirror(known, axes)
-    leaves = _leaves(values / values.sum().clamp(min=torch.finfo(values.dtype).tiny), known)
+    leaves = _Fit(values / _fft.divisor(values.sum()), known).leaves
     largest = [(m + 1) // 2 - 1 for m in shape]
     enough = known.numel() - _EMPTY * int((~known).sum())
-    wide = [[int(share * n) for n in largest] for share in (1.0, 0.9, 0.8)]
+    wide = [[int(share * n) for n in largest] for share in (1.0, 0.95, 0.9, 0.8)]
     empty = [reach for reach in wide if math.prod(2 * n + 1 for n in reach) < enough]
     if not empty:
         return largest, FLOOR
@@ -112,27 +116,73 @@ def _explained(values: Tensor, known: Tensor, ndim: int, positive: bool) -> tupl
     return [n + 1 for n in best], min(level, MOST)  # as wide as what counts elsewhere, which is blurred by a lag
 
 
-def _leaves(values: Tensor, known: Tensor) -> Callable[[Sequence[int]], tuple[float, float]]:
-    """What least squares leave of the autocorrelation beyond an extent: the most of it, and from where on it counts."""
-    d, shape = values.ndim, values.shape
-    place = (~known).nonzero().unbind(1)
-    between = torch.zeros((), dtype=torch.long)
-    for index, m in zip(place, shape, strict=True):
-        between = between * m + (index[:, None] - index) % m
-    away = [lags(m, values).reshape([-1 if a == axis else 1 for a in range(d)]) for axis, m in enumerate(shape)]
-    measured = _fft.transform(values, d)
+def disagreeing(intensity: Tensor, known: Tensor, ndim: int) -> Tensor:
+    """The pixels at the zero frequency of one pattern that the rest of it contradicts, as a patched centre is.
 
-    def leaves(reach: Sequence[int]) -> tuple[float, float]:
-        outside = torch.stack(torch.broadcast_tensors(*(x > n for x, n in zip(away, reach, strict=True)))).any(0)
-        weights = _fft.half_from_full(outside.to(values.dtype))
-        matrix = (_fft.inverse_sum(weights + 0j, shape, real=True) / values.numel()).flatten()[between]
+    The others have a least extent, and what the pixels at most `_NEAR` from the zero frequency are within it follows
+    from least squares. Those disagree that differ by more than a share, and by more than the noise, and the ridge,
+    leave open.
+    """
+    shape = intensity.shape
+    near = torch.ones((), dtype=torch.bool)
+    for axis, m in enumerate(shape):
+        near = near & (lags(m, intensity.cpu()) <= _NEAR).reshape([-1 if a == axis else 1 for a in range(ndim)])
+    values, mask = intensity.detach().cpu().double(), known.cpu()
+    others = mask & ~near
+    if not mask[(0,) * ndim] or int((~others).sum()) > FEW:
+        return torch.zeros_like(known)
+    values = values.where(mask, 0) / _fft.divisor(values.where(others, 0).sum())
+    reach, level = _explained(values, others, ndim, positive=False)
+    reach = [math.ceil(WIDER / (1 - math.sqrt(level)) * n) for n in reach]  # with what the noise hides
+    if any(n > _FILLS * m for n, m in zip(reach, shape, strict=True)):
+        return torch.zeros_like(known)
+    expected, open_ = _Fit(values, others).told(reach)
+    bound = open_ + _WRONG * expected.abs().maximum(values)
+    off = (values - expected).abs().where(near & mask, 0)
+    return ((off > _BESIDE * bound) & (off > bound).any()).to(known.device)
+
+
+class _Fit:
+    """Least squares of the unmeasured pixels of one pattern, with as little of the autocorrelation beyond an extent."""
+
+    def __init__(self, values: Tensor, known: Tensor) -> None:
+        self.shape, self.d = values.shape, values.ndim
+        self.values = values.where(known, 0)
+        self.place = (~known).nonzero().unbind(1)
+        self.between = torch.zeros((), dtype=torch.long)
+        for index, m in zip(self.place, self.shape, strict=True):
+            self.between = self.between * m + (index[:, None] - index) % m
+        self.measured = _fft.transform(self.values, self.d)
+        self.away = [
+            lags(m, values).reshape([-1 if a == axis else 1 for a in range(self.d)])
+            for axis, m in enumerate(self.shape)
+        ]
+
+    def solved(self, reach: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The lags outside, the pattern's own autocorrelation there, the values and the factor of their equations."""
+        beyond = (x > n for x, n in zip(self.away, reach, strict=True))
+        outside = torch.stack(torch.broadcast_tensors(*beyond)).any(0)
+        weights, pixels = _fft.half_from_full(outside.to(self.values.dtype)), self.values.numel()
+        matrix = (_fft.inverse_sum(weights + 0j, self.shape, real=True) / pixels).flatten()[self.between]
         matrix.diagonal().add_(_RIDGE)
-        slope = _fft.inverse_sum(measured * weights, shape, real=True)[place] / values.numel()
-        found = torch.cholesky_solve(-slope[:, None], torch.linalg.cholesky(matrix)).squeeze(1)
-        left = _fft.full_from_half(_fft.transform(values.index_put(place, found), d), shape)
-        seen = smoothed(outside.to(values.dtype), d)  # the noise is as high where the mean is over fewer lags
-        beyond = (_fft.power(smoothed(left.where(outside, 0), d)) / _fft.divisor(seen))[outside]
+        slope = _fft.inverse_sum(self.measured * weights, self.shape, real=True)[self.place] / pixels
+        factor = torch.linalg.cholesky(matrix)
+        found = torch.cholesky_solve(-slope[:, None], factor).squeeze(1)
+        left = _fft.full_from_half(_fft.transform(self.values.index_put(self.place, found), self.d), self.shape)
+        return outside, left.where(outside, 0), found, factor
+
+    def leaves(self, reach: Sequence[int]) -> tuple[float, float]:
+        """What is left of the autocorrelation beyond an extent: the most of it, and from where on it counts."""
+        outside, left, found, _ = self.solved(reach)
+        seen = smoothed(outside.to(self.values.dtype), self.d)  # the noise is as high where it is a mean of fewer lags
+        beyond = (_fft.power(smoothed(left, self.d)) / _fft.divisor(seen))[outside]
         free = max(len(beyond) - len(found), len(beyond) / 2)  # what is left of the noise by so many unknown values
         return math.sqrt(float(beyond.amax())), max(FLOOR, SIGMAS * math.sqrt(float(beyond.sum()) / free))
 
-    return leaves
+    def told(self, reach: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The pattern with the values that were found, and how far they may be wrong, which is 0 elsewhere."""
+        outside, left, found, factor = self.solved(reach)
+        inverse = torch.cholesky_inverse(factor)
+        noise = _fft.power(left).sum() / outside.sum() / self.values.numel()
+        wrong = _SIGMA * (noise * inverse.diagonal()).sqrt() + _RIDGE * _SIGMA * (inverse @ found).abs()
+        return self.values.index_put(self.place, found), torch.zeros_like(self.values).index_put(self.place, wrong)
