@@ -516,6 +516,33 @@ def test_a_damaged_block_is_done_again(folder: Path, capsys: pytest.CaptureFixtu
     assert_same(pr.io.load_object("r.h5"), pr.io.load_object("whole.h5"))
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("how", ["as it is", "patched", "dead"])
+def test_a_zero_frequency_that_all_others_contradict_is_not_believed(
+    folder: Path, capsys: pytest.CaptureFixture[str], how: str, ndim: int
+) -> None:
+    """A centre that was patched, or did not count, is no measurement."""
+    generator = torch.Generator().manual_seed(3)
+    obj = 0.3 + torch.rand((11, 10, 9)[-ndim:], generator=generator)
+    intensity = pr.operators.fourier_intensity(obj, (48, 44, 40)[-ndim:], centered=True)
+    counts = torch.poisson(intensity * (1e7 / intensity.sum()), generator=generator)
+    centre = tuple(slice(m // 2 - 1, m // 2 + 2) for m in counts.shape)
+    if how == "patched":
+        counts[centre] = counts[tuple(m // 2 + 2 for m in counts.shape)]
+    if how == "dead":
+        counts[centre] = 1.0
+    np.save("pattern.npy", counts.numpy())
+    line = f'reconstruct pattern.npy --ndim {ndim} --constraint nonnegative --schedule "er:2" --starts 2 --overwrite'
+    status, out, err = run(f"{line} -o r.h5", capsys)
+    assert status == 0, err
+    found = re.search(r"zero frequency    (\d+) pixels there contradict all others and count as unmeasured", out)
+    assert (found is not None) == (how != "as it is"), out
+    if found is not None:  # an edge or corner that was patched may be right by chance
+        assert 0.6 * 3**ndim < int(found[1]) <= 1.5 * 3**ndim
+    notes = pr.io.load_reconstruction("r.h5")["notes"]
+    assert ("contradict all others" in notes) == (how != "as it is")
+
+
 def test_what_a_stack_is_taken_for_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All patterns have one centre, which all of them together tell; some that are unlike the others are counted."""
     objs = torch.rand(20, 9, 8) + 0.2

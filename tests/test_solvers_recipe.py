@@ -19,6 +19,7 @@ import phaseret as pr
 from phaseret import solvers
 from phaseret.solvers import Recipe
 from phaseret.solvers._algorithms import ALGORITHMS
+from phaseret.solvers._gaps import FEW
 from phaseret.solvers._solve import _checkpoints
 
 pytestmark = pytest.mark.filterwarnings(
@@ -338,14 +339,47 @@ def test_the_first_guess_holds_the_object(name, photons, stop):
         assert math.prod(sizes) < 4 * obj.numel()
 
 
+def textured(*shape):
+    """Values of all sizes, sharp at the edges of the box."""
+    return 0.1 + torch.rand(shape, generator=torch.Generator().manual_seed(1)).square()
+
+
+HIDDEN = {
+    "even": (torch.ones(32, 36), (128, 120)),
+    "textured": (textured(40, 33), (101, 96)),
+    "apart": (apart(40, 36), (128, 100)),
+    "complex": (torch.polar(textured(36, 30), torch.linspace(0, 3, 30).expand(36, 30)), (96, 90)),
+}
+
+
+@pytest.mark.parametrize("photons", [None, 1e7], ids=["", "counts"])
+@pytest.mark.parametrize("speckles", [2, 3, 4, 6])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_behind_a_stop_of_several_speckles_the_box_is_the_least_that_explains_the_rest(name, speckles, photons):
+    obj, shape = HIDDEN[name]
+    intensity = pr.operators.fourier_intensity(obj, shape)
+    near = [
+        torch.minimum(torch.arange(m), m - torch.arange(m)) < speckles * m / n / 2
+        for m, n in zip(shape, obj.shape, strict=True)
+    ]
+    mask = ~(near[0][:, None] & near[1])
+    if photons is not None:
+        intensity = torch.poisson(intensity * photons / intensity[mask].sum())
+    found = solvers.autocorrelation_support(intensity, mask=mask)
+    sizes = [int(found.any(1 - axis).sum()) for axis in (0, 1)]
+    assert all(n <= size <= 1.25 * n + 3 for n, size in zip(obj.shape, sizes, strict=True)), sizes
+
+
 @pytest.mark.parametrize("name", ["dense", "apart", "complex"])
 def test_a_wide_hidden_centre_does_not_hide_the_box(name):
-    """A saturated centre is wider than speckles, and cannot be filled: what lies beside it tells the extent."""
+    """A saturated centre of many pixels, much wider than speckles: what lies beside it tells the extent."""
     obj = {"dense": torch.ones(40, 36), "apart": apart(40, 36), "complex": soft((40, 36), 0.8) * (1 + 1j)}[name]
-    intensity = pr.operators.fourier_intensity(obj, (256, 250), centered=True)
+    intensity = pr.operators.fourier_intensity(obj, (384, 390), centered=True)
     counts = torch.poisson(intensity * 1e7 / intensity.sum())
-    away = (torch.arange(256)[:, None] - 128).square() + (torch.arange(250) - 125).square()
-    found = solvers.autocorrelation_support(counts, mask=away > 18**2, centered=True)
+    away = (torch.arange(384)[:, None] - 192).square() + (torch.arange(390) - 195).square()
+    mask = away > 27**2
+    assert int((~mask).sum()) > FEW
+    found = solvers.autocorrelation_support(counts, mask=mask, centered=True)
     sizes = [int(found.any(1 - axis).sum()) for axis in (0, 1)]
     assert all(n <= size <= 2.5 * n for n, size in zip(obj.shape, sizes, strict=True)), sizes
 

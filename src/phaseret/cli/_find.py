@@ -14,6 +14,7 @@ from torch import Tensor
 from phaseret import _fft, io, solvers
 from phaseret.io._inspect import flat_level, friedel
 from phaseret.projections import Constraint
+from phaseret.solvers._gaps import disagreeing
 from phaseret.solvers._reduce import quick_grid
 
 # A pattern is that of a real object if its opposite frequencies agree so well. Another centre is taken if it is so good
@@ -81,6 +82,7 @@ def find(
             said.append(
                 ("centre", f"{shown}, about which the pattern is symmetric to {there:.2f} (middle: {here:.2f})")
             )
+    measurement, wrong = _without_wrong_centre(measurement)
     sizes = _box(measurement, constraint or "complex", point_spread)
     if constraint is None:
         real = _symmetry(measurement, sizes, offset)
@@ -91,10 +93,24 @@ def find(
             said.append(("non-negative", why))
         else:
             # No symmetry, no centre of it.
-            measurement, centre, offset, said = whole, None, none, []
+            (measurement, wrong), centre, offset, said = _without_wrong_centre(whole), None, none, []
             sizes = _box(measurement, constraint, point_spread)
             said.append(("complex", f"the pattern is symmetric to {shown} only; a real object is above {REAL:g}"))
-    return Found(measurement, centre, sizes, offset, constraint, tuple(said))
+    return Found(measurement, centre, sizes, offset, constraint, (*said, *wrong))
+
+
+def _without_wrong_centre(measurement: io.Measurement) -> tuple[io.Measurement, list[tuple[str, str]]]:
+    """One pattern without the pixels at the zero frequency that its others contradict, and what is said of them."""
+    intensity, d = measurement.intensity, measurement.ndim
+    if intensity.ndim > d:
+        return measurement, []
+    mask = torch.ones_like(intensity, dtype=torch.bool) if measurement.mask is None else measurement.mask
+    wrong = disagreeing(intensity, mask, d)
+    if not bool(wrong.any()):
+        return measurement, []
+    what = f"{int(wrong.sum())} pixels there contradict all others and count as unmeasured"
+    measurement = dataclasses.replace(measurement, mask=mask & ~wrong, intensity=intensity.where(~wrong, 0.0))
+    return measurement, [("zero frequency", f"{what}; if they are right, use --support N,M")]
 
 
 def beside(measurement: io.Measurement, known: Tensor) -> Found:

@@ -11,7 +11,7 @@ from torch import Tensor
 from phaseret import _fft
 
 # Autocorrelation counts above this share of its maximum and so often the noise. A box is wider than what counts.
-_FLOOR, _SIGMAS, _MOST, _WIDER = 5e-4, 5.0, 0.25, 1.04
+FLOOR, SIGMAS, MOST, WIDER = 5e-4, 5.0, 0.25, 1.04
 # Gaps are filled by so many steps of conjugate gradients within a known extent, or so many rounds with so many steps
 # each, the extent looked at again in between. They end at this share of the first residual's energy. The edge of the
 # extent is as soft as this factor of it.
@@ -38,15 +38,14 @@ def counted(
         left = _fft.full_from_half(factor.abs(), shape)
     correlation = _fft.full_from_half(half, shape)
     if threshold is None:
-        for axis in axes:
-            correlation = (correlation.roll(1, axis) + correlation + correlation.roll(-1, axis)) / 3
+        correlation = smoothed(correlation, ndim)
     power = _fft.power(correlation)
     peak = power.amax(axes, keepdim=True)
     level = torch.zeros_like(peak)
     if threshold is None:
         rims = [power.narrow(axis, m // 2, 1).flatten(power.ndim - ndim) for axis, m in zip(axes, shape, strict=True)]
         noise = torch.cat(rims, -1).mean(-1).reshape(peak.shape) / peak
-        level = (_SIGMAS * noise.sqrt()).maximum(_FLOOR * left).clamp(max=_MOST)
+        level = (SIGMAS * noise.sqrt()).maximum(FLOOR * left).clamp(max=MOST)
     else:
         level = level + threshold * left
     height = correlation.real if positive else power.sqrt()
@@ -56,8 +55,15 @@ def counted(
         inside = torch.stack([core, *_beside(core, axes)]).any(0)  # without the single pixels that noise lifts
     if factor is not None:
         share = torch.where(inside, level / left.clamp(min=torch.finfo(left.dtype).tiny), 0.0)
-        level = share.amax(axes, keepdim=True).clamp(max=_MOST)
+        level = share.amax(axes, keepdim=True).clamp(max=MOST)
     return inside, level
+
+
+def smoothed(correlation: Tensor, ndim: int) -> Tensor:
+    """Its mean over 3 pixels along each axis."""
+    for axis in range(-ndim, 0):
+        correlation = (correlation.roll(1, axis) + correlation + correlation.roll(-1, axis)) / 3
+    return correlation
 
 
 def reached(
@@ -71,7 +77,7 @@ def reached(
         others = tuple(a for a in axes if a != axis)
         there = inside.any(others) if others else inside
         reach.append(torch.where(there, lags(m, intensity), 0).amax(-1))
-    return torch.stack(reach, -1), _WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
+    return torch.stack(reach, -1), WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
 
 
 def reached_beside(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor, wider: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from phaseret import _fft
-from phaseret.solvers._extent import corners, counted, filled, hull, least
+from phaseret.solvers._extent import (
+    FLOOR,
+    MOST,
+    SIGMAS,
+    WIDER,
+    corners,
+    counted,
+    filled,
+    hull,
+    lags,
+    least,
+    smoothed,
+)
 
 # The hull is looked at so many times, is so much wider than what counts, and leaves this share of the lags at least.
 _ROUNDS, _WIDER, _LEAST = 3, 1.1, 0.1
@@ -14,6 +29,14 @@ _ROUNDS, _WIDER, _LEAST = 3, 1.1, 0.1
 _CORNERS = 5e-5
 # Steps of conjugate gradients.
 _STEPS = 30
+# Up to so many unmeasured pixels are solved for exactly, with a ridge of this share: values 10^4 times as large as what
+# they explain cost nothing. What counts may not rise by more than this factor above where it lies beyond an extent that
+# leaves so many times as many lags empty as pixels are unmeasured.
+FEW, _RIDGE, _LOUDER, _EMPTY = 2048, 1e-8, 3.0, 2
+# The zero frequency and the pixels so near to it are wrong if one differs by this share and so many standard deviations
+# from what the others tell; then those that differ by this part of it. Lags up to this share of the grid leave too
+# little to tell it from.
+_NEAR, _WRONG, _SIGMA, _BESIDE, _FILLS = 2, 0.2, 30.0, 0.25, 0.45
 
 
 def filled_in_hull(intensity: Tensor, known: Tensor, ndim: int, positive: bool = False) -> Tensor:
@@ -45,3 +68,121 @@ def _least(found: Tensor, known: Tensor, outside: Tensor, ndim: int) -> Tensor:
     """The values at unknown pixels that leave least outside of a region."""
     weights = _fft.half_from_full(outside.to(found.dtype))
     return least(found, known, weights, ndim, _STEPS)
+
+
+def explained(intensity: Tensor, known: Tensor, ndim: int, positive: bool = False) -> tuple[Tensor, Tensor]:
+    """The least lags (*, d) beyond which there need be no autocorrelation, and how much wider (*) a box is.
+
+    Of patterns with at most `FEW` unmeasured pixels. An extent explains a pattern if some values there leave, beyond
+    it, nothing above the noise: least squares, solved exactly, since behind a stop of several speckles conjugate
+    gradients end long before, and what they leave looks like autocorrelation. An extent that is too small is told by
+    what lies just beyond it, however large the values in the gap may be. At the opposite frequency of what was
+    measured the value is known of `positive` objects.
+    """
+    shape = intensity.shape[-ndim:]
+    items = (x.detach().cpu().reshape(-1, *shape) for x in (intensity, known.expand_as(intensity)))
+    found = [_explained(values.double(), mask, ndim, positive) for values, mask in zip(*items, strict=True)]
+    reach = torch.tensor([item for item, _ in found], dtype=intensity.dtype).reshape(*intensity.shape[:-ndim], ndim)
+    wider = torch.tensor([WIDER / (1 - math.sqrt(level)) for _, level in found], dtype=intensity.dtype)
+    return reach.to(intensity.device), wider.reshape(intensity.shape[:-ndim]).to(intensity.device)
+
+
+def _explained(values: Tensor, known: Tensor, ndim: int, positive: bool) -> tuple[list[int], float]:
+    """The extent of one pattern, the smallest in proportion to the grid, then smaller along each axis that allows it;
+    and the share of the sum of what was measured from which on autocorrelation counts."""
+    axes, shape = tuple(range(-ndim, 0)), values.shape
+    values = values.where(known, 0)
+    if positive:
+        values, known = values.where(known, _fft.mirror(values, axes)), known | _fft.mirror(known, axes)
+    leaves = _Fit(values / _fft.divisor(values.sum()), known).leaves
+    largest = [(m + 1) // 2 - 1 for m in shape]
+    enough = known.numel() - _EMPTY * int((~known).sum())
+    wide = [[int(share * n) for n in largest] for share in (1.0, 0.95, 0.9, 0.8)]
+    empty = [reach for reach in wide if math.prod(2 * n + 1 for n in reach) < enough]
+    if not empty:
+        return largest, FLOOR
+    best, level = largest, min(leaves(reach)[1] for reach in empty)
+    loudest = _LOUDER * level
+    for axes_then in (range(ndim), *((axis,) for axis in range(ndim))):
+        low, high, widest = 0.0, 1.0, best
+        while max(widest[axis] for axis in axes_then) * (high - low) > 1:
+            middle = (low + high) / 2
+            reach = [round(middle * n) if axis in axes_then else n for axis, n in enumerate(widest)]
+            most, counts = leaves(reach)
+            if most > counts or counts > loudest:
+                low = middle
+            else:
+                high, best, level = middle, reach, counts
+    return [n + 1 for n in best], min(level, MOST)  # as wide as what counts elsewhere, which is blurred by a lag
+
+
+def disagreeing(intensity: Tensor, known: Tensor, ndim: int) -> Tensor:
+    """The pixels at the zero frequency of one pattern that the rest of it contradicts, as a patched centre is.
+
+    The others have a least extent, and what the pixels at most `_NEAR` from the zero frequency are within it follows
+    from least squares. Those disagree that differ by more than a share, and by more than the noise, and the ridge,
+    leave open.
+    """
+    shape = intensity.shape
+    near = torch.ones((), dtype=torch.bool)
+    for axis, m in enumerate(shape):
+        near = near & (lags(m, intensity.cpu()) <= _NEAR).reshape([-1 if a == axis else 1 for a in range(ndim)])
+    values, mask = intensity.detach().cpu().double(), known.cpu()
+    others = mask & ~near
+    if not mask[(0,) * ndim] or int((~others).sum()) > FEW:
+        return torch.zeros_like(known)
+    values = values.where(mask, 0) / _fft.divisor(values.where(others, 0).sum())
+    reach, level = _explained(values, others, ndim, positive=False)
+    reach = [math.ceil(WIDER / (1 - math.sqrt(level)) * n) for n in reach]  # with what the noise hides
+    if any(n > _FILLS * m for n, m in zip(reach, shape, strict=True)):
+        return torch.zeros_like(known)
+    expected, open_ = _Fit(values, others).told(reach)
+    bound = open_ + _WRONG * expected.abs().maximum(values)
+    off = (values - expected).abs().where(near & mask, 0)
+    return ((off > _BESIDE * bound) & (off > bound).any()).to(known.device)
+
+
+class _Fit:
+    """Least squares of the unmeasured pixels of one pattern, with as little of the autocorrelation beyond an extent."""
+
+    def __init__(self, values: Tensor, known: Tensor) -> None:
+        self.shape, self.d = values.shape, values.ndim
+        self.values = values.where(known, 0)
+        self.place = (~known).nonzero().unbind(1)
+        self.between = torch.zeros((), dtype=torch.long)
+        for index, m in zip(self.place, self.shape, strict=True):
+            self.between = self.between * m + (index[:, None] - index) % m
+        self.measured = _fft.transform(self.values, self.d)
+        self.away = [
+            lags(m, values).reshape([-1 if a == axis else 1 for a in range(self.d)])
+            for axis, m in enumerate(self.shape)
+        ]
+
+    def solved(self, reach: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The lags outside, the pattern's own autocorrelation there, the values and the factor of their equations."""
+        beyond = (x > n for x, n in zip(self.away, reach, strict=True))
+        outside = torch.stack(torch.broadcast_tensors(*beyond)).any(0)
+        weights, pixels = _fft.half_from_full(outside.to(self.values.dtype)), self.values.numel()
+        matrix = (_fft.inverse_sum(weights + 0j, self.shape, real=True) / pixels).flatten()[self.between]
+        matrix.diagonal().add_(_RIDGE)
+        slope = _fft.inverse_sum(self.measured * weights, self.shape, real=True)[self.place] / pixels
+        factor = torch.linalg.cholesky(matrix)
+        found = torch.cholesky_solve(-slope[:, None], factor).squeeze(1)
+        left = _fft.full_from_half(_fft.transform(self.values.index_put(self.place, found), self.d), self.shape)
+        return outside, left.where(outside, 0), found, factor
+
+    def leaves(self, reach: Sequence[int]) -> tuple[float, float]:
+        """What is left of the autocorrelation beyond an extent: the most of it, and from where on it counts."""
+        outside, left, found, _ = self.solved(reach)
+        seen = smoothed(outside.to(self.values.dtype), self.d)  # the noise is as high where it is a mean of fewer lags
+        beyond = (_fft.power(smoothed(left, self.d)) / _fft.divisor(seen))[outside]
+        free = max(len(beyond) - len(found), len(beyond) / 2)  # what is left of the noise by so many unknown values
+        return math.sqrt(float(beyond.amax())), max(FLOOR, SIGMAS * math.sqrt(float(beyond.sum()) / free))
+
+    def told(self, reach: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The pattern with the values that were found, and how far they may be wrong, which is 0 elsewhere."""
+        outside, left, found, factor = self.solved(reach)
+        inverse = torch.cholesky_inverse(factor)
+        noise = _fft.power(left).sum() / outside.sum() / self.values.numel()
+        wrong = _SIGMA * (noise * inverse.diagonal()).sqrt() + _RIDGE * _SIGMA * (inverse @ found).abs()
+        return self.values.index_put(self.place, found), torch.zeros_like(self.values).index_put(self.place, wrong)

@@ -13,7 +13,7 @@ from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_kernel, check_shares, shares
 from phaseret.solvers._algorithms import HIO
 from phaseret.solvers._extent import counted, filled, hull, reached, reached_beside
-from phaseret.solvers._gaps import filled_in_hull
+from phaseret.solvers._gaps import FEW, explained, filled_in_hull
 from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._problem import Problem
 from phaseret.solvers._run import Run
@@ -52,9 +52,11 @@ def autocorrelation_support(
             wider box. Default: from the noise, as said above.
         form: "box" or "hull".
         width: Width of the hull relative to that of the autocorrelation, in (0, 1].
-        mask: True where measured. What was not is estimated, from the opposite frequencies and such that the
-            autocorrelation keeps to its extent, or with form="hull" to its hull. Where gaps are much wider than
-            speckles, as a saturated centre, the extent is that of what was measured beside them.
+        mask: True where measured. Up to 2048 unmeasured pixels: the box belongs to the least extent that the
+            autocorrelation can keep to, within the noise, whatever those pixels are, behind a beam stop of several
+            speckles as well. More of them, or with form="hull": they are estimated, from the opposite frequencies and
+            such that the autocorrelation keeps to its extent or its hull; where gaps are then much wider than speckles,
+            as a saturated centre, the extent is that of what was measured beside them.
         point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`: the autocorrelation counts
             as it was before, as far as the noise allows.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
@@ -103,15 +105,23 @@ def autocorrelation_support(
     if centered:
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
+    gaps, few = mask, False
     if mask is not None:
+        most = int((~mask).flatten(-ndim).sum(-1).max()) if mask.numel() else 0
+        few = form == "box" and threshold is None and point_spread is None and 0 < most <= FEW
+        gaps = mask if most else None
+    if gaps is not None and not few:
         fill = filled_in_hull if form == "hull" else filled
-        intensity = fill(intensity, mask, ndim, positive=positive)
+        intensity = fill(intensity, gaps, ndim, positive=positive)
     factor = None if point_spread is None else _factor(point_spread, intensity, ndim)
     if form == "hull":
         return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
-    reach, wider = reached(intensity, ndim, threshold, positive, factor)
-    if mask is not None and threshold is None and factor is None:
-        reach, wider = reached_beside(intensity, mask, ndim, reach, wider)
+    if gaps is not None and few:
+        reach, wider = explained(intensity, gaps, ndim, positive)
+    else:
+        reach, wider = reached(intensity, ndim, threshold, positive, factor)
+        if gaps is not None and threshold is None and factor is None:
+            reach, wider = reached_beside(intensity, gaps, ndim, reach, wider)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
         size = reach[..., axis] + 1
