@@ -55,7 +55,21 @@ class _Parser(argparse.ArgumentParser):
         if choice is not None:
             message += _meant(choice[1], re.findall(r"[^ ,']+", choice[2]))
         message = readable(" ".join(shortened(message, _LONG).split()))  # one line, whatever was typed
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """What was asked for, help or the version, has arrived; else that is an error."""
+        if message:
+            print_error(message)
+        try:
+            finish_printing()
+        except BrokenPipeError:
+            stop_printing(sys.stdout)
+            status = status or 1
+        except OSError as error:
+            print_error(f"{self.prog}: error: {error}")
+            status = status or 1
+        sys.exit(status)
 
 
 def _meant(word: str, words: Sequence[str]) -> str:
