@@ -190,7 +190,8 @@ class Contents:
 
     def only(self) -> str:
         """The name of the only array of numbers."""
-        names = list(self.arrays) or [name for name, _ in self.unread()]
+        pictures = any(sum(size != 1 for size in entry.shape) > 1 for entry in self.arrays.values())
+        names = [*self.arrays, *([] if pictures else (name for name, _ in self.unread()))]
         if len(names) != 1:
             _checks.fail(f"key must say which array of {self.path} to read, got None", self._listing())
         return names[0]

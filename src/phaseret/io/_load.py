@@ -21,7 +21,7 @@ from phaseret.io._axes import Roi, item_axes, slices, stack_axis
 from phaseret.io._contents import Contents, Index, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
-from phaseret.io._measurement import Kind, Measurement, Place, ready, rooted, say_notes, to_corner
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, rooted, say_notes, to_corner
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
@@ -180,23 +180,28 @@ class OpenPattern:
                 _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
             counted = other if counted is None else counted & other
         kind, about_kind = self._kind()
-        made = ready(
-            values,
-            mask=counted,
-            support=None if told.support is None else as_inside(self._beside(told.support, index)),
-            obj=None if told.obj is None else _object_tensor(contents, told.obj, self._beside(told.obj, index)),
-            ndim=self.ndim,
-            kind=kind,
-            center=self._in_region(center),
-            saturation=wanted.saturation,
-            pixel_size=told.pixel_size,
-            wavelength=told.wavelength,
-            distance=told.distance,
-            source=str(contents.path),
-            may_be_dark=wanted.may_be_dark,
-            first=self._starts(),
-            limit=self._limit(),
-        )
+        try:
+            made = ready(
+                values,
+                mask=counted,
+                support=None if told.support is None else as_inside(self._beside(told.support, index)),
+                obj=None if told.obj is None else _object_tensor(contents, told.obj, self._beside(told.obj, index)),
+                ndim=self.ndim,
+                kind=kind,
+                center=self._in_region(center),
+                saturation=wanted.saturation,
+                pixel_size=told.pixel_size,
+                wavelength=told.wavelength,
+                distance=told.distance,
+                source=str(contents.path),
+                may_be_dark=wanted.may_be_dark,
+                first=self._starts(),
+                limit=self._limit(),
+            )
+        except ValueError as error:
+            if about_mask:  # which may be why
+                error.args = (f"{error} {as_sentences(about_mask)}",)
+            raise
         roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
         notes = (
             *self.notes,
