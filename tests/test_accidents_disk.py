@@ -203,6 +203,38 @@ def test_a_folder_in_the_place_of_a_checkpoint_is_named(folder: Path, capsys: py
         assert "r.npz.checkpoint must be a file that an interrupted run kept, got a folder. Move it away" in said
 
 
+@posix
+def test_a_pipe_is_not_waited_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe")
+    for words in (("info", "pipe"), ("compare", "pipe", "o.npy"), ("info", "p.npz", "--mask", "pipe")):
+        assert "must name a file, got the pipe or device 'pipe'" in fails(capsys, *words)
+    assert "FILE must be a JSON of bench-1, got a pipe or device: 'pipe'" in fails(capsys, "bench", "verify", "pipe")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("info", ""), "FILE"),
+        (("info", "p.npz", " "), "FILE"),
+        (("info", "p.npz", "--mask", ""), "--mask"),
+        ((*SOLVE, ""), "-o/--output"),
+        ((*SOLVE, "r.npz", "--figure", ""), "--figure"),
+        (("simulate", "", "-o", "x.npz"), "IMAGE"),
+        (("compare", "o.npy", ""), "B"),
+        (("bench", "--out", ""), "--out"),
+    ],
+)
+def test_a_name_that_a_script_has_not_set_is_refused(
+    words: tuple[str, ...], option: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = listing(folder)
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert f"error: argument {option}: must name a file or a folder, got '" in capsys.readouterr().err
+    assert listing(folder) == before
+
+
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 

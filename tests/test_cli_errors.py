@@ -154,6 +154,8 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("reconstruct pattern.h5 -o r.h5 --device abacus", "device must be one that works here, got 'abacus' ("),
         ("reconstruct stack.h5 -o r.h5 --index 9:", "index must lie in a stack of 5, got "),
         ("reconstruct stack.h5 -o r.h5 --block 0", "block must be an integer of at least 1, got 0"),
+        ("reconstruct pattern.h5 -o r.h5 --block 0", "--block must be an integer of at least 1, got 0"),
+        ("info pattern.h5 --stack-axis 5", "--stack-axis must be left out for the shape (24, 20)"),
         (
             "reconstruct stack.h5 -o r.h5 --checkpoint-every 9",
             "--checkpoint-every must be left out for a stack, got 9. A stack is kept by blocks: use --block.",

@@ -107,6 +107,8 @@ def checked(folder: str | Path, overwrite: bool) -> Path:
 def load(file: str | Path) -> dict[str, Any]:
     """What a JSON of this benchmark holds."""
     path, fix = _checks.path(file, "file"), "Give the bench.json of a run"
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # it would be waited for
+        _checks.fail(f"file must be a JSON of {VERSION}, got a pipe or device: {str(path)!r}", fix, OSError)
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

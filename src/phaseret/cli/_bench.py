@@ -31,7 +31,8 @@ class Command(Bench):
         if len(self.protocols) != 2:
             rule = f"verify must be followed by one FILE, got {len(self.protocols) - 1}"
             _checks.fail(rule, "Give the bench.json of a run")
-        found = bench.verify(self.protocols[1], seed=self.seed, data=self.data)
+        with typed("FILE", "file"):
+            found = bench.verify(self.protocols[1], seed=self.seed, data=self.data)
         print(found)
         if found.differences:
             rule = f"FILE must be what this version makes again, got {len(found.differences)} differences"

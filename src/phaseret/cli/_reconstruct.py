@@ -325,6 +325,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
         self.check()
+        if self.block is not None:
+            _checks.integer("block", self.block)
         if self.ndim is None and self.schedule is not None and solvers.Recipe(self.schedule).of_volumes:
             return dataclasses.replace(self, ndim=3).run()
         shows_bar = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
