@@ -77,6 +77,16 @@ def test_a_letter_that_the_locale_does_not_know_is_shown_as_one(tmp_path: Path) 
     assert found.stderr.startswith(rb"phaseret info: error: FILE must name a file, got 'n\xe9ant.npz', which")
 
 
+def test_an_interrupt_before_a_command_begins_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_main, "_parser", interrupted)
+    assert fails("info pattern.h5", capsys, status=130) == "phaseret: interrupted\n"
+
+
 def test_interrupts_are_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

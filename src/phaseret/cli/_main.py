@@ -103,7 +103,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # its network library logs what is raised too
-    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # before the command began, or when it had ended
+        print_error("phaseret: interrupted")
+        return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    """The command that was typed; its exit status."""
     _check_spelling(words)
     options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))
     name, typed = f"phaseret {options.command}", flags(COMMANDS[options.command])
