@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib
 import os
 import re
@@ -99,6 +100,21 @@ def test_results_on_a_full_disk_are_one_error_and_no_file(
         assert "run.json must be writable, got the error: the disk is full" in fails(capsys, *stack)
     assert listing(folder) == before
     assert not [*Path(tempfile.gettempdir()).glob(f"{_output._SCRATCH}*/image.vti")]
+
+
+def test_without_a_temporary_folder_no_work_is_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyevtk")
+    Path("p.npz.gz").write_bytes(gzip.compress(Path("p.npz").read_bytes()))
+
+    def none(*_: Any, **__: Any) -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", none)
+    rule = "a temporary folder must be there to {}, got the error: .* Set TMPDIR to a folder that can be written to"
+    with pytest.raises(OSError, match=rule.format("make a .vti file in")):
+        pr.io.check_output("r.vti")
+    with pytest.raises(OSError, match=rule.format("unpack p.npz.gz")):
+        pr.io.load_intensity("p.npz.gz")
 
 
 @posix

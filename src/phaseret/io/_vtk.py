@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ _SHOWN = ("intensity", "measured", "obj", "support", "phase", "displacement", "s
 _SQUARE = 1e-4
 
 
+def folder() -> AbstractContextManager[Path]:
+    """Where a file is made before it is read into memory: what writes it takes nothing but names."""
+    return scratch("to make a .vti file in")
+
+
 def content(arrays: dict[str, Any], hl: Any) -> bytes:
     """The bytes of a file with the arrays that have the shape of the intensity, or else of the object."""
     image = np.asarray(arrays["intensity"] if "intensity" in arrays else arrays["obj"])
@@ -36,13 +42,13 @@ def content(arrays: dict[str, Any], hl: Any) -> bytes:
             points |= {key: np.ascontiguousarray(part.reshape(sizes)) for key, part in _parts(name, array, arrays)}
     spacing = _spacing(arrays, image.ndim)
     origin = tuple(-(n // 2) * edge for n, edge in zip(sizes, spacing, strict=True))
-    with scratch("to make a .vti file in") as folder:
+    with folder() as place:
         try:
-            file = hl.imageToVTK(str(folder / "image"), origin=origin, spacing=spacing, pointData=points)
+            file = hl.imageToVTK(str(place / "image"), origin=origin, spacing=spacing, pointData=points)
         except OSError as error:
             if not is_full(error):
                 raise
-            _checks.fail(*no_room(folder, "for a .vti file"), OSError)
+            _checks.fail(*no_room(place, "for a .vti file"), OSError)
         return Path(file).read_bytes()
 
 
