@@ -385,6 +385,9 @@ def test_a_report_is_added_to(file: Path) -> None:
     other_runs = json.loads(Path("more/bench.json").read_text())["runs"]
     other_runs[0] |= {"psnr": None, "error": None, "residual": None}  # as what is no number is kept
     assert rows_of(other_runs)[0]["failed"] == found.content["rows"][0]["failed"]
+    one_more = bench.run([TINY], ["their_solvers:greedy"], before=file)  # of the others no picture is kept
+    for report, shown in ((found, ["truth", "few", "noise"]), (one_more, ["truth", "greedy"])):
+        assert [*filter(None, (panel.get_title() for panel in report.plot().axes))] == shown
     found.save("both")
     assert bench.verify("both/bench.json", protocols=[TINY, other]).differences == ()
 
@@ -483,6 +486,13 @@ def test_the_command_runs_and_verifies(
     assert run("bench verify o/bench.json", capsys)[:2] == (0, "2 runs made again agree\n")
     status, _, err = run("bench tiny --entry their_solvers:greedy their_solvers:few --quick --out o --add", capsys)
     assert (status, "few" in err, "greedy: " in err) == (0, False, True)
+    shutil.copytree("o", "old")
+    changed(here / "old" / "bench.json", True, phaseret="0.0")
+    status, _, err = run("bench tiny --entry their_solvers:few --quick --out old --add", capsys)
+    assert (status, "error: the report in --out must have phaseret '" in err) == (1, True)
+    (here / "old" / "bench.json").write_text("{}")
+    status, _, err = run("bench tiny --entry their_solvers:few --quick --out old --add", capsys)
+    assert (status, "error: the report in --out must be a JSON of " in err) == (1, True)
     status, _, err = run("bench tiny --entry their_solvers:few --quick --out o", capsys)
     assert (status, "--overwrite" in err) == (1, True)
     changed(here / "o" / "bench.json", False, quick=False)

@@ -821,3 +821,30 @@ def test_few_photons_are_no_beam_stop(photons: float) -> None:
     counts = torch.poisson(intensity * photons / intensity.sum())
     assert pr.io.as_measurement(counts).mask is None
     assert pr.io.as_measurement(counts.roll((32, 32), (0, 1)), center="middle").mask is None  # nor is a dark rim
+
+
+def test_a_mask_of_the_other_sense_that_leaves_nothing_is_questioned(tmp_path: Path) -> None:
+    stop = np.zeros((20, 22), np.int32)
+    stop[9:11, 10:12] = 1
+    with h5py.File(tmp_path / "a.cxi", "w") as file:
+        file["cxi_version"] = 160
+        file["entry_1/image_1/data"], file["entry_1/image_1/mask"] = counts() * (1 - stop), 1 - stop
+    rule = r"must hold a value above 0 in every pattern, got none\. .*\. The mask 'entry_1/image_1/mask' leaves out "
+    with pytest.raises(
+        ValueError, match=rf"{rule}99\.1% of the pixels\. If it means the opposite, use mask_is='measured'"
+    ):
+        pr.io.load_intensity(tmp_path / "a.cxi")
+    assert unmeasured(pr.io.load_intensity(tmp_path / "a.cxi", mask_is="measured")) == 4
+
+
+def test_a_row_of_numbers_is_not_the_pattern_where_that_may_be_in_cells(tmp_path: Path) -> None:
+    scipy_io = pytest.importorskip("scipy.io")
+    frames = np.empty((1, 2), object)
+    frames[0] = [counts(), counts()]
+    scipy_io.savemat(tmp_path / "a.mat", {"frames": frames, "angles": np.arange(5.0)})
+    message = (
+        r"key must say which array of .* to read, got None\. It holds 'angles' \(1, 5\) float64, 'frames', a cell array"
+    )
+    with pytest.raises(ValueError, match=message):
+        pr.io.load_intensity(tmp_path / "a.mat")
+    assert pr.io.load_intensity(tmp_path / "a.mat", key="angles", ndim=1).fourier_shape == (5,)

@@ -330,6 +330,19 @@ def test_starts_end_with_the_first_good_one_and_are_those_of_the_same_seeds() ->
     torch.testing.assert_close(none.errors, all_of_them.errors[:3])
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_no_support_is_seen_in_values_that_are_not_finite(value: float) -> None:
+    intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32)) - 0.01
+    expected = solvers.autocorrelation_support(intensity)  # without their background counts may lie below 0
+    intensity[3, 4] = value
+    message = (
+        r"autocorrelation_support: intensity must be finite where measured, got 1 other value, the first, .*\(3, 4\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        solvers.autocorrelation_support(intensity)
+    assert torch.equal(solvers.autocorrelation_support(intensity, mask=intensity.isfinite()), expected)
+
+
 def test_a_batch_in_turn_gives_what_its_items_give() -> None:
     obj = 10 * torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
     counts = torch.poisson(pr.operators.fourier_intensity(obj, (16, 16)), generator=torch.Generator().manual_seed(0))

@@ -747,6 +747,19 @@ def test_a_start_that_is_not_finite_is_called_so() -> None:
     assert r.obj.isfinite().all()
 
 
+def test_starts_none_of_which_is_finite_have_no_transfer_function() -> None:
+    class Breaks(pr.solvers.Algorithm):
+        def iterate(self, x, p, known, n):
+            broken = known.project(p)
+            return broken.where(torch.tensor([True, False])[:, None, None, None], torch.nan)
+
+    intensity = pr.operators.fourier_intensity(torch.rand(2, 8, 8), (16, 16))
+    with pytest.warns(UserWarning, match="3 of 6 starts ended with values that are not finite"):
+        r = Breaks(6)(intensity, support=box(8, 8), constraint="nonnegative", starts=3)
+    assert r.prtf.isnan().all(-1).tolist() == [False, True]
+    assert r.prtf[0].isfinite().all()
+
+
 def test_a_mean_that_fits_far_worse_than_its_starts_is_not_the_result() -> None:
     """Two objects with one pattern: a factor of their transform is turned."""
     generator = torch.Generator().manual_seed(0)

@@ -327,6 +327,21 @@ def path(value: Any, name: str = "path") -> Path:
     return Path(value)
 
 
+def readable(file: Path, name: str = "path") -> Path:
+    """Whoever runs this may read the file or the folder; whether it is there is another question."""
+    try:
+        os.stat(file)
+        allowed = os.access(file, os.R_OK)
+    except PermissionError:
+        allowed = False
+    except (OSError, ValueError):
+        return file
+    if not allowed:
+        fix = "Ask its owner, or copy it"
+        fail(f"{name} must be one that you may read, got {str(file)!r}: permission denied", fix, PermissionError)
+    return file
+
+
 def _as_flag(name: str, value: Any) -> str:
     """How to say yes or no; every text is true."""
     return "Write it without quotes" if isinstance(value, str) else f"Use bool({name})"

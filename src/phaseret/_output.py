@@ -10,6 +10,7 @@ import importlib
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from phaseret import _checks
 # Locks of files, which systems other than POSIX do not have.
 FCNTL: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 _DAY = 86400.0
+_SCRATCH = "phaseret-scratch-"
 _LONGEST = 200  # bytes of a name that leave room for an ending: systems take 255
 
 
@@ -30,9 +32,11 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     """The output path is a file in an existing folder, and does not exist yet unless `overwrite`."""
     target = _checks.path(path)
     _checks.flag(overwrite=overwrite)
+    check_here(target)
     if not os.path.isdir(target.parent):
         fix = "Make it first"
         _checks.fail(f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)
+    check_writable("path", os.path.dirname(os.path.realpath(target)))
     if os.path.isdir(target):
         fix = "Name a file in it"
         _checks.fail(f"path must name a file, got the folder {str(target)!r}", fix, IsADirectoryError)
@@ -43,7 +47,7 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
         os.lstat(target)
     except FileNotFoundError:
         pass
-    except OSError as error:
+    except OSError as error:  # a name that is too long
         _checks.fail(
             f"path must be one that the system takes, got {error.strerror}: {str(target)!r}", "Shorten it", OSError
         )
@@ -53,11 +57,27 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     if os.path.exists(target) and not os.path.isfile(target):
         fix = "Devices and pipes are not replaced: name a file"
         _checks.fail(f"path must name a file, got the device {str(target)!r}", fix, OSError)
-    folder = os.path.dirname(os.path.realpath(target))
-    if not os.access(folder, os.W_OK):
-        fix = "Choose another folder, or ask its owner"
-        _checks.fail(f"path must lie in a folder that may be written to, got {folder!r}", fix, PermissionError)
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        fix = "Choose another, or allow it"
+        _checks.fail(f"path must be a file that may be written to, got {str(target)!r}", fix, PermissionError)
     return target
+
+
+def check_here(target: Path, name: str = "path") -> None:
+    """A path that is not whole lies in a folder that is still there."""
+    try:
+        if not target.is_absolute():
+            os.getcwd()
+    except OSError:
+        what = f"{name} must lie in an existing folder, got {str(target)!r} in one that was removed"
+        _checks.fail(what, "Change to one that exists, or give the whole path", FileNotFoundError)
+
+
+def check_writable(name: str, folder: str) -> None:
+    """What is written into the folder, which exists, may be."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        fix = "Choose another folder, or ask its owner"
+        _checks.fail(f"{name} must lie in a folder that may be written to, got {folder!r}", fix, PermissionError)
 
 
 @contextlib.contextmanager
@@ -86,15 +106,39 @@ def written(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:
         if isinstance(error, FileExistsError):
             raise
-        code = getattr(error, "errno", None)
-        # "unexpected pos" is what torch.save says
-        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        full = full or any(text in str(error) for text in ("No space left", "unexpected pos"))
+        full = is_full(error)
         said = "the disk is full" if full else " ".join(str(error).split()).rstrip(".")
         fix = "Free some space" if full else "Nothing was written"
         _checks.fail(f"{target} must be writable, got the error: {said}", fix, OSError)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk, or the share of it that this process may use, is full."""
+    texts = ("No space left", "unexpected pos")  # the latter is what torch.save says
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in codes or any(text in str(error) for text in texts)
+
+
+@contextlib.contextmanager
+def scratch(purpose: str) -> Iterator[Path]:
+    """A folder for files that are needed here alone; those that killed processes left are removed."""
+    with contextlib.ExitStack() as stack:
+        try:
+            remove_left(Path(tempfile.gettempdir()), f"{_SCRATCH}*", seconds=60)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_SCRATCH)))
+        except OSError as error:
+            fix = "Set TMPDIR to a folder that can be written to"
+            _checks.fail(f"a temporary folder must be there {purpose}, got the error: {error}", fix, OSError)
+        stack.enter_context(held(folder))
+        yield folder
+
+
+def no_room(folder: Path, purpose: str) -> tuple[str, str]:
+    """What is wrong where a disk is full that holds a folder of :func:`scratch`, and how to mend it."""
+    what = f"the temporary folder {folder.parent} must have room {purpose}, got a full disk"
+    return what, "Set TMPDIR to a folder with more"
 
 
 def remove_parts(path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -254,8 +255,14 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, overwrite: bool
     check_figure(path, overwrite=overwrite)
     kind = _checks.extra("matplotlib.figure", "matplotlib", "demo").Figure
     _checks.instance("figure", figure, kind, "Use plot_pattern or another of these functions")
+    content = BytesIO()  # when the disk fills up, Matplotlib fails in cleaning up after itself
+    try:
+        figure.savefig(content, format=_ending(path))
+    except (RuntimeError, OSError) as error:  # some formats, and some settings, need TeX or Ghostscript
+        said = " ".join(str(error).split()).rstrip(".")
+        _checks.fail(f"{path} must be drawn by Matplotlib, got the error: {said}", "Use a .png or .pdf file", OSError)
     with written(path, overwrite) as temporary:
-        figure.savefig(temporary, format=_ending(path))
+        temporary.write_bytes(content.getvalue())
 
 
 def check_figure(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import PIL.Image
 import scipy.io
+import scipy.sparse
 import tifffile
 import torch
 
@@ -175,8 +176,30 @@ def mat73(file: Path) -> None:
         stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM")
 
 
+def mat73_cells(file: Path) -> None:
+    mat73(file)
+    with h5py.File(file, "r+") as content:
+        inside = content.create_group("#refs#")
+        cells = [inside.create_dataset(f"r{number}", data=frame.T).ref for number, frame in enumerate(STACK)]
+        content.create_dataset("frames", data=np.array(cells, h5py.ref_dtype)[:, None], dtype=h5py.ref_dtype)
+        content["frames"].attrs["MATLAB_class"] = np.bytes_("cell")
+
+
+def cells(values: Sequence[Any]) -> Any:
+    """A cell array of MATLAB."""
+    found = np.empty((1, len(values)), dtype=object)
+    for number, value in enumerate(values):
+        found[0, number] = value
+    return found
+
+
 def table(**options: Any) -> Callable[[Path], bytes]:
     return written(lambda file: np.savetxt(file, FRAME / 7, header="counts", **options))
+
+
+def table_in(encoding: str, **options: Any) -> Callable[[Path], bytes]:
+    """As spreadsheets write tables, with a mark of the byte order and lines that end as in Windows."""
+    return lambda folder: table(**options)(folder).decode().replace("\n", "\r\n").encode(encoding)
 
 
 def of_mnist(folder: Path, data: bytes) -> None:
@@ -195,6 +218,13 @@ def digits(folder: Path) -> list[bytes]:
 
 Intensity = pr.operators.fourier_intensity(torch.rand(5, 6), (12, 14))
 MAT = {"intensity": FRAME, "scan": {"intensity": FRAME.astype(float), "energy": 8.0, "name": "x"}, "flag": FRAME > 500}
+CELLS = {
+    "frames": cells(STACK),
+    "deep": cells([cells([FRAME, "words"]), {"intensity": cells([FRAME[:2]]), "sparse": scipy.sparse.eye(5)}]),
+    "records": np.array([(FRAME[:3], "a"), (FRAME[3:], "b")], dtype=[("image", "O"), ("name", "O")]),
+    "sparse": scipy.sparse.csc_matrix(FRAME[:4] * (FRAME[:4] > 500)),
+    "pattern": FRAME,
+}
 TARGETS = {
     "npy": reader(
         "arrays of NumPy",
@@ -213,8 +243,10 @@ TARGETS = {
         "MATLAB before 7.3",
         written(lambda file: scipy.io.savemat(file, MAT, appendmat=False)),
         written(lambda file: scipy.io.savemat(file, MAT, appendmat=False, do_compression=True)),
+        written(lambda file: scipy.io.savemat(file, CELLS, appendmat=False)),
+        written(lambda file: scipy.io.savemat(file, CELLS, appendmat=False, do_compression=True)),
     ),
-    "mat73": reader("MATLAB 7.3", written(mat73)),
+    "mat73": reader("MATLAB 7.3", written(mat73), written(mat73_cells)),
     "tif": reader(
         "TIFF, also page by page, packed, with 64 bits",
         written(lambda file: tifffile.imwrite(file, FRAME)),
@@ -237,6 +269,15 @@ TARGETS = {
     ),
     "bmp": reader("BMP", picture("bmp", FRAME.astype(np.uint8)), picture("bmp", FRAME.astype(np.uint8), "RGB")),
     "jpeg": reader("JPEG", picture("jpeg", FRAME.astype(np.uint8)), picture("jpeg", FRAME.astype(np.uint8), "RGB")),
-    "text": reader("tables of numbers", table(), table(delimiter=","), table(delimiter=" ; ", fmt="%d", comments="% ")),
+    "text": reader(
+        "tables of numbers, in UTF-8, UTF-16 and UTF-32",
+        table(),
+        table(delimiter=","),
+        table(delimiter=" ; ", fmt="%d", comments="% "),
+        table_in("utf-16", delimiter="\t"),
+        table_in("utf-16", delimiter=";", fmt="%d"),
+        table_in("utf-32"),
+        table_in("utf-8-sig", delimiter=","),
+    ),
     "mnist": Target("MNIST's files, in gzip or not", digits, of_mnist, gzip_mutated),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, plotting
-from phaseret._output import check_free, written
+from phaseret._output import check_free, check_here, check_writable, written
 from phaseret._words import finite
 from phaseret.bench._protocol import VERSION
 from phaseret.bench._scores import SOLVED, apart
@@ -57,7 +58,8 @@ class Report:
     def plot(self) -> Figure:
         """The truth and the estimates of the first items: moduli, of volumes the middle slice."""
         figure_class = _checks.extra("matplotlib.figure", "matplotlib", "demo").Figure
-        names = ["truth", *self.content["entries"]]
+        held = {name for found in self.pictures.values() for name in found}  # a report that was added to has none
+        names = ["truth", *(name for name in self.content["entries"] if name in held)]
         rows, columns = max(1, len(self.pictures)), len(names)
         figure = figure_class(figsize=(1.4 * columns, 1.4 * rows + 0.3), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
@@ -91,7 +93,12 @@ class Report:
 def checked(folder: str | Path, overwrite: bool) -> Path:
     """The folder, in which all can be written, and nothing is replaced unless that is asked for."""
     place = _checks.path(folder, "folder")
+    check_here(place, "folder")
     _checks.extra("matplotlib.figure", "matplotlib", "demo")
+    there = next(path for path in (place, *place.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        _checks.fail(f"folder must be a folder, got the file {str(there)!r}", "Choose another", NotADirectoryError)
+    check_writable("folder", str(there))
     for name in _FILES if place.is_dir() else ():
         check_free(place / name, overwrite)
     return place
@@ -100,6 +107,8 @@ def checked(folder: str | Path, overwrite: bool) -> Path:
 def load(file: str | Path) -> dict[str, Any]:
     """What a JSON of this benchmark holds."""
     path, fix = _checks.path(file, "file"), "Give the bench.json of a run"
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # it would be waited for
+        _checks.fail(f"file must be a JSON of {VERSION}, got a pipe or device: {str(path)!r}", fix, OSError)
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class Command(Bench):
         if len(self.protocols) != 2:
             rule = f"verify must be followed by one FILE, got {len(self.protocols) - 1}"
             _checks.fail(rule, "Give the bench.json of a run")
-        found = bench.verify(self.protocols[1], seed=self.seed, data=self.data)
+        with typed("FILE", "file"):
+            found = bench.verify(self.protocols[1], seed=self.seed, data=self.data)
         print(found)
         if found.differences:
             rule = f"FILE must be what this version makes again, got {len(found.differences)} differences"
@@ -42,7 +44,9 @@ class Command(Bench):
             checked(folder, self.overwrite or self.add)
         file = Path(folder) / "bench.json"
         before = file if self.add and file.exists() else None
-        told = set() if before is None else {_key(row) for row in load(before)["rows"]}
+        kept = partial(typed, "the report in --out", "before", "file")
+        with kept():
+            told = set() if before is None else {_key(row) for row in load(before)["rows"]}
 
         def progress(report: bench.Report) -> None:
             """What is finished is kept, and said."""
@@ -60,7 +64,9 @@ class Command(Bench):
         if not self.protocols and not (self.data or os.environ.get("PHASERET_DATA_DIR")):
             names = [name for name in names if name != "measured"]
             _checks.warn("measured is left out, its pattern must be in a folder that is named", "Use --data FOLDER")
-        report = bench.run(names, self.entry or OWN, quick=self.quick, data=self.data, before=before, progress=progress)
+        asked = names, self.entry or OWN
+        with kept():
+            report = bench.run(*asked, quick=self.quick, data=self.data, before=before, progress=progress)
         print(report.table())
         print(f"\nin {Path(folder) / 'bench.json'}, bench.txt and bench.png")
 

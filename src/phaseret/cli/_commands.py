@@ -14,7 +14,7 @@ class Pattern:
 
     file: tuple[str, ...] = option(
         "the pattern: HDF5/CXI, npy, npz, mat, tif, edf, ...; FILE::KEY names an array; several files, or a pattern "
-        "such as 'frame_%%05d.tif', are one stack",
+        "such as 'frame_%%05d.tif', are one stack, or with --ndim 3 the frames of one volume",
         "file",
         metavar="FILE",
         nargs="+",

@@ -55,7 +55,21 @@ class _Parser(argparse.ArgumentParser):
         if choice is not None:
             message += _meant(choice[1], re.findall(r"[^ ,']+", choice[2]))
         message = readable(" ".join(shortened(message, _LONG).split()))  # one line, whatever was typed
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """What was asked for, help or the version, has arrived; else that is an error."""
+        if message:
+            print_error(message)
+        try:
+            finish_printing()
+        except BrokenPipeError:
+            stop_printing(sys.stdout)
+            status = status or 1
+        except OSError as error:
+            print_error(f"{self.prog}: error: {error}")
+            status = status or 1
+        sys.exit(status)
 
 
 def _meant(word: str, words: Sequence[str]) -> str:
@@ -89,7 +103,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # its network library logs what is raised too
-    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # before the command began, or when it had ended
+        print_error("phaseret: interrupted")
+        return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    """The command that was typed; its exit status."""
     _check_spelling(words)
     options = _parser().parse_args(joined(words, {flag for command in COMMANDS.values() for flag in valued(command)}))
     name, typed = f"phaseret {options.command}", flags(COMMANDS[options.command])

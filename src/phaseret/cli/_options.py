@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+# How options are shown that name files and folders.
+_FILES = re.compile(r"\b(FILE|FOLDER|IMAGE|A|B)\b")
 # The largest integer that 64 bits hold, and the largest number in single precision.
 _LARGEST, _SINGLE = 2**63 - 1, 3.4028234e38
 
@@ -57,12 +59,21 @@ def add_options(parser: argparse.ArgumentParser, command: type[Any]) -> None:
     for _, names, settings in _declared(command):
         if heading := settings.pop("heading", None):
             add = parser.add_argument_group(heading).add_argument
+        if _FILES.search(settings.get("metavar", "")):
+            settings.setdefault("type", named)
         add(*names, **settings)
 
 
 def chosen(command: type[Any], options: argparse.Namespace) -> Any:
     """The command as it was typed."""
     return command(**{name: getattr(options, name) for name, _, _ in _declared(command)})
+
+
+def named(text: str) -> str:
+    """The name of a file or a folder; a variable that a script has not set is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"must name a file or a folder, got {text!r}")
+    return text
 
 
 def whole(text: str) -> int:

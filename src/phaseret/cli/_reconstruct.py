@@ -33,7 +33,7 @@ from phaseret.cli._find import REAL, Found, beside, box_of, find, symmetries
 from phaseret.cli._messages import typed
 from phaseret.cli._phase import SYMMETRIC, with_phase
 from phaseret.cli._progress import Progress
-from phaseret.cli._stack import Job, Stack, check_same_run, in_blocks, remove_file
+from phaseret.cli._stack import Job, Stack, check_kept, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
 from phaseret.io._contents import Index
 from phaseret.io._measurement import say_notes
@@ -325,6 +325,8 @@ class Command(Writes, Solves, Reads, Reconstruct):
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
         self.check()
+        if self.block is not None:
+            _checks.integer("block", self.block)
         if self.ndim is None and self.schedule is not None and solvers.Recipe(self.schedule).of_volumes:
             return dataclasses.replace(self, ndim=3).run()
         shows_bar = not self.quiet and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
@@ -392,9 +394,13 @@ class Command(Writes, Solves, Reads, Reconstruct):
         notes = [*(f"{name}: {value}" for name, value in rows), *job.measurement.notes]
         result = dataclasses.replace(result, notes="\n".join(notes))
         self.save(io.save_reconstruction, result, measurement=job.measurement)
-        self.draw(plotting.plot_reconstruction, result, measurement=job.measurement)
-        print(_summary(result, rows))
-        print(f"{'written':18}{', '.join(map(_place, filter(None, (self.output, self.figure))))}")
+        files = [self.output]
+        try:
+            self.draw(plotting.plot_reconstruction, result, measurement=job.measurement)
+            files += [self.figure] if self.figure else []
+        finally:  # the result is there, whatever became of the picture
+            print(_summary(result, rows))
+            print(f"{'written':18}{', '.join(map(_place, files))}")
 
 
 def _place(file: str) -> str:
@@ -409,6 +415,7 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
         yield {}
         return
     settings: dict[str, Any] = {"checkpoint_every": every}
+    check_kept(file)
     if file.exists():
         try:
             with zipfile.ZipFile(file) as archive:  # torch does not compare the checksums in it

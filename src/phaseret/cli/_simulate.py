@@ -55,9 +55,9 @@ class Command(Writes, Simulate):
                 mask = noise.beam_stop(shape, radius=self.beam_stop)
         measurement = io.as_measurement(intensity, mask=mask, support=support, obj=obj, ndim=obj.ndim)
         self.save(io.save_intensity, measurement)
-        self.draw(plotting.plot_pattern, measurement)
         sizes = " x ".join(map(str, shape))
         print(f"pattern of {sizes} pixels, {float(measurement.intensity.sum()):.6g} in all, in {self.output}")
+        self.draw(plotting.plot_pattern, measurement)
 
 
 def _picture(name: str, file: str, size: tuple[int, ...] | None) -> Tensor:

@@ -158,7 +158,12 @@ class Stack:
             except (OSError, ValueError):
                 _checks.fail(f"{note} must be whole, got a damaged file", "Use --restart to begin anew")
             check_same_run(kept, run, self.folder)
-        _write(note, run)
+        try:
+            _write(note, run)
+        except OSError:
+            with suppress(OSError):  # it holds what is kept
+                self.folder.rmdir()
+            raise
 
     def _solve(self, number: int) -> None:
         block = self.blocks[number]
@@ -208,11 +213,16 @@ def check_same_run(kept: Mapping[str, str], run: Mapping[str, str], place: Path)
         _checks.fail(f"{place} must be of this run, got one with another {other}", fix)
 
 
-def remove_file(file: Path) -> None:
-    """Remove what an interrupted run kept, if it did; a folder in its place is not from there, and stays."""
+def check_kept(file: Path) -> None:
+    """A folder in the place of what an interrupted run keeps is not from there, and stays."""
     if file.is_dir() and not file.is_symlink():
         what = f"{file} must be a file that an interrupted run kept, got a folder"
         _checks.fail(what, "Move it away, or choose another output")
+
+
+def remove_file(file: Path) -> None:
+    """Remove what an interrupted run kept, if it did."""
+    check_kept(file)
     file.unlink(missing_ok=True)
 
 

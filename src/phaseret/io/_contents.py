@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,13 @@ def _unreadable(index: int | slice | None) -> Any:
 UNREAD = Entry((), np.dtype("V1"), _unreadable)
 
 
+class Lost(NamedTuple):
+    """What a name leads to that cannot be read, and what to do."""
+
+    what: str
+    fix: str
+
+
 def _nothing(*_: str) -> Any:
     return ""
 
@@ -70,7 +77,7 @@ class Contents:
         attribute: The text of an attribute of an array or a group, or of the header; "" if there is none.
         children: The names in a group, and () of all else.
         where: The place of what a name leads to: links are followed within the file.
-        missing: What a name leads to that cannot be read, and what to do: "what: fix"; "" if nothing is wrong.
+        missing: What a name leads to that cannot be read; None if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
     """
@@ -82,7 +89,7 @@ class Contents:
     attribute: Callable[[str, str], str] = _nothing
     children: Callable[[str], tuple[str, ...]] = lambda name: ()
     where: Callable[[str], str] = lambda name: name
-    missing: Callable[[str], str] = _nothing
+    missing: Callable[[str], Lost | None] = lambda name: None
     notes: Mapping[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
 
@@ -157,9 +164,8 @@ class Contents:
         """The entry of that name, which the file must have."""
         entry = self.lookup(name)
         if entry is None:
-            if said := self.missing(name):
-                what, _, fix = said.rpartition(": ")
-                _checks.fail(f"{name!r} of {self.path} must be there as an array, got {what}", fix)
+            if lost := self.missing(name):
+                _checks.fail(f"{name!r} of {self.path} must be there as an array, got {lost.what}", lost.fix)
             if inside := list(self.children(name)):
                 paths = [f"{name.strip('/')}/{part}" for part in inside[:12]]
                 fix = f"It holds {', '.join(map(repr, paths))}" + " and more" * (len(inside) > 12)
@@ -184,14 +190,15 @@ class Contents:
 
     def only(self) -> str:
         """The name of the only array of numbers."""
-        names = list(self.arrays) or [name for name, _ in self.unread()]
+        pictures = any(sum(size != 1 for size in entry.shape) > 1 for entry in self.arrays.values())
+        names = [*self.arrays, *([] if pictures else (name for name, _ in self.unread()))]
         if len(names) != 1:
             _checks.fail(f"key must say which array of {self.path} to read, got None", self._listing())
         return names[0]
 
     def unread(self) -> list[tuple[str, str]]:
         """What the file holds that cannot be read: names, and what they lead to."""
-        return [(name, said.rpartition(": ")[0]) for name in self.entries if (said := self.missing(name))]
+        return [(name, lost.what) for name in self.entries if (lost := self.missing(name))]
 
     def _listing(self) -> str:
         """The arrays a user may choose among, as a sentence."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import UNREAD, Contents, Entry, Refusal, as_text, part, reading
+from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, part, reading
 from phaseret.io._heaps import damaged_heap
 from phaseret.io._layout import NUMBERED
 from phaseret.io._matlab import NO_ARRAY
@@ -108,8 +108,8 @@ class _Tree:
                 place = f"{place}/{named}"
         return plain(name)
 
-    def missing(self, name: str) -> str:
-        """What a link leads to that cannot be opened; "" if all is well."""
+    def missing(self, name: str) -> Lost | None:
+        """What a link leads to that cannot be opened; None if all is well."""
         parts = plain(name).split("/")
         for count in range(1, len(parts) + 1):
             place = "/".join(parts[:count])
@@ -117,14 +117,14 @@ class _Tree:
             if link is None or self._object(place) is not None:
                 continue
             if isinstance(link, self.h5py.ExternalLink):
-                return f"a link to {link.path!r} in {link.filename!r}, which cannot be opened: {_COPY}"
+                return Lost(f"a link to {link.path!r} in {link.filename!r}, which cannot be opened", _COPY)
             if isinstance(link, self.h5py.SoftLink):
-                return f"a link to {link.path!r}, which the file does not hold: {_COPY}"
+                return Lost(f"a link to {link.path!r}, which the file does not hold", _COPY)
         found = self._object(name)
-        return "" if found is None or not self.reverse else self._no_array(found)
+        return None if found is None or not self.reverse else self._no_array(found)
 
-    def _no_array(self, found: Any) -> str:
-        """What MATLAB has put there that is no array of numbers, and what to do; "" if it is one, or a group."""
+    def _no_array(self, found: Any) -> Lost | None:
+        """What MATLAB has put there that is no array of numbers; None if it is one, or a group."""
         if "MATLAB_sparse" in found.attrs:
             return NO_ARRAY["sparse"]
         kind = as_text(np.asarray(found.attrs.get("MATLAB_class", "")))
@@ -132,7 +132,7 @@ class _Tree:
             return NO_ARRAY["object"]
         if isinstance(found, self.h5py.Dataset) and found.dtype.kind == "O" and kind != "char":
             return NO_ARRAY["cell" if kind == "cell" else "struct"]
-        return ""
+        return None
 
     def attribute(self, name: str, attribute: str) -> str:
         """A text beside an array or a group."""
@@ -255,7 +255,7 @@ class _Tree:
         """The frames of a detector that writes data_000001, data_000002, ..., one after the other."""
         lost = [f"{group.name.strip('/')}/{key}" for key in numbered if _child(group, key) is None]
         if lost:
-            what, _, fix = self.missing(lost[0]).rpartition(": ")
+            what, fix = self.missing(lost[0]) or Lost("a link that leads in a circle", _COPY)
             raise Refusal(f"{lost[0]!r} of {self.path} must be there, got {what}", fix)
         parts = [self._entry(group[key]) for key in numbered]
         pieces = [entry for entry in parts if entry is not None and entry.shape]

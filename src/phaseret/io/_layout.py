@@ -88,6 +88,8 @@ def intensity(contents: Contents) -> str | None:
         if word in called or len(called) == 1:
             return word if word in called else called[0]
     pictures = [name for name in numbers if sum(size > 1 for size in contents.arrays[name].shape) > 1]
+    if not pictures and contents.unread():  # a row of numbers is no answer where what cannot be read may be
+        return None
     others = (*BESIDE, *MASKS, *OBJECTS, SUPPORT)
     left = [name for name in pictures if name.rpartition("/")[2].lower() not in others]
     return next((some[0] for some in (numbers, pictures, left) if len(some) == 1), None)

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus
+from phaseret.io._axes import Roi, item_axes, slices, stack_axis
 from phaseret.io._contents import Contents, Index, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
-from phaseret.io._measurement import Kind, Measurement, Place, ready, rooted, say_notes, to_corner
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, rooted, say_notes, to_corner
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
-from phaseret.io._series import OpenSeries, files_of
+from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
 
 # The layouts of files, the first that says something is believed.
 LAYOUTS = (_cxi, _nexus, _headers, _layout)
-Roi = Sequence[tuple[int | None, int | None]]
 
 
 def load_intensity(
@@ -56,7 +56,8 @@ def load_intensity(
 
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"`` or ``"frame_%05d.tif"``, whose patterns
-            become one stack in the order given, or of their names.
+            become one stack in the order given, or of their names; one volume, where `ndim` is one more than the axes
+            of their frames.
         key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
             shows by default, else an array called intensity, iobs or data, else the only array there is.
         index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
@@ -179,23 +180,28 @@ class OpenPattern:
                 _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
             counted = other if counted is None else counted & other
         kind, about_kind = self._kind()
-        made = ready(
-            values,
-            mask=counted,
-            support=None if told.support is None else as_inside(self._beside(told.support, index)),
-            obj=None if told.obj is None else _object_tensor(contents, told.obj, self._beside(told.obj, index)),
-            ndim=self.ndim,
-            kind=kind,
-            center=self._in_region(center),
-            saturation=wanted.saturation,
-            pixel_size=told.pixel_size,
-            wavelength=told.wavelength,
-            distance=told.distance,
-            source=str(contents.path),
-            may_be_dark=wanted.may_be_dark,
-            first=self._starts(),
-            limit=self._limit(),
-        )
+        try:
+            made = ready(
+                values,
+                mask=counted,
+                support=None if told.support is None else as_inside(self._beside(told.support, index)),
+                obj=None if told.obj is None else _object_tensor(contents, told.obj, self._beside(told.obj, index)),
+                ndim=self.ndim,
+                kind=kind,
+                center=self._in_region(center),
+                saturation=wanted.saturation,
+                pixel_size=told.pixel_size,
+                wavelength=told.wavelength,
+                distance=told.distance,
+                source=str(contents.path),
+                may_be_dark=wanted.may_be_dark,
+                first=self._starts(),
+                limit=self._limit(),
+            )
+        except ValueError as error:
+            if about_mask:  # which may be why
+                error.args = (f"{error} {as_sentences(about_mask)}",)
+            raise
         roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
         notes = (
             *self.notes,
@@ -236,7 +242,7 @@ class OpenPattern:
         if self.wanted.roi is None:
             return value
         axes = min(self.ndim, value.ndim)
-        region: tuple[Any, ...] = (..., *_slices(self.wanted.roi[-axes:], value.shape, axes))
+        region: tuple[Any, ...] = (..., *slices(self.wanted.roi[-axes:], value.shape, axes))
         return value[region]
 
     def _beside(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
@@ -352,7 +358,7 @@ class OpenPattern:
         """The first pixel of the region of interest in the whole frame; [] where that is read."""
         if self.wanted.roi is None:
             return []
-        parts = zip(_slices(self.wanted.roi, self.shape, self.ndim), self.shape[-self.ndim :], strict=True)
+        parts = zip(slices(self.wanted.roi, self.shape, self.ndim), self.shape[-self.ndim :], strict=True)
         return [part.indices(m)[0] for part, m in parts]
 
     def _limit(self) -> float:
@@ -375,40 +381,54 @@ def opened_pattern(
 ) -> Iterator[OpenPattern | OpenSeries]:
     """The pattern in a file, or the stack of those in several, of which no value is read yet."""
     files = files_of(path)
-    if len(files) > 1:
-        yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))
-        return
-    with _opened_one(files[0], wanted) as pattern:
-        yield pattern
+    with opened(files[0]) as contents:
+        name = _named(contents, wanted)
+        if len(files) == 1:
+            yield _pattern(contents, name, wanted)
+            return
+        if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
+            pattern = _pattern(as_volume(files, contents, name), name, wanted, lost(files))
+            yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
+            return
+    yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))
 
 
 @contextlib.contextmanager
 def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPattern]:
     with opened(path) as contents:
-        name = wanted.key or _only(contents)
-        if contents.lookup(name) is None and contents.children(name):
-            name = _nexus.signal(contents, name) or name
-        entry = contents.entry(name)
-        shape = entry.shape[:-1] if entry.color else entry.shape
-        if entry.dtype.kind not in "iufb":
-            fix = "Name another array with key="
-            _checks.fail(f"{name!r} of {path} must hold one real number per pixel, got {entry.dtype}", fix)
-        if not all(shape):
-            fix = "It may be damaged or still being written"
-            _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
-        told = Told()
-        for layout in LAYOUTS:
-            told = told.completed(layout.told(contents, name))
-        ndim = _item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
-        axis, notes = _stack_axis(contents.format, shape, ndim, wanted.stack_axis)
-        shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape
-        if wanted.roi is not None:
-            _slices(wanted.roi, shape, ndim)
-            told = replace(told, support=None, obj=None)  # they belong to the whole frame
-        if wanted.key is None and contents.format.startswith("MATLAB"):
-            notes = (*notes, *_about_unread(contents.unread(), name))
-        notes = (*contents.noted(name), *contents.about_units(), *notes)
-        yield OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
+        yield _pattern(contents, _named(contents, wanted), wanted)
+
+
+def _named(contents: Contents, wanted: Wanted) -> str:
+    """The array that is asked for, or else is the pattern."""
+    name = wanted.key or _only(contents)
+    if contents.lookup(name) is None and contents.children(name):
+        name = _nexus.signal(contents, name) or name
+    return name
+
+
+def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str] = ()) -> OpenPattern:
+    entry, path = contents.entry(name), contents.path
+    shape = entry.shape[:-1] if entry.color else entry.shape
+    if entry.dtype.kind not in "iufb":
+        fix = "Name another array with key="
+        _checks.fail(f"{name!r} of {path} must hold one real number per pixel, got {entry.dtype}", fix)
+    if not all(shape):
+        fix = "It may be damaged or still being written"
+        _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
+    told = Told()
+    for layout in LAYOUTS:
+        told = told.completed(layout.told(contents, name))
+    ndim = item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
+    axis, about_axis = stack_axis(contents.format, shape, ndim, wanted.stack_axis)
+    shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape
+    if wanted.roi is not None:
+        slices(wanted.roi, shape, ndim)
+        told = replace(told, support=None, obj=None)  # they belong to the whole frame
+    if wanted.key is None and contents.format.startswith("MATLAB"):
+        about_axis = (*about_axis, *_about_unread(contents.unread(), name))
+    notes = (*contents.noted(name), *contents.about_units(), *about_axis, *notes)
+    return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 
 
 def _about_unread(unread: list[tuple[str, str]], name: str) -> Iterator[str]:
@@ -416,62 +436,6 @@ def _about_unread(unread: list[tuple[str, str]], name: str) -> Iterator[str]:
     if unread:
         listing = ", ".join(f"{other!r}, {what}" for other, what in unread[:3])
         yield f"{name!r} was taken for the pattern, and the file holds {listing}, too: if that is it, save it as one"
-
-
-def _stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:
-    """The axis that counts the patterns, and what was assumed."""
-    if asked is not None:
-        if len(shape) != ndim + 1:
-            _checks.fail(f"stack_axis must be None for the shape {shape} and ndim={ndim}, got {asked}", "Leave it out")
-        if isinstance(asked, bool) or not isinstance(asked, int) or not -len(shape) <= asked < len(shape):
-            _checks.fail(f"stack_axis must be an axis of the shape {shape}, got {asked!r}", "Use 0 or -1")
-        return asked % len(shape), ()
-    if len(shape) != ndim + 1 or ndim == 1:
-        return 0, ()
-    first, last = shape[1:], shape[:-1]
-    if format.startswith("MATLAB"):
-        if len(set(first)) == 1 and len(set(last)) > 1:
-            note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
-            return 0, (note,)
-        note = f"the last axis of {shape} was taken for that of the stack, as MATLAB has it: if it is the first, use "
-        return ndim, (f"{note}stack_axis=0",)
-    if (4 if len(set(last)) == 1 else 8) * shape[-1] < min(last):
-        return 0, (f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1",)
-    return 0, ()
-
-
-def _slices(roi: Roi, shape: Sequence[int], ndim: int) -> list[slice]:
-    """The region of interest along the axes of a frame."""
-    _checks.sequence("roi", roi, "pairs", "Use (start, stop) along each axis")
-    fix = "Use (start, stop) along each axis, counted from 0"
-    pairs = [tuple(pair) if isinstance(pair, Sequence) else pair for pair in roi]
-    frame = tuple(shape[-ndim:])
-    if len(pairs) != len(frame) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-        _checks.fail(f"roi must be one pair for each axis of the frame {frame}, got {roi!r}", fix)
-    parts = [slice(*pair) for pair in pairs]
-    try:
-        empty = not all(range(m)[part] for m, part in zip(frame, parts, strict=True))
-    except TypeError:
-        empty = True
-    if empty:
-        _checks.fail(f"roi must hold pixels of the frame {frame}, got {roi!r}", fix)
-    return parts
-
-
-def _item_axes(what: str, shape: tuple[int, ...], asked: int | None, said: int | None) -> int:
-    """The number of axes of one pattern: as asked for, else as the file says, else all of one or two."""
-    if asked is not None:
-        if _checks.item_axes(asked) > len(shape):
-            _checks.fail(f"ndim must be at most the number of axes of {what}, got {asked}", "Choose fewer axes")
-        return int(asked)
-    if said is not None and said <= len(shape):
-        return said
-    if len(shape) == 3 and shape[0] == 1:
-        return 2
-    if len(shape) not in (1, 2):
-        fix = "Use ndim=2 for a stack of patterns or ndim=3 for volumes"
-        _checks.fail(f"ndim must be given for {what}", fix)
-    return len(shape)
 
 
 @contextlib.contextmanager

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 
 from phaseret import _memory
-from phaseret.io._contents import UNREAD, Contents, Entry, part, reading, too_large
+from phaseret.io._contents import UNREAD, Contents, Entry, Lost, part, reading, too_large
 
 _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 # The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
 _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)), frozenset((16, 17, 18)), 14, 15
 # The classes of arrays that hold arrays.
 _CELL, _STRUCT, _OBJECT, _LAST_PLAIN = 1, 2, 3, 15
-# What MATLAB stores that is no array of numbers, and what to do.
+# What MATLAB stores that is no array of numbers.
 NO_ARRAY = {
-    "sparse": "a sparse matrix: Save full(...) of it in MATLAB",
-    "cell": "a cell array: Save cat(3, ...{:}) of it in MATLAB, or the array in one of its cells",
-    "struct": "an array of structs: Save cat(3, ....field) of its field in MATLAB",
-    "object": "an object such as a table or a string: Save its numbers as a plain array in MATLAB",
+    "sparse": Lost("a sparse matrix", "Save full(...) of it in MATLAB"),
+    "cell": Lost("a cell array", "Save cat(3, ...{:}) of it in MATLAB, or the array in one of its cells"),
+    "struct": Lost("an array of structs", "Save cat(3, ....field) of its field in MATLAB"),
+    "object": Lost("an object such as a table or a string", "Save its numbers as a plain array in MATLAB"),
 }
 _HEADER, _DEEPEST, _AXES = 128, 32, 32
 
@@ -40,7 +40,7 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     def read(key: str, index: int | slice | None) -> Any:
         return part(loadmat(path, variable_names=[key])[key], index)
 
-    entries, other = dict[str, Entry](), dict[str, str]()
+    entries, other = dict[str, Entry](), dict[str, Lost]()
     for key, shape, kind in variables:
         if kind in _TYPES or kind.startswith(("int", "uint")):
             entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key))
@@ -48,7 +48,7 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             with reading(path, name):
                 fields = _fields(key, loadmat(path, variable_names=[key], simplify_cells=True)[key])
             entries |= {name: found for name, found in fields.items() if isinstance(found, Entry)}
-            other |= {name: found for name, found in fields.items() if isinstance(found, str)}
+            other |= {name: found for name, found in fields.items() if isinstance(found, Lost)}
         elif kind != "char":
             other[key] = NO_ARRAY.get(kind, NO_ARRAY["object"])
 
@@ -61,12 +61,12 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         lambda key: entries.get(where(key)),
         lambda: entries | dict.fromkeys(other, UNREAD),
         where=where,
-        missing=lambda key: other.get(where(key), ""),
+        missing=lambda key: other.get(where(key)),
     )
 
 
-def _fields(key: str, value: Any) -> dict[str, Entry | str]:
-    """The arrays in a struct, those of structs in it too; of what is none the words."""
+def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:
+    """The arrays in a struct, those of structs in it too, and what is none."""
     if isinstance(value, dict):
         inside = (_fields(f"{key}/{name}", part) for name, part in value.items())
         return {name: entry for fields in inside for name, entry in fields.items()}

@@ -240,6 +240,12 @@ def say_notes(notes: Iterable[str]) -> None:
         _checks.warn(what, fix[0].upper() + fix[1:])
 
 
+def as_sentences(notes: Iterable[str]) -> str:
+    """Each note, "what: fix", as two sentences."""
+    parts = (part for note in notes for part in note.rpartition(": ")[::2] if part)
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
+
+
 def ready(
     intensity: Tensor,
     *,

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import gzip
 import logging
 import math
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +23,7 @@ from typing import IO, Any, BinaryIO, NoReturn
 import numpy as np
 
 from phaseret import _checks, _memory
-from phaseret._output import held, remove_left
+from phaseret._output import is_full, no_room, scratch
 from phaseret.io._contents import Contents, Entry, Refusal, part, reading, too_large
 from phaseret.io._hdf5 import open_hdf5
 from phaseret.io._matlab import open_mat
@@ -35,7 +33,7 @@ from phaseret.io._pictures import named, open_picture, open_tif
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Contents]:
     """The contents of the file, whose format is recognised by its first bytes."""
-    file = _checks.path(path)
+    file = _checks.readable(_checks.path(path))
     if not os.path.exists(file):
         what = f"path must name a file, got {str(file)!r}, which does not exist"
         if os.path.islink(file):
@@ -89,13 +87,7 @@ def _refuse_pickle(path: Path) -> NoReturn:
 
 def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Unpacked into a folder that goes when the file is closed, as far as that fits into memory."""
-    try:
-        remove_left(Path(tempfile.gettempdir()), f"{_UNPACKED}*", seconds=60)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_UNPACKED)))
-    except OSError as error:
-        fix = "Set TMPDIR to a folder that can be written to"
-        _checks.fail(f"a temporary folder must be there to unpack {path}, got the error: {error}", fix, OSError)
-    stack.enter_context(held(folder))
+    folder = stack.enter_context(scratch(f"to unpack {path}"))
     inside = folder / (path.stem or "unpacked")
     with reading(path, name), gzip.open(path) as packed:
         size = _unpack(path, packed, inside)
@@ -124,10 +116,9 @@ def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
                     raise too_large(path, size, "Unpack it and read part of it")
                 unpacked.write(block)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if not is_full(error):
             raise
-        what = f"the temporary folder {inside.parents[1]} must have room for {path} unpacked, got a full disk"
-        raise Refusal(what, "Set TMPDIR to a folder with more") from error
+        raise Refusal(*no_room(inside.parent, f"for {path} unpacked")) from error
     return size
 
 
@@ -331,7 +322,6 @@ def _errors_logged_are_raised(name: str) -> Iterator[None]:
         raise ValueError(messages[0])
 
 
-_UNPACKED = "phaseret-unpacked-"
 _BEGINNING = 4096  # bytes by which a file is recognised
 _COMMENTS = ("#", "%", "//", "!")
 _CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"

@@ -87,6 +87,8 @@ def writer(path: str | os.PathLike[str], overwrite: bool) -> Callable[[dict[str,
     _checks.choice("the ending of path", ending, _SUFFIXES)
     made: Callable[[dict[str, Any]], bytes] = _npz
     if ending == ".vti":
+        with _vtk.folder():
+            pass
         made = partial(_vtk.content, hl=_checks.extra("pyevtk.hl", "pyevtk", "crystals"))
     elif ending != ".npz":
         made = partial(_cxi.content, h5py=_checks.extra("h5py", "h5py", "io"))

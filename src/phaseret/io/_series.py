@@ -1,4 +1,4 @@
-"""Several files as one stack of patterns: by their names, or by a pattern of names."""
+"""Several files as one stack of patterns, or as one volume of frames: by their names, or by a pattern of names."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Index, numbers_of, part_beside
+from phaseret.io._contents import Contents, Entry, Index, numbers_of, part_beside
 from phaseret.io._measurement import Measurement, stacked
+from phaseret.io._readers import opened
 
 Opener = Callable[[Any], AbstractContextManager[Any]]
 
@@ -49,6 +52,49 @@ def _matching(name: str, must_match: bool = True) -> list[str]:
         fix = "Look for a misprint, or name its folder too"
         _checks.fail(f"path must match files, got {name!r}, which matches none", fix, FileNotFoundError)
     return sorted(found, key=_by_number)
+
+
+def frame_of(entry: Entry) -> tuple[int, ...]:
+    """The shape of the frame that an array holds, in which the number 1 may stand before its sizes."""
+    shape = entry.shape[:-1] if entry.color else entry.shape
+    return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+
+
+def as_volume(files: Sequence[Any], contents: Contents, name: str) -> Contents:
+    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size."""
+    frame = frame_of(contents.entry(name))
+    for file in files[1:]:
+        with opened(file) as other:
+            if frame_of(other.entry(name)) != frame:
+                got = f"{frame_of(other.entry(name))} in {file}"
+                _checks.fail(
+                    f"the files of one volume must hold frames of one shape, {frame}, got {got}", "Leave it out"
+                )
+
+    def read(key: str, index: int | slice | None) -> Any:
+        parts = range(len(files))[slice(None) if index is None else index]
+        frames = []
+        for number in (parts,) if isinstance(parts, int) else parts:
+            with opened(files[number]) as one:
+                entry = one.entry(key)
+                frames.append(one.read(key).reshape(*frame, *entry.shape[-1:] * entry.color))
+        return frames[0] if isinstance(parts, int) else np.stack(frames)
+
+    def joined(key: str, entry: Entry) -> Entry:
+        if entry.shape in ((), (1,)) or frame_of(entry) != frame:
+            return entry
+        return replace(entry, shape=(len(files), *frame, *entry.shape[-1:] * entry.color), read=partial(read, key))
+
+    def lookup(key: str) -> Entry | None:
+        entry = contents.lookup(key)
+        return None if entry is None else joined(key, entry)
+
+    return replace(
+        contents,
+        path=Path(f"{files[0]} to {Path(files[-1]).name}"),
+        lookup=lookup,
+        listed=lambda: {key: joined(key, entry) for key, entry in contents.entries.items()},
+    )
 
 
 def lost(files: Sequence[Any]) -> list[str]:

@@ -6,13 +6,14 @@ Source:
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from phaseret import _checks
+from phaseret._output import is_full, no_room, scratch
 
 # Programs that draw take 1e-9 for nothing: lengths are written in nanometres.
 _NANO = 1e9
@@ -20,6 +21,11 @@ _NANO = 1e9
 _SHOWN = ("intensity", "measured", "obj", "support", "phase", "displacement", "strain")
 # What may lean against the axes, of the length of an edge.
 _SQUARE = 1e-4
+
+
+def folder() -> AbstractContextManager[Path]:
+    """Where a file is made before it is read into memory: what writes it takes nothing but names."""
+    return scratch("to make a .vti file in")
 
 
 def content(arrays: dict[str, Any], hl: Any) -> bytes:
@@ -36,8 +42,13 @@ def content(arrays: dict[str, Any], hl: Any) -> bytes:
             points |= {key: np.ascontiguousarray(part.reshape(sizes)) for key, part in _parts(name, array, arrays)}
     spacing = _spacing(arrays, image.ndim)
     origin = tuple(-(n // 2) * edge for n, edge in zip(sizes, spacing, strict=True))
-    with tempfile.TemporaryDirectory() as folder:
-        file = hl.imageToVTK(str(Path(folder, "image")), origin=origin, spacing=spacing, pointData=points)
+    with folder() as place:
+        try:
+            file = hl.imageToVTK(str(place / "image"), origin=origin, spacing=spacing, pointData=points)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            _checks.fail(*no_room(place, "for a .vti file"), OSError)
         return Path(file).read_bytes()
 
 

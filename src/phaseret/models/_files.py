@@ -122,7 +122,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         torch.Size([5, 32, 32])
     """
     shipped = _shipped().get(path) if isinstance(path, str) else None
-    file = shipped or _checks.path(path)
+    file = shipped or _checks.readable(_checks.path(path))
     if sha256 is not None:
         _checks.instance("sha256", sha256, str, "Use what save returned")
     if not os.path.isfile(file):

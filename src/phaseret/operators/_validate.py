@@ -75,6 +75,13 @@ def look(intensity: Tensor, mask: Tensor, ndim: int) -> None:
         )
 
 
+def look_finite(intensity: Tensor, mask: Tensor | None) -> None:
+    """What was measured is finite; it may be below 0, as counts without their background are."""
+    wrong = ~intensity.isfinite() if mask is None else mask & ~intensity.isfinite()
+    if bool(wrong.any()):
+        _refuse_values(intensity, wrong, "finite", "Mask them with mask = intensity.isfinite()")
+
+
 def _refuse_values(intensity: Tensor, wrong: Tensor, rule: str, fix: str) -> NoReturn:
     places = wrong.nonzero()
     first = tuple(places[0].tolist())

@@ -403,7 +403,9 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
             prtf[rows.start] = problem.magnitude.index((rows,)).transfer(total[rows, None])
 
     run.in_pieces(transfer, pieces)
-    return agreement, averaged, mean, torch.cat([prtf[start] for start in sorted(prtf)])
+    curve = torch.cat([prtf[start] for start in sorted(prtf)]).flatten(1)
+    known = run.error.isfinite().any(-1, keepdim=True)
+    return agreement, averaged, mean, curve.where(known, math.nan)
 
 
 def _rivals(scores: Tensor, factor: float = _RIVAL) -> Tensor:

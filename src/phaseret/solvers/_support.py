@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
+from phaseret.operators._validate import look_finite
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_kernel, check_shares, shares
 from phaseret.solvers._algorithms import HIO
@@ -75,8 +76,8 @@ def autocorrelation_support(
 
     Raises:
         TypeError: if intensity is not real floating or mask not boolean.
-        ValueError: if threshold or width is out of range, or form unknown; if point_spread is negative, or its sum not
-            1.
+        ValueError: if a measured value is not finite; if threshold or width is out of range, or form unknown; if
+            point_spread is negative, or its sum not 1.
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8), (32, 32))
@@ -101,6 +102,7 @@ def autocorrelation_support(
     intensity = _fft.promote(intensity)
     if mask is not None:
         mask = _checks.mask(mask, intensity)
+    look_finite(intensity, mask)
     _checks.flag(centered=centered)
     if centered:
         intensity = _fft.uncenter(intensity, axes)

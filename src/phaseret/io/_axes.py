@@ -1,0 +1,65 @@
+"""What the axes of an array in a file are: those of one pattern, that of a stack of them, and a region of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phaseret import _checks
+
+Roi = Sequence[tuple[int | None, int | None]]
+
+
+def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:
+    """The axis that counts the patterns, and what was assumed."""
+    if asked is not None:
+        if len(shape) != ndim + 1:
+            _checks.fail(f"stack_axis must be None for the shape {shape} and ndim={ndim}, got {asked}", "Leave it out")
+        if isinstance(asked, bool) or not isinstance(asked, int) or not -len(shape) <= asked < len(shape):
+            _checks.fail(f"stack_axis must be an axis of the shape {shape}, got {asked!r}", "Use 0 or -1")
+        return asked % len(shape), ()
+    if len(shape) != ndim + 1 or ndim == 1:
+        return 0, ()
+    first, last = shape[1:], shape[:-1]
+    if format.startswith("MATLAB"):
+        if len(set(first)) == 1 and len(set(last)) > 1:
+            note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
+            return 0, (note,)
+        note = f"the last axis of {shape} was taken for that of the stack, as MATLAB has it: if it is the first, use "
+        return ndim, (f"{note}stack_axis=0",)
+    if (4 if len(set(last)) == 1 else 8) * shape[-1] < min(last):
+        return 0, (f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1",)
+    return 0, ()
+
+
+def slices(roi: Roi, shape: Sequence[int], ndim: int) -> list[slice]:
+    """The region of interest along the axes of a frame."""
+    _checks.sequence("roi", roi, "pairs", "Use (start, stop) along each axis")
+    fix = "Use (start, stop) along each axis, counted from 0"
+    pairs = [tuple(pair) if isinstance(pair, Sequence) else pair for pair in roi]
+    frame = tuple(shape[-ndim:])
+    if len(pairs) != len(frame) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        _checks.fail(f"roi must be one pair for each axis of the frame {frame}, got {roi!r}", fix)
+    parts = [slice(*pair) for pair in pairs]
+    try:
+        empty = not all(range(m)[part] for m, part in zip(frame, parts, strict=True))
+    except TypeError:
+        empty = True
+    if empty:
+        _checks.fail(f"roi must hold pixels of the frame {frame}, got {roi!r}", fix)
+    return parts
+
+
+def item_axes(what: str, shape: tuple[int, ...], asked: int | None, said: int | None) -> int:
+    """The number of axes of one pattern: as asked for, else as the file says, else all of one or two."""
+    if asked is not None:
+        if _checks.item_axes(asked) > len(shape):
+            _checks.fail(f"ndim must be at most the number of axes of {what}, got {asked}", "Choose fewer axes")
+        return int(asked)
+    if said is not None and said <= len(shape):
+        return said
+    if len(shape) == 3 and shape[0] == 1:
+        return 2
+    if len(shape) not in (1, 2):
+        fix = "Use ndim=2 for a stack of patterns or ndim=3 for volumes"
+        _checks.fail(f"ndim must be given for {what}", fix)
+    return len(shape)

@@ -1,0 +1,116 @@
+"""Volumes that lie in one file per frame, as rocking curves do: the same as the volume in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import phaseret as pr
+from phaseret.cli import main
+
+VOLUME = np.random.default_rng(0).integers(1, 1000, (5, 8, 9)).astype(np.int32)
+
+
+def with_fabio(kind: str) -> Callable[[Path, Any], None]:
+    def write(path: Path, value: Any) -> None:
+        module = pytest.importorskip(f"fabio.{kind}image")
+        getattr(module, f"{kind.capitalize()}Image")(data=value).write(str(path))
+
+    return write
+
+
+def with_tifffile(path: Path, value: Any) -> None:
+    pytest.importorskip("tifffile").imwrite(path, value)
+
+
+def with_h5py(path: Path, value: Any) -> None:
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        file["intensity"], file["measured"] = value[None], value > 100
+
+
+def as_text(path: Path, value: Any) -> None:
+    np.savetxt(path, value, fmt="%d", encoding="utf-16" if path.stem.endswith("3") else None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, entered, with the volume in one file."""
+    monkeypatch.chdir(tmp_path)
+    np.save("whole.npy", VOLUME)
+    return tmp_path
+
+
+def same(found: pr.io.Measurement, expected: pr.io.Measurement) -> None:
+    assert torch.equal(found.intensity, expected.intensity)
+    assert found.ndim == expected.ndim == 3
+    assert (found.mask is None) == (expected.mask is None)
+    assert found.mask is None or torch.equal(found.mask, expected.mask)
+
+
+@pytest.mark.parametrize(
+    ("ending", "write"),
+    [
+        ("edf", with_fabio("edf")),
+        ("cbf", with_fabio("cbf")),
+        ("tif", with_tifffile),
+        ("npy", np.save),
+        ("txt", as_text),
+    ],
+)
+def test_frames_of_one_file_each_are_a_volume_where_that_is_said(
+    ending: str, write: Callable[[Path, Any], None], folder: Path
+) -> None:
+    for number, value in enumerate(VOLUME):
+        write(Path(f"f_{number:03d}.{ending}"), value)
+    for options in ({}, {"roi": ((1, 5), (0, 8), (1, 9)), "crop": (4, 6, 8), "bin": 2}, {"center": (1, 2, 3)}):
+        expected = pr.io.load_intensity("whole.npy", ndim=3, **options)
+        for path in (f"f_%03d.{ending}", f"f_*.{ending}", [f"f_{number:03d}.{ending}" for number in range(5)]):
+            same(pr.io.load_intensity(path, ndim=3, **options), expected)
+    assert pr.io.load_intensity(f"f_%03d.{ending}").ndim == 2  # a stack, unless it is said
+    found = pr.io.load_intensity(f"f_%03d.{ending}", ndim=3)
+    assert found.source == f"f_000.{ending} to f_004.{ending}"
+
+
+def test_what_stands_beside_each_frame_counts(folder: Path) -> None:
+    for number, value in enumerate(VOLUME):
+        with_h5py(Path(f"f{number}.h5"), value)
+    expected = pr.io.as_measurement(
+        torch.from_numpy(VOLUME).float(), mask=torch.from_numpy(VOLUME > 100), ndim=3, center="middle"
+    )
+    same(pr.io.load_intensity("f%d.h5", ndim=3), expected)
+
+
+def test_a_volume_of_frames_takes_masks_and_background(folder: Path) -> None:
+    objects = torch.rand(4, 4, 4) + 0.2
+    volume = np.fft.fftshift(pr.operators.fourier_intensity(objects, (9, 9, 9)).numpy())
+    dark, bad = np.full((9, 9), 0.25, np.float32), np.zeros((9, 9), np.uint8)
+    bad[1, 2] = 1
+    for number, value in enumerate(volume):
+        np.save(f"v{number}.npy", value + dark)
+    np.save("volume.npy", volume + dark)
+    np.save("dark.npy", dark)
+    np.save("bad.npy", bad)
+    words = ["--ndim", "3", "--support", "4,4,4", "--constraint", "nonnegative", "--schedule", "er:5", "--starts", "1"]
+    words += ["--bad-pixels", "bad.npy", "--background", "dark.npy", "-o"]
+    assert main(["reconstruct", "volume.npy", *words, "one.npz"]) == 0
+    assert main(["reconstruct", "v%d.npy", *words, "many.npz"]) == 0
+    one, many = (pr.io.load_reconstruction(file) for file in ("one.npz", "many.npz"))
+    torch.testing.assert_close(many["obj"], one["obj"])
+
+
+def test_frames_that_are_no_volume_are_named(folder: Path) -> None:
+    for number, value in enumerate(VOLUME):
+        np.save(f"f{number}.npy", value[: 8 - (number == 3)])
+    rule = r"the files of one volume must hold frames of one shape, \(8, 9\), got \(7, 9\) in f3.npy"
+    with pytest.raises(ValueError, match=rule):
+        pr.io.load_intensity("f%d.npy", ndim=3)
+    Path("f3.npy").unlink()
+    with pytest.warns(UserWarning, match="are one stack, without number 3"):
+        assert pr.io.load_intensity("f%d.npy", ndim=3).fourier_shape == (4, 8, 9)
+    with pytest.raises(ValueError, match="index must be None for a single pattern"):
+        pr.io.load_intensity("f%d.npy", ndim=3, index=0)
