@@ -192,8 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with torch.no_grad():
         error = relative_error(run(numbers, intensity, estimate(net, intensity)), test, digits.FOURIER_SHAPE)
     solved = round(solved_percent(error).item(), 2)
+    begun = "" if options.numbers is None else " --numbers FILE"
     command = (
-        f"python -m experiments.schedule --data FOLDER --network FILE --steps {options.steps} "
+        f"python -m experiments.schedule --data FOLDER --network FILE{begun} --steps {options.steps} "
         f"--images {options.images} --decay {options.decay} --distorted {options.distorted}"
     )
     rounded = [[[round(float(value), 5) for value in row] for row in kind] for kind in numbers]
