@@ -12,11 +12,11 @@ solved after 20 iterations.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import phaseret as pr
 from experiments import digits
@@ -28,6 +28,7 @@ from experiments.zoo import mnist64
 IMAGES, DECAY = 200_000, 60_000  # shown in all; the last of them
 CHANNELS, BATCH, RATE, WARM = (16, 32, 64, 128, 128), 64, 2e-3, 6400
 JUDGED = 1000
+Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 
 
 def images(folder: Path | None) -> Tensor:
@@ -54,7 +55,12 @@ def rate(seen: int, count: int, decay: int) -> float:
     return RATE * min(1.0, (seen + BATCH) / WARM, (count - seen) / decay)
 
 
-def train(net: pr.models.UNet, objects: Tensor, count: int, decay: int, seed: int = 0) -> None:
+def up_to_symmetry(net: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
+    """What the network makes of the intensities is compared with the objects."""
+    return pr.losses.invariant_loss(net(pr.operators.fourier_intensity(batch, digits.FOURIER_SHAPE)), batch)
+
+
+def train(net: nn.Module, objects: Tensor, count: int, decay: int, seed: int = 0, loss: Loss = up_to_symmetry) -> None:
     """Show the network so many images, in orders drawn from the seed; the rate falls over the last `decay` of them."""
     optimizer = Muon(net.train().parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(seed)
@@ -64,9 +70,8 @@ def train(net: pr.models.UNet, objects: Tensor, count: int, decay: int, seed: in
             order = torch.randperm(len(objects), generator=generator)
         batch, order = objects[order[:BATCH]], order[BATCH:]
         optimizer.param_groups[0]["lr"] = rate(seen, count, decay)
-        loss = pr.losses.invariant_loss(net(pr.operators.fourier_intensity(batch, digits.FOURIER_SHAPE)), batch)
         optimizer.zero_grad()
-        loss.backward()
+        loss(net, batch, generator).backward()
         optimizer.step()
         seen += BATCH
 

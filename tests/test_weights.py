@@ -54,3 +54,13 @@ def test_the_start_of_a_solver_is_as_near_as_its_card_says(data_dir: Path) -> No
         estimates = net(pr.operators.fourier_intensity(objects, (64, 64)))
     error = pr.symmetry.align(estimates, objects, fourier_shape=(64, 64)).error / objects.square().mean((1, 2))
     assert error.sqrt().median().item() == pytest.approx(net.card["metrics"]["median_relative_error"], abs=0.05)
+
+
+def test_the_denoiser_of_digits_does_what_its_card_says(data_dir: Path) -> None:
+    digits = pr.datasets.mnist(data_dir / "mnist", train=False)[:200]
+    net = pr.models.load("unet_denoiser").float()
+    noisy = digits + 0.3 * torch.randn(digits.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        clean = net(noisy.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    psnr = pr.metrics.psnr(clean, digits, align=False).item()
+    assert psnr == pytest.approx(net.card["metrics"]["psnr_sigma_0.3"], abs=0.7)

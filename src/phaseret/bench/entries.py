@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, models, operators, solvers
+from phaseret import _checks, models, operators, solvers, symmetry
+from phaseret.bench._annealed import posterior_mean
 from phaseret.bench._protocol import Known
 
 #: What can be named instead of package.module:name. The last ones are adapters, whose packages must be installed.
@@ -23,8 +24,10 @@ ENTRIES = {
             "algebraic",
             "amplitude_flow",
             "prdeep",
+            "refined",
             "mnist_box",
             "network",
+            "annealed",
         )
     },
     **{name: f"phaseret.bench.peers:{name}" for name in ("solvephase", "cohere", "deepinv")},
@@ -85,6 +88,20 @@ def network(intensity: Tensor, known: Known, seed: int) -> Tensor:
     return torch.nn.functional.pad(found.obj, (0, 32, 0, 32))  # laid out on the grid of the data
 
 
+def annealed(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """About the posterior mean of a digit, by chains that the denoiser of digits leads from noise to the counts."""
+    if known.object_shape != (28, 28) or known.constraint != "nonnegative" or known.noise != "poisson":
+        got = f"{known.object_shape} with noise {known.noise}"
+        _checks.fail(f"the data must be counts of a real digit of (28, 28), got {got}", "Use another entry")
+    net = models.load("unet_denoiser").float()  # its file is in half precision
+
+    def denoiser(x: Tensor) -> Tensor:
+        return net(x.repeat_interleave(2, -1).repeat_interleave(2, -2))
+
+    with torch.no_grad():
+        return posterior_mean(intensity / known.level, known.level, denoiser, known.object_shape, seed)
+
+
 def rrr(intensity: Tensor, known: Known, seed: int) -> Tensor:
     """One start of RRR; under noise error reduction follows."""
     return _solved("rrr:1000" if known.noise == "none" else "rrr:300,er:50", intensity, known, seed)
@@ -121,13 +138,42 @@ def _prepared(intensity: Tensor, known: Known, seed: int) -> Tensor:
 
 def prdeep(intensity: Tensor, known: Known, seed: int) -> Tensor:
     """Regularisation by denoising (prDeep) with the denoiser that comes with the package, after HIO."""
+    _photographs(known)
+    return _denoised(intensity, known, _prepared(intensity, known, seed), (40, 20, 10), 50)
+
+
+def refined(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """HIO and prDeep in turns, as networks take turns with HIO in deep iterative reconstruction.
+
+    It begins with the mean of three runs of both, and the estimates after the second turn are averaged too: what
+    differs between runs is wrong.
+    """
+    _photographs(known)
+    starts = torch.stack([_prepared(intensity, known, 3 * seed + number) for number in range(3)])
+    found = _denoised(intensity.expand(3, -1, -1), known, starts, (40, 20), 10)
+    shape = tuple(intensity.shape)
+    onto = symmetry.align(found, found[:1].expand_as(found), fourier_shape=shape).aligned
+    x, kept = onto.mean(0)[tuple(map(slice, known.object_shape))], []
+    for turn in range(6):
+        x = _solved("hio:20", intensity, known, seed, init=x)
+        x = _denoised(intensity, known, x, (40, 20), 8)
+        if turn >= 2:
+            kept.append(x)
+            x = torch.stack(kept).mean(0)
+    return _denoised(intensity, known, x, (20, 10), 25)
+
+
+def _photographs(known: Known) -> None:
     if known.constraint == "complex" or known.noise != "alpha":
         _checks.fail(f"noise must be that of photographs, alpha, got {known.noise}", "Use another entry")
-    # As on the leaderboard: levels, iterations, and the weight by the level of the noise.
-    weight = 0.8 if known.level > 2 * 3.5 / 255 else 0.45
-    options: dict[str, Any] = {"sigmas": [sigma / 255 for sigma in (40, 20, 10)], "n_iter": 50, "lam": weight}
-    denoiser = models.load("dncnn")
-    return models.prdeep(intensity, denoiser, init=_prepared(intensity, known, seed), **options)
+
+
+def _denoised(intensity: Tensor, known: Known, init: Tensor, levels: tuple[int, ...], n_iter: int) -> Tensor:
+    """The estimate after so many iterations of prDeep at each level of 255."""
+    # As on the leaderboard: the weight by the level of the noise.
+    options: dict[str, Any] = {"n_iter": n_iter, "lam": 0.8 if known.level > 2 * 3.5 / 255 else 0.45}
+    sigmas = [sigma / 255 for sigma in levels]
+    return models.prdeep(intensity, models.load("dncnn"), init=init, sigmas=sigmas, **options)
 
 
 def amplitude_flow(intensity: Tensor, known: Known, seed: int) -> Tensor:
