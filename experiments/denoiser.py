@@ -54,9 +54,7 @@ def denoised(net: nn.Module, batch: Tensor, generator: torch.Generator) -> Tenso
     low, high = (torch.tensor(sigma).log() for sigma in SIGMAS)
     sigma = (low + (high - low) * torch.rand(len(batch), 1, 1, generator=generator)).exp()
     noisy = batch + sigma * torch.randn(batch.shape, generator=generator)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = net(noisy)
-    return ((found.float() - batch).square() / (sigma.square() + 0.02)).mean()
+    return ((net(noisy) - batch).square() / (sigma.square() + 0.02)).mean()
 
 
 def judged(net: nn.Module, objects: Tensor) -> dict[str, float | str]:
