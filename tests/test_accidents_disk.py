@@ -251,6 +251,16 @@ def test_a_name_that_a_script_has_not_set_is_refused(
     assert listing(folder) == before
 
 
+def test_a_file_that_is_read_is_not_taken_for_what_a_run_has_kept(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("p.npz").rename("r.npz.checkpoint")
+    for more in ((), ("--restart",), ("--checkpoint-every", "5", "--restart")):
+        said = fails(capsys, "reconstruct", "r.npz.checkpoint", *SOLVE[2:], "r.npz", *more)
+        assert "what is kept beside --output must not be a file that is read, got 'r.npz.checkpoint'" in said
+    assert pr.io.load_intensity("r.npz.checkpoint").fourier_shape == (16, 16)
+
+
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 

@@ -116,12 +116,8 @@ class Writes(Output):
 
     def check(self) -> None:
         """Whatever is wrong with them is found before anything is read or computed."""
-        for name, written in (("--output", self.output), ("--figure", self.figure)):
-            for read in self._read() if written else ():
-                if _same(written, read):
-                    _checks.fail(
-                        f"{name} must not be a file that is read, got {written!r}, which is {read!r}", "Name another"
-                    )
+        self.check_apart("--output", self.output)
+        self.check_apart("--figure", self.figure)
         if self.output and self.figure and os.path.realpath(self.output) == os.path.realpath(self.figure):
             rule = f"--figure must not be the file of --output, got {self.figure!r} for {self.output!r}"
             _checks.fail(rule, "Name another")
@@ -131,6 +127,13 @@ class Writes(Output):
         if self.figure:
             with typed("--figure"):
                 plotting.check_figure(self.figure, overwrite=self.overwrite)
+
+    def check_apart(self, name: str, written: str | None) -> None:
+        """What is written is no file that is read."""
+        for read in self._read() if written else ():
+            if _same(written, read):
+                rule = f"{name} must not be a file that is read, got {written!r}, which is {read!r}"
+                _checks.fail(rule, "Name another")
 
     def _read(self) -> Iterator[str]:
         """Every file that was typed and that may be read."""

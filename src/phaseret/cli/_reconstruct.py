@@ -325,6 +325,7 @@ class Command(Writes, Solves, Reads, Reconstruct):
     def run(self) -> None:
         """Reconstruct the pattern, or the stack."""
         self.check()
+        self.check_apart("what is kept beside --output", str(beside_file(self.output, ".checkpoint")))
         if self.block is not None:
             _checks.integer("block", self.block)
         if self.ndim is None and self.schedule is not None and solvers.Recipe(self.schedule).of_volumes:
