@@ -226,3 +226,18 @@ def test_a_zero_frequency_that_all_others_contradict_is_not_believed(
         assert 0.6 * 3**ndim < int(found[1]) <= 1.5 * 3**ndim
     notes = pr.io.load_reconstruction("r.h5")["notes"]
     assert ("contradict all others" in notes) == (how != "as it is")
+
+
+@pytest.mark.slow
+def test_the_box_of_an_object_that_may_have_a_phase_is_told_as_wider(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down, across = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 12), indexing="ij")
+    obj = torch.zeros(14, 12)
+    obj[:4], obj[:, :3], obj[9:12, 5:] = 1.0, 0.7, 1.0
+    wave = torch.polar(obj, 0.8 * (down * down + 0.7 * across * across + 0.3 * down * across))
+    np.save("pattern.npy", pr.operators.fourier_intensity(wave, (56, 48), centered=True).numpy())
+    status, out, err = run("reconstruct pattern.npy -o r.h5 --overwrite", capsys)
+    assert status == 0, err
+    assert "support           1.12 times as wide as the box that the autocorrelation allows\n" in out
+    assert "complex           with a phase of at most a half turn it explains the pattern better" in out

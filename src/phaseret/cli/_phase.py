@@ -17,7 +17,7 @@ from phaseret import solvers
 SYMMETRIC = 0.99
 # So many of the best starts go on, in a box so much wider; a phase must lower the score, the error times the price of
 # its pixels, to this share.
-_STARTS, _WIDER, _BETTER = 6, 1.12, 0.8
+_STARTS, WIDER, _BETTER = 6, 1.12, 0.8
 # The support follows the estimate, at first much wider than what stands out of it.
 _ROUND = "rrr:40,er:5,shrinkwrap(sigma=2.5,decay=0.93,least_sigma=1,threshold={})"
 _SCHEDULE = ",".join(("er:1", *(f"4*({_ROUND.format(t)})" for t in (0.1, 0.12, 0.14, 0.16, 0.18, 0.2)), "er:30"))
@@ -37,7 +37,7 @@ def with_phase(
     """
     first, told = _heard(real)
     grid = intensity.shape
-    sizes = [min(math.ceil(_WIDER * n), (m + 1) // 2) for n, m in zip(first.obj.shape, grid, strict=True)]
+    sizes = [min(math.ceil(WIDER * n), (m + 1) // 2) for n, m in zip(first.obj.shape, grid, strict=True)]
     widths = [
         w for n, m in zip(first.obj.shape[::-1], sizes[::-1], strict=True) for w in ((m - n) // 2, m - n - (m - n) // 2)
     ]

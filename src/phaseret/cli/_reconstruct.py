@@ -31,7 +31,7 @@ from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
 from phaseret.cli._find import REAL, Found, beside, box_of, find, symmetries
 from phaseret.cli._messages import typed
-from phaseret.cli._phase import SYMMETRIC, with_phase
+from phaseret.cli._phase import SYMMETRIC, WIDER, with_phase
 from phaseret.cli._progress import Progress
 from phaseret.cli._stack import Job, Stack, check_kept, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
@@ -378,12 +378,14 @@ class Command(Writes, Solves, Reads, Reconstruct):
             frame = _sizes(job.measurement.fourier_shape)
             grid = _sizes(job.grid)
             rows.append(("frame", f"{frame}, solved on {grid}, which hold the object" if grid != frame else frame))
+        has_phase = job.found is not None and job.found.constraint != "complex" and result.obj.is_complex()
         if self._finds_support(job.measurement):
             blur = "; a blur that is yet to be found makes it smaller" * bool(self.coherence)
-            rows.append(("support", f"the box that the autocorrelation allows{blur}"))
+            wider = f"{WIDER:g} times as wide as " * has_phase
+            rows.append(("support", f"{wider}the box that the autocorrelation allows{blur}"))
         if job.found is not None:
             rows += job.found.said
-        if job.found is not None and job.found.constraint != "complex" and result.obj.is_complex():
+        if has_phase:
             why = "with a phase of at most a half turn it explains the pattern better; if it is real, say --constraint"
             rows = [
                 ("complex", f"{why} nonnegative") if name == "non-negative" else (name, said) for name, said in rows
