@@ -393,6 +393,35 @@ def test_first_guesses_of_a_batch_are_those_of_its_items():
             assert torch.equal(found[i, j], solvers.autocorrelation_support(intensity[i, j], mask=mask[i, 0]))
 
 
+def test_each_item_has_the_box_that_it_has_alone_whatever_the_others_miss():
+    generator = torch.Generator().manual_seed(0)
+    intensity = pr.operators.fourier_intensity(torch.rand(12, 15, generator=generator) + 0.2, (64, 64))
+    lag = torch.fft.fftfreq(64) * 64
+    stop, whole = lag[:, None].square() + lag.square() > 30, torch.ones(64, 64, dtype=torch.bool)
+    many = whole.clone()
+    many.view(-1)[torch.randperm(4096, generator=generator)[: FEW + 50]] = False
+    masks = torch.stack([stop, many, whole, ~whole])
+    found = solvers.autocorrelation_support(intensity.expand(2, 4, -1, -1), mask=masks)
+    alone = [solvers.autocorrelation_support(intensity, mask=mask) for mask in masks]
+    assert torch.equal(found, torch.stack(alone).expand_as(found))
+    assert torch.equal(alone[2], solvers.autocorrelation_support(intensity))
+    assert [int(alone[3].any(axis).sum()) for axis in (1, 0)] == [32, 32]  # nothing was measured
+
+
+def test_the_box_behind_a_stop_has_no_unit():
+    """Not even where a background was subtracted, and the sum says nothing."""
+    generator = torch.Generator().manual_seed(0)
+    intensity = pr.operators.fourier_intensity(torch.rand(12, 15, generator=generator) + 0.2, (64, 64))
+    lag = torch.fft.fftfreq(64) * 64
+    stop = lag[:, None].square() + lag.square() > 30
+    seen = (intensity - intensity.mean()).where(stop, 0)
+    assert seen.sum() < 0
+    boxes = [solvers.autocorrelation_support(seen * unit, mask=stop) for unit in (1, 1e12, 1e-12)]
+    assert torch.equal(boxes[0], boxes[1])
+    assert torch.equal(boxes[0], boxes[2])
+    assert [int(boxes[0].any(axis).sum()) for axis in (1, 0)] == [15, 18]
+
+
 def test_the_defaults_of_the_supports_are_the_numbers_in_use():
     own = {name: p.default for name, p in inspect.signature(solvers.shrinkwrap_support).parameters.items()}
     assert own | {"obj": 0} == {"obj": 0, **SHRINKWRAP, "level": None, "ndim": 2}

@@ -93,7 +93,9 @@ def find(
             said.append(("non-negative", why))
         else:
             # No symmetry, no centre of it.
-            (measurement, wrong), centre, offset, said = _without_wrong_centre(whole), None, none, []
+            if centre is not None:
+                measurement, wrong = _without_wrong_centre(whole)
+            centre, offset, said = None, none, []
             sizes = _box(measurement, constraint, point_spread)
             said.append(("complex", f"the pattern is symmetric to {shown} only; a real object is above {REAL:g}"))
     return Found(measurement, centre, sizes, offset, constraint, (*said, *wrong))

@@ -32,11 +32,12 @@ _STEPS = 30
 # Up to so many unmeasured pixels are solved for exactly, with a ridge of this share: values 10^4 times as large as what
 # they explain cost nothing. What counts may not rise by more than this factor above where it lies beyond an extent that
 # leaves so many times as many lags empty as pixels are unmeasured.
-FEW, _RIDGE, _LOUDER, _EMPTY = 2048, 1e-8, 3.0, 2
+# Factors of equations are kept for the next pattern, up to so many bytes.
+FEW, _RIDGE, _LOUDER, _EMPTY, _KEPT = 1024, 1e-8, 3.0, 2, 2**28
 # The zero frequency and the pixels so near to it are wrong if one differs by this share and so many standard deviations
 # from what the others tell; then those that differ by this part of it. Lags up to this share of the grid leave too
-# little to tell it from.
-_NEAR, _WRONG, _SIGMA, _BESIDE, _FILLS = 2, 0.2, 30.0, 0.25, 0.45
+# little to tell it from, and patterns of more pixels would take minutes.
+_NEAR, _WRONG, _SIGMA, _BESIDE, _FILLS, _MANY = 2, 0.2, 30.0, 0.25, 0.45, 2**22
 
 
 def filled_in_hull(intensity: Tensor, known: Tensor, ndim: int, positive: bool = False) -> Tensor:
@@ -79,24 +80,28 @@ def explained(intensity: Tensor, known: Tensor, ndim: int, positive: bool = Fals
     what lies just beyond it, however large the values in the gap may be. At the opposite frequency of what was
     measured the value is known of `positive` objects.
     """
-    shape = intensity.shape[-ndim:]
-    items = (x.detach().cpu().reshape(-1, *shape) for x in (intensity, known.expand_as(intensity)))
-    found = [_explained(values.double(), mask, ndim, positive) for values, mask in zip(*items, strict=True)]
+    shape, plane = intensity.shape[-ndim:], None
+    found = []
+    for values, mask in zip(*(x.detach().cpu().reshape(-1, *shape) for x in (intensity, known)), strict=True):
+        values = values.double().where(mask, 0)
+        if positive:
+            axes = tuple(range(-ndim, 0))
+            values, mask = values.where(mask, _fft.mirror(values, axes)), mask | _fft.mirror(mask, axes)
+        if plane is None or not torch.equal(mask, plane.known):  # the patterns of a stack have one as a rule
+            plane = _Gaps(mask)
+        found.append(_explained(values, plane))
     reach = torch.tensor([item for item, _ in found], dtype=intensity.dtype).reshape(*intensity.shape[:-ndim], ndim)
     wider = torch.tensor([WIDER / (1 - math.sqrt(level)) for _, level in found], dtype=intensity.dtype)
     return reach.to(intensity.device), wider.reshape(intensity.shape[:-ndim]).to(intensity.device)
 
 
-def _explained(values: Tensor, known: Tensor, ndim: int, positive: bool) -> tuple[list[int], float]:
+def _explained(values: Tensor, gaps: _Gaps) -> tuple[list[int], float]:
     """The extent of one pattern, the smallest in proportion to the grid, then smaller along each axis that allows it;
     and the share of the sum of what was measured from which on autocorrelation counts."""
-    axes, shape = tuple(range(-ndim, 0)), values.shape
-    values = values.where(known, 0)
-    if positive:
-        values, known = values.where(known, _fft.mirror(values, axes)), known | _fft.mirror(known, axes)
-    leaves = _Fit(values / _fft.divisor(values.sum()), known).leaves
+    shape, ndim = values.shape, values.ndim
+    leaves = _Fit(values / _fft.divisor(values.where(gaps.known, 0).abs().sum()), gaps).leaves
     largest = [(m + 1) // 2 - 1 for m in shape]
-    enough = known.numel() - _EMPTY * int((~known).sum())
+    enough = gaps.known.numel() - _EMPTY * gaps.count
     wide = [[int(share * n) for n in largest] for share in (1.0, 0.95, 0.9, 0.8)]
     empty = [reach for reach in wide if math.prod(2 * n + 1 for n in reach) < enough]
     if not empty:
@@ -121,54 +126,73 @@ def disagreeing(intensity: Tensor, known: Tensor, ndim: int) -> Tensor:
 
     The others have a least extent, and what the pixels at most `_NEAR` from the zero frequency are within it follows
     from least squares. Those disagree that differ by more than a share, and by more than the noise, and the ridge,
-    leave open.
+    leave open. Patterns of more than `_MANY` pixels are not looked at.
     """
-    shape = intensity.shape
+    nothing = torch.zeros_like(known)
+    if known.numel() > _MANY:
+        return nothing
+    shape, values, mask = intensity.shape, intensity.detach().cpu().double(), known.cpu()
     near = torch.ones((), dtype=torch.bool)
     for axis, m in enumerate(shape):
-        near = near & (lags(m, intensity.cpu()) <= _NEAR).reshape([-1 if a == axis else 1 for a in range(ndim)])
-    values, mask = intensity.detach().cpu().double(), known.cpu()
-    others = mask & ~near
-    if not mask[(0,) * ndim] or int((~others).sum()) > FEW:
-        return torch.zeros_like(known)
-    values = values.where(mask, 0) / _fft.divisor(values.where(others, 0).sum())
-    reach, level = _explained(values, others, ndim, positive=False)
+        near = near & (lags(m, values) <= _NEAR).reshape([-1 if a == axis else 1 for a in range(ndim)])
+    gaps = _Gaps(mask & ~near)
+    if not mask[(0,) * ndim] or gaps.count > FEW or not gaps.known.any():
+        return nothing
+    values = values.where(mask, 0) / _fft.divisor(values.where(gaps.known, 0).abs().sum())
+    reach, level = _explained(values, gaps)
     reach = [math.ceil(WIDER / (1 - math.sqrt(level)) * n) for n in reach]  # with what the noise hides
     if any(n > _FILLS * m for n, m in zip(reach, shape, strict=True)):
-        return torch.zeros_like(known)
-    expected, open_ = _Fit(values, others).told(reach)
+        return nothing
+    expected, open_ = _Fit(values, gaps).told(reach)
     bound = open_ + _WRONG * expected.abs().maximum(values)
     off = (values - expected).abs().where(near & mask, 0)
     return ((off > _BESIDE * bound) & (off > bound).any()).to(known.device)
 
 
+class _Gaps:
+    """Where patterns were not measured, and the equations of what is there, which depend on an extent alone."""
+
+    def __init__(self, known: Tensor) -> None:
+        self.known, self.shape = known, known.shape
+        self.place = (~known).nonzero().unbind(1)
+        self.count = len(self.place[0])
+        self._kept: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def beyond(self, reach: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The lags outside of an extent, the same on the half grid, and the factor of the equations."""
+        if tuple(reach) in self._kept:
+            return self._kept[tuple(reach)]
+        outside = torch.zeros((), dtype=torch.bool)
+        for axis, (m, n) in enumerate(zip(self.shape, reach, strict=True)):
+            away = lags(m, torch.empty(0, dtype=torch.float64)) > n
+            outside = outside | away.reshape([-1 if a == axis else 1 for a in range(len(self.shape))])
+        weights = _fft.half_from_full(outside.double())
+        between = torch.zeros((), dtype=torch.long)
+        for index, m in zip(self.place, self.shape, strict=True):
+            between = between * m + (index[:, None] - index) % m
+        matrix = (_fft.inverse_sum(weights + 0j, self.shape, real=True) / self.known.numel()).flatten()[between]
+        matrix.diagonal().add_(_RIDGE)
+        found = outside, weights, torch.linalg.cholesky(matrix)
+        if (len(self._kept) + 1) * matrix.nbytes <= _KEPT:
+            self._kept[tuple(reach)] = found
+        return found
+
+
 class _Fit:
     """Least squares of the unmeasured pixels of one pattern, with as little of the autocorrelation beyond an extent."""
 
-    def __init__(self, values: Tensor, known: Tensor) -> None:
-        self.shape, self.d = values.shape, values.ndim
-        self.values = values.where(known, 0)
-        self.place = (~known).nonzero().unbind(1)
-        self.between = torch.zeros((), dtype=torch.long)
-        for index, m in zip(self.place, self.shape, strict=True):
-            self.between = self.between * m + (index[:, None] - index) % m
+    def __init__(self, values: Tensor, gaps: _Gaps) -> None:
+        self.gaps, self.shape, self.d = gaps, values.shape, values.ndim
+        self.values = values.where(gaps.known, 0)
         self.measured = _fft.transform(self.values, self.d)
-        self.away = [
-            lags(m, values).reshape([-1 if a == axis else 1 for a in range(self.d)])
-            for axis, m in enumerate(self.shape)
-        ]
 
     def solved(self, reach: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The lags outside, the pattern's own autocorrelation there, the values and the factor of their equations."""
-        beyond = (x > n for x, n in zip(self.away, reach, strict=True))
-        outside = torch.stack(torch.broadcast_tensors(*beyond)).any(0)
-        weights, pixels = _fft.half_from_full(outside.to(self.values.dtype)), self.values.numel()
-        matrix = (_fft.inverse_sum(weights + 0j, self.shape, real=True) / pixels).flatten()[self.between]
-        matrix.diagonal().add_(_RIDGE)
-        slope = _fft.inverse_sum(self.measured * weights, self.shape, real=True)[self.place] / pixels
-        factor = torch.linalg.cholesky(matrix)
+        outside, weights, factor = self.gaps.beyond(reach)
+        place, pixels = self.gaps.place, self.values.numel()
+        slope = _fft.inverse_sum(self.measured * weights, self.shape, real=True)[place] / pixels
         found = torch.cholesky_solve(-slope[:, None], factor).squeeze(1)
-        left = _fft.full_from_half(_fft.transform(self.values.index_put(self.place, found), self.d), self.shape)
+        left = _fft.full_from_half(_fft.transform(self.values.index_put(place, found), self.d), self.shape)
         return outside, left.where(outside, 0), found, factor
 
     def leaves(self, reach: Sequence[int]) -> tuple[float, float]:
@@ -185,4 +209,5 @@ class _Fit:
         inverse = torch.cholesky_inverse(factor)
         noise = _fft.power(left).sum() / outside.sum() / self.values.numel()
         wrong = _SIGMA * (noise * inverse.diagonal()).sqrt() + _RIDGE * _SIGMA * (inverse @ found).abs()
-        return self.values.index_put(self.place, found), torch.zeros_like(self.values).index_put(self.place, wrong)
+        place = self.gaps.place
+        return self.values.index_put(place, found), torch.zeros_like(self.values).index_put(place, wrong)

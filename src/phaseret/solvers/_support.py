@@ -53,11 +53,12 @@ def autocorrelation_support(
             wider box. Default: from the noise, as said above.
         form: "box" or "hull".
         width: Width of the hull relative to that of the autocorrelation, in (0, 1].
-        mask: True where measured. Up to 2048 unmeasured pixels: the box belongs to the least extent that the
+        mask: True where measured. Up to 1024 unmeasured pixels: the box belongs to the least extent that the
             autocorrelation can keep to, within the noise, whatever those pixels are, behind a beam stop of several
-            speckles as well. More of them, or with form="hull": they are estimated, from the opposite frequencies and
-            such that the autocorrelation keeps to its extent or its hull; where gaps are then much wider than speckles,
-            as a saturated centre, the extent is that of what was measured beside them.
+            speckles as well. More of them, or with form="hull", `threshold` or `point_spread`: they are estimated, from
+            the opposite frequencies and such that the autocorrelation keeps to its extent or its hull; where gaps of a
+            box are then much wider than speckles, as a saturated centre, the extent is that of what was measured beside
+            them. The box of an item of which nothing was measured is half the grid.
         point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`: the autocorrelation counts
             as it was before, as far as the noise allows.
         constraint: What the object is known to be: the autocorrelation of a "nonnegative" one is not negative either,
@@ -107,23 +108,16 @@ def autocorrelation_support(
     if centered:
         intensity = _fft.uncenter(intensity, axes)
         mask = None if mask is None else _fft.uncenter(mask, axes)
-    gaps, few = mask, False
-    if mask is not None:
-        most = int((~mask).flatten(-ndim).sum(-1).max()) if mask.numel() else 0
-        few = form == "box" and threshold is None and point_spread is None and 0 < most <= FEW
-        gaps = mask if most else None
-    if gaps is not None and not few:
-        fill = filled_in_hull if form == "hull" else filled
-        intensity = fill(intensity, gaps, ndim, positive=positive)
     factor = None if point_spread is None else _factor(point_spread, intensity, ndim)
-    if form == "hull":
-        return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
-    if gaps is not None and few:
-        reach, wider = explained(intensity, gaps, ndim, positive)
+    if mask is not None and form == "box" and threshold is None and factor is None:
+        reach, wider = _reached_beside_gaps(intensity, mask, ndim, positive)
     else:
+        if mask is not None:
+            fill = filled_in_hull if form == "hull" else filled
+            intensity = fill(intensity, mask, ndim, positive=positive)
+        if form == "hull":
+            return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
         reach, wider = reached(intensity, ndim, threshold, positive, factor)
-        if gaps is not None and threshold is None and factor is None:
-            reach, wider = reached_beside(intensity, gaps, ndim, reach, wider)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
         size = reach[..., axis] + 1
@@ -134,6 +128,30 @@ def autocorrelation_support(
         first = (m - size).div(2, rounding_mode="floor")
         box = box & (index >= first) & (index < first + size)
     return box
+
+
+def _reached_beside_gaps(intensity: Tensor, known: Tensor, ndim: int, positive: bool) -> tuple[Tensor, Tensor]:
+    """The lags (*, d) that autocorrelation reaches, and how much wider (*) a box is, by what each item misses."""
+    batch, shape = intensity.shape[:-ndim], intensity.shape[-ndim:]
+    items, masks = intensity.reshape(-1, *shape), known.reshape(-1, *shape)
+    missing = (~masks).flatten(1).sum(1)
+    reach = torch.tensor([(m + 1) // 2 for m in shape], dtype=intensity.dtype, device=intensity.device)
+    reach, wider = reach.repeat(len(items), 1), intensity.new_ones(len(items))  # where nothing was measured
+    ways = (missing == 0, _beside_none), ((missing > 0) & (missing <= FEW), explained), (missing > FEW, _beside_many)
+    for which, way in ways:
+        of = (which & (missing < shape.numel())).nonzero().squeeze(1)
+        if len(of):
+            reach[of], wider[of] = way(items[of], masks[of], ndim, positive)
+    return reach.reshape(*batch, ndim), wider.reshape(batch)
+
+
+def _beside_none(items: Tensor, known: Tensor, ndim: int, positive: bool) -> tuple[Tensor, Tensor]:
+    return reached(items, ndim, None, positive)
+
+
+def _beside_many(items: Tensor, known: Tensor, ndim: int, positive: bool) -> tuple[Tensor, Tensor]:
+    items = filled(items, known, ndim, positive=positive)
+    return reached_beside(items, known, ndim, *reached(items, ndim, None, positive))
 
 
 def _factor(point_spread: Tensor, intensity: Tensor, ndim: int) -> Tensor:
