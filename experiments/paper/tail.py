@@ -136,7 +136,7 @@ def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:
                     row["solved_percent"],
                     "s",
                     color=colour,
-                    label=f"{row['start']}, as many for all",
+                    label=f"{row['start']}, {row['schedule']} for all",
                 )
                 continue
             share = 100 * np.arange(1, len(solved) + 1) / len(after)
