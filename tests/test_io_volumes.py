@@ -114,3 +114,22 @@ def test_frames_that_are_no_volume_are_named(folder: Path) -> None:
         assert pr.io.load_intensity("f%d.npy", ndim=3).fourier_shape == (4, 8, 9)
     with pytest.raises(ValueError, match="index must be None for a single pattern"):
         pr.io.load_intensity("f%d.npy", ndim=3, index=0)
+
+
+@pytest.mark.parametrize("frames", [9, 30])
+def test_the_centre_of_the_frames_is_that_of_their_axes_in_the_volume(frames: int, folder: Path) -> None:
+    edf = pytest.importorskip("fabio.edfimage")
+    volume = np.ones((frames, 20, 24), np.float32)
+    volume[frames // 2, 9, 11] = 100
+    for number, value in enumerate(volume):
+        header = {"Center_1": "11.5", "Center_2": "9.5"}
+        edf.EdfImage(data=value, header=header).write(f"e_{number:02d}.edf")
+    note = rf"beam centre \({frames // 2}, 9, 11\), of the middle frame, was"
+    with pytest.warns(UserWarning, match=f"{note} taken for the zero frequency. If .*one index per axis"):
+        found = pr.io.load_intensity("e_%02d.edf", ndim=3)
+    expected = pr.io.as_measurement(torch.from_numpy(volume), ndim=3, center=(frames // 2, 9, 11))
+    same(found, expected)
+    assert found.intensity[0, 0, 0] == 100
+    same(pr.io.load_intensity("e_%02d.edf", ndim=3, center=(frames // 2, 9, 11)), expected)
+    with pytest.warns(UserWarning, match=r"beam centre \(9, 11\) was taken"):
+        assert pr.io.load_intensity("e_%02d.edf").intensity.shape == (frames, 20, 24)

@@ -329,17 +329,20 @@ class OpenPattern:
         said = self.told.center
         if said is None or isinstance(said, str):
             return said or "middle", [] if said else list(self._about_pair(frame))
-        pixel = (*(m // 2 for m in frame), *(round(c) for c in said))[-self.ndim :]
-        if len(said) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
-            return "middle", [f"the file's centre {said} lies outside the frame and was not used: use center=(y, x)"]
+        unsaid = max(self.ndim - len(said), 0)  # the axes in front, as that which counts frames
+        pixel = (*(m // 2 for m in frame[:unsaid]), *(round(c) for c in said))
+        fix = "use center= with one index per axis"
+        if len(pixel) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
+            return "middle", [f"the file's centre {tuple(said)} lies outside the frame and was not used: {fix}"]
         between = [
             f"the file's centre {tuple(said)} lies between pixels, and {pixel} was taken: the object's phase is a ramp "
             "then, so do not ask for a real or non-negative one"
         ]
-        note = f"the file's beam centre {pixel} was taken for the zero frequency: if it is not, use center="
+        assumed = ", of the middle frame," if unsaid else ""
+        note = f"the file's beam centre {pixel}{assumed} was taken for the zero frequency: if it is not, use center="
         away = pixel != tuple(m // 2 for m in frame)
         halfway = any(abs(c - round(c)) > 0.25 for c in said)
-        return pixel, [f"{note}'middle' or its pixel"] * away + between * halfway
+        return pixel, [f"{note}'middle' or its pixel, one index per axis"] * away + between * halfway
 
     def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
         """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
