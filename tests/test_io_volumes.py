@@ -85,6 +85,29 @@ def test_what_stands_beside_each_frame_counts(folder: Path) -> None:
     same(pr.io.load_intensity("f%d.h5", ndim=3), expected)
 
 
+@pytest.mark.parametrize("masked", [[0], [1, 2, 3, 4], [3]])
+def test_a_mask_that_some_frames_lack_is_an_error(masked: list[int], folder: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for number, value in enumerate(VOLUME):
+        with h5py.File(f"f{number}.h5", "w") as file:
+            file["data"] = value
+            if number in masked:
+                file["mask"] = value > 100
+    there = "'mask' in f0.h5 and none in f1.h5" if 0 in masked else rf"none in f0.h5 and 'mask' in f{masked[0]}.h5"
+    rule = f"the files of one volume must all hold one mask, or none, got {there}. Give each its own, or leave them out"
+    for mask_is in (None, "measured"):
+        with pytest.raises(ValueError, match=rf"{rule} with mask_is='ignored'\."):
+            pr.io.load_intensity("f%d.h5", ndim=3, mask_is=mask_is)
+    same(pr.io.load_intensity("f%d.h5", ndim=3, mask_is="ignored"), pr.io.load_intensity("whole.npy", ndim=3))
+
+
+def test_masks_of_another_shape_are_named(folder: Path) -> None:
+    for number, value in enumerate(VOLUME):
+        np.savez(f"f{number}.npz", intensity=value, measured=np.ones((8, 8 if number == 2 else 9), bool))
+    with pytest.raises(ValueError, match=r"must hold frames of one shape, \(8, 9\), got \(8, 8\) in f2.npz"):
+        pr.io.load_intensity("f%d.npz", ndim=3)
+
+
 def test_a_volume_of_frames_takes_masks_and_background(folder: Path) -> None:
     objects = torch.rand(4, 4, 4) + 0.2
     volume = np.fft.fftshift(pr.operators.fourier_intensity(objects, (9, 9, 9)).numpy())

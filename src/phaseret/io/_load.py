@@ -390,7 +390,8 @@ def opened_pattern(
             yield _pattern(contents, name, wanted)
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
-            pattern = _pattern(as_volume(files, contents, name), name, wanted, lost(files))
+            volume = as_volume(files, contents, name, partial(_mask_of, name=name, wanted=wanted))
+            pattern = _pattern(volume, name, wanted, lost(files))
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
     yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))
@@ -410,6 +411,20 @@ def _named(contents: Contents, wanted: Wanted) -> str:
     return name
 
 
+def _told(contents: Contents, name: str) -> Told:
+    """What the file says of the array."""
+    told = Told()
+    for layout in LAYOUTS:
+        told = told.completed(layout.told(contents, name))
+    return told
+
+
+def _mask_of(contents: Contents, name: str, wanted: Wanted) -> str | None:
+    """The array that masks the one called `name`, unless masks are left out."""
+    mask = None if wanted.mask_is == "ignored" else _told(contents, name).mask
+    return None if mask is None else mask[0]
+
+
 def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str] = ()) -> OpenPattern:
     entry, path = contents.entry(name), contents.path
     shape = entry.shape[:-1] if entry.color else entry.shape
@@ -419,9 +434,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if not all(shape):
         fix = "It may be damaged or still being written"
         _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
-    told = Told()
-    for layout in LAYOUTS:
-        told = told.completed(layout.told(contents, name))
+    told = _told(contents, name)
     ndim = item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
     axis, about_axis = stack_axis(contents.format, shape, ndim, wanted.stack_axis)
     shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape

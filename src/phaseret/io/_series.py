@@ -60,16 +60,28 @@ def frame_of(entry: Entry) -> tuple[int, ...]:
     return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
 
 
-def as_volume(files: Sequence[Any], contents: Contents, name: str) -> Contents:
-    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size."""
-    frame = frame_of(contents.entry(name))
+def as_volume(
+    files: Sequence[Any], contents: Contents, name: str, mask_of: Callable[[Contents], str | None]
+) -> Contents:
+    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size.
+
+    `mask_of` names the array of a file that masks its frame, of which all must have one, or none.
+    """
+    frame, mask = frame_of(contents.entry(name)), mask_of(contents)
     for file in files[1:]:
         with opened(file) as other:
-            if frame_of(other.entry(name)) != frame:
-                got = f"{frame_of(other.entry(name))} in {file}"
-                _checks.fail(
-                    f"the files of one volume must hold frames of one shape, {frame}, got {got}", "Leave it out"
+            if (its := mask_of(other)) != mask:
+                got = " and ".join(
+                    f"{repr(each) if each else 'none'} in {at}" for each, at in ((mask, files[0]), (its, file))
                 )
+                fix = "Give each its own, or leave them out with mask_is='ignored'"
+                _checks.fail(f"the files of one volume must all hold one mask, or none, got {got}", fix)
+            for key in filter(None, (name, mask)):
+                if frame_of(other.entry(key)) != frame_of(contents.entry(key)):
+                    got = f"{frame_of(other.entry(key))} in {file}"
+                    _checks.fail(
+                        f"the files of one volume must hold frames of one shape, {frame}, got {got}", "Leave it out"
+                    )
 
     def read(key: str, index: int | slice | None) -> Any:
         parts = range(len(files))[slice(None) if index is None else index]
