@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 
 import phaseret as pr
 from phaseret.cli import main
+from phaseret.io._readers import opened
+from phaseret.io._series import as_volume, files_of
 
 VOLUME = np.random.default_rng(0).integers(1, 1000, (5, 8, 9)).astype(np.int32)
 
@@ -106,6 +109,21 @@ def test_masks_of_another_shape_are_named(folder: Path) -> None:
         np.savez(f"f{number}.npz", intensity=value, measured=np.ones((8, 8 if number == 2 else 9), bool))
     with pytest.raises(ValueError, match=r"must hold frames of one shape, \(8, 9\), got \(8, 8\) in f2.npz"):
         pr.io.load_intensity("f%d.npz", ndim=3)
+
+
+def test_frames_are_read_into_one_volume_that_holds_the_numbers_of_all(folder: Path) -> None:
+    types = (np.uint8, np.uint16, np.float64, np.int32, np.uint8)
+    values = [np.full((256, 256), number + 0.5 * (number == 2)) for number in (1, 60000, 2, 70000, 3)]
+    for number, (dtype, value) in enumerate(zip(types, values, strict=True)):
+        np.save(f"f{number}.npy", value.astype(dtype))
+    with opened("f0.npy") as first:
+        volume = as_volume(files_of("f%d.npy"), first, "data", lambda contents: None)
+        tracemalloc.start()
+        found = volume.read("data")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert np.array_equal(found, np.stack(values))
+    assert peak < 1.5 * found.nbytes
 
 
 def test_a_volume_of_frames_takes_masks_and_background(folder: Path) -> None:
