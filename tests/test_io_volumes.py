@@ -147,12 +147,14 @@ def test_a_volume_of_frames_takes_masks_and_background(folder: Path) -> None:
 def test_frames_that_are_no_volume_are_named(folder: Path) -> None:
     for number, value in enumerate(VOLUME):
         np.save(f"f{number}.npy", value[: 8 - (number == 3)])
-    rule = r"the files of one volume must hold frames of one shape, \(8, 9\), got \(7, 9\) in f3.npy"
+    rule = r"the files of one volume must hold frames of one shape, \(8, 9\), got \(7, 9\) in f3.npy\. Crop them"
     with pytest.raises(ValueError, match=rule):
         pr.io.load_intensity("f%d.npy", ndim=3)
     Path("f3.npy").unlink()
-    with pytest.warns(UserWarning, match="are one stack, without number 3"):
+    with pytest.warns(UserWarning, match="are one volume, whose axis of frames is not even without number 3"):
         assert pr.io.load_intensity("f%d.npy", ndim=3).fourier_shape == (4, 8, 9)
+    with pytest.warns(UserWarning, match="are one stack, without number 3"):
+        assert pr.io.load_intensity("f%d.npy").fourier_shape == (8, 9)
     with pytest.raises(ValueError, match="index must be None for a single pattern"):
         pr.io.load_intensity("f%d.npy", ndim=3, index=0)
 

@@ -391,7 +391,8 @@ def opened_pattern(
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
             volume = as_volume(files, contents, name, partial(_mask_of, name=name, wanted=wanted))
-            pattern = _pattern(volume, name, wanted, lost(files))
+            gaps = lost(files, "are one volume, whose axis of frames is not even without")
+            pattern = _pattern(volume, name, wanted, gaps)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
     yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))

@@ -91,7 +91,7 @@ def as_volume(
             for key, shape in pixels.items():
                 if (there := _pixels(other.entry(key))) != shape:
                     rule = f"the files of one volume must hold frames of one shape, {shape}, got {there} in {file}"
-                    _checks.fail(rule, "Leave it out")
+                    _checks.fail(rule, "Crop them to one shape, or leave it out if it is the first or the last")
                 types[key].append(other.entry(key).dtype)
 
     def read(key: str, index: int | slice | None) -> Any:
@@ -120,7 +120,7 @@ def as_volume(
     )
 
 
-def lost(files: Sequence[Any]) -> list[str]:
+def lost(files: Sequence[Any], are: str = "are one stack, without") -> list[str]:
     """A question, if files whose names differ in one number alone leave numbers out."""
     parts = [re.split(r"(\d+)", str(file)) for file in files]
     places = [place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1]
@@ -131,7 +131,7 @@ def lost(files: Sequence[Any]) -> list[str]:
     if not gaps or len({b - a for a, b in pairwise(numbers)}) == 1:
         return []
     shown = ", ".join(map(str, gaps[:6])) + (f" and {len(gaps) - 6} more" if len(gaps) > 6 else "")
-    return [f"the files {files[0]} to {files[-1]} are one stack, without number {shown}: look whether all are there"]
+    return [f"the files {files[0]} to {files[-1]} {are} number {shown}: look whether all are there"]
 
 
 def _by_number(name: str) -> list[Any]:
