@@ -527,7 +527,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
     if not bool(inside.any()):
-        _checks.fail(f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key=")
+        what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
+        _checks.fail(what, "Name another array with key=")
     return inside
 
 
