@@ -57,7 +57,7 @@ def load_intensity(
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"`` or ``"frame_%05d.tif"``, whose patterns
             become one stack in the order given, or of their names; one volume, where `ndim` is one more than the axes
-            of their frames.
+            of their frames, which must all hold a mask, or none.
         key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
             shows by default, else an array called intensity, iobs or data, else the only array there is.
         index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
@@ -69,7 +69,8 @@ def load_intensity(
         kind: "intensity", or "magnitude" if the file holds its square root. Default: what the file says, else the
             intensity.
         center: Where the file has the zero frequency: "middle" (index m // 2), "corner" (index 0) or its pixel, one
-            index per axis, counted in the whole frame. Default: what the file says, else the middle.
+            index per axis, counted in the whole frame. Default: what the file says, else the middle, which it is too
+            along axes that the file does not speak of, as that of a volume's frames.
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
             Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or
             good: measured; bad, invalid or beamstop: bad). NaN is never measured.
