@@ -144,6 +144,19 @@ def test_a_picture_that_needs_a_program_that_is_not_here(tmp_path: Path) -> None
 
 
 @posix
+@pytest.mark.parametrize("place", ["gone/x.npz", "here/x.npz"])
+def test_a_link_to_what_does_not_exist_is_named_as_such(place: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    link = tmp_path / "l.npz"
+    link.symlink_to(tmp_path / place)
+    for overwrite in (False, True):
+        with pytest.raises(FileNotFoundError, match=rf"must not be a link to what does not exist, got .*{place}'"):
+            pr.io.save_intensity(link, torch.rand(4, 4) + 1, overwrite=overwrite)
+    assert link.is_symlink()
+    assert listing(tmp_path / "here") == []
+
+
+@posix
 @pytest.mark.parametrize(
     ("words", "option"),
     [

@@ -144,7 +144,10 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
         ("reconstruct pattern.h5 -o r.h5 --support 9", "--support must have 2 sizes, one for each axis of a pattern"),
         ("reconstruct pattern.h5 -o r.h5 --support-size 999", "--support-size must be at most the 480 pixels of a"),
         ("reconstruct pattern.h5 -o r.h5 --figure old.h5", "--figure must not exist yet, got 'old.h5'"),
-        ("reconstruct pattern.h5 -o r.h5 --support zero.npy", "'data' of zero.npy must be non-zero somewhere"),
+        (
+            "reconstruct pattern.h5 -o r.h5 --support zero.npy",
+            "--support must be non-zero somewhere, got 0 everywhere in 'data' of zero.npy. Name another",
+        ),
         ("reconstruct pattern.h5 -o r.h5 --support 0,3", "support must hold positive sizes, got "),
         ("reconstruct pattern.h5 -o r.h5 --support 99,99", "--support must be at most (12, 10) for data of (24, 20)"),
         ("reconstruct pattern.h5 -o r.h5 --support 16,15", "; or --undersampled where such data are wanted"),

@@ -818,7 +818,9 @@ def test_more_errors(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"inspect: measurement must be a Measurement, got Tensor\. Use load_intensity"):
         pr.io.inspect(torch.ones(4, 4))
     np.save(tmp_path / "zero.npy", np.zeros((4, 4)))
-    with pytest.raises(ValueError, match=r"load_support: 'data' of .*zero.npy must be non-zero somewhere, got 0 every"):
+    with pytest.raises(
+        ValueError, match=r"load_support: support must be non-zero somewhere, got .* 'data' of .*zero.npy"
+    ):
         pr.io.load_support(tmp_path / "zero.npy")
     with pytest.raises(ValueError, match=r"load_mask: mask_is must be one of 'measured', 'bad', got 'good'"):
         pr.io.load_mask(tmp_path / "zero.npy", mask_is="good")

@@ -848,3 +848,12 @@ def test_a_row_of_numbers_is_not_the_pattern_where_that_may_be_in_cells(tmp_path
     with pytest.raises(ValueError, match=message):
         pr.io.load_intensity(tmp_path / "a.mat")
     assert pr.io.load_intensity(tmp_path / "a.mat", key="angles", ndim=1).fourier_shape == (5,)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (0, 5, 5)])
+def test_an_array_without_pixels_is_no_picture(shape: tuple[int, ...], tmp_path: Path) -> None:
+    frames = np.empty((1, 1), object)
+    frames[0, 0] = counts()
+    pytest.importorskip("scipy.io").savemat(tmp_path / "a.mat", {"frames": frames, "rest": np.zeros(shape)})
+    with pytest.raises(ValueError, match=r"key must say which array of .* It holds 'rest' .*, 'frames', a cell array"):
+        pr.io.load_intensity(tmp_path / "a.mat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 
 import phaseret as pr
 from phaseret.cli import main
+from phaseret.io._readers import opened
+from phaseret.io._series import as_volume, files_of
 
 VOLUME = np.random.default_rng(0).integers(1, 1000, (5, 8, 9)).astype(np.int32)
 
@@ -85,6 +88,44 @@ def test_what_stands_beside_each_frame_counts(folder: Path) -> None:
     same(pr.io.load_intensity("f%d.h5", ndim=3), expected)
 
 
+@pytest.mark.parametrize("masked", [[0], [1, 2, 3, 4], [3]])
+def test_a_mask_that_some_frames_lack_is_an_error(masked: list[int], folder: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for number, value in enumerate(VOLUME):
+        with h5py.File(f"f{number}.h5", "w") as file:
+            file["data"] = value
+            if number in masked:
+                file["mask"] = value > 100
+    there = "'mask' in f0.h5 and none in f1.h5" if 0 in masked else rf"none in f0.h5 and 'mask' in f{masked[0]}.h5"
+    rule = f"the files of one volume must all hold one mask, or none, got {there}. Give each its own, or leave them out"
+    for mask_is in (None, "measured"):
+        with pytest.raises(ValueError, match=rf"{rule} with mask_is='ignored'\."):
+            pr.io.load_intensity("f%d.h5", ndim=3, mask_is=mask_is)
+    same(pr.io.load_intensity("f%d.h5", ndim=3, mask_is="ignored"), pr.io.load_intensity("whole.npy", ndim=3))
+
+
+def test_masks_of_another_shape_are_named(folder: Path) -> None:
+    for number, value in enumerate(VOLUME):
+        np.savez(f"f{number}.npz", intensity=value, measured=np.ones((8, 8 if number == 2 else 9), bool))
+    with pytest.raises(ValueError, match=r"must hold frames of one shape, \(8, 9\), got \(8, 8\) in f2.npz"):
+        pr.io.load_intensity("f%d.npz", ndim=3)
+
+
+def test_frames_are_read_into_one_volume_that_holds_the_numbers_of_all(folder: Path) -> None:
+    types = (np.uint8, np.uint16, np.float64, np.int32, np.uint8)
+    values = [np.full((256, 256), number + 0.5 * (number == 2)) for number in (1, 60000, 2, 70000, 3)]
+    for number, (dtype, value) in enumerate(zip(types, values, strict=True)):
+        np.save(f"f{number}.npy", value.astype(dtype))
+    with opened("f0.npy") as first:
+        volume = as_volume(files_of("f%d.npy"), first, "data", lambda contents: None)
+        tracemalloc.start()
+        found = volume.read("data")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert np.array_equal(found, np.stack(values))
+    assert peak < 1.5 * found.nbytes
+
+
 def test_a_volume_of_frames_takes_masks_and_background(folder: Path) -> None:
     objects = torch.rand(4, 4, 4) + 0.2
     volume = np.fft.fftshift(pr.operators.fourier_intensity(objects, (9, 9, 9)).numpy())
@@ -106,11 +147,32 @@ def test_a_volume_of_frames_takes_masks_and_background(folder: Path) -> None:
 def test_frames_that_are_no_volume_are_named(folder: Path) -> None:
     for number, value in enumerate(VOLUME):
         np.save(f"f{number}.npy", value[: 8 - (number == 3)])
-    rule = r"the files of one volume must hold frames of one shape, \(8, 9\), got \(7, 9\) in f3.npy"
+    rule = r"the files of one volume must hold frames of one shape, \(8, 9\), got \(7, 9\) in f3.npy\. Crop them"
     with pytest.raises(ValueError, match=rule):
         pr.io.load_intensity("f%d.npy", ndim=3)
     Path("f3.npy").unlink()
-    with pytest.warns(UserWarning, match="are one stack, without number 3"):
+    with pytest.warns(UserWarning, match="are one volume, whose axis of frames is not even without number 3"):
         assert pr.io.load_intensity("f%d.npy", ndim=3).fourier_shape == (4, 8, 9)
+    with pytest.warns(UserWarning, match="are one stack, without number 3"):
+        assert pr.io.load_intensity("f%d.npy").fourier_shape == (8, 9)
     with pytest.raises(ValueError, match="index must be None for a single pattern"):
         pr.io.load_intensity("f%d.npy", ndim=3, index=0)
+
+
+@pytest.mark.parametrize("frames", [9, 30])
+def test_the_centre_of_the_frames_is_that_of_their_axes_in_the_volume(frames: int, folder: Path) -> None:
+    edf = pytest.importorskip("fabio.edfimage")
+    volume = np.ones((frames, 20, 24), np.float32)
+    volume[frames // 2, 9, 11] = 100
+    for number, value in enumerate(volume):
+        header = {"Center_1": "11.5", "Center_2": "9.5"}
+        edf.EdfImage(data=value, header=header).write(f"e_{number:02d}.edf")
+    note = rf"beam centre \({frames // 2}, 9, 11\), of the middle frame, was"
+    with pytest.warns(UserWarning, match=f"{note} taken for the zero frequency. If .*one index per axis"):
+        found = pr.io.load_intensity("e_%02d.edf", ndim=3)
+    expected = pr.io.as_measurement(torch.from_numpy(volume), ndim=3, center=(frames // 2, 9, 11))
+    same(found, expected)
+    assert found.intensity[0, 0, 0] == 100
+    same(pr.io.load_intensity("e_%02d.edf", ndim=3, center=(frames // 2, 9, 11)), expected)
+    with pytest.warns(UserWarning, match=r"beam centre \(9, 11\) was taken"):
+        assert pr.io.load_intensity("e_%02d.edf").intensity.shape == (frames, 20, 24)

@@ -36,13 +36,13 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     if not os.path.isdir(target.parent):
         fix = "Make it first"
         _checks.fail(f"path must lie in an existing folder, got {str(target.parent)!r}", fix, FileNotFoundError)
-    check_writable("path", os.path.dirname(os.path.realpath(target)))
     if os.path.isdir(target):
         fix = "Name a file in it"
         _checks.fail(f"path must name a file, got the folder {str(target)!r}", fix, IsADirectoryError)
     if os.path.islink(target) and not os.path.exists(target):
         what = f"path must not be a link to what does not exist, got {str(target)!r}, a link to {os.readlink(target)!r}"
         _checks.fail(what, "Name the file itself, or remove the link", FileNotFoundError)
+    check_writable("path", os.path.dirname(os.path.realpath(target)))
     try:
         os.lstat(target)
     except FileNotFoundError:

@@ -45,6 +45,11 @@ class Entry:
         """Whether it is an array of numbers, and not a single one."""
         return self.dtype.kind in "biufc" and any(size != 1 for size in self.shape)
 
+    @property
+    def picture(self) -> bool:
+        """Whether it has pixels along more than one axis."""
+        return 0 not in self.shape and sum(size > 1 for size in self.shape) > 1
+
 
 def _unreadable(index: int | slice | None) -> Any:
     raise ValueError("it is no array")
@@ -190,7 +195,7 @@ class Contents:
 
     def only(self) -> str:
         """The name of the only array of numbers."""
-        pictures = any(sum(size != 1 for size in entry.shape) > 1 for entry in self.arrays.values())
+        pictures = any(entry.picture for entry in self.arrays.values())
         names = [*self.arrays, *([] if pictures else (name for name, _ in self.unread()))]
         if len(names) != 1:
             _checks.fail(f"key must say which array of {self.path} to read, got None", self._listing())

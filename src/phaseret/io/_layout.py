@@ -87,7 +87,7 @@ def intensity(contents: Contents) -> str | None:
         called = [name for name in numbers if name.rpartition("/")[2] == word]
         if word in called or len(called) == 1:
             return word if word in called else called[0]
-    pictures = [name for name in numbers if sum(size > 1 for size in contents.arrays[name].shape) > 1]
+    pictures = [name for name in numbers if contents.arrays[name].picture]
     if not pictures and contents.unread():  # a row of numbers is no answer where what cannot be read may be
         return None
     others = (*BESIDE, *MASKS, *OBJECTS, SUPPORT)

@@ -57,7 +57,7 @@ def load_intensity(
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"`` or ``"frame_%05d.tif"``, whose patterns
             become one stack in the order given, or of their names; one volume, where `ndim` is one more than the axes
-            of their frames.
+            of their frames, which must all hold a mask, or none.
         key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
             shows by default, else an array called intensity, iobs or data, else the only array there is.
         index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
@@ -69,7 +69,8 @@ def load_intensity(
         kind: "intensity", or "magnitude" if the file holds its square root. Default: what the file says, else the
             intensity.
         center: Where the file has the zero frequency: "middle" (index m // 2), "corner" (index 0) or its pixel, one
-            index per axis, counted in the whole frame. Default: what the file says, else the middle.
+            index per axis, counted in the whole frame. Default: what the file says, else the middle, which it is too
+            along axes that the file does not speak of, as that of a volume's frames.
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
             Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or
             good: measured; bad, invalid or beamstop: bad). NaN is never measured.
@@ -329,17 +330,20 @@ class OpenPattern:
         said = self.told.center
         if said is None or isinstance(said, str):
             return said or "middle", [] if said else list(self._about_pair(frame))
-        pixel = (*(m // 2 for m in frame), *(round(c) for c in said))[-self.ndim :]
-        if len(said) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
-            return "middle", [f"the file's centre {said} lies outside the frame and was not used: use center=(y, x)"]
+        unsaid = max(self.ndim - len(said), 0)  # the axes in front, as that which counts frames
+        pixel = (*(m // 2 for m in frame[:unsaid]), *(round(c) for c in said))
+        fix = "use center= with one index per axis"
+        if len(pixel) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
+            return "middle", [f"the file's centre {tuple(said)} lies outside the frame and was not used: {fix}"]
         between = [
             f"the file's centre {tuple(said)} lies between pixels, and {pixel} was taken: the object's phase is a ramp "
             "then, so do not ask for a real or non-negative one"
         ]
-        note = f"the file's beam centre {pixel} was taken for the zero frequency: if it is not, use center="
+        assumed = ", of the middle frame," if unsaid else ""
+        note = f"the file's beam centre {pixel}{assumed} was taken for the zero frequency: if it is not, use center="
         away = pixel != tuple(m // 2 for m in frame)
         halfway = any(abs(c - round(c)) > 0.25 for c in said)
-        return pixel, [f"{note}'middle' or its pixel"] * away + between * halfway
+        return pixel, [f"{note}'middle' or its pixel, one index per axis"] * away + between * halfway
 
     def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
         """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
@@ -387,7 +391,9 @@ def opened_pattern(
             yield _pattern(contents, name, wanted)
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
-            pattern = _pattern(as_volume(files, contents, name), name, wanted, lost(files))
+            volume = as_volume(files, contents, name, partial(_mask_of, name=name, wanted=wanted))
+            gaps = lost(files, "are one volume, whose axis of frames is not even without")
+            pattern = _pattern(volume, name, wanted, gaps)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
     yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))
@@ -407,6 +413,20 @@ def _named(contents: Contents, wanted: Wanted) -> str:
     return name
 
 
+def _told(contents: Contents, name: str) -> Told:
+    """What the file says of the array."""
+    told = Told()
+    for layout in LAYOUTS:
+        told = told.completed(layout.told(contents, name))
+    return told
+
+
+def _mask_of(contents: Contents, name: str, wanted: Wanted) -> str | None:
+    """The array that masks the one called `name`, unless masks are left out."""
+    mask = None if wanted.mask_is == "ignored" else _told(contents, name).mask
+    return None if mask is None else mask[0]
+
+
 def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str] = ()) -> OpenPattern:
     entry, path = contents.entry(name), contents.path
     shape = entry.shape[:-1] if entry.color else entry.shape
@@ -416,9 +436,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if not all(shape):
         fix = "It may be damaged or still being written"
         _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
-    told = Told()
-    for layout in LAYOUTS:
-        told = told.completed(layout.told(contents, name))
+    told = _told(contents, name)
     ndim = item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
     axis, about_axis = stack_axis(contents.format, shape, ndim, wanted.stack_axis)
     shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape
@@ -510,7 +528,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
     if not bool(inside.any()):
-        _checks.fail(f"{name!r} of {path} must be non-zero somewhere, got 0 everywhere", "Name another array with key=")
+        what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
+        _checks.fail(what, "Name another array with key=")
     return inside
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, Index, numbers_of, part_beside
+from phaseret.io._contents import Contents, Entry, Index, numbers_of, part, part_beside
 from phaseret.io._measurement import Measurement, stacked
 from phaseret.io._readers import opened
 
@@ -60,30 +60,53 @@ def frame_of(entry: Entry) -> tuple[int, ...]:
     return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
 
 
-def as_volume(files: Sequence[Any], contents: Contents, name: str) -> Contents:
-    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size."""
-    frame = frame_of(contents.entry(name))
+def _pixels(entry: Entry) -> tuple[int, ...]:
+    """The sizes of the frame, and the number of its colours behind them."""
+    return (*frame_of(entry), *entry.shape[-1:] * entry.color)
+
+
+def _common(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """The type that holds the numbers of all, or one that holds no numbers, which is refused later."""
+    return next((dtype for dtype in types if dtype.kind not in "biufc"), None) or np.result_type(*types)
+
+
+def as_volume(
+    files: Sequence[Any], contents: Contents, name: str, mask_of: Callable[[Contents], str | None]
+) -> Contents:
+    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size.
+
+    `mask_of` names the array of a file that masks its frame, of which all must have one, or none.
+    """
+    mask = mask_of(contents)
+    pixels = {key: _pixels(contents.entry(key)) for key in filter(None, (name, mask))}
+    types = {key: [contents.entry(key).dtype] for key in pixels}
     for file in files[1:]:
         with opened(file) as other:
-            if frame_of(other.entry(name)) != frame:
-                got = f"{frame_of(other.entry(name))} in {file}"
-                _checks.fail(
-                    f"the files of one volume must hold frames of one shape, {frame}, got {got}", "Leave it out"
+            if (its := mask_of(other)) != mask:
+                got = " and ".join(
+                    f"{repr(each) if each else 'none'} in {at}" for each, at in ((mask, files[0]), (its, file))
                 )
+                fix = "Give each its own, or leave them out with mask_is='ignored'"
+                _checks.fail(f"the files of one volume must all hold one mask, or none, got {got}", fix)
+            for key, shape in pixels.items():
+                if (there := _pixels(other.entry(key))) != shape:
+                    rule = f"the files of one volume must hold frames of one shape, {shape}, got {there} in {file}"
+                    _checks.fail(rule, "Crop them to one shape, or leave it out if it is the first or the last")
+                types[key].append(other.entry(key).dtype)
 
     def read(key: str, index: int | slice | None) -> Any:
-        parts = range(len(files))[slice(None) if index is None else index]
-        frames = []
-        for number in (parts,) if isinstance(parts, int) else parts:
-            with opened(files[number]) as one:
-                entry = one.entry(key)
-                frames.append(one.read(key).reshape(*frame, *entry.shape[-1:] * entry.color))
-        return frames[0] if isinstance(parts, int) else np.stack(frames)
+        entry = joined(key, contents.entry(key))
+        volume = np.empty(entry.shape, entry.dtype)
+        for frame, file in zip(volume, files, strict=True):
+            with opened(file) as one:
+                frame[...] = one.read(key).reshape(frame.shape)
+        return part(volume, index)
 
     def joined(key: str, entry: Entry) -> Entry:
-        if entry.shape in ((), (1,)) or frame_of(entry) != frame:
+        if entry.shape in ((), (1,)) or frame_of(entry) != frame_of(contents.entry(name)):
             return entry
-        return replace(entry, shape=(len(files), *frame, *entry.shape[-1:] * entry.color), read=partial(read, key))
+        shape, dtype = (len(files), *_pixels(entry)), _common(types.get(key, [entry.dtype]))
+        return replace(entry, shape=shape, dtype=dtype, read=partial(read, key))
 
     def lookup(key: str) -> Entry | None:
         entry = contents.lookup(key)
@@ -97,7 +120,7 @@ def as_volume(files: Sequence[Any], contents: Contents, name: str) -> Contents:
     )
 
 
-def lost(files: Sequence[Any]) -> list[str]:
+def lost(files: Sequence[Any], are: str = "are one stack, without") -> list[str]:
     """A question, if files whose names differ in one number alone leave numbers out."""
     parts = [re.split(r"(\d+)", str(file)) for file in files]
     places = [place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1]
@@ -108,7 +131,7 @@ def lost(files: Sequence[Any]) -> list[str]:
     if not gaps or len({b - a for a, b in pairwise(numbers)}) == 1:
         return []
     shown = ", ".join(map(str, gaps[:6])) + (f" and {len(gaps) - 6} more" if len(gaps) > 6 else "")
-    return [f"the files {files[0]} to {files[-1]} are one stack, without number {shown}: look whether all are there"]
+    return [f"the files {files[0]} to {files[-1]} {are} number {shown}: look whether all are there"]
 
 
 def _by_number(name: str) -> list[Any]:
