@@ -48,7 +48,10 @@ WAITS: dict[str, tuple[int, str]] = {
         for name in ("truncated_amplitude_flow", "wirtinger_flow")
     },
     "solvers.maximum_likelihood": (3, f"{CHECKS}; {FINITE}"),
-    "solvers.autocorrelation_support": (1, "values that are not finite are refused"),
+    "solvers.autocorrelation_support": (
+        2,
+        "values that are not finite are refused, and items differ in how much they miss",
+    ),
     "solvers.reduce_pattern": (4, "patterns and mask are looked at, hot pixels too, the offset is uploaded"),
     "datasets.SymmetryVariant": (2, ON_CPU),
     "operators.coded_masks": (1, ON_CPU),

@@ -134,13 +134,15 @@ def _reached_beside_gaps(intensity: Tensor, known: Tensor, ndim: int, positive: 
     """The lags (*, d) that autocorrelation reaches, and how much wider (*) a box is, by what each item misses."""
     batch, shape = intensity.shape[:-ndim], intensity.shape[-ndim:]
     items, masks = intensity.reshape(-1, *shape), known.reshape(-1, *shape)
-    missing = (~masks).flatten(1).sum(1)
-    reach = torch.tensor([(m + 1) // 2 for m in shape], dtype=intensity.dtype, device=intensity.device)
-    reach, wider = reach.repeat(len(items), 1), intensity.new_ones(len(items))  # where nothing was measured
-    ways = (missing == 0, _beside_none), ((missing > 0) & (missing <= FEW), explained), (missing > FEW, _beside_many)
-    for which, way in ways:
-        of = (which & (missing < shape.numel())).nonzero().squeeze(1)
-        if len(of):
+    missing = (~masks).flatten(1).sum(1).tolist()
+    reach, wider = intensity.new_empty(len(items), ndim), intensity.new_ones(len(items))
+    for axis, m in enumerate(shape):
+        reach[:, axis] = (m + 1) // 2  # where nothing was measured
+    for way, least, most in ((_beside_none, 0, 0), (explained, 1, FEW), (_beside_many, FEW + 1, shape.numel())):
+        of = [n for n, count in enumerate(missing) if least <= count <= most and count < shape.numel()]
+        if of and len(of) == len(items):
+            reach, wider = way(items, masks, ndim, positive)
+        elif of:
             reach[of], wider[of] = way(items[of], masks[of], ndim, positive)
     return reach.reshape(*batch, ndim), wider.reshape(batch)
 
