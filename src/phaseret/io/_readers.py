@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import gzip
+import importlib
 import logging
 import math
 import os
@@ -285,7 +286,7 @@ def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
 
 def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     fabio = _checks.extra("fabio", "fabio", "io")
-    with reading(path, name), _errors_logged_are_raised("fabio"):
+    with reading(path, name), _errors_logged_are_raised("fabio"), _few_dimensions():
         image = stack.enter_context(fabio.open(str(path)))
         frames = image.nframes
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)
@@ -320,6 +321,25 @@ def _errors_logged_are_raised(name: str) -> Iterator[None]:
         logger.removeHandler(handler)
     if messages:
         raise ValueError(messages[0])
+
+
+@contextlib.contextmanager
+def _few_dimensions() -> Iterator[None]:
+    """fabio counts to the largest N of a header's Dim_N: more than the 32 that arrays can have are an error."""
+    frame = importlib.import_module("fabio.edfimage").EdfFrame
+    counted = frame.get_data_rank
+
+    def rank(*header: Any) -> int:
+        found = int(counted(*header))
+        if found > 32:
+            raise ValueError(f"its header names dimension {found}")
+        return found
+
+    frame.get_data_rank = staticmethod(rank)
+    try:
+        yield
+    finally:
+        frame.get_data_rank = staticmethod(counted)
 
 
 _BEGINNING = 4096  # bytes by which a file is recognised
