@@ -292,7 +292,8 @@ def test_the_search_for_sparse_objects_takes_it_too() -> None:
 def test_a_gradient_flows_through_a_blurred_run() -> None:
     _, support, power = scene((4, 3), (8, 7))
     power.requires_grad_()
-    r = solvers.HIO(3)(power, support=support, point_spread=some_kernel(3, 3))
+    known = {"support": support, "constraint": "complex"}  # so few pixels may look symmetric
+    r = solvers.HIO(3)(power, point_spread=some_kernel(3, 3), **known)
     (gradient,) = torch.autograd.grad(r.obj.abs().sum(), power)
     assert gradient.isfinite().all()
     assert gradient.any()
