@@ -114,12 +114,9 @@ def together(
     numbers = numbers.clone().requires_grad_(True)
     steps = Muon(net.train().parameters(), lr=RATES["network"])
     steps_of_numbers = torch.optim.Adam([numbers], lr=RATES["numbers"], betas=(0.9, 0.99))
-    generator, order = torch.Generator().manual_seed(5), torch.tensor([], dtype=torch.long)
-    batch = 2 * BATCH
-    for seen in range(0, count, batch):
-        if len(order) < batch:  # the rest of an epoch that fills no batch is left out
-            order = torch.randperm(len(objects), generator=generator)
-        truth, order = distorted(objects[order[:batch]], generator, share), order[batch:]
+    generator, batch = torch.Generator().manual_seed(5), 2 * BATCH
+    for seen, images in start.batches(objects, count, batch, generator):
+        truth = distorted(images, generator, share)
         factor = min(1.0, (seen + batch) / (100 * BATCH), (count - seen) / decay)
         steps.param_groups[0]["lr"] = RATES["network"] * factor
         steps_of_numbers.param_groups[0]["lr"] = RATES["numbers"] * factor

@@ -12,7 +12,7 @@ solved after 20 iterations.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -60,20 +60,25 @@ def up_to_symmetry(net: nn.Module, batch: Tensor, generator: torch.Generator) ->
     return pr.losses.invariant_loss(net(pr.operators.fourier_intensity(batch, digits.FOURIER_SHAPE)), batch)
 
 
+def batches(objects: Tensor, count: int, size: int, generator: torch.Generator) -> Iterator[tuple[int, Tensor]]:
+    """So many images in orders that are drawn, with how many were seen before."""
+    order = torch.tensor([], dtype=torch.long)
+    for seen in range(0, count, size):
+        if len(order) < size:  # the rest of an epoch that fills no batch is left out
+            order = torch.randperm(len(objects), generator=generator)
+        batch, order = objects[order[:size]], order[size:]
+        yield seen, batch
+
+
 def train(net: nn.Module, objects: Tensor, count: int, decay: int, seed: int = 0, loss: Loss = up_to_symmetry) -> None:
     """Show the network so many images, in orders drawn from the seed; the rate falls over the last `decay` of them."""
     optimizer = Muon(net.train().parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(seed)
-    order, seen = torch.tensor([], dtype=torch.long), 0
-    while seen < count:
-        if len(order) < BATCH:  # the rest of an epoch that fills no batch is left out
-            order = torch.randperm(len(objects), generator=generator)
-        batch, order = objects[order[:BATCH]], order[BATCH:]
+    for seen, batch in batches(objects, count, BATCH, generator):
         optimizer.param_groups[0]["lr"] = rate(seen, count, decay)
         optimizer.zero_grad()
         loss(net, batch, generator).backward()
         optimizer.step()
-        seen += BATCH
 
 
 def judged(net: pr.models.UNet, objects: Tensor) -> dict[str, float]:

@@ -77,3 +77,12 @@ def interrupt_after(blocks: int, monkeypatch: pytest.MonkeyPatch, error: BaseExc
         return solve(*args, **options)
 
     monkeypatch.setattr(pr.solvers, "reconstruct", stop)
+
+
+def three_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, entered, with a small pattern, a stack and an object."""
+    monkeypatch.chdir(tmp_path)
+    pr.io.save_intensity("p.npz", pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16)))
+    pr.io.save_intensity("s.npz", pr.operators.fourier_intensity(torch.rand(3, 8, 8), (16, 16)))
+    np.save("o.npy", np.random.default_rng(0).random((8, 8)))
+    return tmp_path

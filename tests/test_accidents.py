@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import phaseret as pr
+from commands import three_files
 from phaseret import _checks, _memory, _output, bench
 from phaseret.cli import main
 from phaseret.cli._main import COMMANDS
@@ -32,11 +33,7 @@ PATTERN = np.random.default_rng(0).integers(1, 1000, (12, 14)).astype("u2")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    pr.io.save_intensity("p.npz", pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16)))
-    pr.io.save_intensity("s.npz", pr.operators.fourier_intensity(torch.rand(3, 8, 8), (16, 16)))
-    np.save("o.npy", np.random.default_rng(0).random((8, 8)))
-    return tmp_path
+    return three_files(tmp_path, monkeypatch)
 
 
 def fails(capsys: pytest.CaptureFixture[str], *words: str) -> str:

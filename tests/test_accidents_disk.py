@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import phaseret as pr
+from commands import three_files
 from phaseret import _output, plotting
 from phaseret.cli import main
 
@@ -28,12 +28,7 @@ SOLVE = ("reconstruct", "p.npz", "--support", "8,8", "--constraint", "nonnegativ
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder, entered, with a pattern, a stack and an object."""
-    monkeypatch.chdir(tmp_path)
-    pr.io.save_intensity("p.npz", pr.operators.fourier_intensity(torch.rand(8, 8), (16, 16)))
-    pr.io.save_intensity("s.npz", pr.operators.fourier_intensity(torch.rand(3, 8, 8), (16, 16)))
-    np.save("o.npy", np.random.default_rng(0).random((8, 8)))
-    return tmp_path
+    return three_files(tmp_path, monkeypatch)
 
 
 def fails(capsys: pytest.CaptureFixture[str], *words: str) -> str:
