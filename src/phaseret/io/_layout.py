@@ -34,6 +34,10 @@ _SQUARED = re.compile(r"squared?\b|²|\^\s*2|\*\*\s*2|intensit|counts|\bgain\b",
 # What the largest right value is called, and the pixel of the beam.
 LEVELS = ("saturation_value", "saturation", "saturation_level", "count_cutoff", "countrate_correction_count_cutoff")
 CENTERS = ("center", "centre", "beam_center", "beam_centre")
+# How the frames of a volume were recorded, which must be the same for all.
+_RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
+_RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
+EXPOSURES = ("count_time", "exposure_time", "exposure", "acquisition_time")
 # Frames of one detector, written one after the other.
 NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
@@ -57,6 +61,7 @@ class Told:
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
+        exposure: Of one frame, in seconds.
         beside: Arrays that belong to the pattern and are not used.
     """
 
@@ -71,6 +76,7 @@ class Told:
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
+    exposure: float | None = None
     beside: tuple[str, ...] = ()
 
     def completed(self, other: Told) -> Told:
@@ -78,6 +84,18 @@ class Told:
         both = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
         beside = {"beside": tuple(dict.fromkeys((*self.beside, *other.beside)))}
         return Told(**{name: second if first is None else first for name, (first, second) in both.items()} | beside)
+
+
+def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
+    """A question, if the frames of one volume are said to be recorded differently; `where` are their places."""
+    found = []
+    for name, word in _RECORDED.items():
+        values = [getattr(told, name) for told in said]
+        other = next((number for number, value in enumerate(values) if value != values[0]), None)
+        if other is not None:
+            found.append(f"{word} {values[0]} in {where[0]} and {values[other]} in {where[other]}")
+    fix = "what the first says was taken for all; scale or move the frames if that is wrong"
+    return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
 
 
 def intensity(contents: Contents) -> str | None:
@@ -116,6 +134,7 @@ def told(contents: Contents, name: str) -> Told:
         wavelength=contents.quantity("wavelength") or None,
         distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
+        exposure=_said(contents, places, EXPOSURES),
         beside=beside(contents, folder),
     )
 
