@@ -139,13 +139,35 @@ def told(contents: Contents, name: str) -> Told:
     )
 
 
-def positive(text: str) -> float | None:
-    """The number that a text is, if it is finite and above 0: others say nothing."""
+def finite(text: str) -> float | None:
+    """The number that a text is, if it is finite."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    return value if math.isfinite(value) else None
+
+
+def positive(text: str) -> float | None:
+    """The number that a text is, if it is finite and above 0: others say nothing."""
+    value = finite(text)
+    return value if value is not None and value > 0 else None
+
+
+def about_scale(contents: Contents, name: str) -> list[str]:
+    """A question, if the file says by what the numbers are to be multiplied, or what is to be added to them.
+
+    Source:
+        CF conventions 1.11, section 8.1; NeXus 2024.02, NXdata.
+    """
+    place = contents.where(name)
+    folder, _, word = place.rpartition("/")
+    values = {key: finite(contents.attribute(place, key)) for key in ("scale_factor", "add_offset")}
+    arrays = (f"{word}_scaling_factor", f"{word}_offset", "scaling_factor", "offset")
+    values |= {key: contents.number(inside(folder, key)) for key in arrays}
+    said = [f"{key} {x:g}" for key, x in values.items() if x is not None and x != ("offset" not in key)]
+    what = f"{name!r} has {' and '.join(said)}, which {'was' if len(said) == 1 else 'were'} not applied"
+    return [f"{what}: if they make counts of its numbers, apply them first"] * bool(said)
 
 
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:

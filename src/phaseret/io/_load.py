@@ -469,7 +469,8 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
         told = replace(told, support=None, obj=None)  # they belong to the whole frame
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
-    notes = (*contents.noted(name), *contents.about_units(), *about_axis, *notes)
+    said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units())
+    notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 
 
