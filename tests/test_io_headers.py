@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +329,15 @@ def test_the_small_copy_in_a_tif_is_no_pattern(tmp_path: Path) -> None:
         file.write(COUNTS.astype(np.uint16))
         file.write(COUNTS[::2, ::2].astype(np.uint8), subfiletype=1)
     np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.tif")), COUNTS)
+
+
+def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS)
+    (tmp_path / "tifffile.py").write_text("raise ValueError('no such backend.')")
+    monkeypatch.delitem(sys.modules, "tifffile")
+    monkeypatch.syspath_prepend(tmp_path)
+    rule = (
+        r"load_intensity: the package tifffile must be one that can be loaded, got the error: no such backend\. Look at"
+    )
+    with pytest.raises(ImportError, match=rule):
+        pr.io.load_intensity(tmp_path / "x.tif")
