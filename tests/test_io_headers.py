@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +276,68 @@ def test_every_value_can_be_trusted(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", counts)
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.npy")) == (counts == 255).sum()
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.npy", saturation=float("inf"))) == 0
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u2", "f4", "f8"])
+@pytest.mark.parametrize("word", ["_FillValue", "missing_value"])
+def test_the_number_that_marks_what_is_missing_was_not_measured(dtype: str, word: str, tmp_path: Path) -> None:
+    values = COUNTS.astype(dtype)
+    values[2, 3:7] = 9999
+    with h5py.File(tmp_path / "x.nc", "w") as file:
+        file["data"] = values
+        file["data"].attrs[word] = np.array([9999], dtype)
+    found = pr.io.load_intensity(tmp_path / "x.nc", center="corner", saturation=math.inf)
+    assert found.mask is not None
+    assert np.array_equal(~found.mask.numpy(), values == 9999)
+    with h5py.File(tmp_path / "x.nc", "a") as file:
+        file["data"].attrs[word] = np.array([0], dtype)  # dark pixels are counted
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.nc", saturation=math.inf)) == 0
+
+
+def test_a_scale_that_was_not_applied_is_said(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["a"], file["b"] = COUNTS, COUNTS
+        file["a"].attrs.update({"scale_factor": 2.5, "add_offset": np.array([10.0])})
+        file["b_scaling_factor"], file["b_offset"] = 0.5, 0.0
+    rule = "which {} not applied. If they make counts of its numbers, apply them first"
+    with pytest.warns(UserWarning, match="'a' has scale_factor 2.5 and add_offset 10, " + rule.format("were")):
+        pr.io.load_intensity(tmp_path / "x.h5", key="a")
+    with pytest.warns(UserWarning, match="'b' has b_scaling_factor 0.5, " + rule.format("was")):
+        pr.io.load_intensity(tmp_path / "x.h5", key="b")
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_a_filter_that_is_not_installed_is_named(virtual: bool, tmp_path: Path) -> None:
+    stored = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    stored.set_chunk(COUNTS.shape)
+    stored.set_filter(32999, h5py.h5z.FLAG_OPTIONAL, ())
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        space = h5py.h5s.create_simple(COUNTS.shape)
+        packed = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_INT32, space, stored)
+        packed.write_direct_chunk((0, 0), b"packed", 0)
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        layout = h5py.VirtualLayout(COUNTS.shape, "i4")
+        layout[...] = h5py.VirtualSource("x.h5", "data", COUNTS.shape)
+        file.create_virtual_dataset("data", layout)
+    rule = r"must be packed by a filter that is installed, got 32999 \(no name\)\. Install hdf5plugin, or ask"
+    with pytest.raises(ValueError, match=rule):
+        pr.io.load_intensity(tmp_path / ("v.h5" if virtual else "x.h5"))
+
+
+def test_the_small_copy_in_a_tif_is_no_pattern(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(COUNTS.astype(np.uint16))
+        file.write(COUNTS[::2, ::2].astype(np.uint8), subfiletype=1)
+    np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.tif")), COUNTS)
+
+
+def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS)
+    (tmp_path / "tifffile.py").write_text("raise ValueError('no such backend.')")
+    monkeypatch.delitem(sys.modules, "tifffile")
+    monkeypatch.syspath_prepend(tmp_path)
+    rule = (
+        r"load_intensity: the package tifffile must be one that can be loaded, got the error: no such backend\. Look at"
+    )
+    with pytest.raises(ImportError, match=rule):
+        pr.io.load_intensity(tmp_path / "x.tif")

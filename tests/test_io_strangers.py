@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
+import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -348,6 +350,44 @@ def test_fields_of_a_struct_are_arrays(key: str | None, tmp_path: Path) -> None:
 def test_numbers_and_texts_of_a_mat_file_are_no_patterns(tmp_path: Path) -> None:
     path = save_mat(tmp_path / "x.mat", {"I": counts().astype(float), "dx": 13e-6, "note": "pinhole"})
     assert np.array_equal(frame(pr.io.load_intensity(path)), counts())
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", "i2", "u2", "u1", "c16"])
+def test_files_of_matlab_4_hold_the_same(dtype: str, order: str, tmp_path: Path) -> None:
+    values = np.array(counts((20, 22)) % 250, order + dtype)
+    values = values + 3j * values.T[:1, :1] if dtype == "c16" else values
+    matrices = {"words": "intensity", "energy": 8.0, "x": values, "sparse": scipy.sparse.csc_matrix(counts())}
+    scipy.io.savemat(tmp_path / "5.mat", matrices)
+    (tmp_path / "4.mat").write_bytes(b"".join(in_matlab_4(name, matrices[name], order) for name in ("energy", "x")))
+    scipy.io.savemat(tmp_path / "scipy.mat", matrices, format="4")
+    expected = pr.io.load_object(tmp_path / "5.mat", key="x")
+    for name in ("4.mat", "scipy.mat"):
+        found = pr.io.load_object(tmp_path / name, key="x")
+        assert torch.equal(found, expected.to(found.dtype))
+        assert found.is_complex() == (dtype == "c16")
+    with pytest.raises(ValueError, match=r"'sparse' of .* must be there as an array, got a sparse matrix\. Save full"):
+        pr.io.load_intensity(tmp_path / "scipy.mat", key="sparse")
+    whole = (tmp_path / "4.mat").read_bytes()
+    for end in (len(whole) - 1, len(whole) // 2):
+        (tmp_path / "cut.mat").write_bytes(whole[:end])
+        with pytest.raises(ValueError, match="must be a whole MATLAB 4 file, got the error: it ends inside a matrix"):
+            pr.io.load_intensity(tmp_path / "cut.mat")
+    (tmp_path / "cut.mat").write_bytes(whole + b"more")
+    with pytest.raises(ValueError, match=rf"what stands at byte {len(whole)} is no matrix of version 4"):
+        pr.io.load_intensity(tmp_path / "cut.mat")
+
+
+def in_matlab_4(name: str, value: Any, order: str) -> bytes:
+    """A matrix as the format describes it; its code is 1000 O + 10 P + T."""
+    array = np.atleast_2d(value)
+    parts = [array.real, array.imag] if array.dtype.kind == "c" else [array]
+    kinds = ["f8", "f4", "i4", "i2", "u2", "u1"]
+    kind = np.result_type(parts[0]).str[1:]
+    code = 1000 * (order == ">") + 10 * kinds.index(kind)
+    header = np.array([code, *array.shape, len(parts) - 1, len(name) + 1], f"{order}i4").tobytes()
+    numbers = (part.astype(order + kind).tobytes(order="F") for part in parts)
+    return header + name.encode() + b"\0" + b"".join(numbers)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 import phaseret as pr
 from phaseret.cli import main
+from phaseret.io._layout import Told
 from phaseret.io._readers import opened
 from phaseret.io._series import as_volume, files_of
 
@@ -117,12 +119,13 @@ def test_frames_are_read_into_one_volume_that_holds_the_numbers_of_all(folder: P
     for number, (dtype, value) in enumerate(zip(types, values, strict=True)):
         np.save(f"f{number}.npy", value.astype(dtype))
     with opened("f0.npy") as first:
-        volume = as_volume(files_of("f%d.npy"), first, "data", lambda contents: None)
+        volume, notes = as_volume(files_of("f%d.npy"), first, "data", lambda contents: Told())
         tracemalloc.start()
         found = volume.read("data")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert np.array_equal(found, np.stack(values))
+    assert notes == []
     assert peak < 1.5 * found.nbytes
 
 
@@ -176,3 +179,70 @@ def test_the_centre_of_the_frames_is_that_of_their_axes_in_the_volume(frames: in
     same(pr.io.load_intensity("e_%02d.edf", ndim=3, center=(frames // 2, 9, 11)), expected)
     with pytest.warns(UserWarning, match=r"beam centre \(9, 11\) was taken"):
         assert pr.io.load_intensity("e_%02d.edf").intensity.shape == (frames, 20, 24)
+
+
+def with_header(kind: str, path: Path, value: Any, said: dict[str, float]) -> None:
+    """A frame whose file says these: the centre and the exposure."""
+    if kind == "edf":
+        words = {"Center_2": said["centre"] + 0.5, "Center_1": 4.5, "ExposureTime": said["exposure"]}
+        edf = pytest.importorskip("fabio.edfimage").EdfImage
+        edf(data=value, header={key: str(each) for key, each in words.items()}).write(str(path))
+    elif kind == "cbf":
+        image = pytest.importorskip("fabio.cbfimage").CbfImage(data=value)
+        lines = f"# Beam_xy (4, {said['centre']}) pixels\r\n# Exposure_time {said['exposure']} s"
+        image.header["_array_data.header_contents"] = lines
+        image.write(str(path))
+    else:
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            detector = "entry/instrument/detector"
+            file[f"{detector}/data"], file[f"{detector}/count_time"] = value, said["exposure"]
+            file[f"{detector}/beam_center_y"], file[f"{detector}/beam_center_x"] = said["centre"], 4.0
+            classes = {"entry": "NXentry", "entry/instrument": "NXinstrument", detector: "NXdetector"}
+            for group, name in classes.items():
+                file[group].attrs["NX_class"] = name
+
+
+@pytest.mark.parametrize("kind", ["edf", "cbf", "nxs"])
+def test_what_the_frames_of_a_volume_say_otherwise_than_the_first_is_asked_about(kind: str, folder: Path) -> None:
+    for number, value in enumerate(VOLUME):
+        said = {"centre": 3.0 if number == 2 else 4.0, "exposure": 1.0 + (number == 3)}
+        with_header(kind, Path(f"f{number}.{kind}"), value, said)
+    differ = f"centre (4.0, 4.0) in f0.{kind} and (3.0, 4.0) in f2.{kind}"
+    exposure = f"exposure 1.0 in f0.{kind} and 2.0 in f3.{kind}"
+    asked = "what the first says was taken for all; scale or move the frames if that is wrong"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = pr.io.load_intensity(f"f%d.{kind}", ndim=3)
+        known = pr.io.load_intensity(f"f%d.{kind}", ndim=3, center="middle")
+        even = pr.io.load_intensity([f"f{number}.{kind}" for number in (0, 1, 4)], ndim=3)
+    assert f"the frames of the volume differ, {differ}, {exposure}: {asked}" in found.notes
+    assert f"the frames of the volume differ, {exposure}: {asked}" in known.notes
+    assert not [note for note in even.notes if "differ" in note]
+
+
+def test_frames_of_one_edf_file_are_compared_too(folder: Path) -> None:
+    edf = pytest.importorskip("fabio.edfimage").EdfImage
+    image = edf(data=VOLUME[0], header={"ExposureTime": "1"})
+    for number, value in enumerate(VOLUME[1:], 1):
+        image.append_frame(data=value, header={"ExposureTime": "0.5" if number == 4 else "1"})
+    image.write("all.edf")
+    with pytest.warns(
+        UserWarning, match=r"the frames of the volume differ, exposure 1.0 in frame 0 and 0.5 in frame 4\."
+    ):
+        same(pr.io.load_intensity("all.edf", ndim=3), pr.io.load_intensity("whole.npy", ndim=3))
+
+
+@pytest.mark.parametrize("path", ["f%d.npz", "whole.npy", "whole.h5"])
+def test_a_region_of_a_volume_needs_only_its_own_memory(path: str, folder: Path, monkeypatch: Any) -> None:
+    volume = np.random.default_rng(1).integers(1, 1000, (64, 64, 64)).astype(np.float32)
+    for number, value in enumerate(volume):
+        np.savez(f"f{number}.npz", intensity=value, measured=value > 100)
+    np.save("whole.npy", volume)
+    with pytest.importorskip("h5py").File("whole.h5", "w") as file:
+        file["intensity"], file["measured"] = volume, volume > 100
+    region = ((10, 21), (3, 30), (-9, None))
+    expected = pr.io.load_intensity(path, ndim=3, center="corner").intensity[10:21, 3:30, -9:]
+    monkeypatch.setenv("PHASERET_MEMORY", "0.0009")
+    with pytest.raises(MemoryError, match=r"Read part of it with roi=\(\(a, b\), \.\.\.\), or raise the limit"):
+        pr.io.load_intensity(path, ndim=3)
+    assert torch.equal(pr.io.load_intensity(path, ndim=3, roi=region, center="corner").intensity, expected)

@@ -135,6 +135,10 @@ def extra(module: str, package: str, name: str) -> Any:
     except ImportError:
         fix = f'Install it with pip install "phaseret[{name}]"'
         fail(f"the package {package} must be installed", fix, ImportError)
+    except Exception as error:  # as where an environment variable that it reads is wrong
+        said = shortened(" ".join(str(error).split()), 300).rstrip(".")
+        fix = "Look at the environment variables that it reads, or install it again"
+        fail(f"the package {package} must be one that can be loaded, got the error: {said}", fix, ImportError)
 
 
 def tensor(**tensors: Any) -> None:

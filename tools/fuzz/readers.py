@@ -225,6 +225,7 @@ CELLS = {
     "sparse": scipy.sparse.csc_matrix(FRAME[:4] * (FRAME[:4] > 500)),
     "pattern": FRAME,
 }
+PLAIN = {name: CELLS[name] for name in ("sparse", "pattern")}
 TARGETS = {
     "npy": reader(
         "arrays of NumPy",
@@ -245,6 +246,11 @@ TARGETS = {
         written(lambda file: scipy.io.savemat(file, MAT, appendmat=False, do_compression=True)),
         written(lambda file: scipy.io.savemat(file, CELLS, appendmat=False)),
         written(lambda file: scipy.io.savemat(file, CELLS, appendmat=False, do_compression=True)),
+    ),
+    "mat4": reader(
+        "MATLAB 4",
+        written(lambda file: scipy.io.savemat(file, {"x": FRAME * 1j} | PLAIN, appendmat=False, format="4")),
+        written(lambda file: scipy.io.savemat(file, {"t": "words"} | PLAIN, appendmat=False, format="4")),
     ),
     "mat73": reader("MATLAB 7.3", written(mat73), written(mat73_cells)),
     "tif": reader(

@@ -15,6 +15,7 @@ _PHRASES = (
     (r"^(patterns \d+ to \d+: )?(?:[A-Z]\w*\.)?[a-zA-Z]\w*: ", r"\1"),
     (r"\bset overwrite\b", "use --overwrite"),
     (r"\bindex=slice\(start, stop\)", "--index START:STOP"),
+    (r"\broi=\(\(a, b\), \.\.\.\)", "--roi A:B,..."),
     (r"\b(index|stack_axis) must be None for\b", r"\1 must be left out for"),
     (r" Use min_fourier_shape\([^.]*\)(, or undersampled=True[^.]*)?\.", " Leave it out for sizes that fit."),
     (r"\bLook at the mask, the key and the file\b", "Look at FILE::KEY, and at --mask or --bad-pixels if given"),

@@ -108,12 +108,16 @@ class Contents:
         """The entries that are arrays of numbers."""
         return {name: entry for name, entry in self.entries.items() if entry.numbers}
 
-    def read(self, name: str, index: Index | None = None) -> np.ndarray[Any, Any]:
-        """The array called `name`, or part of its first axis, after the check that it fits into memory."""
+    def read(self, name: str, index: Index | None = None, less: str = "Use a smaller one") -> np.ndarray[Any, Any]:
+        """The array called `name`, or part of its first axis, after the check that it fits into memory; `less` is what
+        to do where it does not.
+        """
         entry = self.entry(name)
         parts, sizes = _parts(index, entry.shape)
-        check_memory(self.path, name, sizes, entry.dtype)
-        with reading(self.path, self.format):
+        # As stored, its copy in single precision and a mask.
+        needed = int(np.prod(sizes, dtype=np.float64)) * (entry.dtype.itemsize + 5)
+        _memory.check_fits(f"{name!r} {sizes} of {self.path}", needed, less)
+        with reading(self.path, self.format, less):
             values = [np.asarray(entry.read(part)) for part in parts]
             value = np.stack(values) if isinstance(index, Sequence) and isinstance(parts[0], int) else values[0]
             if value.shape != sizes:
@@ -281,7 +285,7 @@ def as_text(value: np.ndarray[Any, Any]) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path, kind: str, less: str = "Use a smaller one") -> Iterator[None]:
     """Whatever a reader of files raises becomes one clear error; what it logs is not printed."""
     quiet = logging.NullHandler()
     loggers = [logging.getLogger(name) for name in _READERS]
@@ -297,7 +301,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         asked = _memory.shortage(error)
         if asked is not None:
-            _checks.fail(f"{path} must fit into memory, got {asked}", "Read part of it with index=", MemoryError)
+            _checks.fail(f"{path} must fit into memory, got {asked}", less, MemoryError)
         if isinstance(error, MemoryError):
             raise
         said = " ".join(shortened(str(error), 300).split()) or type(error).__name__
@@ -308,9 +312,3 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(quiet)
-
-
-def check_memory(path: Path, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """The array as stored, its copy in single precision and a mask fit into the memory that this process may use."""
-    needed = int(np.prod(sizes, dtype=np.float64)) * (dtype.itemsize + 5)
-    _memory.check_fits(f"{name!r} {sizes} of {path}", needed, "Read part of the stack with index=slice(start, stop)")

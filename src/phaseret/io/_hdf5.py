@@ -14,12 +14,13 @@ import numpy as np
 from phaseret import _checks
 from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, part, reading
 from phaseret.io._heaps import damaged_heap
-from phaseret.io._layout import NUMBERED
+from phaseret.io._layout import NUMBERED, finite
 from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
 _MOST_OBJECTS = 20_000
 _COPY = "Copy the files that go with it"
+_MARKERS = ("_FillValue", "missing_value")
 
 
 def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -136,7 +137,9 @@ class _Tree:
 
     def attribute(self, name: str, attribute: str) -> str:
         """A text beside an array or a group."""
-        found = self._object(name)
+        return self._text(self._object(name), attribute)
+
+    def _text(self, found: Any, attribute: str) -> str:
         try:
             if found is None or attribute not in found.attrs or not self._is_plain(found.attrs.get_id(attribute)):
                 return ""
@@ -201,10 +204,29 @@ class _Tree:
         if dataset.external:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
+        self._check_filters(dataset)
         self._check_sources(dataset, self.path.parent)
         wanted = None if self.reverse else index
         values = _without_filling(dataset, dataset[() if wanted is None else wanted], wanted)
+        values = self._without_markers(dataset, values)
         return part(values.T, index) if self.reverse else values
+
+    def _without_markers(self, dataset: Any, values: Any) -> Any:
+        """NaN in place of the number that stands where nothing was measured, as netCDF's convention says it."""
+        for word in _MARKERS:
+            marker = finite(self._text(dataset, word))
+            if marker and dataset.dtype.kind in "iuf" and (missing := values == marker).any():
+                values = np.where(missing, np.nan, values)
+        return values
+
+    def _check_filters(self, dataset: Any) -> None:
+        """What the values were packed by is installed here."""
+        stored = dataset.id.get_create_plist()
+        for code, _, _, name in (stored.get_filter(number) for number in range(stored.get_nfilters())):
+            if not self.h5py.h5z.filter_avail(code):
+                called = as_text(np.asarray(name)).split(";")[0] or "no name"
+                what = f"{dataset.name!r} of {self.path} must be packed by a filter that is installed"
+                raise Refusal(f"{what}, got {code} ({called})", "Install hdf5plugin, or ask for a copy without it")
 
     def _check_sources(self, dataset: Any, folder: Path) -> None:
         """HDF5 fills up what a virtual array cannot find: here that is an error."""
@@ -224,6 +246,7 @@ class _Tree:
                     elif _takes_more_than(source, inner.shape):
                         lost = f"{source.dset_name!r} in {source.file_name!r}, which holds {inner.shape} and no more"
                     else:
+                        self._check_filters(inner)
                         self._check_sources(inner, beside.parent)
             if lost is not None:
                 what = f"{dataset.name!r} of {self.path} must find all its parts, got one in {lost}"

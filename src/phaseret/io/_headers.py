@@ -9,6 +9,8 @@ Source:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 from phaseret.io._contents import UNITS, Contents
 from phaseret.io._layout import Told, positive
@@ -19,6 +21,7 @@ _DECTRIS = {
     "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?",
     "pixel_size": rf"Pixel_size\s+{_NUMBER}\s*(\w*)\s*x\s*{_NUMBER}",
     "wavelength": rf"Wavelength\s+{_NUMBER}\s*(\w*)",
+    "exposure": rf"Exposure_time\s+{_NUMBER}\s*s",
     "distance": rf"Detector_distance\s+{_NUMBER}\s*(\w*)",
 }
 
@@ -32,7 +35,7 @@ def told(contents: Contents, name: str) -> Told:
     """What the header says; nothing in files of other formats."""
     if contents.format == "cbf":
         return _of_dectris(contents.attribute("", "_array_data.header_contents"))
-    return _of_edf(contents) if contents.format == "edf" else Told()
+    return of_edf(partial(contents.attribute, "")) if contents.format == "edf" else Told()
 
 
 def _of_dectris(text: str) -> Told:
@@ -42,21 +45,25 @@ def _of_dectris(text: str) -> Told:
     return Told(
         saturation=positive(found["saturation"][1]) if "saturation" in found else None,
         center=_pixel(center[2], center[1], 0.0) if center else None,
+        exposure=positive(found["exposure"][1]) if "exposure" in found else None,
         pixel_size=(height, width) if height and width else None,
         wavelength=_length(*found["wavelength"].groups()) if "wavelength" in found else None,
         distance=_length(*found["distance"].groups()) if "distance" in found else None,
     )
 
 
-def _of_edf(contents: Contents) -> Told:
-    def said(key: str) -> float | None:
-        return positive(contents.attribute("", key).split(" ")[0])
+def of_edf(header: Callable[[str], str | None]) -> Told:
+    """What the header of a frame says; `header` is the text of a key."""
+
+    def said(*keys: str) -> float | None:
+        return next(filter(None, (positive((header(key) or "").split(" ")[0]) for key in keys)), None)
 
     height, width = said("PSize_2"), said("PSize_1")
     return Told(
-        saturation=said("saturation_value") or said("saturation"),
-        center=_pixel(contents.attribute("", "Center_2"), contents.attribute("", "Center_1"), 0.5),
+        saturation=said("saturation_value", "saturation"),
+        center=_pixel(header("Center_2") or "", header("Center_1") or "", 0.5),
         pixel_size=(height, width) if height and width else None,
+        exposure=said("ExposureTime", "count_time", "acq_expo_time"),
         wavelength=said("WaveLength"),
         distance=said("SampleDistance"),
     )

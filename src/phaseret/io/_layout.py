@@ -34,6 +34,10 @@ _SQUARED = re.compile(r"squared?\b|²|\^\s*2|\*\*\s*2|intensit|counts|\bgain\b",
 # What the largest right value is called, and the pixel of the beam.
 LEVELS = ("saturation_value", "saturation", "saturation_level", "count_cutoff", "countrate_correction_count_cutoff")
 CENTERS = ("center", "centre", "beam_center", "beam_centre")
+# How the frames of a volume were recorded, which must be the same for all.
+_RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
+_RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
+EXPOSURES = ("count_time", "exposure_time", "exposure", "acquisition_time")
 # Frames of one detector, written one after the other.
 NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
@@ -57,6 +61,7 @@ class Told:
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
+        exposure: Of one frame, in seconds.
         beside: Arrays that belong to the pattern and are not used.
     """
 
@@ -71,6 +76,7 @@ class Told:
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
+    exposure: float | None = None
     beside: tuple[str, ...] = ()
 
     def completed(self, other: Told) -> Told:
@@ -78,6 +84,18 @@ class Told:
         both = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
         beside = {"beside": tuple(dict.fromkeys((*self.beside, *other.beside)))}
         return Told(**{name: second if first is None else first for name, (first, second) in both.items()} | beside)
+
+
+def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
+    """A question, if the frames of one volume are said to be recorded differently; `where` are their places."""
+    found = []
+    for name, word in _RECORDED.items():
+        values = [getattr(told, name) for told in said]
+        other = next((number for number, value in enumerate(values) if value != values[0]), None)
+        if other is not None:
+            found.append(f"{word} {values[0]} in {where[0]} and {values[other]} in {where[other]}")
+    fix = "what the first says was taken for all; scale or move the frames if that is wrong"
+    return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
 
 
 def intensity(contents: Contents) -> str | None:
@@ -116,17 +134,40 @@ def told(contents: Contents, name: str) -> Told:
         wavelength=contents.quantity("wavelength") or None,
         distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
+        exposure=_said(contents, places, EXPOSURES),
         beside=beside(contents, folder),
     )
 
 
-def positive(text: str) -> float | None:
-    """The number that a text is, if it is finite and above 0: others say nothing."""
+def finite(text: str) -> float | None:
+    """The number that a text is, if it is finite."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    return value if math.isfinite(value) else None
+
+
+def positive(text: str) -> float | None:
+    """The number that a text is, if it is finite and above 0: others say nothing."""
+    value = finite(text)
+    return value if value is not None and value > 0 else None
+
+
+def about_scale(contents: Contents, name: str) -> list[str]:
+    """A question, if the file says by what the numbers are to be multiplied, or what is to be added to them.
+
+    Source:
+        CF conventions 1.11, section 8.1; NeXus 2024.02, NXdata.
+    """
+    place = contents.where(name)
+    folder, _, word = place.rpartition("/")
+    values = {key: finite(contents.attribute(place, key)) for key in ("scale_factor", "add_offset")}
+    arrays = (f"{word}_scaling_factor", f"{word}_offset", "scaling_factor", "offset")
+    values |= {key: contents.number(inside(folder, key)) for key in arrays}
+    said = [f"{key} {x:g}" for key, x in values.items() if x is not None and x != ("offset" not in key)]
+    what = f"{name!r} has {' and '.join(said)}, which {'was' if len(said) == 1 else 'were'} not applied"
+    return [f"{what}: if they make counts of its numbers, apply them first"] * bool(said)
 
 
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:

@@ -160,9 +160,17 @@ class OpenPattern:
         """Whether there are several patterns."""
         return len(self.shape) > self.ndim
 
+    @property
+    def _less(self) -> str:
+        """What to do where memory is short."""
+        part = (
+            "part of the stack with index=slice(start, stop)" if self.is_stack else "part of it with roi=((a, b), ...)"
+        )
+        return f"Read {part}"
+
     def read(self, index: Index | None = None, masks: Mapping[str, Tensor] | None = None) -> Measurement:
         """The whole, or that part of the stack; `masks`, arranged as in the file, are called by what the user typed."""
-        with _memory.in_memory(str(self.contents.path), "Read part of the stack with index="):
+        with _memory.in_memory(str(self.contents.path), self._less):
             return self._read(index, masks or {})
 
     def _read(self, index: Index | None, masks: Mapping[str, Tensor]) -> Measurement:
@@ -225,9 +233,9 @@ class OpenPattern:
     def _frames(self, index: Index | None) -> np.ndarray[Any, Any]:
         """The values, the axis of the stack first."""
         if self.stack_axis == 0:
-            value = self.contents.read(self.name, index)
+            value = self._region(self.name, index)
         else:
-            value = np.moveaxis(self.contents.read(self.name), self.stack_axis, 0)
+            value = self._inside(np.moveaxis(self.contents.read(self.name, None, self._less), self.stack_axis, 0))
             value = value if index is None else value[index if isinstance(index, int | slice) else list(index)]
         if self.contents.entry(self.name).color:
             plain = grey(value)
@@ -236,18 +244,29 @@ class OpenPattern:
                 what = f"{self.name!r} of {self.contents.path} must hold one real number per pixel"
                 _checks.fail(f"{what}, got a colour picture", fix)
             value = plain
-        return self._inside(value)
+        return value
 
-    def _inside(self, value: Any) -> Any:
-        """The region of interest of an array that has the last axes of the frame."""
+    def _region(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
+        """The region of interest of an array, or of a part of the stack; of a single pattern no other rows are read."""
+        entry = self.contents.entry(name)
+        pixels = entry.shape[:-1] if entry.color else entry.shape
+        if self.is_stack or self.wanted.roi is None or len(pixels) != self.ndim:
+            return self._inside(self._beside(name, index), entry.color)
+        rows, *others = slices(self.wanted.roi, pixels, self.ndim)
+        region: tuple[slice, ...] = (slice(None), *others)
+        return self.contents.read(name, rows, self._less)[region]
+
+    def _inside(self, value: Any, color: bool = False) -> Any:
+        """The region of interest of an array that has the last axes of the frame, before those of its colours."""
         if self.wanted.roi is None:
             return value
-        axes = min(self.ndim, value.ndim)
-        region: tuple[Any, ...] = (..., *slices(self.wanted.roi[-axes:], value.shape, axes))
-        return value[region]
+        shape = value.shape[:-1] if color else value.shape
+        axes = min(self.ndim, len(shape))
+        region = slices(self.wanted.roi[-axes:], shape, axes)
+        return value[(..., *region, slice(None)) if color else (..., *region)]
 
     def _beside(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
-        return self.contents.read(name, self.part(self.contents.entry(name).shape, index))
+        return self.contents.read(name, self.part(self.contents.entry(name).shape, index), self._less)
 
     def _mask(self, index: Index | None) -> tuple[Tensor | None, list[str]]:
         """The file's own mask, and what is to be asked about it if nobody said what it means."""
@@ -258,9 +277,9 @@ class OpenPattern:
         if meaning is None:
             fix = "Pass mask_is='measured', 'bad' or 'ignored'"
             _checks.fail(f"mask_is must say what the non-zero pixels of {name!r} of {self.contents.path} are", fix)
-        value = self._beside(name, index)
+        value = self._region(name, index)
         value = _cxi.without_good_bits(self.contents, name, value) if meaning == "bad" else value
-        mask, notes = self._inside(as_measured(value, meaning)), list(doubts(name, value, meaning))
+        mask, notes = as_measured(value, meaning), list(doubts(name, value, meaning))
         share = 1 - float(mask.double().mean())
         if share > 0.5 and self.wanted.mask_is is None:
             other = "measured" if meaning == "bad" else "bad"
@@ -391,9 +410,9 @@ def opened_pattern(
             yield _pattern(contents, name, wanted)
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
-            volume = as_volume(files, contents, name, partial(_mask_of, name=name, wanted=wanted))
-            gaps = lost(files, "are one volume, whose axis of frames is not even without")
-            pattern = _pattern(volume, name, wanted, gaps)
+            volume, notes = as_volume(files, contents, name, partial(_told_of_frame, name=name, wanted=wanted))
+            notes += lost(files, "are one volume, whose axis of frames is not even without")
+            pattern = _pattern(volume, name, wanted, notes)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
     yield OpenSeries.of(files, partial(_opened_one, wanted=wanted))
@@ -421,10 +440,15 @@ def _told(contents: Contents, name: str) -> Told:
     return told
 
 
-def _mask_of(contents: Contents, name: str, wanted: Wanted) -> str | None:
-    """The array that masks the one called `name`, unless masks are left out."""
-    mask = None if wanted.mask_is == "ignored" else _told(contents, name).mask
-    return None if mask is None else mask[0]
+def _told_of_frame(contents: Contents, name: str, wanted: Wanted) -> Told:
+    """What the file says of the array, without what was said to the function."""
+    told, ignored = _told(contents, name), wanted.mask_is == "ignored"
+    return replace(
+        told,
+        mask=None if ignored else told.mask,
+        center=None if wanted.center is not None else told.center,
+        saturation=None if wanted.saturation is not None else told.saturation,
+    )
 
 
 def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str] = ()) -> OpenPattern:
@@ -445,7 +469,8 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
         told = replace(told, support=None, obj=None)  # they belong to the whole frame
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
-    notes = (*contents.noted(name), *contents.about_units(), *about_axis, *notes)
+    said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units())
+    notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from phaseret import _memory
 from phaseret.io._contents import UNREAD, Contents, Entry, Lost, part, reading, too_large
+from phaseret.io._pictures import named
 
 _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 # The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
@@ -27,6 +30,8 @@ NO_ARRAY = {
     "object": Lost("an object such as a table or a string", "Save its numbers as a plain array in MATLAB"),
 }
 _HEADER, _DEEPEST, _AXES = 128, 32, 32
+# The numbers of MATLAB 4 by their code, its classes, and the longest name that is believed.
+_NUMBERS_4, _FULL_4, _TEXT_4, _SPARSE_4, _LONGEST_4 = ("f8", "f4", "i4", "i2", "u2", "u1"), 0, 1, 2, 64
 
 
 def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -63,6 +68,58 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         where=where,
         missing=lambda key: other.get(where(key)),
     )
+
+
+def open_mat4(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+    """MATLAB's files of version 4: matrices, their real parts before the imaginary ones.
+
+    Source:
+        MAT-File Format (R2023b), "Level 4 MAT-file format".
+    """
+    entries, other = dict[str, Entry](), dict[str, Lost]()
+    with reading(path, name):
+        size = path.stat().st_size
+        content, at = np.memmap(path, np.uint8, "r"), 0
+        while at < size:
+            header = header_of_4(content[at : at + 20 + _LONGEST_4].tobytes())
+            if header is None:
+                raise ValueError(f"what stands at byte {at} is no matrix of version 4")
+            key, what, shape, dtype, parts, start = header
+            at, start = at + start + parts * math.prod(shape) * dtype.itemsize, at + start
+            if at > size:
+                raise ValueError("it ends inside a matrix")
+            if what == _SPARSE_4:
+                other[key] = NO_ARRAY["sparse"]
+            elif what == _FULL_4:
+                stored = np.result_type(dtype, np.complex64) if parts == 2 else dtype
+                entries[key] = Entry(shape, stored, partial(_matrix, content[start:at], dtype, shape))
+    everything = entries | dict.fromkeys(other, UNREAD)
+    return replace(named(path, name, everything), lookup=entries.get, missing=other.get)
+
+
+def header_of_4(start: bytes) -> tuple[str, int, tuple[int, int], np.dtype[Any], int, int] | None:
+    """Name, class, sizes, type, number of parts (2 of complex ones) and place of a matrix; None if none begins so."""
+    for order in "<>" if len(start) > 20 else "":
+        code, rows, columns, imaginary, length = np.frombuffer(start[:20], f"{order}i4").tolist()
+        thousands, rest = divmod(code, 1000)
+        kind, what = divmod(rest, 10)
+        if thousands != (order == ">") or kind >= len(_NUMBERS_4) or what > _SPARSE_4 or min(rows, columns) < 0:
+            continue
+        text = start[20 : 20 + max(length, 0)]
+        if imaginary in (0, 1) and 1 < length <= _LONGEST_4 and text[-1:] == b"\0":
+            key = text.rstrip(b"\0").decode("latin-1")
+            if key.isidentifier():
+                return key, what, (rows, columns), np.dtype(order + _NUMBERS_4[kind]), 1 + imaginary, 20 + length
+    return None
+
+
+def _matrix(
+    content: np.ndarray[Any, Any], dtype: np.dtype[Any], shape: tuple[int, int], index: int | slice | None
+) -> Any:
+    """The numbers of a matrix, which lie column by column."""
+    values = np.frombuffer(content, dtype)
+    parts = [x.reshape(shape, order="F") for x in np.split(values, max(1, len(values) // max(1, math.prod(shape))))]
+    return part(parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1], index)
 
 
 def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from phaseret.io._contents import Contents
-from phaseret.io._layout import DARKS, MASKS, Told, beside, folder_of, inside, mask_in
+from phaseret.io._layout import DARKS, EXPOSURES, MASKS, Told, beside, folder_of, inside, mask_in
 
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # The words for the number of axes of one item.
@@ -56,6 +56,7 @@ def told(contents: Contents, name: str) -> Told:
         wavelength=wavelength(contents, entry),
         distance=contents.quantity(f"{detector}/distance", f"{detector}/detector_distance") or None,
         pixel_size=size,
+        exposure=contents.number(*(f"{folder}/{key}" for folder in folders for key in EXPOSURES)) or None,
         beside=beside(contents, group, *(folder for folder in folders if folder != group)),
     )
 

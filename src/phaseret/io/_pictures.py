@@ -20,7 +20,8 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """The series of a tif file; frames that were written one by one are one stack."""
     tifffile = _checks.extra("tifffile", "tifffile", "io")
     with reading(path, name):
-        series = list(stack.enter_context(tifffile.TiffFile(path)).series)
+        every = stack.enter_context(tifffile.TiffFile(path)).series
+        series = [one for one in every if not one.keyframe.is_reduced] or list(every)  # others are smaller copies
         for one in series:
             pieces, page = math.prod(one.keyframe.chunked), one.keyframe
             if pieces > max(1, len(page.dataoffsets)):  # tifffile would look for each of them

@@ -27,7 +27,9 @@ from phaseret import _checks, _memory
 from phaseret._output import is_full, no_room, scratch
 from phaseret.io._contents import Contents, Entry, Refusal, part, reading, too_large
 from phaseret.io._hdf5 import open_hdf5
-from phaseret.io._matlab import open_mat
+from phaseret.io._headers import of_edf
+from phaseret.io._layout import differences
+from phaseret.io._matlab import header_of_4, open_mat, open_mat4
 from phaseret.io._pictures import named, open_picture, open_tif
 
 
@@ -63,6 +65,8 @@ def _open(path: Path, start: bytes, stack: contextlib.ExitStack) -> Contents:
         _refuse_pickle(path)
     if _is_hdf5(path):
         return open_hdf5(path, "HDF5", stack)
+    if header_of_4(start) is not None:
+        return open_mat4(path, "MATLAB 4", stack)
     if _is_table(start):
         return _open_table(path, "text", stack)
     known = "HDF5/CXI, npy, npz, mat, tif, png, jpeg, bmp, edf and cbf files, tables of numbers, and these in gz"
@@ -290,6 +294,7 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         image = stack.enter_context(fabio.open(str(path)))
         frames = image.nframes
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)
+        headers = [image.header] if frames == 1 else [image.get_frame(number).header for number in range(frames)]
 
     def read(index: int | slice | None) -> Any:
         with _errors_logged_are_raised("fabio"):
@@ -300,8 +305,10 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             return np.stack([image.get_frame(number).data for number in range(frames)[index or slice(None)]])
 
     found = named(path, name, {"data": Entry(shape if frames == 1 else (frames, *shape), dtype, read)})
-    header = {str(key): str(value) for key, value in image.header.items()}
-    return replace(found, attribute=lambda name, key: "" if name else header.get(key, ""))
+    texts = [{str(key): str(value) for key, value in header.items()} for header in headers]
+    differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text.get) for text in texts])
+    notes = dict.fromkeys(["data"], differ[0]) if differ else {}
+    return replace(found, attribute=lambda name, key: "" if name else texts[0].get(key, ""), notes=notes)
 
 
 @contextlib.contextmanager

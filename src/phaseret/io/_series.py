@@ -17,7 +17,8 @@ import numpy as np
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, Index, numbers_of, part, part_beside
+from phaseret.io._contents import Contents, Entry, Index, numbers_of, part_beside
+from phaseret.io._layout import Told, differences
 from phaseret.io._measurement import Measurement, stacked
 from phaseret.io._readers import opened
 
@@ -71,18 +72,21 @@ def _common(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
 
 
 def as_volume(
-    files: Sequence[Any], contents: Contents, name: str, mask_of: Callable[[Contents], str | None]
-) -> Contents:
-    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size.
+    files: Sequence[Any], contents: Contents, name: str, told_of: Callable[[Contents], Told]
+) -> tuple[Contents, list[str]]:
+    """The contents of the first file, with the frames of all in place of its own: the array, and those of its size; and
+    what the files say otherwise than it.
 
-    `mask_of` names the array of a file that masks its frame, of which all must have one, or none.
+    `told_of` says what a file tells of its frame; all must tell of one mask, or none.
     """
-    mask = mask_of(contents)
+    said = [told_of(contents)]
+    mask = said[0].mask and said[0].mask[0]
     pixels = {key: _pixels(contents.entry(key)) for key in filter(None, (name, mask))}
     types = {key: [contents.entry(key).dtype] for key in pixels}
     for file in files[1:]:
         with opened(file) as other:
-            if (its := mask_of(other)) != mask:
+            said.append(told_of(other))
+            if (its := said[-1].mask and said[-1].mask[0]) != mask:
                 got = " and ".join(
                     f"{repr(each) if each else 'none'} in {at}" for each, at in ((mask, files[0]), (its, file))
                 )
@@ -95,12 +99,12 @@ def as_volume(
                 types[key].append(other.entry(key).dtype)
 
     def read(key: str, index: int | slice | None) -> Any:
-        entry = joined(key, contents.entry(key))
-        volume = np.empty(entry.shape, entry.dtype)
-        for frame, file in zip(volume, files, strict=True):
-            with opened(file) as one:
+        entry, chosen = joined(key, contents.entry(key)), numbers_of(index, len(files))
+        volume = np.empty((len(chosen), *entry.shape[1:]), entry.dtype)
+        for frame, number in zip(volume, chosen, strict=True):
+            with opened(files[number]) as one:
                 frame[...] = one.read(key).reshape(frame.shape)
-        return part(volume, index)
+        return volume[0] if isinstance(index, int) else volume
 
     def joined(key: str, entry: Entry) -> Entry:
         if entry.shape in ((), (1,)) or frame_of(entry) != frame_of(contents.entry(name)):
@@ -112,12 +116,13 @@ def as_volume(
         entry = contents.lookup(key)
         return None if entry is None else joined(key, entry)
 
-    return replace(
+    whole = replace(
         contents,
         path=Path(f"{files[0]} to {Path(files[-1]).name}"),
         lookup=lookup,
         listed=lambda: {key: joined(key, entry) for key, entry in contents.entries.items()},
     )
+    return whole, differences([str(file) for file in files], said)
 
 
 def lost(files: Sequence[Any], are: str = "are one stack, without") -> list[str]:
