@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 
 import phaseret as pr
 from commands import QUICK, assert_same, fails, interrupt_after, listing, prepared, run
-from phaseret.cli import main
+from phaseret.cli import _phase, main
 
 pytest.importorskip("h5py")
 
@@ -119,6 +121,55 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
     for name in ("obj", "objs", "history", "errors"):
         assert torch.equal(resumed[name], whole[name]), name
     assert resumed["checked"] == whole["checked"]
+
+
+def test_the_search_for_a_phase_goes_on_from_its_checkpoint(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part has what it found to the last digits, or nearly, as on another machine."""
+    down, across = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 12), indexing="ij")
+    obj = torch.zeros(14, 12)
+    obj[:4], obj[:, :3], obj[9:12, 5:] = 1.0, 0.7, 1.0
+    wave = torch.polar(obj, 0.8 * (down * down + 0.7 * across * across + 0.3 * down * across))
+    np.save("pattern.npy", pr.operators.fourier_intensity(wave, (56, 48), centered=True).numpy())
+    monkeypatch.setattr(_phase, "_BETTER", float("inf"))
+    monkeypatch.setattr(_phase, "_SCHEDULE", "rrr:60,er:10")
+    solve = pr.solvers.reconstruct
+    seen: list[tuple[bool, int]] = []
+
+    def short(*args: object, stop: int = 0, nearly: float = 1, **options: object) -> pr.solvers.Reconstruction:
+        keep, second = options.get("checkpoint"), "phase_range" in options
+
+        def keep_and_die(state: dict[str, object]) -> None:
+            keep(state)
+            seen.append((second, state["iteration"]))
+            if len(seen) == stop:
+                raise KeyboardInterrupt
+
+        if keep is not None:
+            options["checkpoint"] = keep_and_die
+        found = solve(*args, **{"schedule": "raar:40,er:10"} | options)
+        return dataclasses.replace(found, objs=found.objs * (1 if second else nearly))
+
+    line = "reconstruct pattern.npy -o r.h5"
+    monkeypatch.setattr(pr.solvers, "reconstruct", short)
+    assert run(line.replace("r.h5", "whole.h5"), capsys)[0] == 0
+    whole = pr.io.load_reconstruction("whole.h5")
+    line += " --checkpoint-every 20 --overwrite"
+    for stop, nearly, kept in ((2, 1, [(False, 20), (False, 40)]), (4, 1 + 1e-5, [(True, 20), (True, 40)])):
+        seen.clear()
+        monkeypatch.setattr(pr.solvers, "reconstruct", partial(short, stop=stop))
+        fails(line, capsys, status=130)
+        assert seen[-2:] == kept
+        monkeypatch.setattr(pr.solvers, "reconstruct", partial(short, nearly=nearly))
+        seen.clear()
+        assert run(line, capsys)[0] == 0
+        assert seen[0] > kept[-1]
+        assert "r.h5.checkpoint" not in listing(folder)
+        resumed = pr.io.load_reconstruction("r.h5")
+        assert resumed["obj"].is_complex()
+        for name in ("obj", "objs", "history", "errors"):
+            assert torch.equal(resumed[name], whole[name]), name
 
 
 def test_a_damaged_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,12 +138,17 @@ class Slow:
                     for (y, own, best), one, size in zip(starts, tuned, sizes, strict=True)
                 ]
         trials = [best for *_, best in starts]
-        first = min(range(len(x)), key=lambda number: self.priced(trials[number], 2))
-        alone = (trials[first][2], trials[first][1], (np.inf, 0, 0))
+        kinds = [range(kind, len(x), 3) for kind in range(min(3, len(x)))]
+        leaders = [min(kind, key=lambda number: self.priced(trials[number], 2)) for kind in kinds]
+        leaders.sort(key=lambda number: self.priced(trials[number], 2))
+        last = {number: (trials[number][2], trials[number][1], (np.inf, 0, 0)) for number in leaders}
         while done < n_iter:
             count = min(self.every, n_iter - done)
-            alone = self.block(alone, count, True, 2)
-            trials[first] = alone[2]
+            last = {number: self.block(start, count, True, 2) for number, start in last.items()}
+            limit = self.priced(last[leaders[0]][2], 2)
+            for number, (*_, best) in last.items():
+                if self.priced(best, 2) <= limit:
+                    trials[number] = best
             done += count
             checked.append(done)
         return trials, checked

@@ -28,23 +28,27 @@ def with_phase(
     solve: Callable[..., solvers.Reconstruction],
     intensity: Tensor,
     mask: Tensor | None,
+    settings: dict[str, Any],
 ) -> solvers.Reconstruction:
     """The reconstruction of one pattern: what `real` gives, or an object whose phase keeps to a half turn.
 
     A curved wave or a thin phase leaves a pattern nearly symmetric, and a non-negative object that explains the rest as
     well as it can: it has about the right shape. From there the phase is found, since the sign of the real part tells
-    the object from its twin. Warnings are those of the one that is kept.
+    the object from its twin. Warnings are those of the one that is kept. By the `settings` both keep one state.
     """
-    first, told = _heard(real)
+    kept = dict(settings.get("resume", {}))
+    first, told = _heard(real, **_of_part("real", settings, kept))
     grid = intensity.shape
     sizes = [min(math.ceil(WIDER * n), (m + 1) // 2) for n, m in zip(first.obj.shape, grid, strict=True)]
     widths = [
         w for n, m in zip(first.obj.shape[::-1], sizes[::-1], strict=True) for w in ((m - n) // 2, m - n - (m - n) // 2)
     ]
     best = first.ranking[first.errors[first.ranking].isfinite()][:_STARTS]
-    init = nn.functional.pad(first.objs[best], widths)
+    # what was found on another machine may differ in its last digits
+    init = kept.setdefault("init", nn.functional.pad(first.objs[best], widths)).to(intensity.device)
     second, told_then = _heard(
         solve,
+        **_of_part("phase", settings, kept),
         init=init,
         starts=len(init),
         support=torch.ones(sizes, dtype=torch.bool, device=intensity.device),
@@ -63,6 +67,18 @@ def with_phase(
         return first
     recipe = f"{first.recipe}, then with a phase {second.recipe}"
     return dataclasses.replace(second, recipe=recipe, seconds=first.seconds + second.seconds)
+
+
+def _of_part(part: str, settings: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one part of a run, whose state is kept beside that of the other."""
+    if "checkpoint" not in settings:
+        return settings
+
+    def keep(state: dict[str, Any]) -> None:
+        kept[part] = state
+        settings["checkpoint"](dict(kept))
+
+    return settings | {"checkpoint": keep, "resume": kept.get(part)}
 
 
 def _score(found: solvers.Reconstruction, data: int) -> float:

@@ -191,10 +191,9 @@ class Solves(Search, Pattern):
             # the notes have said so, in pixels of the frame
             warnings.filterwarnings("ignore", ".*(outshines all about it|the light gathers)")
             if self._may_have_phase(job):
-                real = partial(solve, intensity, **given, **settings)
                 same = {name: given[name] for name in ("background", "mask") if name in given}
-                then = partial(solve, intensity, callback=settings.get("callback"), **same)
-                result = with_phase(real, then, intensity, given.get("mask"))
+                real, then = partial(solve, intensity, **given), partial(solve, intensity, **same)
+                result = with_phase(real, then, intensity, given.get("mask"), settings)
             else:
                 result = solve(intensity, **given, **settings)
         tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(result).items() if isinstance(x, Tensor)}

@@ -310,31 +310,31 @@ def check_determined(problem: Problem) -> None:
 # A pattern is that of a real object if the magnitudes of opposite frequencies differ by less than this share, which is
 # what noise leaves at few photons, and as noise does: neighbours differ alike by no more than this correlation, or than
 # so many of its standard deviations. It is judged if this share of what was measured has a partner.
-_UNEQUAL, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.25, 0.15, 4.0, 0.5
+_UNEQUAL, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.35, 0.15, 4.0, 0.5
 
 
 def check_complex(problem: Problem) -> None:
     """Warn where a real object explains the pattern as well as a complex one: its mirror is the same within noise."""
     axes = tuple(range(-problem.ndim, 0))
     intensity, mask = problem.magnitude.planes()
-    mirrored, known = _fft.mirror(intensity, axes), torch.ones_like(intensity) if mask is None else mask.to(intensity)
+    known = torch.ones_like(intensity) if mask is None else mask.to(intensity)
+    magnitude = _fft.root(intensity)  # in which counts have the same noise everywhere: a few bright pixels do not rule
     own, edge = (torch.full((), start, device=intensity.device) for start in (True, False))
     for axis, m in zip(axes, problem.shape, strict=True):
         index = torch.arange(m, device=intensity.device).reshape([-1 if a == axis else 1 for a in axes])
         own, edge = own & (index == 0), edge | (2 * index == m)
     known = known * ~(own | edge)  # its own mirror says nothing; that of the largest frequency lies beyond a detector
     both = known * _fft.mirror(known, axes)
-    off = both * (intensity - mirrored)
+    off = both * (magnitude - _fft.mirror(magnitude, axes))
     beside = [off.roll(1, axis) for axis in axes]
     alike = torch.stack([(off * x).sum(axes) for x in beside]).sum(0)
     # as much again where rounding alone is left, whose pattern means nothing
     energy = torch.stack([((x != 0) * off.square()).sum(axes) for x in beside]).sum(0)
-    energy = energy + (100 * torch.finfo(intensity.dtype).eps * intensity).square().sum(axes)
+    energy = energy + (100 * torch.finfo(intensity.dtype).eps * magnitude).square().sum(axes)
     pairs = both.sum(axes)
     limit = (_DEVIATIONS / (problem.ndim * pairs).clamp(min=1).sqrt()).clamp(min=_STRUCTURE)
     noise = alike / _fft.divisor(energy) < limit
-    unequal = (both * (_fft.root(intensity) - _fft.root(mirrored)).square()).sum(axes) / 2
-    unequal = (unequal / _fft.divisor((both * intensity).sum(axes))).sqrt()
+    unequal = (off.square().sum(axes) / 2 / _fft.divisor((both * intensity).sum(axes))).sqrt()
     judged = pairs > _PAIRED * known.sum(axes)
     symmetric = int((judged & noise & (unequal < _UNEQUAL)).sum())
     if symmetric:

@@ -26,7 +26,8 @@ _BEST = ("score", "error", "best_size", "estimate")
 _STATE = ("iterate", "size", *_BEST)
 # Autocorrelation above this share of its maximum is strong; all of it reaches further, at most by about this factor.
 _STRONG, _LARGER = 0.04, 1.25
-# Of so many starts the first keeps its size, and these tune it, by Akaike's and by Bayes' price.
+# Of so many starts the first keeps its size, and these tune it, by Akaike's and by Bayes' price. The best of each kind
+# goes on at the end.
 _KINDS, _AKAIKE, _BAYES = 3, 1, 2
 
 
@@ -50,7 +51,9 @@ class SparseRRR(Step):
     2. After 2/7 of the iterations two starts of three take the size of the best one, keep their iterates, and from then
        on move to the best of k / 2^(1/4), k, k 2^(1/4) whenever they are scored: the second of three by Akaike's price,
        the third by Bayes'. The first of three keeps its size. (A single start goes by Akaike's price.)
-    3. After 6/7 the best start by Akaike's price goes on alone, and tunes its size by it. Where starts are compared, N
+    3. After 6/7 the best start of each of these three kinds goes on, and tunes its size, all by Akaike's price: only
+       then can a small one that is right be told from a large mixture with the twin. Of two of them what they find is
+       kept at those checks where it is ahead of the one that was best before. Where starts are compared, N
        is also no more than what the strong part of the measured autocorrelation covers: a support may be far too loose.
 
     The support of the run becomes the non-zero pixels found, and its starts are ranked by R exp(f k / N), the residual
@@ -109,32 +112,35 @@ class SparseRRR(Step):
             fix = "Put an algorithm behind it, such as 'rrr:400', or sparse before it"
             _checks.fail("level must not stand before sparse, which keeps to none, got one there", fix)
         problem, search = run.problem, self.n_iter - self.n_iter // 7
-        rows = torch.arange(problem.patterns, device=problem.device)
+        rows = torch.arange(problem.patterns, device=problem.device)[:, None]
         if run.state is None or "start" not in run.state:
             full = _Stage(run, problem.shape)
             stage = self._search(run, full, search)
             run.estimate, size = full.lift(stage)
             run.price = size_price(size, full.covered, full.numbers)
-            price = size_price(stage.best_size, stage.covered, stage.numbers)
-            start = (stage.error.clamp(min=_EXACT) * price).argmin(1)
-            alone = _Stage(run, problem.shape, start)
-            alone.begin(full.problem.embed(run.estimate[rows, start, None]), size[rows, start, None])
+            start = stage.leaders()
+            last = _Stage(run, problem.shape, start)
+            last.begin(full.problem.embed(run.estimate[rows, start]), size[rows, start])
             run.estimate = problem.crop(full.problem.embed(run.estimate))
             run.error = run.residual(run.estimate)
         else:
             start = run.state["start"].to(problem.device)
-            alone = _Stage(run, problem.shape, start)
-            alone.begin(run.iterate[:, :1], alone.area, run.state)
+            last = _Stage(run, problem.shape, start)
+            last.begin(run.iterate[:, : start.shape[1]], last.area, run.state)
         while run.done < self.n_iter and not run.stopped:
             count = min(_EVERY, self.n_iter - run.done)
-            alone.block(count, self.beta, tune=True)
-            estimate = problem.crop(alone.problem.embed(alone.estimate))
-            price = size_price(alone.best_size, alone.covered, alone.numbers)
-            error = run.residual(alone.estimate)
-            run.estimate = run.estimate.index_put((rows, start), estimate[:, 0])
-            run.price = cast(Tensor, run.price).index_put((rows, start), price[:, 0])
-            run.state = alone.saved() | {"start": start}
-            run.note(count, run.error.index_put((rows, start), error[:, 0]))
+            last.block(count, self.beta, tune=True)
+            estimate = problem.crop(last.problem.embed(last.estimate))
+            price = size_price(last.best_size, last.covered, last.numbers)
+            error = run.residual(last.estimate)
+            score = error.clamp(min=_EXACT) * price
+            ahead = score <= score[:, :1]  # what does not overtake the favourite stays, as one of those alike
+            wide = ahead[(...,) + (None,) * problem.ndim]
+            had = (run.estimate[rows, start], cast(Tensor, run.price)[rows, start], run.error[rows, start])
+            run.estimate = run.estimate.index_put((rows, start), estimate.where(wide, had[0]))
+            run.price = cast(Tensor, run.price).index_put((rows, start), price.where(ahead, had[1]))
+            run.state = last.saved() | {"start": start}
+            run.note(count, run.error.index_put((rows, start), error.where(ahead, had[2])))
         run.iterate, run.support = problem.embed(run.estimate), run.estimate != 0
         run.state, run.done = None, 0
 
@@ -180,7 +186,7 @@ class _Stage(Run):
         if problem.whole and support is None and problem.known.support_size is None:
             box = tuple(slice(0, (m + 1) // 2) for m in problem.shape)
         if start is not None and support is not None and support.shape[1] > 1:
-            support = support[torch.arange(len(support), device=start.device), start, None]
+            support = support[torch.arange(len(support), device=start.device)[:, None], start]
         if shape != problem.shape:
             box = tuple(slice(b.start * n // m, -(-b.stop * n // m)) for b, (m, n) in zip(box, ratios, strict=True))
             if support is not None:
@@ -191,7 +197,7 @@ class _Stage(Run):
         problem = dataclasses.replace(problem, shape=shape, box=box, magnitude=problem.magnitude.resized(shape))
         if support is not None and shape != run.problem.shape:
             support = problem.crop(support)
-        items = run.iterate.shape[:2] if start is None else (len(run.iterate), 1)
+        items = run.iterate.shape[:2] if start is None else tuple(start.shape)
         super().__init__(problem, run.iterate.new_empty((*items, 0)), run.check_every, run.chunk)
         self.run, self.pixels = run, run.pixels
         self.support, self.numbers = support, 1 if problem.real else 2
@@ -217,6 +223,8 @@ class _Stage(Run):
         self.kinds = [kind for kind in (_AKAIKE, _BAYES) if kind < items[1]] or [0]
         bayes = torch.arange(items[1], device=area.device) % _KINDS == _BAYES
         self.power = torch.where(bayes, self.data.log() / 2, 1.0)
+        if start is not None:
+            self.kinds, self.power = list(range(items[1])), torch.ones_like(self.power)
 
     def begin(self, iterate: Tensor, size: Tensor, saved: dict[str, Tensor] | None = None) -> None:
         """Set the state to that of a new search, or to a saved one."""
@@ -291,6 +299,14 @@ class _Stage(Run):
     def priced(self, power: Tensor | float) -> Tensor:
         """The errors (patterns, starts) of the best trials times this power of the price of their pixels."""
         return self.error.clamp(min=_EXACT) * size_price(self.best_size, self.data, self.numbers) ** power
+
+    def leaders(self) -> Tensor:
+        """The best start of each kind by Akaike's price, (patterns, at most `_KINDS`), the best of all first."""
+        price = size_price(self.best_size, self.covered, self.numbers)
+        score, starts = self.error.clamp(min=_EXACT) * price, self.error.shape[1]
+        kinds = range(min(_KINDS, starts))
+        found = torch.stack([kind + _KINDS * score[:, kind::_KINDS].argmin(1) for kind in kinds], 1)
+        return found.gather(1, score.gather(1, found).argsort(dim=1, stable=True))
 
     def share_size(self) -> None:
         """The starts that tune take the size of the best one, each kind by its own price."""
