@@ -57,7 +57,8 @@ def test_the_start_of_a_solver_is_as_near_as_its_card_says(data_dir: Path) -> No
 
 
 def test_the_denoiser_of_digits_does_what_its_card_says(data_dir: Path) -> None:
-    digits = pr.datasets.mnist(data_dir / "mnist", train=False)[:200]
+    denoiser = pytest.importorskip("experiments.denoiser")  # needs lightning
+    digits = denoiser.upright(pr.datasets.mnist(data_dir / "mnist", train=False)[:200])
     net = pr.models.load("unet_denoiser").float()
     noisy = digits + 0.3 * torch.randn(digits.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -264,7 +264,7 @@ examples:
   phaseret bench digits --entry my_solver:solve rrr --quick
       A function (intensity, known, seed) -> estimate in my_solver.py, which lies here, beside an entry at hand.
   phaseret bench --out results --add
-      All protocols, the solvers of this library: half an hour of one core. The same command again goes on where it was stopped.
+      All protocols, the solvers of this library: half an hour. The same command again goes on where it was stopped.
   phaseret bench verify results/bench.json
       Are these the frozen test sets, and does a tenth of the runs come out again?
 """

@@ -102,7 +102,8 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
     - "unet_start": likewise, larger and trained for longer, as the start of a solver; it saw none of the test digits of
       :mod:`phaseret.bench`.
     - "unet_denoiser": a :class:`UNet` that takes an image of a digit with noise, each pixel doubled (56 x 56), for
-      its intensity, and gives the clean one (28 x 28); in half precision. It saw none of those digits either.
+      its intensity, and gives the clean one (28 x 28); in half precision. It learned from counts alone, of none of
+      those digits either, and of the two twins it knows the one whose third moment along the rows is negative.
     - "dncnn": a :class:`DnCNN` with a noise map, for photographs and the like; :func:`prdeep` takes it.
 
     Args:
