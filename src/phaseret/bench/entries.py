@@ -89,7 +89,7 @@ def network(intensity: Tensor, known: Known, seed: int) -> Tensor:
 
 
 def annealed(intensity: Tensor, known: Known, seed: int) -> Tensor:
-    """About the posterior mean of a digit, by chains that a denoiser, shown no digit, leads from noise to the counts."""
+    """About the posterior mean of a digit, by chains that a denoiser, shown none, leads from noise to the counts."""
     if known.object_shape != (28, 28) or known.constraint != "nonnegative" or known.noise != "poisson":
         got = f"{known.object_shape} with noise {known.noise}"
         _checks.fail(f"the data must be counts of a real digit of (28, 28), got {got}", "Use another entry")
