@@ -35,7 +35,7 @@ from experiments.fit import bfloat16_is_fast, quiet_lightning
 from experiments.pictures import estimates_of_systems
 from results.provenance import RESULTS, about, replace, write_json
 
-PAPER = ("fig1", "fig2", "fig5", "ablation", "hybrid", "tail", "photons", "complex", "other_data", "gaussian")
+PAPER = ("fig1", "fig2", "fig5", "ablation", "hybrid", "tail", "photons", "complex", "other_data", "slices", "gaussian")
 ZOO = ("mnist28", "mnist64", "untrained", "natural128", "near_field", "correlography")
 HERE = Path(__file__).parent
 

@@ -12,6 +12,7 @@ import pytest
 
 import phaseret as pr
 from experiments import Context
+from experiments.objectives import OBJECTIVES
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
@@ -242,6 +243,24 @@ def test_gaussian_runs_every_objective_and_neighbours(tmp_path: Path) -> None:
     errors = {(row["field"], row["objective"]): row["aligned_error"] for row in network if row["samples"] == 200}
     for field in ("real", "complex"):
         assert errors[field, "active"] < errors[field, "naive"]
+
+
+def test_slices_compare_objectives_on_equal_data(tmp_path: Path) -> None:
+    config = {**BUDGET, "images": 40, "channels": [4, 8], "representation": "magnitude", "span": 2, "seeds": [0, 1]}
+    module, result = run("slices", tmp_path, {**config, "test_images": 4})
+    drawn(module, result, tmp_path)
+    assert [(row["objective"], row["seed"]) for row in result.rows] == [
+        (objective, seed) for objective in OBJECTIVES for seed in (0, 1)
+    ]
+    for cost in ("training_images", "epochs", "parameters"):
+        assert len({row[cost] for row in result.rows}) == 1
+    one, other = module.slices(18, 0, 2), module.slices(18, 10**6, 2)
+    assert one.shape == (18, 31, 31)
+    assert not (one == other).flatten(1).all(1).any()
+    exact = module.scored(one.roll(1, 1).flip(1, 2).conj() * 1j, one)
+    assert max(exact["aligned_relative_error"], exact["phase_error"]) < 1e-3
+    assert exact["iou"] == 1
+    assert exact["raw_relative_error"] > 0.5
 
 
 def test_other_data_scores_networks_and_solvers_on_real_and_complex_images(tmp_path: Path) -> None:
