@@ -6,8 +6,10 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,10 +174,31 @@ def test_the_search_for_a_phase_goes_on_from_its_checkpoint(
             assert torch.equal(resumed[name], whole[name]), name
 
 
-def test_a_damaged_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def stopped(reconstruct: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """A run that is interrupted once its state is kept."""
+
+    def keep(state: dict[str, Any]) -> None:
+        options_kept(state)
+        raise KeyboardInterrupt
+
+    options_kept = options["checkpoint"]
+    return reconstruct(*args, **{**options, "checkpoint": keep})
+
+
+def test_a_damaged_checkpoint_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "r.h5.checkpoint").write_bytes(b"half of it")
     line = "reconstruct pattern.h5 --schedule er:3 --checkpoint-every 2 -o r.h5"
     assert "r.h5.checkpoint must be a whole checkpoint, got the error: " in fails(line, capsys)
+    (folder / "r.h5.checkpoint").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(pr.solvers, "reconstruct", partial(stopped, pr.solvers.reconstruct))
+        fails(line, capsys, status=130)
+    kept = torch.load("r.h5.checkpoint", weights_only=True)
+    kept["state"]["history"][0] += 1  # as a whole file
+    torch.save(kept, "r.h5.checkpoint")
+    assert "r.h5.checkpoint must be a whole checkpoint, got the error: ValueError" in fails(line, capsys)
     torch.save({"another": torch.ones(3)}, "r.h5.checkpoint")
     assert "r.h5.checkpoint must be a whole checkpoint, got the error: KeyError. Use --restart" in fails(line, capsys)
 

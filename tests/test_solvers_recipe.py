@@ -557,7 +557,8 @@ def test_without_a_support_the_room_is_that_of_the_autocorrelation(constraint):
     ("options", "message"),
     [
         ({"threshold": 0}, "threshold must be a finite number above 0, got 0"),
-        ({"sigma": -1}, "sigma must be a finite number at least 0, got -1"),
+        ({"sigma": -1}, "sigma must be a finite number at least 0 and at most 1000000.0, got -1"),
+        ({"sigma": 1e300}, r"sigma must be .* at most 1000000.0, got 1e\+300"),
         ({"method": "mean"}, "method must be one of 'max', 'rms', 'level', got 'mean'"),
         ({"least": 0.5, "most": 0.1}, "least must not exceed most, got 0.5 and 0.1"),
     ],
@@ -567,6 +568,11 @@ def test_shrinkwrap_refuses_options_out_of_range(options, message):
         solvers.shrinkwrap_support(torch.rand(8, 8), **options)
     with pytest.raises(ValueError, match=f"Shrinkwrap: {message}"):
         solvers.Shrinkwrap(**options)
+
+
+def test_shrinkwrap_refuses_a_least_blur_that_no_grid_has():
+    with pytest.raises(ValueError, match=r"least_sigma must be .* at most 1000000.0, got 1e\+300"):
+        solvers.Shrinkwrap(sigma=1e6, least_sigma=1e300)
 
 
 def test_shrinkwrap_finds_the_support_of_several_objects():

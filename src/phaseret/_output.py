@@ -200,3 +200,20 @@ def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         total.update(value.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
     return total.hexdigest()
+
+
+def checksum_of(value: Any) -> str:
+    """That of numbers, texts and tensors in lists, tuples and mappings, however nested."""
+    tensors: dict[str, Tensor] = {}
+
+    def text(part: Any, place: str) -> str:
+        if isinstance(part, Tensor):
+            tensors[place] = part
+            return "tensor"
+        if isinstance(part, Mapping):
+            return f"{{{', '.join(f'{key!r}: ' + text(item, f'{place}/{key}') for key, item in part.items())}}}"
+        if isinstance(part, list | tuple):
+            return f"[{', '.join(text(item, f'{place}/{number}') for number, item in enumerate(part))}]"
+        return repr(part)
+
+    return checksum(text(value, ""), tensors)

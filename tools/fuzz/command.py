@@ -124,7 +124,10 @@ def called(words: list[str]) -> Any:
 
 def check(code: Any, lines: list[str], debug: bool) -> None:
     """Good is no error, bad is one; all lines are the command's own."""
-    strange = [line for line in lines if not re.match(r"phaseret( \w+)?: (error|warning|interrupted)", line)]
+    own = (
+        r"phaseret( \w+)?: (error|warning|interrupted|block \d|\d+ starts? on )"  # the last: progress of a slow machine
+    )
+    strange = [line for line in lines if not re.match(own, line)]
     if strange and not debug:
         raise Wrong(f"said {strange[-1]}")
     errors = [line for line in lines if re.match(r"phaseret( \w+)?: error: ", line)]

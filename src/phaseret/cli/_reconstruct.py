@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, _memory, io, plotting, solvers
 from phaseret._output import beside as beside_file
-from phaseret._output import written
+from phaseret._output import checksum_of, written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
@@ -420,11 +419,10 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
     check_kept(file)
     if file.exists():
         try:
-            with zipfile.ZipFile(file) as archive:  # torch does not compare the checksums in it
-                if archive.testzip() is not None:
-                    raise ValueError
             kept = torch.load(file, map_location="cpu", weights_only=True)
             made_by, settings["resume"] = kept["run"], kept["state"]
+            if kept["checksum"] != checksum_of(settings["resume"]):  # torch does not compare those in the file
+                raise ValueError
         except Exception as error:
             _checks.fail(
                 f"{file} must be a whole checkpoint, got the error: {type(error).__name__}",
@@ -434,7 +432,7 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
 
     def keep(state: dict[str, Any]) -> None:
         with written(file, overwrite=True) as temporary:
-            torch.save({"run": run, "state": state}, temporary)
+            torch.save({"run": run, "state": state, "checksum": checksum_of(state)}, temporary)
 
     try:
         yield settings | {"checkpoint": keep}

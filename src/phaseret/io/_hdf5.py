@@ -215,8 +215,9 @@ class _Tree:
         """NaN in place of the number that stands where nothing was measured, as netCDF's convention says it."""
         for word in _MARKERS:
             marker = finite(self._text(dataset, word))
+            # not 0: no photon is a count, and what some programs fill with
             if marker and dataset.dtype.kind in "iuf" and (missing := values == marker).any():
-                values = np.where(missing, np.nan, values)
+                values = np.where(missing, np.float32(np.nan), values)
         return values
 
     def _check_filters(self, dataset: Any) -> None:

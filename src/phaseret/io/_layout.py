@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from phaseret._words import shortened
 from phaseret.io._contents import Contents
@@ -86,14 +86,23 @@ class Told:
         return Told(**{name: second if first is None else first for name, (first, second) in both.items()} | beside)
 
 
+def _alike(one: Any, other: Any) -> bool:
+    """Numbers that differ by less than a thousandth, as those that are measured anew for each frame."""
+    if one is None or other is None:
+        return one is other
+    pairs = [(one, other)] if isinstance(one, int | float) else [*zip(one, other, strict=True)]
+    return all(a is b or (None not in (a, b) and math.isclose(a, b, rel_tol=1e-3)) for a, b in pairs)
+
+
 def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
     """A question, if the frames of one volume are said to be recorded differently; `where` are their places."""
     found = []
     for name, word in _RECORDED.items():
         values = [getattr(told, name) for told in said]
-        other = next((number for number, value in enumerate(values) if value != values[0]), None)
+        other = next((number for number, value in enumerate(values) if not _alike(value, values[0])), None)
         if other is not None:
-            found.append(f"{word} {values[0]} in {where[0]} and {values[other]} in {where[other]}")
+            texts = ["not said" if value is None else value for value in (values[0], values[other])]
+            found.append(f"{word} {texts[0]} in {where[0]} and {texts[1]} in {where[other]}")
     fix = "what the first says was taken for all; scale or move the frames if that is wrong"
     return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
 

@@ -235,7 +235,8 @@ class OpenPattern:
         if self.stack_axis == 0:
             value = self._region(self.name, index)
         else:
-            value = self._inside(np.moveaxis(self.contents.read(self.name, None, self._less), self.stack_axis, 0))
+            value = np.moveaxis(self.contents.read(self.name, None, self._less), self.stack_axis, 0)
+            value = self._inside(value, self.contents.entry(self.name).color)
             value = value if index is None else value[index if isinstance(index, int | slice) else list(index)]
         if self.contents.entry(self.name).color:
             plain = grey(value)

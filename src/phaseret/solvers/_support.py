@@ -264,9 +264,12 @@ def _guarded(blurred: Tensor, level: Tensor, room: Tensor, least: float, most: f
     return blurred >= torch.minimum(torch.maximum(level, lowest), highest), fell
 
 
+_WIDEST = 1e6  # pixels of a blur: more than any grid has along an axis
+
+
 def _check_shrinkwrap(threshold: float, sigma: float, method: str, least: float, most: float) -> None:
     _checks.number("threshold", threshold, above=0)
-    _checks.number("sigma", sigma, at_least=0)
+    _checks.number("sigma", sigma, at_least=0, at_most=_WIDEST)
     _checks.choice("method", method, get_args(Method))
     _checks.number("least", least, at_least=0, at_most=1)
     _checks.number("most", most, above=0, at_most=1)
@@ -329,7 +332,7 @@ class Shrinkwrap(Step):
             least=least,
             most=most,
             decay=_checks.number("decay", decay, above=0, at_most=1),
-            least_sigma=_checks.number("least_sigma", least_sigma, at_least=0),
+            least_sigma=_checks.number("least_sigma", least_sigma, at_least=0, at_most=_WIDEST),
         )
 
     def advance(self, run: Run) -> None:
