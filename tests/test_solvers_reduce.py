@@ -291,7 +291,7 @@ def test_a_phase_is_taken_where_it_explains_what_no_real_object_does(curve: floa
     real = partial(solvers.reconstruct, counts, schedule="hio:100,er:20", **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        first, found = real(), with_phase(real, partial(solvers.reconstruct, counts), counts, None)
+        first, found = real(), with_phase(real, partial(solvers.reconstruct, counts), counts, None, {})
     if curve == 0:
         assert torch.equal(found.obj, first.obj)
         return

@@ -310,7 +310,7 @@ def check_determined(problem: Problem) -> None:
 # A pattern is that of a real object if the magnitudes of opposite frequencies differ by less than this share, which is
 # what noise leaves at few photons, and as noise does: neighbours differ alike by no more than this correlation, or than
 # so many of its standard deviations. It is judged if this share of what was measured has a partner.
-_UNEQUAL, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.35, 0.15, 4.0, 0.5
+_UNEQUAL, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.25, 0.15, 4.0, 0.5
 
 
 def check_complex(problem: Problem) -> None:
