@@ -308,9 +308,10 @@ def check_determined(problem: Problem) -> None:
 
 
 # A pattern is that of a real object if the magnitudes of opposite frequencies differ by less than this share, which is
-# what noise leaves at few photons, and as noise does: neighbours differ alike by no more than this correlation, or than
-# so many of its standard deviations. It is judged if this share of what was measured has a partner.
-_UNEQUAL, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.25, 0.15, 4.0, 0.5
+# what noise leaves at few photons (less by _FEW of the root of their number: chance makes few alike), and as noise
+# does: neighbours differ alike by no more than this correlation, or than so many of its standard deviations. It is
+# judged if this share of what was measured has a partner.
+_UNEQUAL, _FEW, _STRUCTURE, _DEVIATIONS, _PAIRED = 0.3, 0.6, 0.15, 4.0, 0.5
 
 
 def check_complex(problem: Problem) -> None:
@@ -336,7 +337,7 @@ def check_complex(problem: Problem) -> None:
     noise = alike / _fft.divisor(energy) < limit
     unequal = (off.square().sum(axes) / 2 / _fft.divisor((both * intensity).sum(axes))).sqrt()
     judged = pairs > _PAIRED * known.sum(axes)
-    symmetric = int((judged & noise & (unequal < _UNEQUAL)).sum())
+    symmetric = int((judged & noise & (unequal < _UNEQUAL - _FEW / pairs.clamp(min=1).sqrt())).sum())
     if symmetric:
         _checks.warn(
             f"{symmetric} of {problem.patterns} patterns are symmetric within noise, as those of real objects are, but "
