@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,15 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
 
 def listing(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def pattern_of_a_curved_wave() -> np.ndarray[Any, Any]:
+    """Bars whose phase is nearly, but not quite, that of a real object."""
+    down, across = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 12), indexing="ij")
+    obj = torch.zeros(14, 12)
+    obj[:4], obj[:, :3], obj[9:12, 5:] = 1.0, 0.7, 1.0
+    wave = torch.polar(obj, 0.8 * (down * down + 0.7 * across * across + 0.3 * down * across))
+    return pr.operators.fourier_intensity(wave, (56, 48), centered=True).numpy()
 
 
 def interrupt_after(blocks: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import phaseret as pr
-from commands import QUICK, digit, fails, listing, prepared, run
+from commands import QUICK, digit, fails, listing, pattern_of_a_curved_wave, prepared, run
 from phaseret.cli import _main, main
 
 pytest.importorskip("h5py")
@@ -232,11 +232,7 @@ def test_a_zero_frequency_that_all_others_contradict_is_not_believed(
 def test_the_box_of_an_object_that_may_have_a_phase_is_told_as_wider(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    down, across = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 12), indexing="ij")
-    obj = torch.zeros(14, 12)
-    obj[:4], obj[:, :3], obj[9:12, 5:] = 1.0, 0.7, 1.0
-    wave = torch.polar(obj, 0.8 * (down * down + 0.7 * across * across + 0.3 * down * across))
-    np.save("pattern.npy", pr.operators.fourier_intensity(wave, (56, 48), centered=True).numpy())
+    np.save("pattern.npy", pattern_of_a_curved_wave())
     status, out, err = run("reconstruct pattern.npy -o r.h5 --overwrite", capsys)
     assert status == 0, err
     assert "support           1.12 times as wide as the box that the autocorrelation allows\n" in out

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import phaseret as pr
-from commands import QUICK, assert_same, fails, interrupt_after, listing, prepared, run
+from commands import QUICK, assert_same, fails, interrupt_after, listing, pattern_of_a_curved_wave, prepared, run
 from phaseret.cli import _phase, main
 
 pytest.importorskip("h5py")
@@ -129,11 +129,7 @@ def test_the_search_for_a_phase_goes_on_from_its_checkpoint(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first part has what it found to the last digits, or nearly, as on another machine."""
-    down, across = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 12), indexing="ij")
-    obj = torch.zeros(14, 12)
-    obj[:4], obj[:, :3], obj[9:12, 5:] = 1.0, 0.7, 1.0
-    wave = torch.polar(obj, 0.8 * (down * down + 0.7 * across * across + 0.3 * down * across))
-    np.save("pattern.npy", pr.operators.fourier_intensity(wave, (56, 48), centered=True).numpy())
+    np.save("pattern.npy", pattern_of_a_curved_wave())
     monkeypatch.setattr(_phase, "_BETTER", float("inf"))
     monkeypatch.setattr(_phase, "_SCHEDULE", "rrr:60,er:10")
     solve = pr.solvers.reconstruct
