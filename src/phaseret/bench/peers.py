@@ -93,13 +93,16 @@ def cohere(intensity: Tensor, known: Known, seed: int) -> Tensor:
         "shrink_wrap_threshold": 0.1,
     }
 
+    draw = np.random.default_rng(seed)
+
     def solve(pattern: Tensor) -> Tensor:
-        np.random.seed(seed)
+        start = draw.random(pattern.shape) + 1j * draw.random(pattern.shape)  # as its own, whose seed is the clock
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             file = Path(folder) / "data.npy"
             np.save(file, _centred(pattern.sqrt()))
+            np.save(file.with_name("image.npy"), start)
             phasing.set_lib_from_pkg("np")
-            ready = phasing.create_rec(parameters, str(file), "np", -1, debug=True)
+            ready = phasing.create_rec(parameters | {"continue_dir": folder}, str(file), "np", -1, debug=True)
             ready.iterate()
         return _corner(np.asarray(ready.ds_image)).to(torch.complex64)
 
