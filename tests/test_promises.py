@@ -397,7 +397,7 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "solvers.Breed": {"best": "error", "rule": "sqrt", "keep": 1.0},
     "solvers.RAAR": {"beta": 0.97},
     "solvers.Shrinkwrap": {"least": 0.05, "most": 1.0},
-    "solvers.Enough": {"misfit": 1.3},
+    "solvers.Enough": {"misfit": None},
     "solvers.Hull": {"width": 0.66},
     "solvers.Level": {"bound": 1.1, "flat": False},
     "solvers.autocorrelation_support": {"form": "box", "threshold": None, "width": 0.66},

@@ -134,6 +134,16 @@ def test_without_a_ratio_the_level_is_the_median_of_what_is_bright() -> None:
     torch.testing.assert_close(run.level, torch.ones(1, 1), atol=1e-4, rtol=0)
 
 
+def test_the_level_falls_and_never_rises() -> None:
+    obj = torch.polar(torch.ones(6, 6), torch.linspace(0, 1, 6).expand(6, 6))
+    intensity = pr.operators.fourier_intensity(obj, (16, 16))
+    for start, last in ((0.8, 0.8), (1.5, 1.0)):  # the median is 1
+        steps = f"level(ratio={start**2}),er:20,level(bound=none),er:1"
+        run = seen(steps, intensity, support=BLOCK, init=start * obj, constraint="complex")
+        assert run.level is not None
+        torch.testing.assert_close(run.level, torch.full((1, 1), last), atol=1e-3, rtol=0)
+
+
 def test_the_modulus_stays_below_its_bound_and_is_flat_if_that_is_asked_for() -> None:
     obj = torch.polar(torch.rand(6, 6), torch.rand(6, 6))
     intensity = pr.operators.fourier_intensity(obj, (16, 16))
@@ -328,6 +338,24 @@ def test_starts_end_with_the_first_good_one_and_are_those_of_the_same_seeds() ->
     assert found.checked == all_of_them.checked
     none = Recipe("er:3", Enough(misfit=1e-6))(counts, starts=3, **options)
     torch.testing.assert_close(none.errors, all_of_them.errors[:3])
+    assert none.averaged.tolist() == [k == int(none.errors.argmin()) for k in range(3)]  # no mean
+    torch.testing.assert_close(none.obj, none.objs[none.errors.argmin()])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "explained"),
+    [
+        (0.0129, 0.01, True),  # bright: 1.3 times what noise leaves
+        (0.0131, 0.01, False),
+        (0.222, 0.2, True),  # sqrt(0.22^2 + 0.03^2) = 0.2220360
+        (0.2221, 0.2, False),
+        (0.0, 0.0, False),  # no counts
+    ],
+)
+def test_strong_noise_explains_less_beyond_itself(error: float, expected: float, explained: bool) -> None:
+    assert bool(Enough().explained(torch.tensor(error), torch.tensor(expected))) is explained
+    given = Enough(misfit=error / expected * 1.001 if expected else 2.0)
+    assert bool(given.explained(torch.tensor(error), torch.tensor(expected))) is (expected > 0)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
@@ -387,10 +415,10 @@ def test_a_callback_ends_all_starts_in_turn() -> None:
     assert "the only one that was begun" in r.choice[0]
 
 
-def test_reconstruct_tries_four_in_turn_and_twelve_at_once() -> None:
+def test_reconstruct_tries_six_in_turn_and_twelve_at_once() -> None:
     data = torch.rand(16, 16) + 0.5  # no counts: no start is good enough
     options: dict[str, Any] = {"support": BLOCK, "constraint": "complex"}
-    assert len(solvers.reconstruct(data, schedule="er:2,enough", **options).seeds) == 4
+    assert len(solvers.reconstruct(data, schedule="er:2,enough", **options).seeds) == 6
     assert len(solvers.reconstruct(data, schedule="er:2", **options).seeds) == 12
 
 

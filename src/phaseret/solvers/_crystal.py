@@ -72,8 +72,9 @@ class Level(Step):
     A crystal seen at one of its Bragg peaks has nearly the same modulus everywhere, whatever its strain. With a `ratio`
     the level follows from the data alone, by Parseval: :math:`\sqrt{P \, r / k}` with the power P of the object, and
     k / r pixels, where the support holds k. Without one it is the median modulus of P_M x inside the support, of the
-    pixels above half of the level so far (at first of the root mean square). All algorithms keep to it but
-    :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
+    pixels above half of the level so far (at first of the root mean square); but it never rises: in a support that
+    has become too small the modulus does, and a higher level would make the support smaller still. All algorithms keep
+    to it but :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
 
     Args:
         ratio: How many times more pixels the support has than the object. Default: the level is the median.
@@ -119,11 +120,13 @@ class Level(Step):
         else:
             modulus = _fft.power(problem.crop(run.measured())).sqrt().flatten(2)
             inside = inside.flatten(2).expand(modulus.shape)
-            if run.level is None:
-                run.level = ((modulus.square() * inside).sum(-1) / pixels).sqrt()
-            core = modulus.where(inside & (modulus > run.level[..., None] / 2), torch.nan)
+            before = run.level
+            if before is None:
+                before = ((modulus.square() * inside).sum(-1) / pixels).sqrt()
+            core = modulus.where(inside & (modulus > before[..., None] / 2), torch.nan)
             found = core.nanmedian(-1).values
-            level = found.where(found.isfinite(), run.level)
+            found = found.where(found.isfinite(), before)
+            level = found if run.level is None else torch.minimum(found, before)
         run.level, run.bound, run.flat = level, self.bound, self.flat
 
 
@@ -140,12 +143,14 @@ class Enough(Step):
 
     A start is good enough if it fits the pattern as closely as counting noise lets it: if its error is at most `misfit`
     times the error that such noise alone leaves (:class:`Reconstruction`). Then no other start is begun: the errors of
-    those left are infinite. Intensities that are no counts have no such error, and all starts run, unless a `tolerance`
-    is given: a start that it finds solved is good enough, too. Steps of all starts
-    (:class:`Breed`, :class:`Algebraic`), `checkpoint` and `resume` do not go with it, but where there is one start.
+    those left are infinite. The result is the best start alone, no mean. Intensities that are no counts have no such
+    error, and all starts run, unless a `tolerance` is given: a start that it finds solved is good enough, too. Steps of
+    all starts (:class:`Breed`, :class:`Algebraic`), `checkpoint` and `resume` do not go with it, but where there is one
+    start.
 
     Args:
-        misfit: Largest error relative to that of counting noise.
+        misfit: Largest error relative to that of counting noise. Default: 1.3, and where noise is strong less, at most
+            sqrt((1.1 expected)^2 + 0.03^2): a wrong part of the object adds little to so large an error.
 
     Example:
         >>> obj = 10 * torch.rand(8, 8)
@@ -156,15 +161,19 @@ class Enough(Step):
         (tensor(True), tensor(True))
     """
 
-    misfit: float
-    starts = 4
+    misfit: float | None
+    starts = 6
 
-    def __init__(self, *, misfit: float = 1.3) -> None:
-        super().__init__(misfit=_checks.number("misfit", misfit, above=0))
+    def __init__(self, *, misfit: float | None = None) -> None:
+        super().__init__(misfit=None if misfit is None else _checks.number("misfit", misfit, above=0))
 
-    @property
-    def misfit_limit(self) -> float | None:  # type: ignore[override]
-        return self.misfit
+    def explained(self, error: Tensor, expected: Tensor) -> Tensor:
+        """Which errors are small enough for what counting noise leaves; none that no noise is expected of."""
+        if self.misfit is not None:
+            most = self.misfit * expected
+        else:
+            most = torch.minimum(1.3 * expected, ((1.1 * expected).square() + 0.03**2).sqrt())
+        return (expected > 0) & (error <= most)
 
     def advance(self, run: Run) -> None:
         """The starts end here."""

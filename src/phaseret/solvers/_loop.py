@@ -43,8 +43,8 @@ class Step(Module):
     """
 
     n_iter: int = 0
-    # Where it is a number the starts run one after the other, until the misfit of one is at most that.
-    misfit_limit: float | None = None
+    # Where it is given the starts run one after the other, until the error of one is small enough beside that of noise.
+    explained: Callable[[Tensor, Tensor], Tensor] | None = None
     # Whether it works on all starts of a pattern as one, which then cannot run one after the other.
     together: bool = False
     finds_support: bool = False

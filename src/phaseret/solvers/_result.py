@@ -29,7 +29,7 @@ _RIVAL, _AGREE = 1.25, 0.9
 # The same of those that enter the mean: the best fits alone, which noise makes differ.
 _FITS, _ALIKE = 1.1, 0.8
 # Counting noise explains an error that is at most so many times what it leaves.
-EXPLAINED = 1.3
+_EXPLAINED = 1.3
 # A mean that fits so many times worse than the best start is none of one object: noise alone explains less.
 _WORSE = 3.0
 # By the number of images that have the data.
@@ -50,8 +50,8 @@ class Reconstruction:
     The best start is the one with the least score. What noise leaves open each start fills in its own way: so the
     result is the mean of the best start and of those that fit as well, with a score up to 1.1 times its score, and
     show the same object, with a correlation above 0.8 after alignment. Where there are none it is the best start alone,
-    and where a gradient is asked for. A mean fits the data less closely than each of its starts, which fit the noise
-    too: its error is no measure of that gain.
+    where a gradient is asked for, and where starts run in turn (:class:`Enough`). A mean fits the data less closely
+    than each of its starts, which fit the noise too: its error is no measure of that gain.
 
     Attributes:
         obj: (*, n1..nd) the result of each pattern: the best start, or the mean of it and those that fit and agree.
@@ -222,7 +222,7 @@ def _verdict(misfit: float) -> str:
     if math.isnan(misfit):
         return ""
     said = f"; {misfit:.2f} times the error that counting noise leaves"
-    return said + ", which noise alone does not explain" * (misfit > EXPLAINED)
+    return said + ", which noise alone does not explain" * (misfit > _EXPLAINED)
 
 
 def _choice(best: int, errors: list[float], scores: list[float], averaged: list[bool], error: float) -> str:
@@ -255,8 +255,11 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     return f"{mean}: error {error:.3g}, larger than theirs since each fits the noise too; the best of them is {why}"
 
 
-def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -> Reconstruction:
-    """Rank the starts of a finished run, compare them, and give all tensors their public shapes."""
+def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, alone: bool = False) -> Reconstruction:
+    """Rank the starts of a finished run, compare them, and give all tensors their public shapes.
+
+    The result is the best start `alone`, or the mean of those that fit and agree.
+    """
     problem, error, support = run.problem, run.error, run.support
     patterns, starts = error.shape
     scores = error.detach() if run.price is None else error.detach() * run.price
@@ -271,14 +274,15 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float) -
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
     obj, chosen, batch = objs[rows, best], error[rows, best], problem.batch
-    alone = torch.arange(starts, device=best.device) == best[:, None]
-    fits = alone if obj.requires_grad else _rivals(scores, _FITS) & scores.isfinite()
+    alone = alone or obj.requires_grad
+    chosen_one = torch.arange(starts, device=best.device) == best[:, None]
+    fits = chosen_one if alone else _rivals(scores, _FITS) & scores.isfinite()
     with torch.no_grad():
         agreement, averaged, mean, prtf = _compare(run, obj, objs, fits)
-        averaged |= alone
+        averaged |= chosen_one
         agreement = torch.where(scores.isfinite(), agreement, 0.0)
-    if not obj.requires_grad and starts > 1:
-        obj, chosen, averaged = _mean_where_it_fits(run, mean, averaged, alone, obj, chosen)
+    if not alone and starts > 1:
+        obj, chosen, averaged = _mean_where_it_fits(run, mean, averaged, chosen_one, obj, chosen)
         support = support | (obj != 0)
     expected = _expected(run, obj)
     if problem.reference is not None:

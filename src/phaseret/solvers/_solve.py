@@ -55,13 +55,13 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         check_complex(problem)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
-    limits = [part.misfit_limit for part in parts if part.misfit_limit is not None and starts > 1]
-    if limits:
+    rules = [part.explained for part in parts if part.explained is not None and starts > 1]
+    if rules:
         _check_turns(parts, asked)
-    bar = _progress_bar(run, run.n_iter * (run.error.numel() if limits else 1)) if asked["progress"] else None
+    bar = _progress_bar(run, run.n_iter * (run.error.numel() if rules else 1)) if asked["progress"] else None
     try:
-        if limits:
-            in_turn(run, partial(_advance, step), min(limits))
+        if rules:
+            in_turn(run, partial(_advance, step), rules)
         else:
             _advance(step, run)
     finally:
@@ -72,7 +72,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         run.error = run.error.where(run.error.isinf(), run.residual(run.estimate))
     del run.iterate  # its memory is free for the comparison of the starts
     told = check_known(run)
-    result = reconstruction(run, seeds, recipe=repr(step), seconds=time.perf_counter() - began)
+    result = reconstruction(run, seeds, alone=bool(rules), recipe=repr(step), seconds=time.perf_counter() - began)
     check_explained(problem, result, told)
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _OF_A_START = ("estimate", "error", "support", "price", "collapsed", "level", "solved")
 
 
-def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
-    """Advance the starts of each pattern one by one, until the misfit of one is at most `limit`.
+def in_turn(run: Run, advance: Callable[[Run], None], rules: Sequence[Callable[[Tensor, Tensor], Tensor]]) -> None:
+    """Advance the starts of each pattern one by one, until the error of one is small enough by all rules.
 
     Those that were not begun have an infinite error.
     """
@@ -33,7 +33,7 @@ def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
             parts.append(run.part(_pattern(run.problem, p), p, s))
             advance(parts[-1])
             run.stopped = parts[-1].stopped
-            if run.stopped or bool(((misfit(parts[-1]) <= limit) | (parts[-1].solved >= 0)).all()):
+            if run.stopped or bool((_enough(parts[-1], rules) | (parts[-1].solved >= 0)).all()):
                 break
         rows.append(parts)
         if run.stopped:
@@ -41,10 +41,10 @@ def in_turn(run: Run, advance: Callable[[Run], None], limit: float) -> None:
     _join(run, rows)
 
 
-def misfit(run: Run) -> Tensor:
-    """The errors (patterns, starts) over those that counting noise leaves; nan where the intensities are no counts."""
-    ratio = run.error / expected_error(run.problem.magnitude, run.estimate)
-    return torch.where(run.problem.counts[:, None], ratio, math.nan)
+def _enough(run: Run, rules: Sequence[Callable[[Tensor, Tensor], Tensor]]) -> Tensor:
+    """Which errors (patterns, starts) are small enough; none where the intensities are no counts."""
+    expected = expected_error(run.problem.magnitude, run.estimate) * run.problem.counts[:, None]
+    return torch.stack([rule(run.error, expected) for rule in rules]).all(0)
 
 
 def _pattern(problem: Problem, p: int) -> Problem:
