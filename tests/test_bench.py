@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import re
+import runpy
 import shlex
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +82,6 @@ def meddles(intensity, known, seed):
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(torch.get_num_threads() + 1)
     torch.set_grad_enabled(False)
-    torch.use_deterministic_algorithms(True)
     print("so much")
     return torch.zeros(known.object_shape).float()
 
@@ -318,8 +320,7 @@ def test_adapters_say_what_to_install(name: str, package: str, monkeypatch: pyte
 
 def test_an_entry_leaves_torch_as_it_is(here: Path) -> None:
     def settings() -> tuple[object, ...]:
-        deterministic = torch.are_deterministic_algorithms_enabled()
-        return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), deterministic
+        return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
 
     before = settings()
     found, _ = attempt(entry("their_solvers:meddles"), tiny("", 0, None), 0, False)
@@ -657,6 +658,35 @@ def test_the_command_says_what_failed_and_what_there_was_to_do(
     assert "interrupted; " in err
     assert err.endswith("bench.json has what is finished, and the same command with --add goes on\n")
     assert [row["entry"] for row in json.loads(Path("o/bench.json").read_text())["rows"]] == ["their_solvers:noise"]
+
+
+def from_the_page(number: int) -> str:
+    """A solver that the page of the benchmark prints."""
+    page = (Path(__file__).parents[1] / "docs/benchmark.rst").read_text(encoding="utf-8")
+    block = page.split(".. code-block:: python\n\n")[1 + number]
+    lines = itertools.takewhile(lambda line: not line or line.startswith("   "), block.split("\n"))
+    return textwrap.dedent("\n".join(lines))
+
+
+def test_the_function_of_the_page_runs_as_printed(here: Path) -> None:
+    (here / "mine.py").write_text(from_the_page(0), encoding="utf-8")
+    (row,) = bench.run([TINY], ["mine:solve"], quick=True).content["rows"]
+    assert (row["failed"], row["items"]) == (0, 1)
+
+
+def test_the_network_of_the_page_is_trained_and_entered_as_printed(
+    here: Path,
+) -> None:
+    text = from_the_page(1)
+    assert text.count("range(1000)") == 1
+    (here / "my_net.py").write_text(text.replace("range(1000)", "range(2)"), encoding="utf-8")
+    with pytest.raises(ImportError, match=r"my_net\.pt.* \(my_net\.py, line \d+\)\. Mend its file"):
+        entry("my_net:net")
+    runpy.run_path(str(here / "my_net.py"), run_name="__main__")
+    net = entry("my_net:net")
+    item = bench.PROTOCOLS["digits"].items(quick=True)[0]
+    found, estimate = attempt(net, item, 0, False)
+    assert (found["failure"], tuple(estimate.shape), net.solve.training) == (None, (28, 28), False)
 
 
 def test_a_network_is_a_module_too() -> None:
