@@ -342,6 +342,17 @@ def test_a_network_without_the_axis_of_the_batch_says_so(here: Path) -> None:
     assert found["failure"] == f"ValueError: {said}"
 
 
+def test_what_an_entry_takes_is_asked_of_what_is_called(here: Path) -> None:
+    text = "import functools\ndef six(x, known, seed, a, b, c):\n    return x[:12, :12]\n"
+    text += "near = functools.partial(six, a=1, b=2, c=3)\n"
+    text += "any = functools.wraps(six)(lambda *parts: six(*parts, 1, 2, 3))\n"
+    (here / "wrapped.py").write_text(text)
+    for name in ("near", "any"):
+        assert attempt(entry(f"wrapped:{name}"), tiny("", 0, None), 0, False)[0]["failure"] is None
+    with pytest.raises(ValueError, match=r"must take \(intensity, known, seed\), got 'wrapped:six'"):
+        entry("wrapped:six")
+
+
 def test_what_is_named_twice_runs_once(here: Path) -> None:
     twice = bench.run([TINY, TINY], 2 * ["their_solvers:noise"], quick=True).content["rows"]
     once = bench.run([TINY], ["their_solvers:noise"], quick=True).content["rows"]
@@ -442,6 +453,7 @@ def test_runs_that_are_left_out_show(file: Path) -> None:
         ([run for run in whole["runs"] if run["item"] != item], "the runs are not those of all items and seeds"),
         ([run for run in whole["runs"] if run["seed"] == 0], f"tiny, {first}: the runs are not those of all items"),
         (whole["runs"][1:], "runs are missing, or are not what a run leaves"),
+        ([{**run, "seed": None} for run in whole["runs"]], "runs are missing, or are not what a run leaves"),
         ([{}], "runs are missing, or are not what a run leaves"),
     ):
         content = {**whole, "runs": left}

@@ -137,7 +137,7 @@ def _check_arguments(name: str, solve: Any) -> None:
     """A call with the wrong number of arguments is refused before anything is run."""
     module = isinstance(solve, nn.Module)
     try:
-        signature = inspect.signature(solve.forward if module else solve)
+        signature = inspect.signature(solve.forward if module else solve, follow_wrapped=False)
     except (TypeError, ValueError):  # nothing says what it takes
         return
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def verify(
     known = PROTOCOLS | {protocol.name: protocol for protocol in protocols}
     differences = [] if digest(content) == content["digest"] else ["the file was changed after it was written"]
     try:
-        rows = finite(rows_of(content["runs"]))
+        rows = finite(rows_of([{**run, "seed": int(run["seed"])} for run in content["runs"]]))
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return Verification(0, (*differences, "runs are missing, or are not what a run leaves"), ())
     if rows != content["rows"]:
@@ -145,7 +146,7 @@ def _left_out(protocol: Protocol, items: Sequence[Item], content: dict[str, Any]
             seeds = runs_of(entry(name), seeds)
         except (ImportError, TypeError, ValueError):  # which is said where it is to run
             seeds = 1 if {seed for _, seed in found} == {0} else seeds
-        if sorted(found) != sorted((item, seed) for item in names for seed in range(seeds)):
+        if Counter(found) != Counter((item, seed) for item in names for seed in range(seeds)):
             yield f"{protocol.name}, {name}: the runs are not those of all items and seeds"
 
 
