@@ -686,6 +686,7 @@ def test_the_function_of_the_page_runs_as_printed(here: Path) -> None:
     assert (row["failed"], row["items"]) == (0, 1)
 
 
+@pytest.mark.once
 def test_the_network_of_the_page_is_trained_and_entered_as_printed(
     here: Path,
 ) -> None:

@@ -113,7 +113,7 @@ def run(
         quick: Run the first items alone: minutes instead of an hour.
         data: The folder that holds the measured pattern. Default: what PHASERET_DATA_DIR names.
         before: The JSON that an earlier call left: its runs are kept, and what it has is not run again, so that a long
-            run can be stopped, and an entry added. It must be of the same versions, and its digest must fit.
+            run can be stopped, and an entry added. It must be of the same versions and code, and its digest must fit.
         progress: Called with the report so far after each entry on each protocol.
 
     Returns:
