@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 import json
 import math
 import re
+import runpy
 import shlex
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,10 @@ from torch import Tensor, nn
 import phaseret as pr
 from phaseret import bench
 from phaseret.bench import _machine, _objects, entries
+from phaseret.bench._entry import Entry, entry
 from phaseret.bench._protocol import checksum, rounded
 from phaseret.bench._report import digest, rows_of
-from phaseret.bench._run import Entry, attempt, scored
+from phaseret.bench._run import attempt, scored
 from phaseret.bench._scores import Quiet, apart
 from phaseret.cli import main
 
@@ -59,8 +64,35 @@ def greedy(intensity, known, seed):
 def broken(intensity, known, seed):
     raise RuntimeError("no idea\\nat all")
 
-net, wrong = Net(), 3
+def leaves(intensity, known, seed):
+    raise SystemExit
+
+def two(x, y):
+    pass
+
+class Three(torch.nn.Module):
+    def forward(self, intensity, known, seed):
+        pass
+
+class Unbatched(Net):
+    def forward(self, intensity):
+        return intensity[0, :12, :12]
+
+def meddles(intensity, known, seed):
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_grad_enabled(False)
+    print("so much")
+    return torch.zeros(known.object_shape).float()
+
+net, three, unbatched, wrong = Net(), Three(), Unbatched(), 3
 """
+
+
+def where(begin: str) -> str:
+    """The place of a line of somebody's solvers, as it is said."""
+    (number,) = (n for n, line in enumerate(SOLVERS.splitlines(), 1) if line.strip().startswith(begin))
+    return f"(their_solvers.py, line {number})"
 
 
 def settle(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -167,7 +199,7 @@ def test_runs_of_every_kind_of_entry(here: Path) -> None:
     rows = {(row["case"], row["entry"]): row for row in report.content["rows"]}
     assert len(rows) == 8
     assert [rows["one", name]["seeds"] for name in names] == [1, 2, 2, 2]
-    assert rows["one", names[2]]["reason"] == "RuntimeError: no idea"
+    assert rows["one", names[2]]["reason"] == f"RuntimeError: no idea {where('raise RuntimeError')}"
     assert rows["one", names[2]]["failed"] == 6
     assert rows["one", names[2]]["error"]["single"] == pytest.approx(1)  # that of zeros
     assert rows["one", names[3]]["psnr"]["oracle"] >= rows["one", names[3]]["psnr"]["by_residual"]
@@ -196,6 +228,7 @@ def test_what_an_entry_changes_is_its_own(here: Path) -> None:
         (torch.zeros(12, 12).int(), "the estimate must be floating, got torch.int32"),
         (torch.zeros(12, 12) + 0j, "the estimate of a real object must be real, got torch.complex64"),
         (torch.full((12, 12), torch.nan), "the estimate must be finite, got nan or inf"),
+        (torch.full((12, 12), -1e30), "the estimate must be below 1e+15, got 1.0e+30"),
     ],
 )
 def test_what_cannot_be_judged_is_a_row_with_its_reason(estimate: Any, reason: str) -> None:
@@ -257,7 +290,7 @@ def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
         item = bench.PROTOCOLS[of].make(case, 0, None) if of else tiny("", 0, None)
     if name in ("prdeep", "refined"):
         item = dataclasses.replace(item, known=dataclasses.replace(item.known, noise="alpha", level=0.03))
-    found, _ = attempt(bench._run.entry(name), item, 0, False)
+    found, _ = attempt(entry(name), item, 0, False)
     assert found["failure"] is None
     assert found["error"] < (0.5 if case else 0.05 if of else 1.5)
 
@@ -271,7 +304,7 @@ def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
     ],
 )
 def test_what_knows_digits_is_for_digits(name: str, said: str) -> None:
-    found, _ = attempt(bench._run.entry(name), tiny("", 0, None), 0, False)
+    found, _ = attempt(entry(name), tiny("", 0, None), 0, False)
     assert said in found["failure"]
 
 
@@ -281,8 +314,57 @@ def test_what_knows_digits_is_for_digits(name: str, said: str) -> None:
 def test_adapters_say_what_to_install(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("solvephase", "cohere_core.controller.phasing", "deepinv"):
         monkeypatch.setitem(sys.modules, module, None)
-    found, _ = attempt(bench._run.entry(name), tiny("", 0, None), 0, False)
+    found, _ = attempt(entry(name), tiny("", 0, None), 0, False)
     assert f"the package {package} must be installed. Install it with pip install {package}." in found["failure"]
+
+
+def test_an_entry_leaves_torch_as_it_is(here: Path) -> None:
+    def settings() -> tuple[object, ...]:
+        return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+
+    before = settings()
+    found, _ = attempt(entry("their_solvers:meddles"), tiny("", 0, None), 0, False)
+    assert (found["failure"], settings()) == (None, before)
+    (here / "at_once.py").write_text("import torch\ntorch.set_default_dtype(torch.float64)\n" + SOLVERS)
+    with pytest.warns(UserWarning, match=r"at_once sets torch's default dtype when it is imported, which is put back"):
+        entry("at_once:noise")
+    assert settings() == before
+
+
+def test_an_entry_that_ends_the_program_is_a_row_too(here: Path) -> None:
+    found, _ = attempt(entry("their_solvers:leaves"), tiny("", 0, None), 0, False)
+    assert found["failure"] == f"SystemExit {where('raise SystemExit')}"
+
+
+def test_a_network_without_the_axis_of_the_batch_says_so(here: Path) -> None:
+    found, _ = attempt(entry("their_solvers:unbatched"), tiny("", 0, None), 0, False)
+    said = "a Module must return a batch of one estimate, with the axis of the batch, got (12, 12) for (1, 24, 24)"
+    assert found["failure"] == f"ValueError: {said}"
+
+
+def test_what_an_entry_takes_is_asked_of_what_is_called(here: Path) -> None:
+    text = "import functools\ndef six(x, known, seed, a, b, c):\n    return x[:12, :12]\n"
+    text += "near = functools.partial(six, a=1, b=2, c=3)\n"
+    text += "any = functools.wraps(six)(lambda *parts: six(*parts, 1, 2, 3))\n"
+    (here / "wrapped.py").write_text(text)
+    for name in ("near", "any"):
+        assert attempt(entry(f"wrapped:{name}"), tiny("", 0, None), 0, False)[0]["failure"] is None
+    with pytest.raises(ValueError, match=r"must take \(intensity, known, seed\), got 'wrapped:six'"):
+        entry("wrapped:six")
+
+
+def test_what_is_named_twice_runs_once(here: Path) -> None:
+    twice = bench.run([TINY, TINY], 2 * ["their_solvers:noise"], quick=True).content["rows"]
+    once = bench.run([TINY], ["their_solvers:noise"], quick=True).content["rows"]
+    assert [(row["items"], row["seeds"], row["psnr"]) for row in twice] == [
+        (row["items"], row["seeds"], row["psnr"]) for row in once
+    ]
+
+
+def test_what_is_known_is_printed_in_a_line() -> None:
+    said = repr(tiny("", 0, None).known)
+    assert "\n" not in said
+    assert "support='12x12, 144 True', mask=None, noise='none'" in said
 
 
 # --- files and verification ------------------------------------------------------------------------------------------
@@ -361,7 +443,44 @@ def test_a_failure_that_is_hidden_shows(here: Path) -> None:
     bench.run([TINY], ["their_solvers:broken"], quick=True).save(here / "out")
     changed(here / "out" / "bench.json", True, runs__0__failure=None)
     (text,) = bench.verify(here / "out" / "bench.json", protocols=[TINY]).differences
-    assert text.endswith("no failure became RuntimeError: no idea")
+    assert text.endswith(f"no failure became RuntimeError: no idea {where('raise RuntimeError')}")
+
+
+def test_runs_that_are_left_out_show(file: Path) -> None:
+    whole = json.loads(file.read_text())
+    item, first = whole["runs"][0]["item"], whole["runs"][0]["entry"]
+    for left, said in (
+        ([run for run in whole["runs"] if run["item"] != item], "the runs are not those of all items and seeds"),
+        ([run for run in whole["runs"] if run["seed"] == 0], f"tiny, {first}: the runs are not those of all items"),
+        (whole["runs"][1:], "runs are missing, or are not what a run leaves"),
+        ([{**run, "seed": None} for run in whole["runs"]], "runs are missing, or are not what a run leaves"),
+        ([{}], "runs are missing, or are not what a run leaves"),
+    ):
+        content = {**whole, "runs": left}
+        if "missing" not in said:
+            content["rows"] = rows_of(left)
+        file.write_text(json.dumps({**content, "digest": digest(content)}))
+        assert said in bench.verify(file, protocols=[TINY]).differences[0]
+
+
+def test_a_score_that_is_no_number_is_compared(file: Path) -> None:
+    numbers = [i for i, run in enumerate(json.loads(file.read_text())["runs"]) if run["case"] == "one"]
+    changed(file, True, **{f"runs__{i}__psnr": None for i in numbers})
+    content = json.loads(file.read_text())
+    content["rows"] = pr._words.finite(rows_of(content["runs"]))
+    file.write_text(json.dumps({**content, "digest": digest(content)}))
+    found = bench.verify(file, protocols=[TINY]).differences
+    assert any("None dB became " in text for text in found)
+
+
+def test_changed_code_is_not_added_to_what_ran_before(file: Path) -> None:
+    (file.parents[1] / "their_solvers.py").write_text(SOLVERS + "# mended")
+    sys.modules.pop("their_solvers", None)
+    rule = r"must have the their_solvers:few that is here \(their_solvers, code \w{8}\), got another \(.*Run all anew"
+    with pytest.raises(ValueError, match=rule):
+        bench.run([TINY], ["their_solvers:few"], before=file)
+    added = bench.run([TINY], ["their_solvers:greedy"], before=file)  # which has not run yet
+    assert len({row["entry"] for row in added.content["rows"]}) == 3
 
 
 def test_an_entry_that_is_not_here_is_a_difference(file: Path) -> None:
@@ -399,7 +518,10 @@ def test_a_report_of_other_versions_is_not_added_to(file: Path) -> None:
         ({"phaseret": "0.0"}, "before must have phaseret"),
         ({"quick": True}, "before must have quick"),
         ({"machine__torch": "1"}, "before must have machine torch"),
-        ({"entries__their_solvers:few__version": "9"}, "before must have entries their_solvers:few"),
+        (
+            {"entries__their_solvers:few__version": "9"},
+            r"must have the their_solvers:few that is here .* 9, code",
+        ),
     ):
         shutil.copy(file, "one.json")
         changed(Path("one.json"), True, **change)
@@ -408,7 +530,7 @@ def test_a_report_of_other_versions_is_not_added_to(file: Path) -> None:
     with pytest.raises(ValueError, match="before must have the test set tiny"):
         bench.run([dataclasses.replace(TINY, counts=(1, 2))], ["their_solvers:greedy"], before=file)
     changed(file, False, rows__0__seconds=1e-6)
-    with pytest.raises(ValueError, match="before must have digest"):
+    with pytest.raises(ValueError, match="before must be as it was written, got a file that was changed since"):
         bench.run([TINY], ["their_solvers:few"], before=file)
 
 
@@ -445,11 +567,25 @@ def test_files_are_not_replaced_unasked(file: Path) -> None:
             "run: entries must be importable, got 'nowhere:solve': No module named 'nowhere'. Install it",
         ),
         ("their_solvers:missing", "got 'their_solvers:missing': nothing of this name. Name a function"),
+        ("their_solvers:nois", "Did you mean 'their_solvers:noise'?"),
+        ("RRR", "my_package.solvers:solve. Did you mean 'rrr'?"),
+        (":solve", "run: entries must be names such as package.module:name, got ':solve'. Use one of default"),
+        ("./solvers/mine.py:solve", "Did you mean 'solvers.mine:solve'?"),
+        ("their_solvers.py:noise", "Did you mean 'their_solvers:noise'?"),
+        ("their_solvers.noise", "Did you mean 'their_solvers:noise'?"),
+        ("their_solvers:two", "must take (intensity, known, seed), got 'their_solvers:two', which takes (x, y)."),
+        ("their_solvers:three", "must take (intensity) where they are Modules, got 'their_solvers:three', which takes"),
+        ("lacking:solve", "got 'lacking:solve': No module named 'nowhere' (lacking.py, line 2). Install nowhere."),
+        ("misspelt:solve", "(misspelt.py, line 1). Mend its file, which must run when it is imported."),
+        ("leaving:solve", "got 'leaving:solve': SystemExit: 3 (leaving.py, line 1). Mend its file"),
         ("their_solvers:wrong", "got 'their_solvers:wrong': 3. Name a function"),
-        ("their_solvers:Net", "an instance of a Module"),
+        ("their_solvers:Net", "the class Net. Name a function (intensity, known, seed) -> estimate, or an instance"),
     ],
 )
 def test_entries_that_cannot_be_run_are_refused(name: str, message: str, here: Path) -> None:
+    (here / "lacking.py").write_text("\nimport nowhere")
+    (here / "misspelt.py").write_text("def solve(")
+    (here / "leaving.py").write_text("raise SystemExit(3)")
     with pytest.raises((TypeError, ValueError, ImportError)) as caught:
         bench.run([TINY], [name])
     assert message in str(caught.value)
@@ -460,6 +596,13 @@ def test_unknown_protocols_are_refused() -> None:
         ValueError, match=r"run: protocols must be one of 'digits', .* got 'digts'. Did you mean 'digits'\?"
     ):
         bench.run(["digts"], ["rrr"])
+
+
+def test_entries_of_one_name_have_their_whole_names_over_the_pictures(here: Path) -> None:
+    (here / "others.py").write_text(SOLVERS)
+    report = bench.run([TINY], ["their_solvers:noise", "others:noise", "their_solvers:greedy"], quick=True)
+    titles = [panel.get_title() for panel in report.plot().axes if panel.get_title()]
+    assert titles == ["truth", "their_solvers:\nnoise", "others:\nnoise", "greedy"]
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -505,12 +648,70 @@ def test_the_command_runs_and_verifies(
     assert run("bench verify", capsys)[0] == 1
 
 
+def test_the_command_says_what_failed_and_what_there_was_to_do(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(bench.PROTOCOLS, "tiny", TINY)
+    line = "bench tiny --quick --out o --entry their_solvers:"
+    status, out, err = run(line + "broken their_solvers:meddles", capsys)
+    assert (status, "so much" in out, "so much" in err) == (0, False, True)
+    assert "tiny, one, their_solvers:broken: 1 of 1 run failed: RuntimeError: no idea (their_solvers.py" in err
+    assert "nothing was run: " in run(line + "broken --add", capsys)[1]
+    assert "--add must stand without --overwrite, got both" in run(line + "broken --add --overwrite", capsys)[2]
+    assert "With --add its report stays" in run(line + "broken", capsys)[2]
+    solver = entry("their_solvers:noise").module
+
+    def interrupted(*_: Any) -> Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(solver, "few", interrupted)
+    status, _, err = run(line + "noise their_solvers:few --overwrite", capsys)
+    assert status == 130
+    assert "interrupted; " in err
+    assert err.endswith("bench.json has what is finished, and the same command with --add goes on\n")
+    assert [row["entry"] for row in json.loads(Path("o/bench.json").read_text())["rows"]] == ["their_solvers:noise"]
+
+
+def from_the_page(number: int) -> str:
+    """A solver that the page of the benchmark prints."""
+    page = (Path(__file__).parents[1] / "docs/benchmark.rst").read_text(encoding="utf-8")
+    block = page.split(".. code-block:: python\n\n")[1 + number]
+    lines = itertools.takewhile(lambda line: not line or line.startswith("   "), block.split("\n"))
+    return textwrap.dedent("\n".join(lines))
+
+
+def test_the_function_of_the_page_runs_as_printed(here: Path) -> None:
+    (here / "mine.py").write_text(from_the_page(0), encoding="utf-8")
+    (row,) = bench.run([TINY], ["mine:solve"], quick=True).content["rows"]
+    assert (row["failed"], row["items"]) == (0, 1)
+
+
+@pytest.mark.once
+def test_the_network_of_the_page_is_trained_and_entered_as_printed(
+    here: Path,
+) -> None:
+    text = from_the_page(1)
+    assert text.count("range(1000)") == 1
+    (here / "my_net.py").write_text(text.replace("range(1000)", "range(2)"), encoding="utf-8")
+    with pytest.raises(ImportError, match=r"my_net\.pt.* \(my_net\.py, line \d+\)\. Mend its file"):
+        entry("my_net:net")
+    runpy.run_path(str(here / "my_net.py"), run_name="__main__")
+    net = entry("my_net:net")
+    item = bench.PROTOCOLS["digits"].items(quick=True)[0]
+    found, estimate = attempt(net, item, 0, False)
+    assert (found["failure"], tuple(estimate.shape), net.solve.training) == (None, (28, 28), False)
+
+
 def test_a_network_is_a_module_too() -> None:
     assert isinstance(Entry("n", nn.Identity(), bench)(tiny("", 0, None), 0), Tensor)
 
 
 def test_the_commit_is_that_of_files_in_a_working_tree_alone(here: Path) -> None:
-    module = bench._run.entry("their_solvers:noise").module
-    assert _machine.package(module) == {"package": "their_solvers", "version": None, "commit": None}
+    module = entry("their_solvers:noise").module
+    found = _machine.package(module)
+    known = hashlib.sha256(SOLVERS.encode()).hexdigest()
+    assert found == {"package": "their_solvers", "version": None, "commit": None, "code": known}
+    (here / "their_solvers.py").write_text(SOLVERS + "# more")
+    assert _machine.package(module)["code"] != known
     found = _machine.package(bench)
     assert (found["package"], found["version"]) == ("phaseret", pr.__version__)

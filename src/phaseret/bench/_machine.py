@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -50,7 +51,10 @@ def commit(folder: Path) -> str:
 
 
 def package(module: Any) -> dict[str, str | None]:
-    """The distribution that a module belongs to, its version, and its commit where it lies in a working tree."""
+    """The distribution that a module belongs to, its version, and its commit where it lies in a working tree.
+
+    Where neither says which code that is, there is a checksum of it, too.
+    """
     root = module.__name__.partition(".")[0]
     try:
         version = importlib.metadata.version(root)
@@ -58,7 +62,17 @@ def package(module: Any) -> dict[str, str | None]:
         version = None
     file: str | None = getattr(module, "__file__", None)
     found = commit(Path(file).parent) if file is not None and _is_tracked(Path(file)) else None
-    return {"package": root, "version": version, "commit": found}
+    told = {"package": root, "version": version, "commit": found}
+    if file is None or (found is None and version is not None) or (found is not None and found.isalnum()):
+        return told
+    return told | {"code": code(Path(file), getattr(sys.modules.get(root), "__file__", None))}
+
+
+def code(file: Path, root: str | None) -> str:
+    """SHA-256 of the Python files of a package, or of the file of a module that lies in none."""
+    whole = root is not None and Path(root).name == "__init__.py"
+    files = sorted(Path(root).parent.rglob("*.py")) if root is not None and whole else [file]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file())).hexdigest()
 
 
 def _is_tracked(file: Path) -> bool:

@@ -45,6 +45,14 @@ class Known:
     photons: float | None = None
     undersampled: bool = False
 
+    def __repr__(self) -> str:
+        """One line: of masks the sizes, and how many of their pixels are True."""
+        shown = {
+            name: f"{'x'.join(map(str, value.shape))}, {int(value.sum())} True" if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return f"Known({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @property
     def box(self) -> Tensor:
         """The support, or all pixels of the object where it is not known."""

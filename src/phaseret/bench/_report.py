@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FILES = ("bench.json", "bench.txt", "bench.png")
+_PARTS = ("phaseret", "machine", "quick", "entries", "protocols", "rows", "runs", "digest")
 # The scores of a row, each of single runs, of the best by residual, and of the best by the truth.
 OTHERS = ("ssim", "correlation", "residual", "iou", "phase_error")
 _SCORES = ("psnr", "raw_psnr", "error", *OTHERS)
@@ -60,6 +61,7 @@ class Report:
         figure_class = _checks.extra("matplotlib.figure", "matplotlib", "demo").Figure
         held = {name for found in self.pictures.values() for name in found}  # a report that was added to has none
         names = ["truth", *(name for name in self.content["entries"] if name in held)]
+        short = [name.rpartition(":")[2] for name in names]
         rows, columns = max(1, len(self.pictures)), len(names)
         figure = figure_class(figsize=(1.4 * columns, 1.4 * rows + 0.3), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
@@ -71,7 +73,8 @@ class Report:
                     panel.imshow(_shown(found[name]) / largest, cmap="gray", vmin=0, vmax=1)
                 panel.set(xticks=[], yticks=[])
                 if row == 0:
-                    panel.set_title(name.rpartition(":")[2], fontsize=7)
+                    same = short.count(short[column]) > 1
+                    panel.set_title(name.replace(":", ":\n") if same else short[column], fontsize=7)
                 if column == 0:
                     panel.set_ylabel(item.replace(", ", "\n"), fontsize=6)
         return figure
@@ -116,9 +119,10 @@ def load(file: str | Path) -> dict[str, Any]:
         _checks.fail(rule, fix, OSError)
     try:
         content = json.loads(text)
-        if content["benchmark"] == VERSION and {"rows", "runs", "protocols", "digest", "entries"} <= {*content}:
+        lacks = [name for name in _PARTS if name not in content]
+        if content["benchmark"] == VERSION and not lacks:
             return dict(content)
-        found = f"one of {content['benchmark']!r}"
+        found = f"one of {content['benchmark']!r}" + (f" without {', '.join(lacks)}" if lacks else "")
     except (ValueError, KeyError, TypeError):
         found = "another file"
     _checks.fail(f"file must be a JSON of {VERSION}, got {found}: {str(path)!r}", fix)

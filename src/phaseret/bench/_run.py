@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 from phaseret import _checks, operators, symmetry
 from phaseret._version import __version__
 from phaseret.bench import _machine
+from phaseret.bench._entry import Entry, entry
 from phaseret.bench._protocol import VERSION, Item, Protocol, checksum
 from phaseret.bench._protocols import PROTOCOLS
 from phaseret.bench._report import OTHERS, Report, digest, load, rows_of
@@ -23,48 +21,7 @@ from phaseret.bench._scores import Quiet, decibels, judged
 from phaseret.bench.entries import ENTRIES
 
 _SHOWN = 4  # items of each protocol that the picture shows
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A solver by its name: a function (intensity, known, seed) -> estimate, or a Module (intensity) -> estimate."""
-
-    name: str
-    solve: Any
-    module: Any
-
-    def __call__(self, item: Item, seed: int) -> Tensor:
-        """The estimate of one item; whatever an entry changes in place is its own."""
-        torch.manual_seed(seed)
-        intensity = item.intensity.clone()
-        if not isinstance(self.solve, nn.Module):
-            return self.solve(intensity, copy.deepcopy(item.known), seed)
-        device = next((parameter.device for parameter in self.solve.parameters()), intensity.device)
-        with torch.no_grad():
-            return self.solve.eval()(intensity[None].to(device))[0]
-
-
-def entry(name: Any) -> Entry:
-    """The entry of this name: one of `ENTRIES`, or MODULE:NAME that can be imported from the current folder."""
-    if not isinstance(name, str) or not (name in ENTRIES or name.count(":") == 1):
-        known = ", ".join(ENTRIES)
-        fix = (
-            f"Use one of {known}, or the module and the name of a function or Module of yours: my_package.solvers:solve"
-        )
-        _checks.fail(f"entries must be names such as package.module:name, got {name!r}", fix, TypeError)
-    path, _, attribute = ENTRIES.get(name, name).partition(":")
-    _machine.python_path()
-    try:
-        module = importlib.import_module(path)
-    except ImportError as error:
-        fix = "Install it, or go to the folder that it lies in"
-        _checks.fail(f"entries must be importable, got {name!r}: {error}", fix, ImportError)
-    solve = getattr(module, attribute, None)
-    if not callable(solve) or isinstance(solve, type):
-        kind = "nothing of this name" if solve is None else f"{solve!r}"
-        fix = "Name a function (intensity, known, seed) -> estimate, or an instance of a Module (intensity) -> estimate"
-        _checks.fail(f"entries must name what can be called, got {name!r}: {kind}", fix)
-    return Entry(name, solve, module)
+_LARGEST = 1e15  # the squares of larger numbers have no sum in single precision
 
 
 def attempt(solver: Entry, item: Item, seed: int, relative: bool) -> tuple[dict[str, Any], Tensor]:
@@ -74,8 +31,8 @@ def attempt(solver: Entry, item: Item, seed: int, relative: bool) -> tuple[dict[
     try:
         with Quiet():
             estimate = solver(item, seed)
-    except Exception as error:  # of the entry, whatever it is: the row says it
-        failure = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    except (Exception, SystemExit) as error:  # of the entry, whatever it is: the row says it
+        failure = solver.failure(error)
     seconds = time.perf_counter() - began
     if failure is None:
         failure = wrong(estimate, item)
@@ -104,7 +61,10 @@ def wrong(estimate: Any, item: Item) -> str | None:
         return f"the estimate must be floating, got {estimate.dtype}"
     if estimate.is_complex() and not item.obj.is_complex():
         return f"the estimate of a real object must be real, got {estimate.dtype}"
-    return None if bool(estimate.isfinite().all()) else "the estimate must be finite, got nan or inf"
+    if not bool(estimate.isfinite().all()):
+        return "the estimate must be finite, got nan or inf"
+    largest = float(estimate.detach().abs().max())
+    return None if largest < _LARGEST else f"the estimate must be below {_LARGEST:.0e}, got {largest:.1e}"
 
 
 def scored(estimate: Tensor, item: Item, relative: bool) -> dict[str, float]:
@@ -153,7 +113,7 @@ def run(
         quick: Run the first items alone: minutes instead of an hour.
         data: The folder that holds the measured pattern. Default: what PHASERET_DATA_DIR names.
         before: The JSON that an earlier call left: its runs are kept, and what it has is not run again, so that a long
-            run can be stopped, and an entry added. It must be of the same versions, and its digest must fit.
+            run can be stopped, and an entry added. It must be of the same versions and code, and its digest must fit.
         progress: Called with the report so far after each entry on each protocol.
 
     Returns:
@@ -178,7 +138,7 @@ def run(
     folder = None if data is None else _checks.path(data, "data")
     kept = None if before is None else _checks.path(before, "before")
     chosen = [protocol_named(protocol) for protocol in protocols]
-    solvers = [entry(name) for name in entries]
+    solvers = [entry(name) for name in dict.fromkeys(entries)]
     report = Report(_head(quick, solvers), {})
     if kept is not None:
         report.content.update(earlier(kept, report.content))
@@ -198,6 +158,7 @@ def run(
             if (protocol.name, solver.name) in has:
                 continue
             report.content["runs"] += _runs(solver, protocol, items, report)
+            has.add((protocol.name, solver.name))
             order = [*report.content["protocols"]]
             report.content["runs"].sort(key=lambda run: order.index(run["protocol"]))
             report.content["rows"] = rows_of(report.content["runs"])
@@ -209,16 +170,28 @@ def run(
 def earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
     """What a report before holds, with the entries of this call; it must be one of the same versions."""
     found = load(file)
-    made = {"digest": digest(found), **{name: here[name] for name in ("phaseret", "quick")}}
-    made |= {f"entries {name}": package for name, package in here["entries"].items() if name in found["entries"]}
+    if digest(found) != found["digest"]:
+        _checks.fail("before must be as it was written, got a file that was changed since", "Run all anew")
+    made = {name: here[name] for name in ("phaseret", "quick")}
+    ran = {run["entry"] for run in found["runs"]}
+    made |= {f"entries {name}": package for name, package in here["entries"].items() if name in ran}
     made |= {f"machine {name}": here["machine"][name] for name in ("cpu", "gpu", "torch")}
     for name, value in made.items():
         of, _, part = name.partition(" ")
         stated = found[of][part] if part else found[of]
         if stated != value:
-            _checks.fail(f"before must have {name} {value!r}, got {stated!r}", "Run all anew, into another folder")
+            rule = f"before must have {name} {value!r}, got {stated!r}"
+            if of == "entries":
+                rule = f"before must have the {part} that is here ({worded(value)}), got another ({worded(stated)})"
+            _checks.fail(rule, "Run all anew, into another folder")
     entries = {**found["entries"], **here["entries"]}
     return {**found, "entries": entries, "calibration_ms": here["calibration_ms"]}
+
+
+def worded(package: dict[str, Any]) -> str:
+    """Which code an entry is of."""
+    words = [f"{name} {str(package[name])[:8]}" for name in ("commit", "code") if package.get(name)]
+    return ", ".join([" ".join(filter(None, (package["package"], package["version"]))), *words])
 
 
 def protocol_named(protocol: Any) -> Protocol:
@@ -238,6 +211,11 @@ def about(protocol: Protocol, items: Sequence[Item], quick: bool) -> dict[str, A
     return {"checksum": checksum(items), "frozen": frozen, "seeds": protocol.seeds[not quick], "items": names}
 
 
+def runs_of(solver: Entry, seeds: int) -> int:
+    """How often an entry runs on an item."""
+    return 1 if isinstance(solver.solve, nn.Module) else seeds
+
+
 def _head(quick: bool, solvers: Sequence[Entry]) -> dict[str, Any]:
     """What is said of the whole run."""
     return {
@@ -255,7 +233,7 @@ def _head(quick: bool, solvers: Sequence[Entry]) -> dict[str, Any]:
 
 def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Report) -> list[dict[str, Any]]:
     """All runs of an entry on a protocol, and its estimates of the items that the picture shows."""
-    seeds = 1 if isinstance(solver.solve, nn.Module) else protocol.seeds[not report.content["quick"]]
+    seeds = runs_of(solver, protocol.seeds[not report.content["quick"]])
     memory, found = _machine.Memory(), []
     for item in items:
         best, shown = float("inf"), report.pictures.get((protocol.name, item.name))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,11 @@ from phaseret import _checks
 from phaseret._version import __version__
 from phaseret._words import finite
 from phaseret.bench import _machine
+from phaseret.bench._entry import entry
 from phaseret.bench._protocol import Item, Protocol
 from phaseret.bench._protocols import PROTOCOLS
 from phaseret.bench._report import LEAST_SPREAD, digest, load, rows_of
-from phaseret.bench._run import about, attempt, entry
+from phaseret.bench._run import about, attempt, runs_of, worded
 from phaseret.bench._scores import Quiet
 
 #: The share of all runs that is made again.
@@ -42,8 +45,14 @@ class Verification:
     def __str__(self) -> str:
         """One line for each thing found."""
         told = [f"differs: {text}" for text in self.differences] + [f"note: {text}" for text in self.notes]
-        agree = "agree" if not self.differences else "were compared"
-        return "\n".join([*told, f"{self.count} runs made again {agree}"])
+        one = self.count == 1
+        agree = ("agrees" if one else "agree") if not self.differences else f"{'was' if one else 'were'} compared"
+        return "\n".join([*told, f"{counted(self.count, 'run')} made again {agree}"])
+
+
+def counted(count: int, word: str) -> str:
+    """1 run, 2 runs."""
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def verify(
@@ -77,7 +86,11 @@ def verify(
     content = load(file)
     known = PROTOCOLS | {protocol.name: protocol for protocol in protocols}
     differences = [] if digest(content) == content["digest"] else ["the file was changed after it was written"]
-    if finite(rows_of(content["runs"])) != content["rows"]:
+    try:
+        rows = finite(rows_of([{**run, "seed": int(run["seed"])} for run in content["runs"]]))
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return Verification(0, (*differences, "runs are missing, or are not what a run leaves"), ())
+    if rows != content["rows"]:
         differences.append("the rows are not those of the runs")
     notes = list(_versions(content))
     items: dict[str, dict[str, Item]] = {}
@@ -89,6 +102,7 @@ def verify(
             made = known[name].items(content["quick"], folder)
         items[name] = {item.name: item for item in made}
         differences += _test_set(name, stated, about(known[name], made, content["quick"]))
+        differences += _left_out(known[name], made, content)
     chosen = _chosen(content["runs"], seed)
     again, count = _again(chosen, known, items, content, not notes)
     return Verification(count, (*differences, *again), tuple(notes))
@@ -106,7 +120,7 @@ def _versions(content: dict[str, Any]) -> Iterator[str]:
         with contextlib.suppress(ImportError, TypeError, ValueError):
             found = _machine.package(entry(name).module)
             if found != stated:
-                yield f"{name} is of {_worded(found)}, not of {_worded(stated)}"
+                yield f"{name} is of {worded(found)}, not of {worded(stated)}"
 
 
 def _test_set(name: str, stated: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
@@ -119,6 +133,21 @@ def _test_set(name: str, stated: dict[str, Any], here: dict[str, Any]) -> Iterat
         yield f"{name}: items or seeds are not those of the protocol"
     if here["frozen"] not in (None, here["checksum"]):
         yield f"{name}: the test set that is made here is not the frozen one: packages that it comes from changed"
+
+
+def _left_out(protocol: Protocol, items: Sequence[Item], content: dict[str, Any]) -> Iterator[str]:
+    """Entries that do not have every run of the protocol once: whoever leaves out the worst has a better mean."""
+    runs = [run for run in content["runs"] if run["protocol"] == protocol.name]
+    names = [item.name for item in items]
+    for name in dict.fromkeys(run["entry"] for run in runs):
+        seeds = protocol.seeds[not content["quick"]]
+        found = [(run["item"], run["seed"]) for run in runs if run["entry"] == name]
+        try:
+            seeds = runs_of(entry(name), seeds)
+        except (ImportError, TypeError, ValueError):  # which is said where it is to run
+            seeds = 1 if {seed for _, seed in found} == {0} else seeds
+        if Counter(found) != Counter((item, seed) for item in names for seed in range(seeds)):
+            yield f"{protocol.name}, {name}: the runs are not those of all items and seeds"
 
 
 def _chosen(runs: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -157,7 +186,7 @@ def _again(
         found, _ = attempt(solvers[stated["entry"]], item, stated["seed"], known[stated["protocol"]].relative)
         key = stated["protocol"], stated["case"], stated["entry"]
         allowed = LEAST_SPREAD if here else rows[key]["spread"]["run"]
-        difference = stated["psnr"] - found["psnr"]
+        difference = _apart(stated["psnr"], found["psnr"])
         means.setdefault(key, []).append(difference)
         name = f"{', '.join(filter(None, key))}, {item.name}, seed {stated['seed']}"
         if bool(stated["failure"]) != bool(found["failure"]):
@@ -177,5 +206,7 @@ def _again(
     return differences, sum(map(len, means.values()))
 
 
-def _worded(package: dict[str, Any]) -> str:
-    return f"{package['package']} {package['version'] or 'without version'}, commit {package['commit'] or 'unknown'}"
+def _apart(stated: float | None, found: float) -> float:
+    """By how many dB a score differs; a file holds None in place of what is no number."""
+    here = finite(found)
+    return 0.0 if stated == here else math.inf if stated is None or here is None else stated - found
