@@ -39,6 +39,7 @@ def coded_masks(
 
     Octanary and ternary pixels satisfy E d = 0 and E \|d\|^4 = 2 (E \|d\|^2)^2, the moments that the source's proof of
     recovery needs; octanary and uniform ones also E d^2 = 0.
+    Of ternary and binary masks a share of 2^-count of the pixels is 0 in all: nothing is measured of the object there.
 
     Args:
         object_shape: Object sizes (n1, ..., nd).
