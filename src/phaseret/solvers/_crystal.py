@@ -23,7 +23,8 @@ _NARROW = ",".join(
 _FLAT = f"8*(level(flat=true),{_ROUND},shrinkwrap(method=level,sigma=0.5,least_sigma=0.5,threshold=0.3))"
 # One by one, pixels that are missing come back and superfluous ones go: P_M x shows about half of what is missing.
 _SETTLE = "5*(er:8,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=0.35))"
-BRAGG = f"hull,level(ratio=2.8),rrr(beta=0.7):400,{_NARROW},{_FLAT},level(bound=none),er:10,{_SETTLE},er:10,enough"
+_FOUND = "hull(width=0.6),level(ratio=2.8),rrr(beta=0.7):400"
+BRAGG = f"{_FOUND},{_NARROW},{_FLAT},level(bound=none),er:10,{_SETTLE},er:10,enough"
 
 
 class Hull(Step):
@@ -150,7 +151,7 @@ class Enough(Step):
 
     Args:
         misfit: Largest error relative to that of counting noise. Default: 1.3, and where noise is strong less, at most
-            sqrt((1.1 expected)^2 + 0.03^2): a wrong part of the object adds little to so large an error.
+            sqrt((1.06 expected)^2 + 0.03^2): a wrong part of the object adds little to so large an error.
 
     Example:
         >>> obj = 10 * torch.rand(8, 8)
@@ -172,7 +173,7 @@ class Enough(Step):
         if self.misfit is not None:
             most = self.misfit * expected
         else:
-            most = torch.minimum(1.3 * expected, ((1.1 * expected).square() + 0.03**2).sqrt())
+            most = torch.minimum(1.3 * expected, ((1.06 * expected).square() + 0.03**2).sqrt())
         return (expected > 0) & (error <= most)
 
     def advance(self, run: Run) -> None:

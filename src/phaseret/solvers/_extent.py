@@ -94,13 +94,19 @@ def reached_beside(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor, w
     return torch.where(wide[..., None], reach.minimum(beside), reach), torch.where(wide, wider_then, wider)
 
 
-def hull(inside: Tensor, ndim: int, width: float) -> Tensor:
-    """The convex hulls of sets (*, m1..md) that are their own mirrors in the middle, smaller by a factor about it."""
+def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None) -> Tensor:
+    """The convex hulls of sets (*, m1..md) that are their own mirrors in the middle, smaller by a factor about it.
+
+    If they are where autocorrelations exceed a share `level` (*, 1..1) of their maxima they are made wider first, by
+    what the set of a convex body misses.
+    """
     shape, kind = inside.shape[-ndim:], torch.float32
     axes = [torch.arange(m, dtype=kind, device=inside.device) - m // 2 for m in shape]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
     found, middle = [], points.new_zeros(1, ndim)
-    for item in inside.reshape(-1, *shape):
+    level = torch.zeros((), dtype=kind, device=inside.device) if level is None else level
+    widths = (width / (1 - level ** (1 / ndim))).expand(*inside.shape[:-ndim], *[1] * ndim).reshape(-1)
+    for item, width in zip(inside.reshape(-1, *shape), widths, strict=True):
         # of each line along the last axis the two ends say all; the middle belongs to each set, even to an empty one
         beside = torch.nn.functional.pad(item, (1, 1))
         ends = torch.cat([points[(item & ~(beside[..., :-2] & beside[..., 2:])).flatten()], middle])

@@ -50,9 +50,10 @@ def autocorrelation_support(
     Args:
         intensity: Measured intensity.
         threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1), taken as it is: no mean, no
-            wider box. Default: from the noise, as said above.
+            wider box or hull. Default: from the noise, as said above.
         form: "box" or "hull".
-        width: Width of the hull relative to that of the autocorrelation, in (0, 1].
+        width: Width of the hull relative to that of the autocorrelation, in (0, 1]. Of d axes it makes up for what lies
+            below the share t of a convex object's: it is wider by 1 / (1 - t^(1/d)).
         mask: True where measured. Up to 1024 unmeasured pixels: the box belongs to the least extent that the
             autocorrelation can keep to, within the noise, whatever those pixels are, behind a beam stop of several
             speckles as well. More of them, or with form="hull", `threshold` or `point_spread`: they are estimated, from
@@ -116,7 +117,8 @@ def autocorrelation_support(
             fill = filled_in_hull if form == "hull" else filled
             intensity = fill(intensity, mask, ndim, positive=positive)
         if form == "hull":
-            return hull(_fft.center(counted(intensity, ndim, threshold, positive, factor)[0], axes), ndim, width)
+            inside, level = counted(intensity, ndim, threshold, positive, factor)
+            return hull(_fft.center(inside, axes), ndim, width, level if threshold is None else None)
         reach, wider = reached(intensity, ndim, threshold, positive, factor)
     box = torch.ones_like(intensity, dtype=torch.bool)
     for axis, m in zip(axes, intensity.shape[-ndim:], strict=True):
