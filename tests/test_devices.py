@@ -324,6 +324,18 @@ def test_an_aligned_pair_is_refined_without_double_precision(given: dict[str, Te
         torch.testing.assert_close(found.shifts.cpu(), expected.shifts)
 
 
+@pytest.mark.parametrize(
+    "path", sorted(path for path in {*PUBLIC, *CALLS} if path.partition(".")[0] not in ("bench", "interop"))
+)
+def test_a_call_on_the_cpu_does_not_depend_on_the_default_device(path: str) -> None:
+    expected = outcome(path, "cpu")
+    with fake_gpu(), torch.device("cuda"):
+        found = outcome(path, "cpu")
+        if any(True for _ in tensors_in(CALLS.get(path, ({},))[0])):
+            assert {x.device.type for x in found.values} <= {"cpu"}
+        assert_same(found._replace(values=[x.cpu() for x in found.values]), expected, 1e-4)
+
+
 class Generator(torch.Generator):
     """A source of random numbers that says it lies on the fake GPU."""
 

@@ -600,7 +600,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
 
 def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
     """The array in the tensor's type; NumPy converts, since torch does not know all of a file's integer types."""
-    numpy_type = torch.empty(0, dtype=dtype).numpy().dtype
+    numpy_type = torch.empty(0, dtype=dtype, device="cpu").numpy().dtype
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.ascontiguousarray(value, dtype=numpy_type))
 
