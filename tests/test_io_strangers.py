@@ -499,7 +499,9 @@ def test_measurements_make_batches(tmp_path: Path) -> None:
     assert unmeasured(first) == 1
     assert last.mask is None
     items[1] = pr.io.as_measurement(torch.rand(5, 5))
-    with pytest.raises(ValueError, match=r"must have one shape, \(20, 22\), got \(5, 5\) of number 1"):
+    with pytest.raises(
+        ValueError, match=r"^default_collate: .* must have one shape, \(20, 22\), got \(5, 5\) of number 1"
+    ):
         next(iter(DataLoader(items, batch_size=4)))  # type: ignore[arg-type]
 
 
