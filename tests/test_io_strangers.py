@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -583,6 +584,30 @@ def test_no_number_is_neither_measured_nor_inside(load: Callable[..., torch.Tens
     values[3:5, 4:8] = np.nan
     np.save(tmp_path / "x.npy", values)
     assert int((~load(tmp_path / "x.npy")).sum()) == 8
+
+
+def test_records_and_archives_of_other_files_are_called_so(tmp_path: Path) -> None:
+    records = np.zeros((4, 4), [("counts", "f4"), ("error", "f4")])
+    np.save(tmp_path / "x.npy", records)
+    np.savez(tmp_path / "x.npz", all=records)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["all"] = records
+    for name in ("x.npy", "x.npz", "x.h5"):
+        with pytest.raises(ValueError, match=r"holds '\w+' \(4, 4\), records of counts, error: save the field that"):
+            pr.io.load_intensity(tmp_path / name)
+    np.save(tmp_path / "words.npy", [["a", "b"]])
+    with pytest.raises(ValueError, match=r"It holds 'data' \(1, 2\), texts\."):
+        pr.io.load_intensity(tmp_path / "words.npy")
+    scipy.io.savemat(tmp_path / "x.mat", {"scan": records})
+    with pytest.raises(ValueError, match="got an array of structs"):
+        pr.io.load_intensity(tmp_path / "x.mat")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.tif", b"")
+    with pytest.raises(ValueError, match=r"an archive of npy files, got one of 'a/1\.tif' in .* Unpack it"):
+        pr.io.load_intensity(tmp_path / "x.zip")
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match=r"an archive of npy files, got one of no file in"):
+        pr.io.load_intensity(tmp_path / "none.npz")
 
 
 # --- what is questioned ----------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     entries, other = dict[str, Entry](), dict[str, Lost]()
     for key, shape, kind in variables:
         if kind in _TYPES or kind.startswith(("int", "uint")):
-            entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key))
+            entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key), whole=True)
         elif kind == "struct":
             with reading(path, name):
                 fields = _fields(key, loadmat(path, variable_names=[key], simplify_cells=True)[key])
@@ -132,6 +132,8 @@ def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:
     if hasattr(value, "toarray"):
         return {key: NO_ARRAY["sparse"]}
     array = np.asarray(value)
+    if array.dtype.hasobject and array.size and hasattr(array.flat[0], "_fieldnames"):  # a struct of SciPy
+        return {key: NO_ARRAY["struct"]}
     return {key: NO_ARRAY["cell"] if array.dtype.hasobject else Entry(array.shape, array.dtype, partial(part, array))}
 
 

@@ -110,7 +110,7 @@ def as_volume(
         if entry.shape in ((), (1,)) or frame_of(entry) != frame_of(contents.entry(name)):
             return entry
         shape, dtype = (len(files), *_pixels(entry)), _common(types.get(key, [entry.dtype]))
-        return replace(entry, shape=shape, dtype=dtype, read=partial(read, key))
+        return replace(entry, shape=shape, dtype=dtype, read=partial(read, key), whole=False)
 
     def lookup(key: str) -> Entry | None:
         entry = contents.lookup(key)
