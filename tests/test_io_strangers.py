@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import phaseret as pr
+from phaseret.io._readers import opened
 from phaseret.io._stop import beam_stop
 
 h5py = pytest.importorskip("h5py")
@@ -377,6 +378,32 @@ def test_files_of_matlab_4_hold_the_same(dtype: str, order: str, tmp_path: Path)
     (tmp_path / "cut.mat").write_bytes(whole + b"more")
     with pytest.raises(ValueError, match=rf"what stands at byte {len(whole)} is no matrix of version 4"):
         pr.io.load_intensity(tmp_path / "cut.mat")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", "i2", "u2", "u1"])
+@pytest.mark.parametrize("imaginary", [False, True])
+def test_numbers_of_matlab_4_are_read_to_the_bit(dtype: str, order: str, imaginary: bool, tmp_path: Path) -> None:
+    real, imag = np.random.default_rng(0).integers(0, 256, (2, 5, 7 * np.dtype(dtype).itemsize), np.uint8).view(dtype)
+    expected = real.astype(np.result_type(real, 1j)) if imaginary else real
+    if imaginary:
+        expected.imag = imag
+    empty, words = np.zeros((0, 5)), in_matlab_4("words", np.full((1, 3), 65.0), order)
+    words = np.array([1 + 1000 * (order == ">")], order + "i4").tobytes() + words[4:]  # the code of a text
+    before, after = in_matlab_4("none", empty, order) + words, in_matlab_4("last", 1.0, order)
+    parts = b"".join(x.astype(order + dtype).tobytes(order="F") for x in (real, imag)[: 1 + imaginary])
+    header = in_matlab_4("x", np.zeros((5, 7), dtype), order)[:22]
+    header = header[:12] + np.array([imaginary], order + "i4").tobytes() + header[16:]
+    (tmp_path / "x.mat").write_bytes(before + header + parts + after)
+    with opened(tmp_path / "x.mat") as contents:
+        assert {*contents.entries} == {"none", "x", "last"}
+        assert contents.read("none").shape == (0, 5)
+        for index in (None, 3, slice(1, 4)):
+            found = contents.read("x", index)
+            assert found.dtype.newbyteorder("=") == expected.dtype
+            same = expected if index is None else expected[index]
+            assert found.astype(expected.dtype).tobytes() == same.tobytes()
+        assert contents.number("last") == 1
 
 
 def in_matlab_4(name: str, value: Any, order: str) -> bytes:

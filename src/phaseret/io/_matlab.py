@@ -91,7 +91,7 @@ def open_mat4(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             if what == _SPARSE_4:
                 other[key] = NO_ARRAY["sparse"]
             elif what == _FULL_4:
-                stored = np.result_type(dtype, np.complex64) if parts == 2 else dtype
+                stored = np.result_type(dtype, 1j) if parts == 2 else dtype
                 entries[key] = Entry(shape, stored, partial(_matrix, content[start:at], dtype, shape))
     everything = entries | dict.fromkeys(other, UNREAD)
     return replace(named(path, name, everything), lookup=entries.get, missing=other.get)
@@ -118,8 +118,13 @@ def _matrix(
 ) -> Any:
     """The numbers of a matrix, which lie column by column."""
     values = np.frombuffer(content, dtype)
-    parts = [x.reshape(shape, order="F") for x in np.split(values, max(1, len(values) // max(1, math.prod(shape))))]
-    return part(parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1], index)
+    planes = np.split(values, max(1, len(values) // max(1, math.prod(shape))))
+    real, *imaginary = (part(x.reshape(shape, order="F"), index) for x in planes)
+    if not imaginary:
+        return real
+    both = np.empty(real.shape, np.result_type(dtype, 1j))
+    both.real, both.imag = real, imaginary[0]  # 1j times an infinite number has no real part
+    return both
 
 
 def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:
