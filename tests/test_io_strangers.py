@@ -7,6 +7,7 @@ import math
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -517,6 +518,26 @@ def test_dark_frames_are_named_with_the_way_round_them(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none in \[2\] of 4\. Leave these patterns out with index=\[0, 1, 3\]"):
         pr.io.load_intensity(tmp_path / "x.npy", ndim=2)
     assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.npy", ndim=2, index=[0, 1, 3])), frames[[0, 1, 3]])
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.h5", "f*.npy"])
+def test_numbers_of_numpy_and_torch_are_numbers(name: str, tmp_path: Path) -> None:
+    stack = counts((5, 20, 22))
+    np.save(tmp_path / "x.npy", stack)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["intensity"] = stack
+    for number, value in enumerate(stack):
+        np.save(tmp_path / f"f{number}.npy", value)
+    read: Any = partial(pr.io.load_intensity, tmp_path / name, ndim=2)
+    for index in (np.int64(3), np.array([4, 1]), torch.tensor([0, 2]), torch.tensor(2), [np.int32(1), 3], (0, 2)):
+        assert np.array_equal(frame(read(index=index)), stack[np.asarray(index)])
+    assert np.array_equal(frame(read(index=slice(np.int64(1), np.int64(3)))), stack[1:3])
+    options = {"center": (11, 9), "crop": (8, 6), "bin": 2, "roi": ((1, 19), (2, 20))}
+    same = {name: np.array(value) for name, value in options.items()}
+    assert torch.equal(read(**options).intensity, read(**same).intensity)
+    for index in ([True, False, True, False, False], stack[:, 0, 0] > 0, True, 1.5, "1", [[0, 1]], slice(0.5, 2)):
+        with pytest.raises(TypeError, match=r"^load_intensity: index must be an integer, a slice or integers, got"):
+            read(index=index)
 
 
 def test_measurements_make_batches(tmp_path: Path) -> None:

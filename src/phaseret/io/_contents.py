@@ -16,10 +16,10 @@ import numpy as np
 
 from phaseret import _checks, _memory
 from phaseret._words import shortened
+from phaseret.io._axes import Index
 
 # The packages that read files, and log what is wrong besides raising it.
 _READERS = ("tifffile", "fabio", "PIL", "h5py", "silx")
-Index = int | slice | Sequence[int]
 # Units a number may be given in, in SI units; "" is a number without one.
 UNITS = {"": 1.0, "m": 1.0, "cm": 1e-2, "mm": 1e-3, "nm": 1e-9, "pm": 1e-12, "J": 1.0}
 UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16, "MeV": 1.602176634e-13}

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
+from phaseret.io._axes import plain
 from phaseret.io._stop import beam_stop
 from phaseret.operators._hot import hot_pixels
 from phaseret.operators._origin import gathers_away, where_it_gathers
@@ -215,6 +216,7 @@ def as_measurement(
         >>> m.intensity[0], int(m.mask.sum())
         (tensor([9., 2., 2.]), 7)
     """
+    center = plain(center)
     made = ready(
         intensity,
         mask=mask,

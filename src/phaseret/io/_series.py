@@ -17,7 +17,8 @@ import numpy as np
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, Index, numbers_of, part_beside
+from phaseret.io._axes import Index
+from phaseret.io._contents import Contents, Entry, numbers_of, part_beside
 from phaseret.io._layout import Told, differences
 from phaseret.io._measurement import Measurement, stacked
 from phaseret.io._readers import opened
