@@ -74,7 +74,7 @@ WAITS: dict[str, tuple[int, str]] = {
     "io.inspect": (1, FILES),
     "io.save_intensity": (1, FILES),
     "io.save_reconstruction": (14, FILES),
-    "models.save": (40, FILES),
+    "models.save": (46, f"{FILES}; the network is built again without values"),
     "plotting.plot_ambiguity": (8, FILES),
     "plotting.plot_comparison": (7, FILES),
     "plotting.plot_pattern": (1, FILES),
