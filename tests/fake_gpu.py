@@ -209,6 +209,9 @@ class _Python(TorchFunctionMode):
             with _disable_current_modes():
                 made = func(*args, **kwargs)
             return made if device.type == "cpu" else torch.ops.aten._to_copy(made, device=device)
+        device, source = kwargs.get("device"), kwargs.get("generator")
+        if device is not None and source is not None and torch.device(device).type != source.device.type:
+            raise RuntimeError(f"Expected a '{device}' device type for generator but found '{source.device}'")
         return func(*args, **kwargs)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
+import pickle
 import struct
 import sys
+from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +204,17 @@ def test_workers_change_nothing() -> None:
     data = SymmetryVariant(torch.rand(20, 4, 4), canvas=(6, 6))
     with_workers = torch.cat(list(DataLoader(data, batch_size=8, num_workers=2)))
     assert torch.equal(with_workers, data[:])
+
+
+@pytest.mark.parametrize("made", [lambda data: data, copy.copy, copy.deepcopy])
+def test_workers_that_live_on_see_the_epoch(made: Callable[[SymmetryVariant], SymmetryVariant]) -> None:
+    first = SymmetryVariant(torch.rand(20, 4, 4), canvas=(6, 6))
+    data = made(first)
+    worker = pickle.loads(ForkingPickler.dumps(data))
+    before = worker[:]
+    data.set_epoch(1)
+    assert torch.equal(worker[:], data[:])
+    assert torch.equal(first[:], before) == (data is not first)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

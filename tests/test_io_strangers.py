@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import math
 import warnings
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import phaseret as pr
+from phaseret.io._readers import opened
 from phaseret.io._stop import beam_stop
 
 h5py = pytest.importorskip("h5py")
@@ -378,6 +381,32 @@ def test_files_of_matlab_4_hold_the_same(dtype: str, order: str, tmp_path: Path)
         pr.io.load_intensity(tmp_path / "cut.mat")
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", "i2", "u2", "u1"])
+@pytest.mark.parametrize("imaginary", [False, True])
+def test_numbers_of_matlab_4_are_read_to_the_bit(dtype: str, order: str, imaginary: bool, tmp_path: Path) -> None:
+    real, imag = np.random.default_rng(0).integers(0, 256, (2, 5, 7 * np.dtype(dtype).itemsize), np.uint8).view(dtype)
+    expected = real.astype(np.result_type(real, 1j)) if imaginary else real
+    if imaginary:
+        expected.imag = imag
+    empty, words = np.zeros((0, 5)), in_matlab_4("words", np.full((1, 3), 65.0), order)
+    words = np.array([1 + 1000 * (order == ">")], order + "i4").tobytes() + words[4:]  # the code of a text
+    before, after = in_matlab_4("none", empty, order) + words, in_matlab_4("last", 1.0, order)
+    parts = b"".join(x.astype(order + dtype).tobytes(order="F") for x in (real, imag)[: 1 + imaginary])
+    header = in_matlab_4("x", np.zeros((5, 7), dtype), order)[:22]
+    header = header[:12] + np.array([imaginary], order + "i4").tobytes() + header[16:]
+    (tmp_path / "x.mat").write_bytes(before + header + parts + after)
+    with opened(tmp_path / "x.mat") as contents:
+        assert {*contents.entries} == {"none", "x", "last"}
+        assert contents.read("none").shape == (0, 5)
+        for index in (None, 3, slice(1, 4)):
+            found = contents.read("x", index)
+            assert found.dtype.newbyteorder("=") == expected.dtype
+            same = expected if index is None else expected[index]
+            assert found.astype(expected.dtype).tobytes() == same.tobytes()
+        assert contents.number("last") == 1
+
+
 def in_matlab_4(name: str, value: Any, order: str) -> bytes:
     """A matrix as the format describes it; its code is 1000 O + 10 P + T."""
     array = np.atleast_2d(value)
@@ -491,6 +520,26 @@ def test_dark_frames_are_named_with_the_way_round_them(tmp_path: Path) -> None:
     assert np.array_equal(frame(pr.io.load_intensity(tmp_path / "x.npy", ndim=2, index=[0, 1, 3])), frames[[0, 1, 3]])
 
 
+@pytest.mark.parametrize("name", ["x.npy", "x.h5", "f*.npy"])
+def test_numbers_of_numpy_and_torch_are_numbers(name: str, tmp_path: Path) -> None:
+    stack = counts((5, 20, 22))
+    np.save(tmp_path / "x.npy", stack)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["intensity"] = stack
+    for number, value in enumerate(stack):
+        np.save(tmp_path / f"f{number}.npy", value)
+    read: Any = partial(pr.io.load_intensity, tmp_path / name, ndim=2)
+    for index in (np.int64(3), np.array([4, 1]), torch.tensor([0, 2]), torch.tensor(2), [np.int32(1), 3], (0, 2)):
+        assert np.array_equal(frame(read(index=index)), stack[np.asarray(index)])
+    assert np.array_equal(frame(read(index=slice(np.int64(1), np.int64(3)))), stack[1:3])
+    options = {"center": (11, 9), "crop": (8, 6), "bin": 2, "roi": ((1, 19), (2, 20))}
+    same = {name: np.array(value) for name, value in options.items()}
+    assert torch.equal(read(**options).intensity, read(**same).intensity)
+    for index in ([True, False, True, False, False], stack[:, 0, 0] > 0, True, 1.5, "1", [[0, 1]], slice(0.5, 2)):
+        with pytest.raises(TypeError, match=r"^load_intensity: index must be an integer, a slice or integers, got"):
+            read(index=index)
+
+
 def test_measurements_make_batches(tmp_path: Path) -> None:
     names, frames = series(tmp_path)
     items = [pr.io.load_intensity(name) for name in names]
@@ -499,7 +548,9 @@ def test_measurements_make_batches(tmp_path: Path) -> None:
     assert unmeasured(first) == 1
     assert last.mask is None
     items[1] = pr.io.as_measurement(torch.rand(5, 5))
-    with pytest.raises(ValueError, match=r"must have one shape, \(20, 22\), got \(5, 5\) of number 1"):
+    with pytest.raises(
+        ValueError, match=r"^default_collate: .* must have one shape, \(20, 22\), got \(5, 5\) of number 1"
+    ):
         next(iter(DataLoader(items, batch_size=4)))  # type: ignore[arg-type]
 
 
@@ -581,6 +632,30 @@ def test_no_number_is_neither_measured_nor_inside(load: Callable[..., torch.Tens
     values[3:5, 4:8] = np.nan
     np.save(tmp_path / "x.npy", values)
     assert int((~load(tmp_path / "x.npy")).sum()) == 8
+
+
+def test_records_and_archives_of_other_files_are_called_so(tmp_path: Path) -> None:
+    records = np.zeros((4, 4), [("counts", "f4"), ("error", "f4")])
+    np.save(tmp_path / "x.npy", records)
+    np.savez(tmp_path / "x.npz", all=records)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["all"] = records
+    for name in ("x.npy", "x.npz", "x.h5"):
+        with pytest.raises(ValueError, match=r"holds '\w+' \(4, 4\), records of counts, error: save the field that"):
+            pr.io.load_intensity(tmp_path / name)
+    np.save(tmp_path / "words.npy", [["a", "b"]])
+    with pytest.raises(ValueError, match=r"It holds 'data' \(1, 2\), texts\."):
+        pr.io.load_intensity(tmp_path / "words.npy")
+    scipy.io.savemat(tmp_path / "x.mat", {"scan": records})
+    with pytest.raises(ValueError, match="got an array of structs"):
+        pr.io.load_intensity(tmp_path / "x.mat")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.tif", b"")
+    with pytest.raises(ValueError, match=r"an archive of npy files, got one of 'a/1\.tif' in .* Unpack it"):
+        pr.io.load_intensity(tmp_path / "x.zip")
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match=r"an archive of npy files, got one of no file in"):
+        pr.io.load_intensity(tmp_path / "none.npz")
 
 
 # --- what is questioned ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
 import phaseret as pr
@@ -232,7 +233,7 @@ def test_frames_of_one_edf_file_are_compared_too(folder: Path) -> None:
         same(pr.io.load_intensity("all.edf", ndim=3), pr.io.load_intensity("whole.npy", ndim=3))
 
 
-@pytest.mark.parametrize("path", ["f%d.npz", "whole.npy", "whole.h5"])
+@pytest.mark.parametrize("path", ["f%d.npz", "whole.npy", "whole.h5", "whole.mat"])
 def test_a_region_of_a_volume_needs_only_its_own_memory(path: str, folder: Path, monkeypatch: Any) -> None:
     volume = np.random.default_rng(1).integers(1, 1000, (64, 64, 64)).astype(np.float32)
     for number, value in enumerate(volume):
@@ -240,9 +241,49 @@ def test_a_region_of_a_volume_needs_only_its_own_memory(path: str, folder: Path,
     np.save("whole.npy", volume)
     with pytest.importorskip("h5py").File("whole.h5", "w") as file:
         file["intensity"], file["measured"] = volume, volume > 100
+    with pytest.importorskip("h5py").File("whole.mat", "w", userblock_size=512) as file:  # with its axes in reverse
+        file["intensity"], file["measured"] = volume.T, volume.T > 100
+    with open("whole.mat", "r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
     region = ((10, 21), (3, 30), (-9, None))
     expected = pr.io.load_intensity(path, ndim=3, center="corner").intensity[10:21, 3:30, -9:]
     monkeypatch.setenv("PHASERET_MEMORY", "0.0009")
     with pytest.raises(MemoryError, match=r"Read part of it with roi=\(\(a, b\), \.\.\.\), or raise the limit"):
         pr.io.load_intensity(path, ndim=3)
     assert torch.equal(pr.io.load_intensity(path, ndim=3, roi=region, center="corner").intensity, expected)
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.mat", "x.npy", "x.npz", "x.tif"])
+@pytest.mark.parametrize("index", [slice(None, None, -1), slice(4, 0, -2), slice(-2, None), slice(1, 4, 2), -1, [3, 1]])
+def test_every_format_gives_the_same_part(name: str, index: Any, tmp_path: Path) -> None:
+    stack, path = np.random.default_rng(0).integers(1, 99, (5, 6, 7)).astype(np.float32), tmp_path / name
+    if path.suffix in (".h5", ".mat"):
+        with pytest.importorskip("h5py").File(path, "w", userblock_size=512) as file:
+            file["intensity"] = stack.T if path.suffix == ".mat" else stack
+        if path.suffix == ".mat":
+            with path.open("r+b") as stream:
+                stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    elif path.suffix == ".tif":
+        pytest.importorskip("tifffile").imwrite(path, stack)
+    else:
+        (np.save if path.suffix == ".npy" else np.savez)(path, stack)
+    with opened(path) as contents:
+        assert np.array_equal(contents.read(contents.only(), index), stack[index])
+
+
+def test_what_is_read_as_a_whole_is_counted_as_a_whole(folder: Path, monkeypatch: Any) -> None:
+    stack = np.random.default_rng(1).integers(1, 1000, (64, 64, 64)).astype(np.float32)
+    np.savez("stack.npz", intensity=stack)
+    scipy.io.savemat("stack.mat", {"intensity": stack})
+    pytest.importorskip("tifffile").imwrite("stack.tif", stack)
+    frames = [
+        pr.io.load_intensity(path, ndim=2, index=slice(3, 5), stack_axis=0) for path in ("stack.npz", "stack.mat")
+    ]
+    monkeypatch.setenv("PHASERET_MEMORY", "0.0009")
+    for path in ("stack.npz", "stack.mat"):
+        with pytest.raises(
+            MemoryError, match=r"\(64, 64, 64\) of stack.* Save it as npy or HDF5, of which a part can be"
+        ):
+            pr.io.load_intensity(path, ndim=2, index=slice(3, 5), stack_axis=0)
+    found = pr.io.load_intensity("stack.tif", ndim=2, index=slice(3, 5))
+    assert all(torch.equal(found.intensity, one.intensity) for one in frames)

@@ -485,8 +485,9 @@ def test_torch_compile(device):
     intensity = torch.rand(2, 16, 16, device=device)
     loss = PassiveLoss()
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    value = compiled(2 * estimate, intensity)  # what a network gives has a history
+    torch.testing.assert_close(value, loss(2 * estimate, intensity))
     value = compiled(estimate, intensity)
-    torch.testing.assert_close(value, loss(estimate, intensity))
     torch.testing.assert_close(
         torch.autograd.grad(value, estimate)[0], torch.autograd.grad(loss(estimate, intensity), estimate)[0]
     )
@@ -536,6 +537,18 @@ def test_cuda_graph_capture():
         ((torch.ones(2, 4, 4), torch.ones(3, 8, 8)), {}, ValueError, r"equal batch shapes, got \(2,\) .* and \(3,\)"),
         ((torch.ones(2, 4, 4), torch.ones(8, 8)), {}, ValueError, "equal batch shapes"),
         ((torch.ones(0, 4, 4), torch.ones(0, 8, 8)), {}, ValueError, "estimate must hold at least one element"),
+        (
+            (torch.ones(4, 4).to_sparse(), torch.ones(8, 8)),
+            {},
+            TypeError,
+            "estimate must be a dense tensor, got one of",
+        ),
+        (
+            (torch.nested.nested_tensor([torch.ones(4, 4)], layout=torch.jagged), torch.ones(1, 8, 8)),
+            {},
+            TypeError,
+            r"estimate must be a dense tensor, got a nested one. Use torch.nested.to_padded_tensor\(estimate, 0\)",
+        ),
         (
             (torch.ones(4, 4), torch.ones(8, 8)),
             {"domain": "amplitude"},

@@ -320,3 +320,21 @@ def test_in_the_far_field_a_zero_frequency_that_is_seen_says_more(factor: float)
     known[0, 0] = False
     brightest, seen = operator(torch.ones(4, 4)).mean(), (data * known).mean()
     assert asked_about(factor * brightest / seen * data, operator, (4, 4), mask=known) == (factor > 2)
+
+
+def test_an_item_without_a_measured_pixel_is_said_and_moves_nothing() -> None:
+    estimate, intensity = (
+        torch.rand(3, 4, 4, requires_grad=True),
+        pr.operators.fourier_intensity(objects(3, torch.Generator())[:, :4, :4], (8, 8)),
+    )
+    mask = torch.tensor([True, False, True])[:, None, None].expand(3, 8, 8)
+    loss = pr.losses.PassiveLoss()
+    with pytest.warns(
+        UserWarning, match="PassiveLoss: the mask leaves no pixel of 1 of 3 items: .* their gradient is 0"
+    ):
+        value = loss(2 * estimate, intensity, mask=mask)
+    assert value.isnan()
+    (gradient,) = torch.autograd.grad(value, estimate)
+    (expected,) = torch.autograd.grad(loss(2 * estimate[::2], intensity[::2], mask=mask[::2]) * 2 / 3, estimate)
+    assert torch.allclose(gradient, expected)
+    assert not gradient[1].any()

@@ -154,6 +154,12 @@ def test_a_collection_of_classes_is_named_after_them() -> None:
     assert set(collection(*batches()[0])) == {"val/PSNR", "val/SSIM"}
 
 
+def test_the_values_of_no_batch_are_none() -> None:
+    metric = metrics.PSNR(reduction="none")
+    with pytest.warns(UserWarning, match="before the ``update`` method"):
+        assert metric.compute().shape == (0,)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_classes_can_be_copied_pickled_saved_and_merged(reduction: str) -> None:
     first, second = batches()[:2]

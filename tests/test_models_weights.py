@@ -6,11 +6,13 @@ import hashlib
 import pickle
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from phaseret import models
 
@@ -190,6 +192,17 @@ def test_other_modules_cannot_be_saved(tmp_path: Path) -> None:
     message = "save: model must be a network of phaseret.models, got Linear. Save its parts."
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         models.save(nn.Linear(2, 2), tmp_path / "net", card=CARD)
+
+
+@pytest.mark.parametrize(
+    "change", [nn.utils.parametrizations.weight_norm, lambda layer: prune.identity(layer, "weight")]
+)
+def test_a_network_that_could_not_be_loaded_is_not_saved(change: Callable[[nn.Module], object], tmp_path: Path) -> None:
+    net = models.UNet((4, 4), (8, 8), channels=(4,))
+    change(next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d)))
+    with pytest.raises(ValueError, match="save: model must have the weights of its class, got a UNet that differs in "):
+        models.save(net, tmp_path / "net", card=CARD)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from phaseret import noise
 from phaseret.operators import FourierIntensity, autocorrelation, fourier_intensity
+from phaseret.symmetry import RandomSymmetry
 
 NUMBER = 40_000
 # (function, Module, options): all that draw random numbers.
@@ -705,6 +708,46 @@ def test_a_copied_module_has_its_own_generator() -> None:
     twin, intensity = copy.deepcopy(module), torch.rand(4, 4)
     assert torch.equal(module(intensity), twin(intensity))
     assert "generator" not in repr(module)
+
+
+class Transformed(Dataset[list[Tensor]]):
+    """The same item again and again, through every Module that draws random numbers."""
+
+    def __init__(self) -> None:
+        shared = seeded(5)
+        self.transforms = [module(**options, generator=shared) for _, module, options in RANDOM]
+        self.transforms += [RandomSymmetry(shift=2, fourier_shape=(16, 16), generator=seeded(7))]
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        return [transform(torch.arange(1.0, 65).reshape(8, 8)) for transform in self.transforms]
+
+
+def test_workers_draw_apart_from_one_another_and_anew_in_each_epoch() -> None:
+    def epochs() -> list[list[Tensor]]:
+        loader = DataLoader(Transformed(), batch_size=4, num_workers=2, generator=seeded())
+        return [[torch.cat(items) for items in zip(*loader, strict=True)] for _ in range(2)]
+
+    found = epochs()
+    for drawn, again in zip(*found, strict=True):
+        assert not torch.equal(drawn[:4], drawn[4:])  # of the first worker and of the second
+        assert not torch.equal(drawn, again)
+    for drawn, same in zip(found, epochs(), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(drawn, same, strict=True))
+
+
+def test_a_generator_reaches_a_spawned_process_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, intensity = Transformed(), torch.rand(4, 4)
+    data.transforms[0](intensity)
+    monkeypatch.setattr("phaseret._module.get_spawning_popen", object)
+    sent = pickle.dumps(data)
+    monkeypatch.undo()
+    there = pickle.loads(sent)
+    for _ in range(2):  # those that share one generator go on sharing it
+        for own, other in zip(data.transforms, there.transforms, strict=True):
+            assert torch.equal(own(intensity), other(intensity))
 
 
 def test_few_photons_cost_information_as_expected() -> None:

@@ -460,10 +460,24 @@ def test_options_out_of_range_are_refused(options, message):
         solvers.SparseRRR(**options)
 
 
-def test_a_gradient_is_refused():
-    intensity, options, step = loose()
-    with pytest.raises(ValueError, match="Recipe: intensity, init and known must not require a gradient"):
-        step_result(step, intensity.requires_grad_(), **options)
+@pytest.mark.parametrize("schedule", ["sparse:100", "er:2,lm:2", "algebraic"])
+def test_a_gradient_is_refused_where_none_comes_through(schedule):
+    known = {"support": torch.ones(4, 4) > 0, "constraint": "complex"}
+    intensity = pr.operators.fourier_intensity(torch.randn(4, 4, dtype=torch.complex64), (8, 8)).requires_grad_()
+    with pytest.raises(ValueError, match="reconstruct: intensity, init and known must not require a gradient"):
+        solvers.reconstruct(intensity, schedule=schedule, **known)
+    with pytest.raises(ValueError, match="reconstruct: intensity, init and known must not require a gradient"):
+        solvers.reconstruct(intensity.detach(), schedule=schedule, init=torch.rand(4, 4, requires_grad=True), **known)
+    with torch.no_grad():
+        assert not solvers.reconstruct(intensity, schedule=schedule, **known).obj.requires_grad
+
+
+def test_without_gradients_the_default_takes_a_parameter():
+    intensity = pr.operators.fourier_intensity(torch.rand(4, 4), (8, 8)).requires_grad_()
+    with torch.no_grad():
+        assert (
+            not solvers.reconstruct(intensity, support=torch.ones(4, 4) > 0, constraint="nonnegative").obj.isnan().any()
+        )
 
 
 # --- modules ---------------------------------------------------------------------------------------------------------

@@ -146,6 +146,10 @@ def tensor(**tensors: Any) -> None:
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             fail(f"{name} must be a torch.Tensor, got {type(value).__name__}", _held(name, value), TypeError)
+        if value.layout != torch.strided or value.is_nested:
+            kind = "a nested one" if value.is_nested else f"one of the layout {value.layout}"
+            fix = f"Use torch.nested.to_padded_tensor({name}, 0)" if value.is_nested else f"Use {name}.to_dense()"
+            fail(f"{name} must be a dense tensor, got {kind}", fix, TypeError)
         if value.numel() == 0:
             fail(
                 f"{name} must hold at least one element, got shape {tuple(value.shape)}",

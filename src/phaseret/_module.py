@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import os
 from collections.abc import Callable
+from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import get_worker_info
 
 from phaseret import _checks
 
@@ -102,6 +106,52 @@ class Module(KeepsOptions):
             if (wide.is_complex, wide.is_floating_point) != (own.dtype.is_complex, own.dtype.is_floating_point):
                 setattr(self, name, own.to(wide))  # whole numbers would cut fractions, real ones imaginary parts
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class RandomModule(Module):
+    """A Module that draws random numbers from its option `generator`, or from torch's own.
+
+    A worker of a DataLoader has a copy of the generator. Were it used as it is, all workers would draw the same, and
+    the same again in each epoch: there the seed is made of the generator's and of the worker's, which torch draws from
+    `torch.manual_seed` or the loader's own generator.
+    """
+
+    _source: torch.Generator | None
+    _process: int
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """The source of the random numbers in this process."""
+        if self._source is not None and self._process != os.getpid():
+            self._process = os.getpid()
+            if (worker := get_worker_info()) is not None:
+                # A generator looks at 32 bits of its seed; 0 must not give the stream that torch has in the worker.
+                self._source.manual_seed((worker.seed + (self._source.initial_seed() + 1) * 0x9E3779B1) % 2**32)
+        return self._source
+
+    @generator.setter
+    def generator(self, value: torch.Generator | None) -> None:
+        self._source, self._process = value, os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Generators reach a process that is spawned as plain bytes: torch cannot send them."""
+        state = self.__dict__.copy()
+        if self._source is not None and get_spawning_popen() is not None:
+            state["_source"] = (str(self._source.device), self._source.get_state().numpy().tobytes())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if isinstance(self._source, tuple):
+            self._source = _arrived(*self._source)
+
+
+@functools.cache
+def _arrived(device: str, state: bytes) -> torch.Generator:
+    """The generator that was sent, one for all Modules that had it."""
+    found = torch.Generator(device)
+    found.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return found
 
 
 def _moved(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:

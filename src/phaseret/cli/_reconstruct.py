@@ -34,7 +34,7 @@ from phaseret.cli._phase import SYMMETRIC, WIDER, with_phase
 from phaseret.cli._progress import Progress
 from phaseret.cli._stack import Job, Stack, check_kept, check_same_run, in_blocks, remove_file
 from phaseret.cli._team import local_rank, team
-from phaseret.io._contents import Index
+from phaseret.io._axes import Index
 from phaseret.io._measurement import say_notes
 from phaseret.io._series import files_of
 from phaseret.operators._data import check_lit, without_background

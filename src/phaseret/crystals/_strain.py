@@ -195,9 +195,10 @@ def strain(
     unwrap = _checks.extra("skimage.restoration", "scikit-image", "crystals").unwrap_phase
     items = obj.reshape(-1, *obj.shape[-3:]).cpu().to(torch.complex128)
     found = []
-    for number, item in enumerate(items):
-        inside = _level_set(item, threshold) if support is None else support[number]
-        found.append(_field(*_centred(item, inside), q, lean, unwrap))
+    with torch.device("cpu"):
+        for number, item in enumerate(items):
+            inside = _level_set(item, threshold) if support is None else support[number]
+            found.append(_field(*_centred(item, inside), q, lean, unwrap))
     fields = [torch.stack(parts).reshape(obj.shape) for parts in list(zip(*found, strict=True))[:-1]]
     real = obj.real.dtype
     corrected = torch.stack([parts[-1] for parts in found]).reshape(*obj.shape[:-3], 3)

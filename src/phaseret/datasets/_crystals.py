@@ -73,13 +73,14 @@ def strained_crystal(
     _checks.choice("modulus", modulus, get_args(Modulus))
     _checks.generator(generator)
     draw = _Draw(generator)
-    inside = _body(sizes, draw, kind)
-    points = inside.nonzero().double()
-    u = points - points.mean(0)
-    u = u / u.abs().max()
-    values = torch.polar(_modulus(u, draw, modulus), span * _unit_phase(u, draw))
-    obj = torch.zeros(sizes, dtype=torch.complex64)
-    obj[inside] = values.to(obj.dtype)
+    with torch.device("cpu"):
+        inside = _body(sizes, draw, kind)
+        points = inside.nonzero().double()
+        u = points - points.mean(0)
+        u = u / u.abs().max()
+        values = torch.polar(_modulus(u, draw, modulus), span * _unit_phase(u, draw))
+        obj = torch.zeros(sizes, dtype=torch.complex64)
+        obj[inside] = values.to(obj.dtype)
     return obj
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import os
@@ -203,13 +204,29 @@ class SymmetryVariant(Dataset[Tensor]):
         if len(self.object_shape) != len(size) or any(c < n for c, n in zip(self.object_shape, size, strict=True)):
             _checks.fail(f"canvas must be at least the images' {size}, got {self.object_shape}", f"Use {size} or more")
         self.flip, self.seed = flip, _checks.integer("seed", seed, at_least=0)
+        self._epoch = torch.zeros((), dtype=torch.long, device="cpu")
         self.set_epoch(0)
+        self._share()
+
+    def _share(self) -> None:
+        """Let workers that live on, as with persistent_workers=True, see what `set_epoch` sets in this process."""
+        with contextlib.suppress(RuntimeError, OSError):  # where there is no shared memory, they keep their epoch
+            self._epoch.share_memory_()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._share()
+
+    def __copy__(self) -> SymmetryVariant:
+        copied = type(self).__new__(type(self))
+        copied.__setstate__(self.__dict__ | {"_epoch": self._epoch.clone()})
+        return copied
 
     def set_epoch(self, epoch: int) -> None:
         """Draw all flips and places anew, from the seed and this number alone: augmentation by symmetry.
 
-        Call it before each epoch; a new dataset is at epoch 0. Neither the number of workers of a `DataLoader` nor
-        an interrupted training changes what an item is in an epoch.
+        Call it before each epoch; a new dataset is at epoch 0. Neither the number of workers of a `DataLoader`, which
+        may live on over the epochs, nor an interrupted training changes what an item is in an epoch.
 
         Example:
             >>> data = SymmetryVariant(torch.rand(10, 28, 28))
@@ -218,15 +235,20 @@ class SymmetryVariant(Dataset[Tensor]):
             >>> torch.equal(data[:], first)
             False
         """
-        epoch = _checks.integer("epoch", epoch, at_least=0)
+        self._epoch.fill_(_checks.integer("epoch", epoch, at_least=0))
+        self._draw()
+
+    def _draw(self) -> None:
+        """The flips and places of the epoch."""
+        self._drawn = epoch = int(self._epoch)
         # A generator looks at 32 bits of its seed; the odd factor spreads the epochs over them.
         generator = torch.Generator().manual_seed((self.seed + epoch * 0x9E3779B1) % 2**32)
         # Both are always drawn, so that the variants of one seed flip the same images and place them alike.
         count, device, size = len(self.images), self.images.device, self.images.shape[1:]
-        half = torch.randperm(count, generator=generator)[: count // 2 if self.flip else 0]
-        self.flipped = torch.zeros(count, dtype=torch.bool).index_fill(0, half, True).to(device)
+        half = torch.randperm(count, generator=generator, device="cpu")[: count // 2 if self.flip else 0]
+        self.flipped = torch.zeros(count, dtype=torch.bool, device="cpu").index_fill(0, half, True).to(device)
         rooms = [c - n + 1 for c, n in zip(self.object_shape, size, strict=True)]
-        places = [torch.randint(room, (count,), generator=generator) for room in rooms]
+        places = [torch.randint(room, (count,), generator=generator, device="cpu") for room in rooms]
         self.shifts = torch.stack(places, -1).to(device)
 
     @classmethod
@@ -248,6 +270,8 @@ class SymmetryVariant(Dataset[Tensor]):
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Tensor:
         """One item, or the batch of several."""
+        if int(self._epoch) != self._drawn:
+            self._draw()
         images, flipped, ndim = self.images[index], self.flipped[index], len(self.object_shape)
         flipped = flipped.reshape(*flipped.shape, *[1] * ndim)
         turned = torch.where(flipped, conj_flip(images, ndim=ndim), images)

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from phaseret import _checks
 
+Index = int | slice | Sequence[int]
 Roi = Sequence[tuple[int | None, int | None]]
+
+
+def plain(value: Any) -> Any:
+    """The value with Python's own numbers in place of those of NumPy and torch."""
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        return value.tolist()
+    return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
+
+
+def checked_index(index: Any) -> Index | None:
+    """An integer, a slice or integers, as Python's own; None for all."""
+    found = plain(index)
+    if isinstance(found, slice):
+        found = slice(*map(plain, (found.start, found.stop, found.step)))
+        numbers = [x for x in (found.start, found.stop, found.step) if x is not None]
+    else:
+        several = isinstance(found, Sequence) and not isinstance(found, str)
+        numbers = [] if found is None else list(found) if several else [found]
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int):
+            fix = "Use numpy.flatnonzero(index) where True marks the patterns" if len(numbers) > 1 else "Count from 0"
+            _checks.fail(f"index must be an integer, a slice or integers, got {number!r}", fix, TypeError)
+    checked: Index | None = found
+    return checked
 
 
 def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None) -> tuple[int, tuple[str, ...]]:

@@ -16,10 +16,10 @@ import numpy as np
 
 from phaseret import _checks, _memory
 from phaseret._words import shortened
+from phaseret.io._axes import Index
 
 # The packages that read files, and log what is wrong besides raising it.
 _READERS = ("tifffile", "fabio", "PIL", "h5py", "silx")
-Index = int | slice | Sequence[int]
 # Units a number may be given in, in SI units; "" is a number without one.
 UNITS = {"": 1.0, "m": 1.0, "cm": 1e-2, "mm": 1e-3, "nm": 1e-9, "pm": 1e-12, "J": 1.0}
 UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16, "MeV": 1.602176634e-13}
@@ -32,13 +32,14 @@ UNITS |= dict.fromkeys(("meter", "meters", "metre", "metres", "pixel", "pixels",
 class Entry:
     """One array of a file: its shape and type, and how to read it, or part of its first axis.
 
-    The last axis of a colour picture is its colours.
+    The last axis of a colour picture is its colours. Of some formats all of an array is read for a part of it.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     read: Callable[[int | slice | None], Any]
     color: bool = False
+    whole: bool = False
 
     @property
     def numbers(self) -> bool:
@@ -115,8 +116,11 @@ class Contents:
         entry = self.entry(name)
         parts, sizes = _parts(index, entry.shape)
         # As stored, its copy in single precision and a mask.
-        needed = int(np.prod(sizes, dtype=np.float64)) * (entry.dtype.itemsize + 5)
-        _memory.check_fits(f"{name!r} {sizes} of {self.path}", needed, less)
+        stored = entry.shape if entry.whole else sizes
+        needed = math.prod(stored) * entry.dtype.itemsize + 5 * math.prod(sizes)
+        if stored != sizes:
+            less = "Save it as npy or HDF5, of which a part can be read"
+        _memory.check_fits(f"{name!r} {stored} of {self.path}", needed, less)
         with reading(self.path, self.format, less):
             values = [np.asarray(entry.read(part)) for part in parts]
             value = np.stack(values) if isinstance(index, Sequence) and isinstance(parts[0], int) else values[0]
@@ -213,8 +217,19 @@ class Contents:
         """The arrays a user may choose among, as a sentence."""
         arrays = [f"{name!r} {entry.shape} {entry.dtype}" for name, entry in self.arrays.items()]
         arrays += [f"{name!r}, {what}" for name, what in self.unread()]
+        if not arrays:
+            arrays = [
+                f"{name!r} {entry.shape}, {_kind(entry.dtype)}" for name, entry in self.entries.items() if entry.shape
+            ]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
         return f"It holds {shown}" if arrays else "It holds no array"
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    """What an array without pixels holds."""
+    if dtype.names:
+        return f"records of {', '.join(dtype.names)}: save the field that is meant as an array of its own"
+    return "texts" if dtype.kind in "OSU" else f"of the type {dtype}" if dtype.kind not in "biufc" else "one number"
 
 
 def _parts(index: Index | None, shape: tuple[int, ...]) -> tuple[list[int | slice | None], tuple[int, ...]]:

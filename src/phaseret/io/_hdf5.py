@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, part, reading
+from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, reading
 from phaseret.io._heaps import damaged_heap
 from phaseret.io._layout import NUMBERED, finite
 from phaseret.io._matlab import NO_ARRAY
@@ -201,15 +201,19 @@ class _Tree:
         return Entry(tuple(shape), dataset.dtype, partial(self._read, dataset))
 
     def _read(self, dataset: Any, index: int | slice | None) -> Any:
+        if isinstance(index, slice) and index.step is not None and index.step < 0:  # HDF5 reads forwards
+            numbers = range(dataset.shape[-1 if self.reverse else 0])[index]
+            return self._read(dataset, slice(numbers[-1], numbers[0] + 1, -numbers.step))[::-1]
         if dataset.external:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
         self._check_filters(dataset)
         self._check_sources(dataset, self.path.parent)
-        wanted = None if self.reverse else index
-        values = _without_filling(dataset, dataset[() if wanted is None else wanted], wanted)
-        values = self._without_markers(dataset, values)
-        return part(values.T, index) if self.reverse else values
+        if self.reverse:
+            values = self._without_markers(dataset, dataset[() if index is None else (..., index)])
+            return values.T
+        values = _without_filling(dataset, dataset[() if index is None else index], index)
+        return self._without_markers(dataset, values)
 
     def _without_markers(self, dataset: Any, values: Any) -> Any:
         """NaN in place of the number that stands where nothing was measured, as netCDF's convention says it."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus
-from phaseret.io._axes import Roi, item_axes, slices, stack_axis
-from phaseret.io._contents import Contents, Index, part_beside
+from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
+from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, rooted, say_notes, to_corner
@@ -107,7 +107,7 @@ def load_intensity(
     """
     wanted = Wanted(key, ndim, kind, center, mask_is, saturation, dtype, stack_axis, roi, crop, bin)
     with opened_pattern(path, wanted) as pattern:
-        measurement = pattern.read(index)
+        measurement = pattern.read(checked_index(index))
     say_notes(measurement.notes)
     return measurement
 
@@ -130,6 +130,8 @@ class Wanted:
     may_be_dark: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("ndim", "center", "stack_axis", "roi", "crop", "bin"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         _checks.choice("dtype", self.dtype, (torch.float32, torch.float64))
         for name, kind in (("kind", Kind), ("mask_is", MaskIs)):
             if getattr(self, name) is not None:
@@ -600,7 +602,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
 
 def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
     """The array in the tensor's type; NumPy converts, since torch does not know all of a file's integer types."""
-    numpy_type = torch.empty(0, dtype=dtype).numpy().dtype
+    numpy_type = torch.empty(0, dtype=dtype, device="cpu").numpy().dtype
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.ascontiguousarray(value, dtype=numpy_type))
 

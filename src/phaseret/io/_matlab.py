@@ -48,7 +48,7 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     entries, other = dict[str, Entry](), dict[str, Lost]()
     for key, shape, kind in variables:
         if kind in _TYPES or kind.startswith(("int", "uint")):
-            entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key))
+            entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key), whole=True)
         elif kind == "struct":
             with reading(path, name):
                 fields = _fields(key, loadmat(path, variable_names=[key], simplify_cells=True)[key])
@@ -91,7 +91,7 @@ def open_mat4(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             if what == _SPARSE_4:
                 other[key] = NO_ARRAY["sparse"]
             elif what == _FULL_4:
-                stored = np.result_type(dtype, np.complex64) if parts == 2 else dtype
+                stored = np.result_type(dtype, 1j) if parts == 2 else dtype
                 entries[key] = Entry(shape, stored, partial(_matrix, content[start:at], dtype, shape))
     everything = entries | dict.fromkeys(other, UNREAD)
     return replace(named(path, name, everything), lookup=entries.get, missing=other.get)
@@ -118,8 +118,13 @@ def _matrix(
 ) -> Any:
     """The numbers of a matrix, which lie column by column."""
     values = np.frombuffer(content, dtype)
-    parts = [x.reshape(shape, order="F") for x in np.split(values, max(1, len(values) // max(1, math.prod(shape))))]
-    return part(parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1], index)
+    planes = np.split(values, max(1, len(values) // max(1, math.prod(shape))))
+    real, *imaginary = (part(x.reshape(shape, order="F"), index) for x in planes)
+    if not imaginary:
+        return real
+    both = np.empty(real.shape, np.result_type(dtype, 1j))
+    both.real, both.imag = real, imaginary[0]  # 1j times an infinite number has no real part
+    return both
 
 
 def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:
@@ -132,6 +137,8 @@ def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:
     if hasattr(value, "toarray"):
         return {key: NO_ARRAY["sparse"]}
     array = np.asarray(value)
+    if array.dtype.hasobject and array.size and hasattr(array.flat[0], "_fieldnames"):  # a struct of SciPy
+        return {key: NO_ARRAY["struct"]}
     return {key: NO_ARRAY["cell"] if array.dtype.hasobject else Entry(array.shape, array.dtype, partial(part, array))}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from phaseret import _checks, _fft
+from phaseret.io._axes import plain
 from phaseret.io._stop import beam_stop
 from phaseret.operators._hot import hot_pixels
 from phaseret.operators._origin import gathers_away, where_it_gathers
@@ -215,6 +216,7 @@ def as_measurement(
         >>> m.intensity[0], int(m.mask.sum())
         (tensor([9., 2., 2.]), 7)
     """
+    center = plain(center)
     made = ready(
         intensity,
         mask=mask,
@@ -418,7 +420,12 @@ def stacked(measurements: Sequence[Measurement]) -> Measurement:
     return dataclasses.replace(first, **arrays, notes=notes, source=first.source + more if first.source else "")
 
 
-default_collate_fn_map[Measurement] = lambda batch, **_: stacked(batch)
+def default_collate(batch: Sequence[Measurement], **_: Any) -> Measurement:
+    """What torch calls for a batch; by its name errors are known."""
+    return stacked(batch)
+
+
+default_collate_fn_map[Measurement] = default_collate
 
 
 def _joined(x: Tensor, axis: int, count: int, join: Callable[..., Tensor]) -> Tensor:

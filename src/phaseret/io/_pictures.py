@@ -55,8 +55,10 @@ def _series(series: Any) -> Entry:
     shape, pages = tuple(series.shape), series.pages
 
     def read(index: int | slice | None) -> Any:
-        if isinstance(index, int) and len(pages) == shape[0] and len(shape) == 3:
-            return pages[index].asarray()
+        if index is not None and len(pages) == shape[0] and len(shape) == 3:
+            if isinstance(index, int):
+                return pages[index].asarray()
+            return np.stack([pages[number].asarray() for number in range(shape[0])[index]])
         return part(series.asarray(), index)
 
     return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"))

@@ -156,6 +156,15 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     if {"data.npy", "format.npy", "shape.npy"} <= set(members):
         fix = "Save it whole: numpy.save(file, scipy.sparse.load_npz(file).toarray())"
         _checks.fail(f"path must name a file of whole arrays, got a sparse matrix in {str(path)!r}", fix)
+    if not any(member.endswith(".npy") for member in members):
+        files = [member for member in members if not member.endswith("/")]
+        shown = f"{', '.join(map(repr, files[:3]))}{' and more' * (len(files) > 3)}" if files else "no file"
+        fix = (
+            "Unpack it, and name a file in it, or all by a pattern such as 'folder/*.tif'"
+            if files
+            else "Write it again"
+        )
+        _checks.fail(f"path must name an archive of npy files, got one of {shown} in {str(path)!r}", fix)
     entries = {}
     for member in members:
         if member.endswith(".npy"):
@@ -163,7 +172,7 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
                 shape, dtype = _npy_header(stream)
             if dtype.hasobject:
                 _refuse_pickle(path)
-            entries[member[:-4]] = Entry(shape, dtype, partial(_npz_array, archive, member))
+            entries[member[:-4]] = Entry(shape, dtype, partial(_npz_array, archive, member), whole=True)
     return named(path, name, entries)
 
 
@@ -356,6 +365,7 @@ _HDF5, _GZIP, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"\x0c\x1a\x04\xd
 _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"\x93NUMPY", "npy", _open_npy),
     (b"PK\x03\x04", "npz", _open_npz),
+    (b"PK\x05\x06", "npz", _open_npz),  # without a file
     (_HDF5, "HDF5", open_hdf5),
     (b"MATLAB 7.3", "MATLAB 7.3", open_hdf5),
     (b"MATLAB 5.0", "MATLAB", open_mat),

@@ -17,7 +17,8 @@ import numpy as np
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, Index, numbers_of, part_beside
+from phaseret.io._axes import Index
+from phaseret.io._contents import Contents, Entry, numbers_of, part_beside
 from phaseret.io._layout import Told, differences
 from phaseret.io._measurement import Measurement, stacked
 from phaseret.io._readers import opened
@@ -110,7 +111,7 @@ def as_volume(
         if entry.shape in ((), (1,)) or frame_of(entry) != frame_of(contents.entry(name)):
             return entry
         shape, dtype = (len(files), *_pixels(entry)), _common(types.get(key, [entry.dtype]))
-        return replace(entry, shape=shape, dtype=dtype, read=partial(read, key))
+        return replace(entry, shape=shape, dtype=dtype, read=partial(read, key), whole=False)
 
     def lookup(key: str) -> Entry | None:
         entry = contents.lookup(key)

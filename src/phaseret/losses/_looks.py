@@ -18,7 +18,7 @@ _MOST_SHAPES = 256
 
 def looks(calls: Calls, estimate: Tensor, shapes: tuple[torch.Size, torch.Size]) -> bool:
     """Whether the loss looks in this call: the estimate is the real answer of a network, and values can be seen."""
-    if estimate.is_complex() or estimate.grad_fn is None or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or estimate.is_complex() or estimate.grad_fn is None:
         return False
     if estimate.is_cuda and torch.cuda.is_current_stream_capturing():
         return False

@@ -159,12 +159,19 @@ def _loss(
     shapes = estimate.shape[len(batch) :], intensity.shape[len(batch) :]
     dark = None if background is None else _checks.background(background, intensity).expand_as(intensity)
     kernel = None if point_spread is None else of_data(point_spread, intensity, operator)
-    if not scale and looks(calls, estimate, shapes):
+    if looks(calls, estimate, shapes):
         seen = intensity if dark is None else intensity - dark
-        if (
-            (is_fourier(operator) and not operator.undersampled and ask_about_hot(intensity, mask, operator.data_ndim))
-            or _doubted(estimate, seen, operator, mask)
-            or (mask is None and _misplaced(estimate, seen, operator))
+        if (mask is not None and _unmeasured(mask, operator)) or (
+            not scale
+            and (
+                (
+                    is_fourier(operator)
+                    and not operator.undersampled
+                    and ask_about_hot(intensity, mask, operator.data_ndim)
+                )
+                or _doubted(estimate, seen, operator, mask)
+                or (mask is None and _misplaced(estimate, seen, operator))
+            )
         ):
             asked(calls, shapes)
     items = _as_items(estimate, intensity, mask, len(batch))
@@ -175,6 +182,20 @@ def _loss(
     if kernel is not None:
         kernel = kernel.reshape(-1, *kernel.shape[kernel.ndim - operator.data_ndim :]).to(items[1].dtype)
     return reduce(_values(comparison, *items, dark, kernel, chunk=operator.chunk).reshape(batch), reduction)
+
+
+def _unmeasured(mask: Tensor, operator: Operator) -> bool:
+    """Warn of items without a measured pixel."""
+    measured = mask.flatten(mask.ndim - operator.data_ndim).any(-1)
+    lost = measured.numel() - int(measured.sum())
+    if lost:
+        _checks.warn(
+            f"the mask leaves no pixel of {lost} of {measured.numel()} items: their loss is nan, and with it the mean "
+            "and the sum, but their gradient is 0",
+            "Leave these items out",
+            page="wrong.rst#the-network-s-loss-is-nan",
+        )
+    return bool(lost)
 
 
 @torch.no_grad()

@@ -78,9 +78,10 @@ class _Average(KeepsOptions, Metric):
 
     def compute(self) -> Tensor:
         """The mean, the sum or all of the values collected so far."""
-        state: Tensor = dim_zero_cat(getattr(self, self._state))
-        if self.reduction == "none":
-            return state
+        collected = getattr(self, self._state)
+        if self.reduction == "none":  # the values of no batch are none
+            return dim_zero_cat(collected) if len(collected) else torch.zeros(0, device=self.device)
+        state: Tensor = dim_zero_cat(collected)
         total, number = state.unbind()
         return total / number if self.reduction == "mean" else total
 

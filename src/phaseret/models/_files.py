@@ -73,6 +73,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
             f"card must say {', '.join(_CARD)}, got one without {', '.join(missing)}",
             "Add them: whoever loads the file has nothing else to go by",
         )
+    _check_weights(model)
     about = {"architecture": type(model).__name__, "options": model.options, "card": dict(card)}
     try:
         text = json.dumps(about, sort_keys=True, allow_nan=False)
@@ -161,7 +162,7 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
             f"the arguments of {architecture.__name__} that a file cannot hold must be {needed}, got {got}",
             "Pass these to load, and no others",
         )
-    options = {architecture.renamed.get(name, name): value for name, value in about["options"].items()}
+    options = _renamed(architecture, about["options"])
     dtype = next((value.dtype for value in tensors.values() if value.is_floating_point()), torch.float32)
     try:
         with _no_larger_than(tensors):
@@ -214,6 +215,26 @@ def _no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
         yield
     finally:
         counted.remove()
+
+
+def _renamed(architecture: type[Model], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by the names that they have now."""
+    return {architecture.renamed.get(name, name): value for name, value in options.items()}
+
+
+def _check_weights(model: Model) -> None:
+    """A network that is built from the options has these weights, no others: else the file could not be loaded."""
+    given = {name: getattr(model, name) for name in model.given}
+    with torch.device("meta"):
+        built = type(model)(**_renamed(type(model), model.options), **given).state_dict()
+    own = model.state_dict()
+    differ = sorted(name for name in built.keys() | own if name not in built or name not in own)
+    if differ:
+        fix = "Undo what changed it first: torch.nn.utils.prune.remove, remove_parametrizations, or the layers added"
+        some = f"{', '.join(differ[:3])}{' and more' * (len(differ) > 3)}"
+        _checks.fail(
+            f"model must have the weights of its class, got a {type(model).__name__} that differs in {some}", fix
+        )
 
 
 def _architectures() -> dict[str, type[Model]]:

@@ -20,7 +20,9 @@ object.
 
 Random numbers come from `generator`: the same seed gives the same noise, wherever the data lies if the generator stays
 where it is. Without one they come from torch's own. An item's noise depends on its place in the batch, its level does
-not.
+not. In the workers of a ``DataLoader`` each Module draws from a stream of its own, made of its seed and the loader's:
+with ``torch.manual_seed`` before the loop they are the same again. A function draws from just the generator that it is
+given, of which each worker has the same copy: seed it there.
 """
 
 from phaseret.noise._correlography import correlography_noise

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret._module import Module, called_as
+from phaseret._module import RandomModule, called_as
 
 Domain = Literal["intensity", "magnitude"]
 
@@ -89,7 +89,7 @@ def gaussian_noise(
     return noisy.square() if domain == "magnitude" else noisy
 
 
-class GaussianNoise(Module):
+class GaussianNoise(RandomModule):
     """Module of :func:`gaussian_noise`, with the same options.
 
     Args:
@@ -158,7 +158,7 @@ def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator |
     return (intensity + alpha * _fft.root(intensity) * _normal(intensity, generator)).clamp(min=0)
 
 
-class AlphaNoise(Module):
+class AlphaNoise(RandomModule):
     """Module of :func:`alpha_noise`, with the same options.
 
     Args:
@@ -224,7 +224,7 @@ def readout_noise(
     return noisy.clamp(min=0) if clip else noisy
 
 
-class ReadoutNoise(Module):
+class ReadoutNoise(RandomModule):
     """Module of :func:`readout_noise`, with the same options.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret._module import Module, called_as
+from phaseret._module import RandomModule, called_as
 
 # Above this rate a count no longer fits the sampler's integers.
 LARGEST_RATE = 1e18
@@ -98,7 +98,7 @@ def _check_photons(
     _checks.generator(generator)
 
 
-class PoissonNoise(Module):
+class PoissonNoise(RandomModule):
     """Module of :func:`poisson_noise`, with the same options.
 
     Args:

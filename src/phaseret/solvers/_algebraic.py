@@ -173,6 +173,7 @@ class Algebraic(Step):
         super().__init__()
 
     def check(self, run: Run) -> None:
+        run.refuse_gradient()
         problem = run.problem
         check_double(problem.device)
         if problem.ndim == 1:

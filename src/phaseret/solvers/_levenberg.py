@@ -146,6 +146,7 @@ class LevenbergMarquardt(Step):
         super().__init__(n_iter=_checks.integer("n_iter", n_iter))
 
     def check(self, run: Run) -> None:
+        run.refuse_gradient()
         problem = run.problem
         check_double(problem.device)
         if problem.magnitude.spread is not None:

@@ -203,8 +203,8 @@ class Measured:
         """A random object (starts, object) of each seed, the same for all patterns: the adjoint of white noise."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         shape = self.intensity.shape[-len(self.data_axes) :]
-        noise = torch.stack([torch.randn(shape, generator=g, dtype=torch.complex64) for g in generators])
-        noise = noise.to(self.intensity.device, self.intensity.dtype.to_complex())
+        draws = [torch.randn(shape, generator=g, dtype=torch.complex64, device="cpu") for g in generators]
+        noise = torch.stack(draws).to(self.intensity.device, self.intensity.dtype.to_complex())
         return self.adjoint(noise.expand(*self.batch, *noise.shape))
 
     def run(

@@ -229,7 +229,8 @@ def _smallest(equation: _Current | _Object, known: Tensor | None = None) -> tupl
         half = torch.linalg.solve_triangular(factor, _free(v, fixed), upper=False)
         return torch.linalg.solve_triangular(factor.mH, half, upper=True)
 
-    start = torch.randn(len(factor), _VECTORS, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(len(factor), _VECTORS, dtype=torch.float64, generator=draw, device="cpu")
     v = torch.linalg.qr(start.to(factor))[0]
     for _ in range(_ROUNDS):
         v = torch.linalg.qr(solve(v))[0]

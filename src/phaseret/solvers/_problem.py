@@ -141,7 +141,7 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         real=real,
         dtype=intensity.dtype,
         device=intensity.device,
-        requires_grad=intensity.requires_grad or (reference is not None and reference.requires_grad),
+        requires_grad=torch.is_grad_enabled() and any(x.requires_grad for x in (intensity, reference) if x is not None),
         counts=_are_counts(values) & (asked["background"] is None),
     )
 

@@ -187,6 +187,12 @@ class Run:
             done.append(todo.pop(0))
         return done
 
+    def refuse_gradient(self) -> None:
+        """For steps through which no gradient comes."""
+        if self.problem.requires_grad or self.iterate.requires_grad:
+            fix = 'Detach them, or use an algorithm such as schedule="rrr:400"'
+            _checks.fail("intensity, init and known must not require a gradient, got one that does", fix)
+
     def residual(self, estimate: Tensor) -> Tensor:
         """The relative magnitude errors (patterns, s) of any estimates (patterns, s, *n)."""
         error = torch.empty(estimate.shape[:2], dtype=self.problem.dtype, device=estimate.device)

@@ -170,7 +170,8 @@ def _fill(run: Run, seeds: list[int], init: Tensor | None) -> None:
             return
     draw, kind = (torch.rand, torch.float32) if problem.real else (torch.randn, torch.complex64)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.stack([draw(problem.shape, generator=g, dtype=kind) for g in generators]).to(x.device, x.dtype)
+    noise = torch.stack([draw(problem.shape, generator=g, dtype=kind, device="cpu") for g in generators])
+    noise = noise.to(x.device, x.dtype)
 
     def project(items: Items) -> None:
         rows, columns = items

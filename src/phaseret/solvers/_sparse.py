@@ -102,9 +102,7 @@ class SparseRRR(Step):
         )
 
     def check(self, run: Run) -> None:
-        if run.problem.requires_grad or run.iterate.requires_grad:
-            fix = 'Detach them, or use an algorithm such as schedule="rrr:400"'
-            _checks.fail("intensity, init and known must not require a gradient, got one that does", fix)
+        run.refuse_gradient()
 
     @torch.no_grad()
     def advance(self, run: Run) -> None:

@@ -331,7 +331,7 @@ def _proved(items: Tensor, first: Tensor, sizes: Tensor, axes: list[int]) -> Ten
     """Which items, all with these axes of more than one pixel, are proved irreducible."""
     corner = items
     for axis, start in enumerate(first.T, 1):  # every box moves to the corner; what is rolled in from there is zero
-        place = (torch.arange(items.shape[axis]) + start[:, None]) % items.shape[axis]
+        place = (torch.arange(items.shape[axis], device=start.device) + start[:, None]) % items.shape[axis]
         shape = [len(items), *[1] * (items.ndim - 1)]
         shape[axis] = items.shape[axis]
         corner = corner.take_along_dim(place.reshape(shape).to(items.device), axis)

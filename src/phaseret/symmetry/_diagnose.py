@@ -130,7 +130,7 @@ def diagnose(
         neighbour, magnitude_distance = _nearest(_in_pieces(lambda x: _magnitude(x, shape), objects))
         near = magnitude_distance <= magnitude_distance.quantile(closest)
         generator = torch.Generator().manual_seed(0)
-        order = torch.randperm(count, generator=generator).to(objects.device)
+        order = torch.randperm(count, generator=generator, device="cpu").to(objects.device)
         draw = RandomSymmetry(phase=phase, ndim=d, generator=generator)
         canonical = _in_pieces(lambda x: canonicalize(x, ndim=d, phase=phase), objects)
 

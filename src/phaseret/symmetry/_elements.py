@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret._module import Module, called_as
+from phaseret._module import Module, RandomModule, called_as
 
 # The sine of a phase that keeps a real object real, up to rounding.
 _REAL = 1e-3
@@ -436,7 +436,7 @@ def margins(obj: Tensor, d: int, flipped: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([p[0] for p in pairs], dim=-1), torch.stack([p[1] for p in pairs], dim=-1)
 
 
-class RandomSymmetry(Module):
+class RandomSymmetry(RandomModule):
     """A random element of the group for each item: a transform for training data.
 
     Without `fourier_shape` the shifts are drawn from those that keep every non-zero pixel inside the object's box,
@@ -450,7 +450,8 @@ class RandomSymmetry(Module):
         phase: Draw a global phase from [0, 2 pi), of a real object a sign. Default: only for complex objects.
         ndim: Number of axes of one object (1, 2 or 3).
         fourier_shape: Pad to these sizes first. Default: no padding.
-        generator: Source of the random numbers. Default: torch's.
+        generator: Source of the random numbers. Default: torch's. In the workers of a DataLoader each has a stream of
+            its own, from this seed and that of the loader.
 
     Shape:
         - obj: (*, n1..nd)
@@ -473,7 +474,6 @@ class RandomSymmetry(Module):
     phase: bool | None
     ndim: int
     fourier_shape: tuple[int, ...] | None
-    generator: torch.Generator | None
 
     def __init__(
         self,
