@@ -19,7 +19,10 @@ _EDGE = 0.3  # what the window lets pass at the largest frequency of a coarse gr
 _BLURRED = 0.03  # from what value on a pixel belongs to the blurred box
 # Turns of RRR and denoiser on half the frequencies: their number, iterations of each, noise; margin around the box.
 _TURNS, _STEPS, _LEVEL, _MARGIN = 24, 15, 25 / 255, 4
-_LAST, _REPEATED = (40 / 255, 20 / 255), 6  # noise of the turns of data and denoiser on all frequencies, and their number
+_LAST, _REPEATED = (
+    (40 / 255, 20 / 255),
+    6,
+)  # noise of the turns of data and denoiser on all frequencies, and their number
 _RAISED = 0.5  # no frequency of a blurred image is raised by more than one over this
 # Brightness and two differences of red, green and blue, each from 0 to 1; noise falls by the root of the squares.
 _OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (0.25, -0.5, 0.25))
@@ -53,7 +56,7 @@ class Grid:
     """The lowest frequencies of a pattern: what is known of an image in its box, blurred and on coarser pixels.
 
     A coarse pixel stands for `step` x `step` fine ones, and is the value at their centre of the image blurred by a
-    Gaussian. So it is at least zero and at most the blurred box, for images from 0 to 1.
+    Gaussian, which is cut off where it passes 0.3. So it is about from zero to the blurred box, for images from 0 to 1.
 
     Args:
         magnitude: (channels, m1, m2), orthonormal.
@@ -155,7 +158,7 @@ def joint(intensity: Tensor, noise: float, denoiser: Denoiser, shape: Sequence[i
     """The photograph (3, n1, n2), from 0 to 1, whose channels have these intensities (3, m1, m2) in noise.
 
     RRR from random images on a quarter of the frequencies along each axis, every channel pulled to one phase. The
-    starts that explain them best go on: with half the frequencies, then without the pull and with a denoiser in between,
+    starts that explain them best go on: with half the frequencies, then without the pull and with a denoiser between,
     then with all frequencies. The mean of the last images is taken: what differs between them is wrong.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -110,7 +110,7 @@ def joint_colour(intensity: Tensor, known: Known, seed: int) -> Tensor:
     if intensity.ndim != 3 or len(intensity) != 3 or known.noise != "gaussian" or any(size % 4 for size in sizes):
         got = f"{tuple(intensity.shape)} with noise {known.noise}"
         _checks.fail(
-            f"the data must be of a photograph in colour, (3, m1, m2) in Gaussian noise, of sizes that 4 divides, got {got}",
+            f"the data must be of three colours in Gaussian noise, (3, m1, m2), all sizes multiples of 4, got {got}",
             "Use another entry",
         )
     with torch.no_grad():
