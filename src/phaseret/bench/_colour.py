@@ -87,20 +87,20 @@ class Grid:
 
     def seen(self, image: Tensor) -> Tensor:
         """Images on the whole plane (*, m1, m2), blurred and on the coarse pixels."""
-        low = self._low(torch.fft.rfft2(image) * self._filter)
-        return torch.fft.irfft2(low, s=self.sizes) / self.step**2
+        low = self._low(_fft.spectrum(image, self.whole) * self._filter)
+        return _fft.adjoint_half(low, self.sizes, self.sizes) / self.step
 
     def sharp(self, image: Tensor) -> Tensor:
         """Images of this grid on the fine pixels of the whole plane, (*, m1, m2), less blurred."""
-        low = torch.fft.rfft2(image) * self.step**2 / self._window.clamp_min(_RAISED)
+        low = _fft.spectrum(image, self.sizes) * self.step / self._window.clamp_min(_RAISED)
         phase = torch.sgn(self._filter).conj()
         field = _fft.resize_spectrum(low, self.sizes, self.whole, True) * phase
-        return torch.fft.irfft2(field, s=self.whole)
+        return _fft.adjoint_half(field, self.whole, self.whole)
 
     def explaining(self, image: Tensor, pull: float) -> Tensor:
         """Images (*, channels, m1, m2) led to the data."""
-        near = nearest_alike(torch.fft.rfft2(image, norm="ortho"), self.magnitude, pull)
-        return torch.fft.irfft2(near, s=self.sizes, norm="ortho")
+        near = nearest_alike(_fft.spectrum(image, self.sizes), self.magnitude, pull)
+        return _fft.adjoint_half(near, self.sizes, self.sizes)
 
     def reflected(self, x: Tensor, n_iter: int, pull: float, averaged: int) -> tuple[Tensor, Tensor]:
         """After so many iterations of RRR: where they are, and the mean of the last images within the bounds."""
@@ -114,7 +114,7 @@ class Grid:
 
     def residual(self, image: Tensor) -> Tensor:
         """Norm of the error of the magnitudes of each (channels, m1, m2) of a batch."""
-        wrong = torch.fft.rfft2(image, norm="ortho").abs() - self.magnitude
+        wrong = _fft.spectrum(image, self.sizes).abs() - self.magnitude
         return (wrong * _fft.pair_weights(self.sizes[-1], wrong).sqrt()).flatten(1).norm(dim=1)
 
     def run(self, x: Tensor, plan: Sequence[tuple[float, int]], size: int) -> Tensor:
@@ -162,7 +162,7 @@ def joint(intensity: Tensor, noise: float, denoiser: Denoiser, shape: Sequence[i
     then with all frequencies. The mean of the last images is taken: what differs between them is wrong.
     """
     generator = torch.Generator().manual_seed(seed)
-    magnitude = intensity.sqrt()
+    magnitude, grid = intensity.sqrt(), tuple(intensity.shape[-2:])
     share = signal_share(magnitude, noise)
     quarter, half = (Grid(magnitude * share, shape, step) for step in (4, 2))
     x = torch.rand(_STARTS, *quarter.magnitude.shape[:1], *quarter.sizes, generator=generator) * quarter.bound
@@ -174,9 +174,8 @@ def joint(intensity: Tensor, noise: float, denoiser: Denoiser, shape: Sequence[i
         image = half.sharp(_turns(half, start, denoiser))[..., :rows, :columns].clamp(0, 1)
         for level in _LAST:
             for _ in range(_REPEATED):
-                field = torch.fft.rfft2(image, s=magnitude.shape[-2:], norm="ortho")
+                field = _fft.spectrum(image, grid)
                 field = field.lerp(_fft.half_from_full(magnitude) * torch.sgn(field), _fft.half_from_full(share) + 0j)
-                image = torch.fft.irfft2(field, s=magnitude.shape[-2:], norm="ortho")[..., :rows, :columns]
-                image = clean(image.clamp(0, 1), denoiser, level)
+                image = clean(_fft.adjoint_half(field, grid, shape).clamp(0, 1), denoiser, level)
         found.append(image.clamp(0, 1))
     return torch.stack(found).mean(0)
