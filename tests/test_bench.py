@@ -288,6 +288,9 @@ def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
         of = {"mnist_box": "digits-critical", "network": "digits", "annealed": "photons"}.get(name)
         case = "24 photons per pixel" if of == "photons" else ""
         item = bench.PROTOCOLS[of].make(case, 0, None) if of else tiny("", 0, None)
+    if name == "joint_colour":
+        item = bench._protocols._item("tiny", "", item.obj.double().expand(3, -1, -1), (24, 24), "nonnegative")
+        item = bench._protocols._finished(item, noise="gaussian", level=0.001)
     if name in ("prdeep", "refined"):
         item = dataclasses.replace(item, known=dataclasses.replace(item.known, noise="alpha", level=0.03))
     found, _ = attempt(entry(name), item, 0, False)
@@ -301,9 +304,13 @@ def test_every_entry_of_ours_gives_an_estimate(name: str) -> None:
         ("mnist_box", "a real digit of (28, 28), got (12, 12)"),
         ("network", "without noise, got (24, 24) with noise none"),
         ("annealed", "counts of a real digit of (28, 28), got (12, 12) with noise none"),
+        (
+            "joint_colour",
+            "three colours in Gaussian noise, (3, m1, m2), all sizes multiples of 4, got (24, 24) with noise",
+        ),
     ],
 )
-def test_what_knows_digits_is_for_digits(name: str, said: str) -> None:
+def test_what_knows_its_objects_is_for_them(name: str, said: str) -> None:
     found, _ = attempt(entry(name), tiny("", 0, None), 0, False)
     assert said in found["failure"]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from phaseret import _checks, models, operators, solvers, symmetry
 from phaseret.bench._annealed import posterior_mean
+from phaseret.bench._colour import joint
 from phaseret.bench._protocol import Known
 
 #: What can be named instead of package.module:name. The last ones are adapters, whose packages must be installed.
@@ -28,6 +29,7 @@ ENTRIES = {
             "mnist_box",
             "network",
             "annealed",
+            "joint_colour",
         )
     },
     **{name: f"phaseret.bench.peers:{name}" for name in ("solvephase", "cohere", "deepinv")},
@@ -100,6 +102,19 @@ def annealed(intensity: Tensor, known: Known, seed: int) -> Tensor:
 
     with torch.no_grad():
         return posterior_mean(intensity / known.level, known.level, denoiser, known.object_shape, seed)
+
+
+def joint_colour(intensity: Tensor, known: Known, seed: int) -> Tensor:
+    """A photograph whose channels are pulled to one phase while they are searched for, coarse pixels first."""
+    sizes = (*known.object_shape, *intensity.shape[-2:])
+    if intensity.ndim != 3 or len(intensity) != 3 or known.noise != "gaussian" or any(size % 4 for size in sizes):
+        got = f"{tuple(intensity.shape)} with noise {known.noise}"
+        _checks.fail(
+            f"the data must be of three colours in Gaussian noise, (3, m1, m2), all sizes multiples of 4, got {got}",
+            "Use another entry",
+        )
+    with torch.no_grad():
+        return joint(intensity, known.level, models.load("dncnn").eval(), known.object_shape, seed)
 
 
 def rrr(intensity: Tensor, known: Known, seed: int) -> Tensor:
