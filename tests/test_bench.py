@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import types
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ def meddles(intensity, known, seed):
     torch.set_grad_enabled(False)
     print("so much")
     return torch.zeros(known.object_shape).float()
+
+def determined(intensity, known, seed):
+    torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled())
+    return torch.zeros(known.object_shape)
 
 net, three, unbatched, wrong = Net(), Three(), Unbatched(), 3
 """
@@ -325,13 +330,21 @@ def test_adapters_say_what_to_install(name: str, package: str, monkeypatch: pyte
     assert f"the package {package} must be installed. Install it with pip install {package}." in found["failure"]
 
 
-def test_an_entry_leaves_torch_as_it_is(here: Path) -> None:
-    def settings() -> tuple[object, ...]:
-        return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+def test_an_entry_leaves_torch_as_it_is(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch._inductor", "torch._inductor.config"):  # which takes seconds to import, for a flag
+        if name not in sys.modules:
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
 
-    before = settings()
-    found, _ = attempt(entry("their_solvers:meddles"), tiny("", 0, None), 0, False)
-    assert (found["failure"], settings()) == (None, before)
+    def settings() -> tuple[object, ...]:
+        mode = torch.get_deterministic_debug_mode()
+        return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), mode
+
+    for mode in (1, 0):
+        torch.set_deterministic_debug_mode(mode)
+        before = settings()
+        for name in ("meddles", "determined"):
+            found, _ = attempt(entry(f"their_solvers:{name}"), tiny("", 0, None), 0, False)
+            assert (found["failure"], settings()) == (None, before)
     (here / "at_once.py").write_text("import torch\ntorch.set_default_dtype(torch.float64)\n" + SOLVERS)
     with pytest.warns(UserWarning, match=r"at_once sets torch's default dtype when it is imported, which is put back"):
         entry("at_once:noise")

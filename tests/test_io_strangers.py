@@ -538,6 +538,8 @@ def test_numbers_of_numpy_and_torch_are_numbers(name: str, tmp_path: Path) -> No
     for index in ([True, False, True, False, False], stack[:, 0, 0] > 0, True, 1.5, "1", [[0, 1]], slice(0.5, 2)):
         with pytest.raises(TypeError, match=r"^load_intensity: index must be an integer, a slice or integers, got"):
             read(index=index)
+    with pytest.raises(ValueError, match=r"^load_intensity: index must be a slice whose step is not 0, got slice"):
+        read(index=slice(0, 5, 0))
 
 
 def test_measurements_make_batches(tmp_path: Path) -> None:

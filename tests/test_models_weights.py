@@ -195,7 +195,12 @@ def test_other_modules_cannot_be_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [nn.utils.parametrizations.weight_norm, lambda layer: prune.identity(layer, "weight")]
+    "change",
+    [
+        nn.utils.parametrizations.weight_norm,
+        lambda layer: prune.identity(layer, "weight"),
+        lambda layer: setattr(layer, "weight", nn.Parameter(torch.zeros(1, 1, 9, 9))),
+    ],
 )
 def test_a_network_that_could_not_be_loaded_is_not_saved(change: Callable[[nn.Module], object], tmp_path: Path) -> None:
     net = models.UNet((4, 4), (8, 8), channels=(4,))

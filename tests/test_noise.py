@@ -716,7 +716,7 @@ class Transformed(Dataset[list[Tensor]]):
     def __init__(self) -> None:
         shared = seeded(5)
         self.transforms = [module(**options, generator=shared) for _, module, options in RANDOM]
-        self.transforms += [RandomSymmetry(shift=2, fourier_shape=(16, 16), generator=seeded(7))]
+        self.transforms += [RandomSymmetry(shift=2, fourier_shape=(16, 16), generator=seeded(5))]  # one of its own
 
     def __len__(self) -> int:
         return 8

@@ -55,6 +55,16 @@ def test_the_hull_of_all_is_all_and_that_of_nothing_is_the_middle(shape: tuple[i
     assert found[1].nonzero().tolist() == [[m // 2 for m in shape]]
 
 
+@pytest.mark.parametrize("shape", [(16,), (16, 17), (9, 10, 11)])
+def test_a_pattern_without_light_says_nothing_of_the_support(shape: tuple[int, ...]) -> None:
+    lit, d = pr.operators.fourier_intensity(torch.ones([4] * len(shape)), shape), len(shape)
+    for form in ("box", "hull"):
+        both = solvers.autocorrelation_support(torch.stack([lit, 0 * lit]), form=form, ndim=d)
+        assert torch.equal(both[0], solvers.autocorrelation_support(lit, form=form, ndim=d))
+        half = math.prod((m + 1) // 2 for m in shape)
+        assert int(both[1].sum()) == half if form == "box" else int(both[1].sum()) > half
+
+
 def test_a_hull_makes_up_for_what_lies_below_the_share_that_counts() -> None:
     inside = torch.zeros(2, 40, 40) > 0
     inside[:, 12:29, 15:26] = True
@@ -373,6 +383,8 @@ def test_strong_noise_explains_less_beyond_itself(error: float, expected: float,
     assert bool(Enough().explained(torch.tensor(error), torch.tensor(expected))) is explained
     given = Enough(misfit=error / expected * 1.001 if expected else 2.0)
     assert bool(given.explained(torch.tensor(error), torch.tensor(expected))) is (expected > 0)
+    with pytest.raises(TypeError, match=r"^Enough\.explained: error must be a torch\.Tensor, got float"):
+        Enough().explained(0.1, torch.tensor(0.1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

@@ -137,7 +137,8 @@ class RandomModule(Module):
         """Generators reach a process that is spawned as plain bytes: torch cannot send them."""
         state = self.__dict__.copy()
         if self._source is not None and get_spawning_popen() is not None:
-            state["_source"] = (str(self._source.device), self._source.get_state().numpy().tobytes())
+            source = self._source
+            state["_source"] = (id(source), str(source.device), source.get_state().numpy().tobytes())
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -147,8 +148,8 @@ class RandomModule(Module):
 
 
 @functools.cache
-def _arrived(device: str, state: bytes) -> torch.Generator:
-    """The generator that was sent, one for all Modules that had it."""
+def _arrived(identity: int, device: str, state: bytes) -> torch.Generator:
+    """The generator that was sent, one for all Modules that had it; others of the same state stay others."""
     found = torch.Generator(device)
     found.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
     return found

@@ -49,9 +49,8 @@ class Entry:
 
     def failure(self, error: BaseException) -> str:
         """What an error of this entry says, in one line, and where in its file it arose."""
-        return _line(error) + (
-            "" if self.module.__name__.startswith("phaseret.") else _place(error, self.module.__file__)
-        )
+        ours = self.module.__name__.startswith("phaseret.")
+        return _line(error) + ("" if ours else _place(error, self.module.__file__))
 
 
 @contextlib.contextmanager
@@ -73,7 +72,10 @@ _SETTINGS: dict[str, tuple[Any, Any]] = {
     "default device": (torch.get_default_device, torch.set_default_device),
     "number of threads": (torch.get_num_threads, torch.set_num_threads),
     "gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "deterministic algorithms": (
+        torch.get_deterministic_debug_mode,  # 0, 1 where they are only asked for by a warning, or 2
+        lambda mode: torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1),
+    ),
 }
 
 

@@ -18,7 +18,9 @@ def plain(value: Any) -> Any:
     """The value with Python's own numbers in place of those of NumPy and torch."""
     if isinstance(value, np.ndarray | np.generic | Tensor):
         return value.tolist()
-    return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return list(map(plain, value)) if isinstance(value, list) else tuple(map(plain, value))
+    return value
 
 
 def checked_index(index: Any) -> Index | None:
@@ -27,6 +29,8 @@ def checked_index(index: Any) -> Index | None:
     if isinstance(found, slice):
         found = slice(*map(plain, (found.start, found.stop, found.step)))
         numbers = [x for x in (found.start, found.stop, found.step) if x is not None]
+        if found.step == 0:
+            _checks.fail(f"index must be a slice whose step is not 0, got {found}", "Leave the step out")
     else:
         several = isinstance(found, Sequence) and not isinstance(found, str)
         numbers = [] if found is None else list(found) if several else [found]

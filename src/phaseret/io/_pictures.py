@@ -53,15 +53,16 @@ def _doubt(series: Any) -> str:
 def _series(series: Any) -> Entry:
     """One series: its colours, if it has any, are its last axis."""
     shape, pages = tuple(series.shape), series.pages
+    by_page = len(pages) == shape[0] and tuple(series.keyframe.shape) == shape[1:]
 
     def read(index: int | slice | None) -> Any:
-        if index is not None and len(pages) == shape[0] and len(shape) == 3:
+        if index is not None and by_page:
             if isinstance(index, int):
                 return pages[index].asarray()
             return np.stack([pages[number].asarray() for number in range(shape[0])[index]])
         return part(series.asarray(), index)
 
-    return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"))
+    return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"), whole=not by_page)
 
 
 def _pages(entries: list[Entry], index: int | slice | None) -> Any:
@@ -87,7 +88,7 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
     def read(index: int | slice | None) -> Any:
         return part(np.asarray(picture.convert(as_mode) if color else picture), index)
 
-    return named(path, name, {"data": Entry(shape, np.dtype(kind), read, color)})
+    return named(path, name, {"data": Entry(shape, np.dtype(kind), read, color, whole=True)})
 
 
 @contextlib.contextmanager

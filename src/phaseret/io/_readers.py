@@ -313,7 +313,8 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
                 return image.get_frame(index % frames).data
             return np.stack([image.get_frame(number).data for number in range(frames)[index or slice(None)]])
 
-    found = named(path, name, {"data": Entry(shape if frames == 1 else (frames, *shape), dtype, read)})
+    entry = Entry(shape if frames == 1 else (frames, *shape), dtype, read, whole=frames == 1)
+    found = named(path, name, {"data": entry})
     texts = [{str(key): str(value) for key, value in header.items()} for header in headers]
     differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text.get) for text in texts])
     notes = dict.fromkeys(["data"], differ[0]) if differ else {}

@@ -46,7 +46,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         ImportError: if safetensors is not installed.
         OSError: if the file cannot be written; then an existing one is unchanged.
         TypeError: if model is not of this module, or the card is not a mapping.
-        ValueError: if the card lacks an entry, or holds one that is not plain.
+        ValueError: if the card lacks an entry, or holds one that is not plain; if the weights are not those that the
+            options make, as after pruning or with another layer.
 
     Example:
         >>> import tempfile
@@ -226,15 +227,14 @@ def _check_weights(model: Model) -> None:
     """A network that is built from the options has these weights, no others: else the file could not be loaded."""
     given = {name: getattr(model, name) for name in model.given}
     with torch.device("meta"):
-        built = type(model)(**_renamed(type(model), model.options), **given).state_dict()
-    own = model.state_dict()
-    differ = sorted(name for name in built.keys() | own if name not in built or name not in own)
+        built = type(model)(**_renamed(type(model), model.options), **given)
+    own, expected = ({name: value.shape for name, value in net.state_dict().items()} for net in (model, built))
+    differ = sorted(name for name in own.keys() | expected if own.get(name) != expected.get(name))
     if differ:
-        fix = "Undo what changed it first: torch.nn.utils.prune.remove, remove_parametrizations, or the layers added"
         some = f"{', '.join(differ[:3])}{' and more' * (len(differ) > 3)}"
-        _checks.fail(
-            f"model must have the weights of its class, got a {type(model).__name__} that differs in {some}", fix
-        )
+        rule = f"model must have the weights of its class, got a {type(model).__name__} that differs in {some}"
+        fix = "Undo what changed it: torch.nn.utils.prune.remove, remove_parametrizations, other layers"
+        _checks.fail(rule, fix)
 
 
 def _architectures() -> dict[str, type[Model]]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from phaseret.projections import MagnitudeConstraint
 
+# Counting noise explains an error that is at most so many times what it leaves.
+EXPLAINED = 1.3
 # The mean of (sqrt(n) - sqrt(mu))^2 of Poisson numbers n is tabulated up to this mean mu, in steps of sqrt(mu).
 _LARGEST, _STEPS = 64.0, 1024
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators._data import without_background
+from phaseret.solvers._counts import EXPLAINED
 from phaseret.solvers._gaps import filled_in_hull
 from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options
@@ -139,6 +140,11 @@ def _power(problem: Problem) -> Tensor:
     return intensity.flatten(1).sum(-1) * intensity.shape[-problem.ndim :].numel()
 
 
+# Where the error e that noise leaves is large, a wrong part of the object adds little to it: the largest that noise
+# explains is sqrt((_STRICT e)^2 + _WRONG^2).
+_STRICT, _WRONG = 1.06, 0.03
+
+
 class Enough(Step):
     """A step of a recipe that ends the search: the starts run one after the other, until one is good enough.
 
@@ -150,8 +156,8 @@ class Enough(Step):
     start.
 
     Args:
-        misfit: Largest error relative to that of counting noise. Default: 1.3, and where noise is strong less, at most
-            sqrt((1.06 expected)^2 + 0.03^2): a wrong part of the object adds little to so large an error.
+        misfit: Largest error relative to the error e that counting noise leaves. Default: 1.3, and where noise is
+            strong less: no error above sqrt((1.06 e)^2 + 0.03^2), since a wrong part of the object adds little to it.
 
     Example:
         >>> obj = 10 * torch.rand(8, 8)
@@ -169,11 +175,30 @@ class Enough(Step):
         super().__init__(misfit=None if misfit is None else _checks.number("misfit", misfit, above=0))
 
     def explained(self, error: Tensor, expected: Tensor) -> Tensor:
-        """Which errors are small enough for what counting noise leaves; none that no noise is expected of."""
+        """Which errors counting noise explains.
+
+        Args:
+            error: Relative magnitude errors.
+            expected: Those that counting noise alone leaves, as :class:`Reconstruction` has them; 0 explains nothing.
+
+        Shape:
+            - error, expected, output: (*)
+
+        Returns:
+            Boolean tensor.
+
+        Raises:
+            TypeError: if error or expected is no tensor.
+
+        Example:
+            >>> Enough().explained(torch.tensor([0.012, 0.22]), torch.tensor([0.01, 0.2]))
+            tensor([ True, False])
+        """
+        _checks.tensor(error=error, expected=expected)
         if self.misfit is not None:
             most = self.misfit * expected
         else:
-            most = torch.minimum(1.3 * expected, ((1.06 * expected).square() + 0.03**2).sqrt())
+            most = torch.minimum(EXPLAINED * expected, ((_STRICT * expected).square() + _WRONG**2).sqrt())
         return (expected > 0) & (error <= most)
 
     def advance(self, run: Run) -> None:

@@ -44,7 +44,7 @@ def counted(
     level = torch.zeros_like(peak)
     if threshold is None:
         rims = [power.narrow(axis, m // 2, 1).flatten(power.ndim - ndim) for axis, m in zip(axes, shape, strict=True)]
-        noise = torch.cat(rims, -1).mean(-1).reshape(peak.shape) / peak
+        noise = torch.cat(rims, -1).mean(-1).reshape(peak.shape) / _fft.divisor(peak)
         level = (SIGMAS * noise.sqrt()).maximum(FLOOR * left).clamp(max=MOST)
     else:
         level = level + threshold * left
@@ -98,7 +98,8 @@ def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None) -
     """The convex hulls of sets (*, m1..md) that are their own mirrors in the middle, smaller by a factor about it.
 
     If they are where autocorrelations exceed a share `level` (*, 1..1) of their maxima they are made wider first, by
-    what the set of a convex body misses.
+    what the set of a convex body misses at most: the autocorrelation of its indicator has a concave d-th root (the
+    inequality of Brunn and Minkowski), which from 1 at lag 0 falls to 0 no faster than a straight line.
     """
     shape, kind = inside.shape[-ndim:], torch.float32
     axes = [torch.arange(m, dtype=kind, device=inside.device) - m // 2 for m in shape]
@@ -106,13 +107,13 @@ def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None) -
     found, middle = [], points.new_zeros(1, ndim)
     level = torch.zeros((), dtype=kind, device=inside.device) if level is None else level
     widths = (width / (1 - level ** (1 / ndim))).expand(*inside.shape[:-ndim], *[1] * ndim).reshape(-1)
-    for item, width in zip(inside.reshape(-1, *shape), widths, strict=True):
+    for item, factor in zip(inside.reshape(-1, *shape), widths, strict=True):
         # of each line along the last axis the two ends say all; the middle belongs to each set, even to an empty one
         beside = torch.nn.functional.pad(item, (1, 1))
         ends = torch.cat([points[(item & ~(beside[..., :-2] & beside[..., 2:])).flatten()], middle])
         within = torch.ones(len(points), dtype=torch.bool, device=inside.device)
         for direction in _directions(ndim).to(points):
-            reach = width * (ends @ direction).abs().amax()
+            reach = factor * (ends @ direction).abs().amax()
             within &= (points @ direction).abs() <= reach + 1e-3
         found.append(within.reshape(shape))
     return torch.stack(found).reshape(inside.shape)

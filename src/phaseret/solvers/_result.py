@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
-from phaseret.solvers._counts import expected_error
+from phaseret.solvers._counts import EXPLAINED, expected_error
 from phaseret.symmetry import Certificate, certify
 from phaseret.symmetry._certify import limited, unmeasured
 from phaseret.symmetry._search import search
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _RIVAL, _AGREE = 1.25, 0.9
 # The same of those that enter the mean: the best fits alone, which noise makes differ.
 _FITS, _ALIKE = 1.1, 0.8
-# Counting noise explains an error that is at most so many times what it leaves.
-_EXPLAINED = 1.3
 # A mean that fits so many times worse than the best start is none of one object: noise alone explains less.
 _WORSE = 3.0
 # By the number of images that have the data.
@@ -49,9 +47,9 @@ class Reconstruction:
 
     The best start is the one with the least score. What noise leaves open each start fills in its own way: so the
     result is the mean of the best start and of those that fit as well, with a score up to 1.1 times its score, and
-    show the same object, with a correlation above 0.8 after alignment. Where there are none it is the best start alone,
-    where a gradient is asked for, and where starts run in turn (:class:`Enough`). A mean fits the data less closely
-    than each of its starts, which fit the noise too: its error is no measure of that gain.
+    show the same object, with a correlation above 0.8 after alignment. It is the best start alone where there are no
+    others, where a gradient is asked for, and where starts run in turn (:class:`Enough`). A mean fits the data less
+    closely than each of its starts, which fit the noise too: its error is no measure of that gain.
 
     Attributes:
         obj: (*, n1..nd) the result of each pattern: the best start, or the mean of it and those that fit and agree.
@@ -222,7 +220,7 @@ def _verdict(misfit: float) -> str:
     if math.isnan(misfit):
         return ""
     said = f"; {misfit:.2f} times the error that counting noise leaves"
-    return said + ", which noise alone does not explain" * (misfit > _EXPLAINED)
+    return said + ", which noise alone does not explain" * (misfit > EXPLAINED)
 
 
 def _choice(best: int, errors: list[float], scores: list[float], averaged: list[bool], error: float) -> str:

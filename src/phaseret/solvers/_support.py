@@ -52,8 +52,8 @@ def autocorrelation_support(
         threshold: Least autocorrelation that counts, relative to its maximum, in (0, 1), taken as it is: no mean, no
             wider box or hull. Default: from the noise, as said above.
         form: "box" or "hull".
-        width: Width of the hull relative to that of the autocorrelation, in (0, 1]. Of d axes it makes up for what lies
-            below the share t of a convex object's: it is wider by 1 / (1 - t^(1/d)).
+        width: Width of the hull relative to that of the autocorrelation, in (0, 1]. What lies below the share t is made
+            up for as of a convex object with d axes: the hull is wider by the factor 1 / (1 - t^(1/d)).
         mask: True where measured. Up to 1024 unmeasured pixels: the box belongs to the least extent that the
             autocorrelation can keep to, within the noise, whatever those pixels are, behind a beam stop of several
             speckles as well. More of them, or with form="hull", `threshold` or `point_spread`: they are estimated, from
