@@ -169,6 +169,10 @@ def test_the_level_falls_and_never_rises() -> None:
         run = seen(steps, intensity, support=BLOCK, init=start * obj, constraint="complex")
         assert run.level is not None
         torch.testing.assert_close(run.level, torch.full((1, 1), last), atol=1e-3, rtol=0)
+    point = torch.ones(1, 1)
+    run = seen("level(ratio=0.64),er:20,level(bound=none),er:1", intensity, support=BLOCK, init=obj, point_spread=point)
+    assert run.level is not None
+    assert run.level > 0.9  # of blurred data it may rise
 
 
 def test_the_modulus_stays_below_its_bound_and_is_flat_if_that_is_asked_for() -> None:

@@ -75,8 +75,9 @@ class Level(Step):
     the level follows from the data alone, by Parseval: :math:`\sqrt{P \, r / k}` with the power P of the object, and
     k / r pixels, where the support holds k. Without one it is the median modulus of P_M x inside the support, of the
     pixels above half of the level so far (at first of the root mean square); but it never rises: in a support that
-    has become too small the modulus does, and a higher level would make the support smaller still. All algorithms keep
-    to it but :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
+    has become too small the modulus does, and a higher level would make the support smaller still. With a blur,
+    `coherence` or `point_spread`, it may rise, as the object becomes sharper. All algorithms keep to it but
+    :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
 
     Args:
         ratio: How many times more pixels the support has than the object. Default: the level is the median.
@@ -128,7 +129,8 @@ class Level(Step):
             core = modulus.where(inside & (modulus > before[..., None] / 2), torch.nan)
             found = core.nanmedian(-1).values
             found = found.where(found.isfinite(), before)
-            level = found if run.level is None else torch.minimum(found, before)
+            free = run.level is None or problem.magnitude.spread is not None  # a blur that is found sharpens the object
+            level = found if free else torch.minimum(found, before)
         run.level, run.bound, run.flat = level, self.bound, self.flat
 
 
