@@ -161,20 +161,6 @@ def test_without_a_ratio_the_level_is_the_median_of_what_is_bright() -> None:
     torch.testing.assert_close(run.level, torch.ones(1, 1), atol=1e-4, rtol=0)
 
 
-def test_the_level_falls_and_never_rises() -> None:
-    obj = torch.polar(torch.ones(6, 6), torch.linspace(0, 1, 6).expand(6, 6))
-    intensity = pr.operators.fourier_intensity(obj, (16, 16))
-    for start, last in ((0.8, 0.8), (1.5, 1.0)):  # the median is 1
-        steps = f"level(ratio={start**2}),er:20,level(bound=none),er:1"
-        run = seen(steps, intensity, support=BLOCK, init=start * obj, constraint="complex")
-        assert run.level is not None
-        torch.testing.assert_close(run.level, torch.full((1, 1), last), atol=1e-3, rtol=0)
-    point = torch.ones(1, 1)
-    run = seen("level(ratio=0.64),er:20,level(bound=none),er:1", intensity, support=BLOCK, init=obj, point_spread=point)
-    assert run.level is not None
-    assert run.level > 0.9  # of blurred data it may rise
-
-
 def test_the_modulus_stays_below_its_bound_and_is_flat_if_that_is_asked_for() -> None:
     obj = torch.polar(torch.rand(6, 6), torch.rand(6, 6))
     intensity = pr.operators.fourier_intensity(obj, (16, 16))

@@ -74,9 +74,7 @@ class Level(Step):
     A crystal seen at one of its Bragg peaks has nearly the same modulus everywhere, whatever its strain. With a `ratio`
     the level follows from the data alone, by Parseval: :math:`\sqrt{P \, r / k}` with the power P of the object, and
     k / r pixels, where the support holds k. Without one it is the median modulus of P_M x inside the support, of the
-    pixels above half of the level so far (at first of the root mean square); but it never rises: in a support that
-    has become too small the modulus does, and a higher level would make the support smaller still. With a blur,
-    `coherence` or `point_spread`, it may rise, as the object becomes sharper. All algorithms keep to it but
+    pixels above half of the level so far (at first of the root mean square). All algorithms keep to it but
     :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
 
     Args:
@@ -123,14 +121,11 @@ class Level(Step):
         else:
             modulus = _fft.power(problem.crop(run.measured())).sqrt().flatten(2)
             inside = inside.flatten(2).expand(modulus.shape)
-            before = run.level
-            if before is None:
-                before = ((modulus.square() * inside).sum(-1) / pixels).sqrt()
-            core = modulus.where(inside & (modulus > before[..., None] / 2), torch.nan)
+            if run.level is None:
+                run.level = ((modulus.square() * inside).sum(-1) / pixels).sqrt()
+            core = modulus.where(inside & (modulus > run.level[..., None] / 2), torch.nan)
             found = core.nanmedian(-1).values
-            found = found.where(found.isfinite(), before)
-            free = run.level is None or problem.magnitude.spread is not None  # a blur that is found sharpens the object
-            level = found if free else torch.minimum(found, before)
+            level = found.where(found.isfinite(), run.level)
         run.level, run.bound, run.flat = level, self.bound, self.flat
 
 

@@ -272,14 +272,14 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, a
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
     obj, chosen, batch = objs[rows, best], error[rows, best], problem.batch
-    alone = alone or obj.requires_grad
+    single = alone or obj.requires_grad
     chosen_one = torch.arange(starts, device=best.device) == best[:, None]
-    fits = chosen_one if alone else _rivals(scores, _FITS) & scores.isfinite()
+    fits = chosen_one if single else _rivals(scores, _FITS) & scores.isfinite()
     with torch.no_grad():
         agreement, averaged, mean, prtf = _compare(run, obj, objs, fits)
         averaged |= chosen_one
         agreement = torch.where(scores.isfinite(), agreement, 0.0)
-    if not alone and starts > 1:
+    if not single and starts > 1:
         obj, chosen, averaged = _mean_where_it_fits(run, mean, averaged, chosen_one, obj, chosen)
         support = support | (obj != 0)
     expected = _expected(run, obj)
@@ -311,7 +311,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, a
         unmeasured=_unmeasured(problem).reshape(batch),
         n_iters=run.solved.where(run.solved >= 0, run.checked[-1] if run.checked else 0).reshape(*batch, starts),
     )
-    warn_of_disagreement(result)
+    warn_of_disagreement(result, in_turn=alone)
     return result
 
 
@@ -415,14 +415,19 @@ def _rivals(scores: Tensor, factor: float = _RIVAL) -> Tensor:
     return scores <= factor * scores.amin(-1, keepdim=True)
 
 
-def warn_of_disagreement(result: Reconstruction) -> None:
-    """Warn where starts that fit equally well show different objects, or where most starts show another object."""
+def warn_of_disagreement(result: Reconstruction, in_turn: bool = False) -> None:
+    """Warn where starts that fit equally well show different objects, or where most starts show another object.
+
+    Of starts that run in turn the last one ends the search if noise explains its error: then it may well be alone.
+    """
     rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
     undefined = result.errors.isnan()
     begun = result.errors.isfinite() | undefined
     lost = result.scores.isinf() & begun
     few = (2 * agreeing < begun.sum(-1)) & ~different & ~(lost | ~begun).all(-1)
+    if in_turn:
+        few &= begun.all(-1)
     starts = agree.shape[-1]
     least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
     # all from the device at once
