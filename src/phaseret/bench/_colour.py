@@ -19,10 +19,8 @@ _EDGE = 0.3  # what the window lets pass at the largest frequency of a coarse gr
 _BLURRED = 0.03  # from what value on a pixel belongs to the blurred box
 # Turns of RRR and denoiser on half the frequencies: their number, iterations of each, noise; margin around the box.
 _TURNS, _STEPS, _LEVEL, _MARGIN = 24, 15, 25 / 255, 4
-_LAST, _REPEATED = (
-    (40 / 255, 20 / 255),
-    6,
-)  # noise of the turns of data and denoiser on all frequencies, and their number
+# Noise of the turns of data and denoiser on all frequencies, and their number.
+_LAST, _REPEATED = (40 / 255, 20 / 255), 6
 _RAISED = 0.5  # no frequency of a blurred image is raised by more than one over this
 # Brightness and two differences of red, green and blue, each from 0 to 1; noise falls by the root of the squares.
 _OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (0.25, -0.5, 0.25))

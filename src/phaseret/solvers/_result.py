@@ -253,10 +253,10 @@ def _choice(best: int, errors: list[float], scores: list[float], averaged: list[
     return f"{mean}: error {error:.3g}, larger than theirs since each fits the noise too; the best of them is {why}"
 
 
-def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, alone: bool = False) -> Reconstruction:
+def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, in_turn: bool = False) -> Reconstruction:
     """Rank the starts of a finished run, compare them, and give all tensors their public shapes.
 
-    The result is the best start `alone`, or the mean of those that fit and agree.
+    The result is the mean of those that fit and agree, or of starts that ran `in_turn` the best alone.
     """
     problem, error, support = run.problem, run.error, run.support
     patterns, starts = error.shape
@@ -272,15 +272,15 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, a
         support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
     obj, chosen, batch = objs[rows, best], error[rows, best], problem.batch
-    single = alone or obj.requires_grad
-    chosen_one = torch.arange(starts, device=best.device) == best[:, None]
-    fits = chosen_one if single else _rivals(scores, _FITS) & scores.isfinite()
+    single = in_turn or obj.requires_grad
+    alone = torch.arange(starts, device=best.device) == best[:, None]
+    fits = alone if single else _rivals(scores, _FITS) & scores.isfinite()
     with torch.no_grad():
         agreement, averaged, mean, prtf = _compare(run, obj, objs, fits)
-        averaged |= chosen_one
+        averaged |= alone
         agreement = torch.where(scores.isfinite(), agreement, 0.0)
     if not single and starts > 1:
-        obj, chosen, averaged = _mean_where_it_fits(run, mean, averaged, chosen_one, obj, chosen)
+        obj, chosen, averaged = _mean_where_it_fits(run, mean, averaged, alone, obj, chosen)
         support = support | (obj != 0)
     expected = _expected(run, obj)
     if problem.reference is not None:
@@ -311,7 +311,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, a
         unmeasured=_unmeasured(problem).reshape(batch),
         n_iters=run.solved.where(run.solved >= 0, run.checked[-1] if run.checked else 0).reshape(*batch, starts),
     )
-    warn_of_disagreement(result, in_turn=alone)
+    warn_of_disagreement(result, in_turn=in_turn)
     return result
 
 

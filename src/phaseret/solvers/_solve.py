@@ -72,7 +72,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         run.error = run.error.where(run.error.isinf(), run.residual(run.estimate))
     del run.iterate  # its memory is free for the comparison of the starts
     told = check_known(run)
-    result = reconstruction(run, seeds, alone=bool(rules), recipe=repr(step), seconds=time.perf_counter() - began)
+    result = reconstruction(run, seeds, in_turn=bool(rules), recipe=repr(step), seconds=time.perf_counter() - began)
     check_explained(problem, result, told)
     return result
 
