@@ -99,7 +99,13 @@ DOUBLES: dict[str, str] = {
 }
 NEED_DOUBLES = {path for path, reason in DOUBLES.items() if reason == EXACT}  # and say so
 HOLDS_DOUBLES = {"operators.Fresnel()", "symmetry.SubpixelShift()"}  # Modules, before they are moved
-NO_GRADIENT = {"solvers.SparseRRR()", "solvers.LevenbergMarquardt()", "solvers.Algebraic()", "solvers.algebraic"}
+NO_GRADIENT = {
+    "solvers.SparseRRR()",
+    "solvers.LevenbergMarquardt()",
+    "solvers.Algebraic()",
+    "solvers.algebraic",
+    "solvers.PoissonRefinement()",
+}
 
 
 class Outcome(NamedTuple):

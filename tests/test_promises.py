@@ -392,6 +392,7 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "operators.gaussian_matrix": {"dtype": torch.complex64},
     "solvers.ADMM": {"beta": 1.0},
     "symmetry.certify": {"distance": True, "rivals": 16},
+    "solvers.PoissonRefinement": {"n_iter": 20},
     "solvers.RRR": {"beta": 0.5},
     "solvers.SparseRRR": {"beta": 0.7, "n_iter": 1400},
     "solvers.Breed": {"best": "error", "rule": "sqrt", "keep": 1.0},

@@ -43,6 +43,7 @@ from phaseret.solvers._gradient import (
     wirtinger_flow,
 )
 from phaseret.solvers._levenberg import LevenbergMarquardt
+from phaseret.solvers._likelihood import PoissonRefinement
 from phaseret.solvers._loop import Algorithm, Step
 from phaseret.solvers._recipe import Recipe, reconstruct
 from phaseret.solvers._recipe import class_meant as _class_meant
@@ -72,6 +73,7 @@ __all__ = [
     "Hull",
     "Level",
     "LevenbergMarquardt",
+    "PoissonRefinement",
     "Recipe",
     "Reconstruction",
     "Run",

@@ -15,17 +15,20 @@ from phaseret.solvers._problem import Problem
 from phaseret.solvers._run import Run
 from phaseret.solvers._support import autocorrelation_support
 
-# The schedule "bragg": strained crystals from one Bragg peak.
-_ROUND = "raar(beta=0.85):15,er:5"
+# The schedule "bragg": strained crystals from one Bragg peak. Noise leaves no fixed point to RRR and RAAR: with larger
+# steps than these the support loses what it had where most pixels counted nothing.
+_ROUND = "raar(beta=0.7):15,er:5"
 _NARROW = ",".join(
     f"{times}*({_ROUND},level,shrinkwrap(method=level,sigma=1.2,decay=0.92,least_sigma=0.5,threshold={threshold}))"
     for times, threshold in ((4, 0.25), (4, 0.35), (4, 0.45))
 )
 _FLAT = f"8*(level(flat=true),{_ROUND},shrinkwrap(method=level,sigma=0.5,least_sigma=0.5,threshold=0.3))"
-# One by one, pixels that are missing come back and superfluous ones go: P_M x shows about half of what is missing.
-_SETTLE = "5*(er:8,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=0.35))"
-_FOUND = "hull(width=0.6),level(ratio=2.8),rrr(beta=0.7):400"
-BRAGG = f"{_FOUND},{_NARROW},{_FLAT},level(bound=none),er:10,{_SETTLE},er:10,enough"
+# One by one, missing pixels come back and superfluous ones go: P_M x shows a quarter or more of what is missing.
+_SETTLE = ",".join(
+    f"5*(er:8,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold={threshold}))" for threshold in (0.2, 0.35)
+)
+_FOUND = "hull(width=0.6),level(ratio=2.8),rrr(beta=0.4):800"
+BRAGG = f"{_FOUND},{_NARROW},{_FLAT},level(bound=none),er:10,{_SETTLE},er:10,ml:20,enough"
 
 
 class Hull(Step):
@@ -139,7 +142,7 @@ def _power(problem: Problem) -> Tensor:
 
 # Where the error e that noise leaves is large, a wrong part of the object adds little to it: the largest that noise
 # explains is sqrt((_STRICT e)^2 + _WRONG^2).
-_STRICT, _WRONG = 1.06, 0.03
+_STRICT, _WRONG = 1.06, 0.02
 
 
 class Enough(Step):
@@ -154,7 +157,7 @@ class Enough(Step):
 
     Args:
         misfit: Largest error relative to the error e that counting noise leaves. Default: 1.3, and where noise is
-            strong less: no error above sqrt((1.06 e)^2 + 0.03^2), since a wrong part of the object adds little to it.
+            strong less: no error above sqrt((1.06 e)^2 + 0.02^2), since a wrong part of the object adds little to it.
 
     Example:
         >>> obj = 10 * torch.rand(8, 8)

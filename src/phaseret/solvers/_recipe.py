@@ -18,6 +18,7 @@ from phaseret.solvers._algorithms import ALGORITHMS
 from phaseret.solvers._breed import Breed
 from phaseret.solvers._crystal import BRAGG, Enough, Hull, Level
 from phaseret.solvers._levenberg import LevenbergMarquardt
+from phaseret.solvers._likelihood import PoissonRefinement
 from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options, check_names, spelled
 from phaseret.solvers._solve import solve
@@ -37,6 +38,7 @@ _WORDS: dict[str, type[Step]] = {
     "hull": Hull,
     "level": Level,
     "lm": LevenbergMarquardt,
+    "ml": PoissonRefinement,
     "shrinkwrap": Shrinkwrap,
 }
 _WITHOUT_ITERATIONS = ("shrinkwrap", "breed", "hull", "level", "enough", "algebraic")
@@ -71,11 +73,11 @@ class Recipe(Step):
     Text: steps are separated by commas, and the first runs first. ``hio:50`` is an algorithm with its iterations (er,
     hio, raar, dm, rrr, chio, asr, hpr, oss, sf, cf, admm, sparse), ``shrinkwrap``, ``breed``, ``hull``, ``level`` and
     ``enough`` are steps, ``detwin:20`` is 20 iterations of HIO with half of the support, ``algebraic`` is the exact
-    solution of :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, and ``3*(...)`` or
-    ``3*hio:50`` repeats. ``bragg`` stands for the steps that find strained crystals from one Bragg peak, and takes the
-    last three axes as those of a pattern unless `ndim` says otherwise. Options stand in brackets behind the word:
-    ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``, ``shrinkwrap(sigma=2,method=rms)``,
-    ``breed(best=sharpness,rule=sqrt_pa)``.
+    solution of :class:`Algebraic`, ``lm:20`` are 20 steps of :class:`LevenbergMarquardt`, ``ml:20`` of
+    :class:`PoissonRefinement`, and ``3*(...)`` or ``3*hio:50`` repeats. ``bragg`` stands for the steps that find
+    strained crystals from one Bragg peak, and takes the last three axes as those of a pattern unless `ndim` says
+    otherwise. Options stand in brackets behind the word: ``hio(beta=0.8):50``, ``raar(beta=(0.75,0.95)):200``,
+    ``shrinkwrap(sigma=2,method=rms)``, ``breed(best=sharpness,rule=sqrt_pa)``.
 
     Example:
         >>> Recipe("2*(hio:50,er:20),er:100").n_iter
