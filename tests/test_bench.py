@@ -346,9 +346,10 @@ def test_the_twin_of_counts_has_one_photon_more() -> None:
     item = dataclasses.replace(tiny("", 0, None), intensity=counts, known=known)
     added = nudged(item).intensity - counts
     assert (float(added.sum()), float(added.abs().sum()), float(added.view(-1)[399])) == (1, 1, 1)
+    assert torch.equal(nudged(dataclasses.replace(item, intensity=counts.T.clone())).intensity.sum(), counts.sum() + 1)
     beyond = counts.index_fill(0, torch.tensor([3]), 2.0**30)  # where one more is the same number
-    added = nudged(dataclasses.replace(item, intensity=beyond, known=dataclasses.replace(known, mask=None)))
-    assert float((added.intensity - beyond)[23, 23]) == 1
+    other = nudged(dataclasses.replace(item, intensity=beyond, known=dataclasses.replace(known, mask=None)))
+    assert float((other.intensity - beyond)[23, 23]) == 1
 
 
 def test_each_item_has_one_twin_which_is_not_timed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,9 @@ class Report:
     """The scores of entries on protocols.
 
     Attributes:
-        content: What the JSON holds: "rows", one for each protocol, case and entry; "runs", one for each item and seed;
-            and what they were made with.
+        content: What the JSON holds: "rows", one for each protocol, case and entry, with the "spread" of each score;
+            "runs", one for each item and seed, those with seed 0 with the scores of their "twin"; and what they were
+            made with.
         pictures: Of the first items, by (protocol, item): the truth and the aligned estimates, by entry.
     """
 

@@ -63,7 +63,7 @@ def nudged(item: Item) -> Item:
     Counts, all whole, get one photon more in the brightest measured pixel. All other intensities get one more or one
     less in the last binary digit, alike at k and -k, so that those of a real object remain so.
     """
-    data, known = item.intensity.clone(), item.known
+    data, known = item.intensity.clone(memory_format=torch.contiguous_format), item.known
     least = torch.finfo(data.dtype).eps
     if bool((data == data.round()).all()):
         holds = data < 1 / least  # where one more is another number
@@ -132,7 +132,8 @@ def run(
 
     An entry gets the intensity of one item, what is known of it (:class:`Known`) and a seed, and gives the estimate of
     the object; a Module gets a batch of one intensity alone, and runs once on each item. Neither sees the truth. A run
-    that raises, or gives what cannot be judged, counts as an estimate of zeros; its row says why.
+    that raises, or gives what cannot be judged, counts as an estimate of zeros; its row says why. Each item is run once
+    more, with seed 0 and data changed in their last digit: how far its scores move says what another machine may find.
 
     Args:
         protocols: Names in :data:`PROTOCOLS`, or protocols of your own.
