@@ -309,8 +309,12 @@ def test_the_spread_is_that_of_seeds_and_twins(
         assert run == pytest.approx(limit, rel=1e-4)
     if share is not None:
         assert mean == pytest.approx(run * share, rel=1e-4)
-    assert found["raw_psnr"] == {"run": 0.1, "mean": 0.1}
     assert found["error"] == found["residual"] == {"run": 0.005, "mean": 0.005}
+
+
+def test_without_alignment_another_copy_may_be_found() -> None:
+    found = _spread.spreads(runs_with({"a": [10.0]}, {}))  # 1 dB without alignment
+    assert found["raw_psnr"]["mean"] == pytest.approx(9 * T[1], rel=1e-4)
 
 
 def test_a_run_may_differ_as_much_as_was_ever_seen() -> None:

@@ -36,6 +36,8 @@ def spreads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         for of, different in zip(items, independent, strict=True):
             values = _numbers([run[score] for run in different])
             pairs = [_numbers([run[score], run["twin"][score]]) for run in of if "twin" in run]
+            if score == "raw_psnr":  # which of the copies that the data cannot tell apart is found is chance, too
+                pairs.append(_numbers([different[0][score], different[0]["psnr"]]))
             for group in (values, *pairs):
                 squares += sum((value - sum(group) / len(group)) ** 2 for value in group)
                 degrees += max(0, len(group) - 1)
