@@ -606,6 +606,12 @@ def test_on_another_machine_the_spread_decides(monkeypatch: pytest.MonkeyPatch) 
     assert made({0: {"failure": "why"}}) == (4, ["tiny, rrr, 0, seed 0: no failure became why"])
 
 
+def test_where_runs_scatter_more_the_spread_of_both_decides() -> None:
+    stated, here = ({"psnr": {"run": 9.0, "mean": mean}} for mean in (3.0, 4.0))
+    assert _verify._of_both(stated, here) == {"psnr": pytest.approx(5 / math.sqrt(2))}
+    assert _verify._of_both(here, stated) == {"psnr": 4.0}
+
+
 def test_runs_that_are_one_do_not_make_a_mean_surer() -> None:
     runs = [{"item": str(item), "psnr": 20.0 + item} for item in (0, 0, 0, 1)]
     assert _spread.shared(runs) == pytest.approx(math.sqrt((3 / 4) ** 2 + (1 / 4) ** 2))

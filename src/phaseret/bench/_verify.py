@@ -21,7 +21,7 @@ from phaseret.bench._protocols import PROTOCOLS
 from phaseret.bench._report import digest, load, rows_of
 from phaseret.bench._run import about, attempt, runs_of, worded
 from phaseret.bench._scores import Quiet
-from phaseret.bench._spread import least, shared
+from phaseret.bench._spread import least, shared, spreads
 
 #: The share of all runs that is made again.
 SHARE = 0.1
@@ -66,8 +66,9 @@ def verify(
 
     On the machine and with the versions of the report every score of a run that is made again must agree within 0.1 dB
     or 0.005. Elsewhere the spread that the row states for the score decides: if a run lies outside, or the mean of
-    those made again, all runs of the row are made again, and the mean of all must lie within the spread of the mean.
-    What says how far chance goes, the twins of the runs with seed 0, must be there.
+    those made again, all runs of the row are made again, and the mean of all must lie within the spread of the mean,
+    or of both means where the runs scatter more here. What says how far chance goes, the twins of the runs with seed
+    0, must be there.
 
     Args:
         file: The JSON that :func:`run` left.
@@ -183,7 +184,8 @@ class _Again:
         """Hold the chosen runs of a row, and their mean, against what they become here.
 
         On another machine a few runs may be farther away than any two that the row has seen. If one is, or their mean,
-        the rest is made again too, and the mean over all decides.
+        the rest is made again too, and the mean over all decides: by the spread that is stated, or, where the runs
+        scatter more here, by that of both.
         """
         pairs, part = self._pairs(chosen), shared(chosen)
         name = ", ".join(filter(None, _key(chosen[0])))
@@ -194,7 +196,7 @@ class _Again:
             far += [f"{name}, the mean of {len(pairs)} runs: {text}" for text in _far(pairs, limits)]
         if far and not self.here:
             pairs += self._pairs(rest)
-            limits = {score: limit["mean"] for score, limit in spread.items()}
+            limits = _of_both(spread, spreads([found for _, found in pairs]) if pairs else spread)
             far = [f"{name}, the mean of {counted(len(pairs), 'run')}: {text}" for text in _far(pairs, limits)]
         self.differences += far
 
@@ -222,6 +224,13 @@ class _Again:
             except (ImportError, TypeError, ValueError) as error:
                 self.differences.append(f"{name} cannot be run here: {error}")
         return self.solvers[name]
+
+
+def _of_both(stated: dict[str, dict[str, float]], here: dict[str, dict[str, float]]) -> dict[str, float]:
+    """By how much the means of a row may differ; the variance of each is half the square of its spread."""
+    limits = {score: limit["mean"] for score, limit in stated.items()}
+    both = {score: math.hypot(limit, here[score]["mean"]) / math.sqrt(2) for score, limit in limits.items()}
+    return {score: max(limit, both[score]) for score, limit in limits.items()}
 
 
 def _which(run: Run) -> str:
