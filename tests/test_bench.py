@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from phaseret import bench
-from phaseret.bench import _machine, _objects, entries
+from phaseret.bench import _machine, _objects, _run, _spread, _verify, entries
 from phaseret.bench._entry import Entry, entry
 from phaseret.bench._protocol import checksum, rounded
 from phaseret.bench._report import digest, rows_of
-from phaseret.bench._run import attempt, scored
+from phaseret.bench._run import attempt, nudged, scored
 from phaseret.bench._scores import Quiet, apart
 from phaseret.cli import main
 
@@ -262,14 +262,112 @@ def test_single_runs_residual_and_oracle_are_kept_apart() -> None:
     )
 
 
-def test_the_spread_is_that_of_the_seeds() -> None:
+# Three standard deviations: the normal quantile, and those of Student's t with 1, 2 and 4 degrees of freedom.
+P = 0.5 * (1 + math.erf(3 / math.sqrt(2)))
+ALPHA = 4 * P * (1 - P)
+T = {
+    1: math.tan(math.pi * (P - 0.5)),
+    2: 2 * (P - 0.5) * math.sqrt(2 / ALPHA),
+    4: 2 * math.sqrt(math.cos(math.acos(math.sqrt(ALPHA)) / 3) / math.sqrt(ALPHA) - 1),
+}
+
+
+def runs_with(psnr: dict[str, list[float | None]], twins: dict[str, float | None]) -> list[dict[str, Any]]:
+    """Runs of items, seed by seed, and what the twin of the first has more."""
     common = {"protocol": "p", "case": "", "entry": "e", "failure": None, "seconds": 1.0, "transforms": 1.0}
     common |= {"memory_mib": None, "error": 1.0, "residual": 0.5, "raw_psnr": 1.0}
-    runs = [{**common, "item": item, "seed": s, "psnr": 10.0 + s} for item in "ab" for s in range(3)]
-    (row,) = rows_of(runs)
-    assert row["psnr"]["single"] == 11
-    assert row["spread"]["run"] == pytest.approx(3 * math.sqrt(2), rel=1e-4)
-    assert row["spread"]["mean"] == pytest.approx(3 * math.sqrt(2 / 6), rel=1e-4)
+    found = [
+        {**common, "item": item, "seed": seed, "psnr": value}
+        for item, of in psnr.items()
+        for seed, value in enumerate(of)
+    ]
+    for run in found:
+        if run["seed"] == 0 and run["item"] in twins:
+            run["twin"] = {**{name: run[name] for name in ("psnr", "error", "residual", "raw_psnr")}}
+            run["twin"]["psnr"] = twins[run["item"]]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("psnr", "twins", "limit", "share"),
+    [
+        ({"a": [10, 11, 12], "b": [10, 11, 12]}, {}, T[4] * math.sqrt(2), 1 / math.sqrt(6)),  # of seeds alone
+        ({"a": [10], "b": [20]}, {"a": 13, "b": 19}, T[2] * math.sqrt(2 * 2.5), 1 / math.sqrt(2)),  # of twins alone
+        ({"a": [10]}, {"a": 11}, T[1], 1),
+        ({"a": [10, 12], "b": [5, 5]}, {"a": 10, "b": 6}, None, math.sqrt(1.5) / 2),  # of b the seed changes nothing
+        ({"a": [10, 10, 10], "b": [20, 20, 20]}, {"a": 13, "b": 19}, T[2] * math.sqrt(5), 1 / math.sqrt(2)),
+        ({"a": [10, None, 12], "b": [None]}, {"a": math.inf, "b": None}, T[1] * 2, None),  # what is no number
+    ],
+)
+def test_the_spread_is_that_of_seeds_and_twins(
+    psnr: dict[str, list[float | None]], twins: dict[str, float | None], limit: float | None, share: float | None
+) -> None:
+    found = _spread.spreads(runs_with(psnr, twins))
+    assert set(found) == {"psnr", "raw_psnr", "error", "residual"}
+    run, mean = found["psnr"].values()
+    if limit is not None:
+        assert run == pytest.approx(limit, rel=1e-4)
+    if share is not None:
+        assert mean == pytest.approx(run * share, rel=1e-4)
+    assert found["error"] == found["residual"] == {"run": 0.005, "mean": 0.005}
+
+
+def test_without_alignment_another_copy_may_be_found() -> None:
+    found = _spread.spreads(runs_with({"a": [10.0]}, {}))  # 1 dB without alignment
+    assert found["raw_psnr"]["mean"] == pytest.approx(9 * T[1], rel=1e-4)
+
+
+def test_a_run_may_differ_as_much_as_was_ever_seen() -> None:
+    once = {str(item): [10.0, 10.5] for item in range(400)}
+    found = _spread.spreads(runs_with(once, {"0": 60.5}))["psnr"]
+    assert found["run"] == 50.5
+    squares = 400 * 0.5**2 / 2 + 50.5**2 / 2
+    normal = 3 * math.sqrt(2 * squares / 401)
+    assert normal < found["mean"] * math.sqrt(800) < 1.02 * normal
+
+
+def test_a_twin_has_the_least_other_data() -> None:
+    item = tiny("", 0, None)
+    near = nudged(item)
+    assert (near.obj is item.obj, near.known is item.known) == (True, True)
+    digits = (near.intensity / item.intensity - 1).abs() / torch.finfo(torch.float32).eps
+    assert 0.4 < float(digits.min()) <= float(digits.max()) < 2.1
+    again = nudged(
+        dataclasses.replace(item, intensity=torch.ones(2, 24, 24).mul(0.5).index_fill(2, torch.arange(3), 0))
+    )
+    moved = again.intensity.flip(-2, -1).roll((1, 1), (-2, -1))
+    ups = (again.intensity > 0.5).flatten(1)
+    assert torch.equal(again.intensity[..., 3:22], moved[..., 3:22])  # as of real objects
+    assert 0.3 < float(ups.float().mean()) < 0.7
+    assert not torch.equal(ups[0], ups[1])
+    assert not again.intensity[..., :3].any()  # no negative ones
+
+
+def test_the_twin_of_counts_has_one_photon_more() -> None:
+    counts = torch.arange(24 * 24).reshape(24, 24).float()
+    mask = counts < 400
+    known = Known((12, 12), "complex", mask=mask)
+    item = dataclasses.replace(tiny("", 0, None), intensity=counts, known=known)
+    added = nudged(item).intensity - counts
+    assert (float(added.sum()), float(added.abs().sum()), float(added.view(-1)[399])) == (1, 1, 1)
+    assert torch.equal(nudged(dataclasses.replace(item, intensity=counts.T.clone())).intensity.sum(), counts.sum() + 1)
+    beyond = counts.index_fill(0, torch.tensor([3]), 2.0**30)  # where one more is the same number
+    other = nudged(dataclasses.replace(item, intensity=beyond, known=dataclasses.replace(known, mask=None)))
+    assert float((other.intensity - beyond)[23, 23]) == 1
+
+
+def test_each_item_has_one_twin_which_is_not_timed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks: list[str] = []
+    risen = _machine.Memory.risen
+    monkeypatch.setattr(_machine.Memory, "risen", lambda memory: marks.append("memory") or risen(memory))
+    twin = _run.twin
+    monkeypatch.setattr(_run, "twin", lambda *parts: marks.append("twin") or twin(*parts))
+    runs = bench.run([TINY], ["their_solvers:few"]).content["runs"]
+    assert marks == ["memory", *6 * ["twin"]]
+    assert [run["seed"] for run in runs if "twin" in run] == 6 * [0]
+    assert set(runs[0]["twin"]) == {"psnr", "raw_psnr", "error", "ssim", "correlation", "residual"}
+    expected = attempt(entry("their_solvers:few"), nudged(tiny("one", 0, None)), 0, False)[0]
+    assert all(expected[name] == value for name, value in runs[0]["twin"].items())
 
 
 def test_crystals_have_scores_of_their_own() -> None:
@@ -442,8 +540,92 @@ def test_scores_that_were_made_up_show_though_the_digest_fits(file: Path) -> Non
     }
     changed(file, True, **better)
     found = bench.verify(file, protocols=[TINY]).differences
-    assert len(found) == 4  # a run and a mean of either case
+    assert len(found) == 2  # a run of either case
     assert all("their_solvers:noise" in text for text in found)
+
+
+def test_every_score_is_compared(file: Path) -> None:
+    runs = json.loads(file.read_text())["runs"]
+    for score in ("ssim", "correlation", "residual", "error", "raw_psnr"):
+        shutil.copy(file, "one.json")
+        of = [i for i, run in enumerate(runs) if run["entry"] == "their_solvers:few"]
+        changed(Path("one.json"), True, **{f"runs__{i}__{score}": runs[i][score] + 0.2 for i in of})
+        found = bench.verify("one.json", protocols=[TINY]).differences
+        assert len(found) == 2  # a run of either case
+        assert all(f": {score} " in text for text in found)
+
+
+def test_twins_that_are_left_out_show(file: Path) -> None:
+    runs = json.loads(file.read_text())["runs"]
+    (number,) = [i for i, run in enumerate(runs) if "twin" in run and run["item"] == "object 2, two"][:1]
+    content = json.loads(file.read_text())
+    content["runs"][number].pop("twin")
+    content["rows"] = rows_of(content["runs"])
+    file.write_text(json.dumps({**content, "digest": digest(content)}))
+    found = bench.verify(file, protocols=[TINY]).differences
+    assert found == (f"tiny, {runs[number]['entry']}: runs lack their twins",)
+    content["runs"][number]["twin"] = {}
+    file.write_text(json.dumps({**content, "digest": digest(content)}))
+    assert "runs are missing, or are not what a run leaves" in bench.verify(file, protocols=[TINY]).differences
+
+
+def test_on_another_machine_the_spread_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = {"protocol": "tiny", "case": "", "entry": "rrr", "failure": None, "psnr": 20.0, "ssim": 0.5}
+    runs = [{**common, "item": str(item), "seed": 0} for item in range(8)]
+    spread = {"psnr": {"run": 6.0, "mean": 1.5}, "ssim": {"run": 0.1, "mean": 0.01}}
+
+    items = {"tiny": {run["item"]: tiny("", int(run["item"]), None) for run in runs}}
+
+    def made(changes: dict[int, dict[str, Any]], here: bool = False, chosen: int = 4) -> tuple[int, list[str]]:
+        """How many runs are made again, and what differs of them, where so many are chosen."""
+
+        def attempted(solver: Entry, item: bench.Item, *_: Any) -> tuple[dict[str, Any], None]:
+            number = int(item.name.split()[1].rstrip(","))
+            return {**runs[number], **changes.get(number, {})}, None
+
+        monkeypatch.setattr(_verify, "attempt", attempted)
+        again = _verify._Again({"tiny": TINY}, items, here)
+        again.row(spread, runs[:chosen], runs[chosen:])
+        return again.count, again.differences
+
+    assert made({2: {"psnr": 25.9}}) == (4, [])
+    assert made({2: {"psnr": 25.9}}, here=True) == (
+        4,
+        [
+            "tiny, rrr, 2, seed 0: psnr 20.0 became 25.9, more than 0.1 away",
+            "tiny, rrr, the mean of 4 runs: psnr is 1.475 away, more than 0.1",
+        ],
+    )
+    assert made({2: {"psnr": 26.1}}) == (8, [])  # the mean of all is 6.1 / 8 away
+    assert made({2: {"psnr": 33.0}}) == (8, ["tiny, rrr, the mean of 8 runs: psnr is 1.625 away, more than 1.5"])
+    assert made({item: {"psnr": 22.9} for item in range(4)}) == (4, [])  # less than 6 / sqrt(4)
+    text = "tiny, rrr, the mean of 8 runs: psnr is 1.55 away, more than 1.5"
+    assert made({item: {"psnr": 23.1} for item in range(4)}) == (8, [text])
+    text = "tiny, rrr, 0, seed 0: ssim 0.5 became None, more than 0.005 away"
+    assert made({0: {"ssim": None}}, here=True, chosen=1) == (1, [text])
+    assert made({0: {"failure": "why"}}) == (4, ["tiny, rrr, 0, seed 0: no failure became why"])
+
+
+def test_where_runs_scatter_more_the_spread_of_both_decides() -> None:
+    stated, here = ({"psnr": {"run": 9.0, "mean": mean}} for mean in (3.0, 4.0))
+    assert _verify._of_both(stated, here) == {"psnr": pytest.approx(5 / math.sqrt(2))}
+    assert _verify._of_both(here, stated) == {"psnr": 4.0}
+
+
+def test_runs_that_are_one_do_not_make_a_mean_surer() -> None:
+    runs = [{"item": str(item), "psnr": 20.0 + item} for item in (0, 0, 0, 1)]
+    assert _spread.shared(runs) == pytest.approx(math.sqrt((3 / 4) ** 2 + (1 / 4) ** 2))
+    assert _spread.shared(runs[2:]) == pytest.approx(1 / math.sqrt(2))
+
+
+def test_other_instructions_are_another_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _machine.machine()["instructions"].split(", ")[0] == torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setenv("MKL_CBWR", "SSE2")
+    assert "MKL_CBWR=SSE2" in _machine.machine()["instructions"]
+    (note,) = bench.verify(file, protocols=[TINY]).notes
+    assert note.startswith("made with instructions ")
+    with pytest.raises(ValueError, match=r"must have machine instructions '.*MKL_CBWR=SSE2.*', got"):
+        bench.run([TINY], ["their_solvers:few"], before=file)
 
 
 def test_other_test_sets_and_other_versions_show(file: Path) -> None:
@@ -490,7 +672,7 @@ def test_a_score_that_is_no_number_is_compared(file: Path) -> None:
     content["rows"] = pr._words.finite(rows_of(content["runs"]))
     file.write_text(json.dumps({**content, "digest": digest(content)}))
     found = bench.verify(file, protocols=[TINY]).differences
-    assert any("None dB became " in text for text in found)
+    assert any("psnr None became " in text for text in found)
 
 
 def test_changed_code_is_not_added_to_what_ran_before(file: Path) -> None:

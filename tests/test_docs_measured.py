@@ -43,15 +43,18 @@ def test_the_column_that_tells_rows_apart_stands_first() -> None:
 
 
 def test_rows_that_chance_tells_apart_share_a_place() -> None:
-    rows = [{"psnr": {"single": psnr}, "spread": {"mean": spread}} for psnr, spread in ((20, 1), (24, 0.1), (22, 2))]
-    assert [(place, found["psnr"]["single"]) for place, found in measured.places(rows)] == [(1, 24), (1, 22), (2, 20)]
+    means = ((20, 1), (24, 0.1), (22, 3), (23.8, 0.1))
+    rows = [{"psnr": {"single": psnr}, "spread": {"psnr": {"mean": spread}}} for psnr, spread in means]
+    found = [(place, row["psnr"]["single"]) for place, row in measured.places(rows)]
+    # 0.2 is more than hypot(0.1, 0.1) / sqrt(2); 2 is less than hypot(3, 0.1) / sqrt(2), and than hypot(3, 1) / sqrt(2)
+    assert found == [(1, 24), (2, 23.8), (1, 22), (3, 20)]
 
 
 def test_scores_show_how_they_were_chosen_where_it_matters() -> None:
     value = {"single": 12.345, "by_residual": 13.0, "oracle": 14.0, "mean": 0.3}
     assert measured.worked("psnr", value) == "12.35 / 13.00 / 14.00"
     assert measured.worked("iou", value) == "12.345"
-    assert (measured.worked("spread", value), measured.worked("seconds", 0.123456)) == ("0.3", "0.1235")
+    assert (measured.worked("spread", {"psnr": value}), measured.worked("seconds", 0.123456)) == ("0.3", "0.1235")
 
 
 def test_every_protocol_of_the_benchmark_has_its_words() -> None:

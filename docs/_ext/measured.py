@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -183,13 +184,18 @@ def leaderboard_page() -> str:
 
 
 def places(rows: list[Row]) -> list[tuple[int, Row]]:
-    """The rows from the best mean of single runs down, and of how many others each is better or worse than chance says.
+    """The rows from the best mean of single runs down, each with one more than the number of those it is behind.
 
-    A row is behind another one if it lacks more than both spreads: rows of one place are not told apart.
+    A row is behind another one if it lacks more than chance says: rows of one place are not told apart. Each spread is
+    that of a difference of two equal means, so the variance of one mean is half its square.
     """
+
+    def behind(row: Row, other: Row) -> bool:
+        limit = math.hypot(*(of["spread"]["psnr"]["mean"] for of in (row, other))) / math.sqrt(2)
+        return bool(other["psnr"]["single"] - row["psnr"]["single"] > limit)
+
     ordered = sorted(rows, key=lambda row: -row["psnr"]["single"])
-    ends = [[row["psnr"]["single"] + sign * row["spread"]["mean"] for sign in (-1, 1)] for row in ordered]
-    return [(1 + sum(low > own for low, _ in ends), row) for (_, own), row in zip(ends, ordered, strict=True)]
+    return [(1 + sum(behind(row, other) for other in rows), row) for row in ordered]
 
 
 def works_page() -> str:
@@ -217,7 +223,7 @@ def works_page() -> str:
 def worked(key: str, value: Any) -> str:
     """One score: the mean of single runs, and those by the residual and by the truth where they differ from it."""
     if key == "spread":
-        return f"{value['mean']:.1f}"
+        return f"{value['psnr']['mean']:.1f}"
     if not isinstance(value, dict):
         return cell(value)
     digits = {"psnr": 2, "solved_percent": 0}.get(key, 3)

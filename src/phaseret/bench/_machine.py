@@ -18,6 +18,8 @@ import torch
 from phaseret import operators
 
 _PROCESS = Path("/proc/self")
+# What limits the instructions of libraries that torch calls; ATEN_CPU_CAPABILITY shows in torch's own word.
+_LIMITS = ("MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
 
 
 def machine() -> dict[str, object]:
@@ -31,6 +33,9 @@ def machine() -> dict[str, object]:
     return {
         "cpu": name,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "instructions": ", ".join(
+            [torch.backends.cpu.get_cpu_capability(), *(f"{x}={os.environ[x]}" for x in _LIMITS if x in os.environ)]
+        ),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "torch": torch.__version__,

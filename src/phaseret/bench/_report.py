@@ -19,18 +19,14 @@ from phaseret import _checks, plotting
 from phaseret._output import check_free, check_here, check_writable, written
 from phaseret._words import finite
 from phaseret.bench._protocol import VERSION
-from phaseret.bench._scores import SOLVED, apart
+from phaseret.bench._scores import SCORES, SOLVED, apart
+from phaseret.bench._spread import number, short, spreads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FILES = ("bench.json", "bench.txt", "bench.png")
 _PARTS = ("phaseret", "machine", "quick", "entries", "protocols", "rows", "runs", "digest")
-# The scores of a row, each of single runs, of the best by residual, and of the best by the truth.
-OTHERS = ("ssim", "correlation", "residual", "iou", "phase_error")
-_SCORES = ("psnr", "raw_psnr", "error", *OTHERS)
-# In dB: by how much runs may differ where chance has no part; else by so many standard deviations of a difference.
-LEAST_SPREAD, DEVIATIONS = 0.1, 3 * math.sqrt(2)
 _HEADER = (
     "protocol", "case", "entry", "failed", "solved %", "by residual", "oracle", "PSNR", "by residual", "oracle", "+-",
     "raw", "SSIM", "corr.", "seconds", "transforms", "MiB",
@@ -42,8 +38,9 @@ class Report:
     """The scores of entries on protocols.
 
     Attributes:
-        content: What the JSON holds: "rows", one for each protocol, case and entry; "runs", one for each item and seed;
-            and what they were made with.
+        content: What the JSON holds: "rows", one for each protocol, case and entry, with the "spread" of each score;
+            "runs", one for each item and seed, those with seed 0 with the scores of their "twin"; and what they were
+            made with.
         pictures: Of the first items, by (protocol, item): the truth and the aligned estimates, by entry.
     """
 
@@ -148,39 +145,23 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     def values(name: str) -> Tensor:
         """(seeds, items)"""
-        return torch.tensor([[_number(run[name]) for run in of] for of in by_item], dtype=torch.float64).T
+        return torch.tensor([[number(run[name]) for run in of] for of in by_item], dtype=torch.float64).T
 
     failures = [run["failure"] for run in runs if run["failure"]]
     error, residual = values("error"), values("residual").nan_to_num(math.inf)
     row: dict[str, Any] = {"items": len(items), "seeds": len(error), "failed": len(failures)}
     row["reason"] = failures[0] if failures else None
     solved = apart((error < SOLVED).double(), residual, error)
-    row["solved_percent"] = {name: _short(100 * value.mean()) for name, value in solved.items()}
-    for score in _SCORES:
-        if score in runs[0]:
+    row["solved_percent"] = {name: short(100 * value.mean()) for name, value in solved.items()}
+    for score in SCORES:
+        if score in runs[0]:  # of single runs, of the best by residual, and of the best by the truth
             kept = apart(values(score), residual, error)
-            row[score] = {name: _short(value.mean()) for name, value in kept.items()}
-    deviation = float(values("psnr").var(0).mean().sqrt()) if len(error) > 1 else 0.0
-    row["spread"] = spread(deviation, len(runs))
-    row["seconds"] = _short(values("seconds").mean())
-    row["transforms"] = _short(values("transforms").mean())
+            row[score] = {name: short(value.mean()) for name, value in kept.items()}
+    row["spread"] = spreads(runs)
+    row["seconds"] = short(values("seconds").mean())
+    row["transforms"] = short(values("transforms").mean())
     row["memory_mib"] = runs[0]["memory_mib"]
     return row
-
-
-def _number(value: float | None) -> float:
-    """A score; None is what a file holds where it was no number."""
-    return math.nan if value is None else value
-
-
-def spread(deviation: float, count: int) -> dict[str, float]:
-    """By how many dB a run, and the mean of so many runs, may differ from the same made again on another machine."""
-    stated = DEVIATIONS * deviation, DEVIATIONS * deviation / math.sqrt(count)
-    return {name: _short(max(LEAST_SPREAD, value)) for name, value in zip(("run", "mean"), stated, strict=True)}
-
-
-def _short(value: float | Tensor) -> float:
-    return float(f"{float(value):.5g}")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -190,7 +171,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     memory, ssim = row["memory_mib"], row.get("ssim")
     return (
         row["protocol"], row["case"], row["entry"], f"{row['failed']}/{row['items'] * row['seeds']}",
-        *three("solved_percent", 0), *three("psnr", 2), f"{row['spread']['mean']:.1f}",
+        *three("solved_percent", 0), *three("psnr", 2), f"{row['spread']['psnr']['mean']:.1f}",
         f"{row['raw_psnr']['single']:.2f}", "" if ssim is None else f"{ssim['single']:.3f}",
         f"{row['correlation']['single']:.3f}", f"{row['seconds']:.3g}", f"{row['transforms']:.3g}",
         "" if memory is None else f"{memory:.0f}",

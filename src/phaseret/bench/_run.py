@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +18,8 @@ from phaseret.bench import _machine
 from phaseret.bench._entry import Entry, entry
 from phaseret.bench._protocol import VERSION, Item, Protocol, checksum
 from phaseret.bench._protocols import PROTOCOLS
-from phaseret.bench._report import OTHERS, Report, digest, load, rows_of
-from phaseret.bench._scores import Quiet, decibels, judged
+from phaseret.bench._report import Report, digest, load, rows_of
+from phaseret.bench._scores import OTHERS, SCORES, Quiet, decibels, judged
 from phaseret.bench.entries import ENTRIES
 
 _SHOWN = 4  # items of each protocol that the picture shows
@@ -47,6 +49,31 @@ def attempt(solver: Entry, item: Item, seed: int, relative: bool) -> tuple[dict[
     }
     scores = scored(estimate.detach(), item, relative)
     return {**found, **scores, "seconds": float(f"{seconds:.4g}")}, estimate
+
+
+def twin(solver: Entry, item: Item, relative: bool) -> dict[str, float]:
+    """The scores of the run with seed 0, made again with the data changed in their last digit."""
+    found, _ = attempt(solver, nudged(item), 0, relative)
+    return {name: found[name] for name in SCORES if name in found}
+
+
+def nudged(item: Item) -> Item:
+    """The item with data changed as little as they can be, as the rounding of another machine changes what is computed.
+
+    Counts, all whole, get one photon more in the brightest measured pixel. All other intensities get one more or one
+    less in the last binary digit, alike at k and -k, so that those of a real object remain so.
+    """
+    data, known = item.intensity.clone(memory_format=torch.contiguous_format), item.known
+    least = torch.finfo(data.dtype).eps
+    if bool((data == data.round()).all()):
+        holds = data < 1 / least  # where one more is another number
+        measured = holds if known.mask is None else holds & known.mask
+        data.view(-1)[torch.where(measured, data, -1.0).argmax()] += 1
+    else:
+        axes = [*range(-len(known.object_shape), 0)]
+        drawn = torch.from_numpy(np.random.RandomState(0).uniform(-1, 1, tuple(data.shape)))
+        data *= 1 + least * (drawn + drawn.flip(axes).roll([1] * len(axes), axes)).sign().to(data.dtype)
+    return replace(item, intensity=data)
 
 
 def wrong(estimate: Any, item: Item) -> str | None:
@@ -105,7 +132,8 @@ def run(
 
     An entry gets the intensity of one item, what is known of it (:class:`Known`) and a seed, and gives the estimate of
     the object; a Module gets a batch of one intensity alone, and runs once on each item. Neither sees the truth. A run
-    that raises, or gives what cannot be judged, counts as an estimate of zeros; its row says why.
+    that raises, or gives what cannot be judged, counts as an estimate of zeros; its row says why. Each item is run once
+    more, with seed 0 and data changed in their last digit: how far its scores move says what another machine may find.
 
     Args:
         protocols: Names in :data:`PROTOCOLS`, or protocols of your own.
@@ -175,10 +203,10 @@ def earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
     made = {name: here[name] for name in ("phaseret", "quick")}
     ran = {run["entry"] for run in found["runs"]}
     made |= {f"entries {name}": package for name, package in here["entries"].items() if name in ran}
-    made |= {f"machine {name}": here["machine"][name] for name in ("cpu", "gpu", "torch")}
+    made |= {f"machine {name}": here["machine"][name] for name in ("cpu", "gpu", "instructions", "torch")}
     for name, value in made.items():
         of, _, part = name.partition(" ")
-        stated = found[of][part] if part else found[of]
+        stated = found[of].get(part) if part else found[of]
         if stated != value:
             rule = f"before must have {name} {value!r}, got {stated!r}"
             if of == "entries":
@@ -248,7 +276,10 @@ def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Repo
                     estimate.detach().cpu().to(item.obj.dtype), item.obj, **freedom
                 ).aligned
     calibration, risen = report.content["calibration_ms"], memory.risen()
+    by_name = {item.name: item for item in items}
     for scores in found:
+        if scores["seed"] == 0:
+            scores["twin"] = twin(solver, by_name[scores["item"]], protocol.relative)
         scores["transforms"] = float(f"{1000 * scores['seconds'] / calibration:.4g}")
         scores["memory_mib"] = risen
     return found

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from phaseret import metrics, symmetry
 
+# The scores of a run, as far as they are for its object.
+OTHERS = ("ssim", "correlation", "residual", "iou", "phase_error")
+SCORES = ("psnr", "raw_psnr", "error", *OTHERS)
 #: Aligned relative error below which an object counts as solved.
 SOLVED = 0.05
 # The error of an exact estimate, about what single precision can tell: 120 dB.
