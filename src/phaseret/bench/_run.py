@@ -51,9 +51,9 @@ def attempt(solver: Entry, item: Item, seed: int, relative: bool) -> tuple[dict[
     return {**found, **scores, "seconds": float(f"{seconds:.4g}")}, estimate
 
 
-def twin(solver: Entry, item: Item, relative: bool) -> dict[str, float]:
-    """The scores of the run with seed 0, made again with the data changed in their last digit."""
-    found, _ = attempt(solver, nudged(item), 0, relative)
+def twin(solver: Entry, item: Item, seed: int, relative: bool) -> dict[str, float]:
+    """The scores of a run made again with the data changed in their last digit."""
+    found, _ = attempt(solver, nudged(item), seed, relative)
     return {name: found[name] for name in SCORES if name in found}
 
 
@@ -133,7 +133,8 @@ def run(
     An entry gets the intensity of one item, what is known of it (:class:`Known`) and a seed, and gives the estimate of
     the object; a Module gets a batch of one intensity alone, and runs once on each item. Neither sees the truth. A run
     that raises, or gives what cannot be judged, counts as an estimate of zeros; its row says why. Each item is run once
-    more, with seed 0 and data changed in their last digit: how far its scores move says what another machine may find.
+    more, with seed 0 (one that is alone with each seed) and data changed in their last digit: how far its scores move
+    says what another machine may find.
 
     Args:
         protocols: Names in :data:`PROTOCOLS`, or protocols of your own.
@@ -278,8 +279,8 @@ def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Repo
     calibration, risen = report.content["calibration_ms"], memory.risen()
     by_name = {item.name: item for item in items}
     for scores in found:
-        if scores["seed"] == 0:
-            scores["twin"] = twin(solver, by_name[scores["item"]], protocol.relative)
+        if scores["seed"] == 0 or len(items) == 1:
+            scores["twin"] = twin(solver, by_name[scores["item"]], scores["seed"], protocol.relative)
         scores["transforms"] = float(f"{1000 * scores['seconds'] / calibration:.4g}")
         scores["memory_mib"] = risen
     return found
