@@ -101,6 +101,22 @@ def test_no_call_changes_its_arguments(path: str) -> None:
         assert torch.equal(CALLS[path][0][name], tensor)
 
 
+@pytest.mark.parametrize("path", [path for path in OURS if CALLS[path][0]])
+def test_vmap_works_or_is_answered(path: str) -> None:
+    """What looks at values takes batches itself, and says so."""
+    name, tensor = next(iter(CALLS[path][0].items()))
+
+    def one(x: Tensor) -> Tensor:
+        given(path, **{name: x})
+        return torch.zeros(())
+
+    try:
+        torch.func.vmap(one, randomness="different")(tensor.expand(2, *tensor.shape))
+    except ValueError as error:
+        if f"{name} must not be under torch.func.vmap, got one that is. Pass the whole batch" not in str(error):
+            raise
+
+
 # --- masks -----------------------------------------------------------------------------------------------------------
 
 MASKED = [path for path in OURS if {"mask", "support"} & {*CALLS[path][0]} and path != "projections.ObjectConstraint"]

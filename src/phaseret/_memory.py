@@ -159,6 +159,24 @@ def transformed() -> bool:
     return bool(getattr(torch._C, "_are_functorch_transforms_active", lambda: True)())
 
 
+def not_mapped(**tensors: Any) -> None:
+    """No tensor stands for many to `torch.func.vmap`: of such a one no value can be looked at."""
+    for name, value in tensors.items() if transformed() else ():
+        if isinstance(value, Tensor) and _is_mapped(value):
+            rule = f"{name} must not be under torch.func.vmap, got one that is"
+            _checks.fail(rule, "Pass the whole batch: the axes in front count its items")
+
+
+def _is_mapped(value: Tensor) -> bool:
+    """Whether a tensor stands for many to a `vmap` of `torch.func`, for which torch has no public word."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            return True
+        value = functorch.get_unwrapped(value)
+    return False
+
+
 def recomputed(function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
     """`function` of the arguments; nothing else is kept for the gradient, for which it is computed again.
 

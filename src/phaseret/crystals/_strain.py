@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 
 # The axes of one object.
 _AXES = (-3, -2, -1)
@@ -181,6 +181,7 @@ def strain(
         whose phase +Q u belongs to the kernel exp(+2 pi i k n / m).
     """
     _checks.floating(obj=obj)
+    _memory.not_mapped(obj=obj)
     _checks.rank(3, obj=obj)
     if not obj.is_complex():
         rule = f"obj must be complex, got {obj.dtype}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks
+from phaseret import _checks, _memory
 from phaseret.models._misfit import Misfit, descend
 
 
@@ -77,6 +77,7 @@ def finetune(
             "Pass the network itself",
             error=TypeError,
         )
+    _memory.not_mapped(intensity=intensity, mask=mask)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)
     chosen = _chosen(model, parameters)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret._module import called_as
 from phaseret.models._layers import Model, Output, as_items, evaluating, plain_units
 from phaseret.models._misfit import Misfit, descend
@@ -198,6 +198,7 @@ def latent_optimize(
             "Make one with PRCGANGenerator(object_shape, data_shape)",
             error=TypeError,
         )
+    _memory.not_mapped(intensity=intensity, mask=mask, latent=latent)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)
     misfit = Misfit(intensity, len(network.data_shape), operator=operator, mask=mask)

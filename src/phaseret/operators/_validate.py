@@ -7,7 +7,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from phaseret import _checks
+from phaseret import _checks, _memory
 from phaseret.operators._hot import ask_about_hot
 
 
@@ -41,6 +41,7 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
         >>> validate(intensity, mask=intensity.isfinite())
     """
     _checks.real(intensity=intensity)
+    _memory.not_mapped(intensity=intensity, mask=mask)
     _checks.item_axes(ndim, intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)

@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.operators._validate import look_finite
 from phaseret.projections import CONSTRAINTS, Constraint
 from phaseret.projections._spread import Kernel, check_kernel, check_shares, shares
@@ -94,6 +94,7 @@ def autocorrelation_support(
         reaches beyond the noise is ours.
     """
     _checks.real(intensity=intensity)
+    _memory.not_mapped(intensity=intensity, mask=mask)
     _checks.item_axes(ndim, intensity=intensity)
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.symmetry import _distance
 from phaseret.symmetry._irreducible import irreducible, primes, residues
 from phaseret.symmetry._rivals import Findings, Image, examine
@@ -169,6 +169,7 @@ def certify(
         factorization of multivariate polynomials using singular value decomposition, J. Symbolic Computation 43, 359.
         The proof modulo a prime, and the bound with its rounding, are put together here.
     """
+    _memory.not_mapped(obj=obj)
     ndim = _checks.item_axes(ndim, obj=_numbers(obj))
     _checks.flag(distance=distance)
     limit = _checks.integer("rivals", rivals, at_least=0)
