@@ -169,7 +169,7 @@ class Enough(Step):
     """
 
     misfit: float | None
-    starts = 6
+    starts = 5
 
     def __init__(self, *, misfit: float | None = None) -> None:
         super().__init__(misfit=None if misfit is None else _checks.number("misfit", misfit, above=0))
