@@ -415,7 +415,7 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "solvers.RAAR": {"beta": 0.97},
     "solvers.Shrinkwrap": {"least": 0.05, "most": 1.0},
     "solvers.Enough": {"misfit": None},
-    "solvers.Hull": {"width": 0.66},
+    "solvers.Hull": {"width": 0.66, "room": 1.0},
     "solvers.Level": {"bound": 1.1, "flat": False},
     "solvers.autocorrelation_support": {"form": "box", "threshold": None, "width": 0.66},
     "solvers.maximum_likelihood": {"background": 0.1, "n_iter": 50},

@@ -111,6 +111,25 @@ def test_a_hull_gives_a_support_to_a_run_without_one_and_leaves_one_that_is_give
     assert recipe(intensity, support=BLOCK, constraint="complex").obj.shape == (6, 6)
 
 
+def test_a_hull_with_room_begins_narrow_and_lets_the_support_grow() -> None:
+    intensity = pr.operators.fourier_intensity(torch.rand(2, 9, 8) + 0j, (32, 31))
+    options: dict[str, Any] = {"constraint": "complex", "starts": 2}
+    narrow = solvers.autocorrelation_support(intensity, form="hull", width=0.5)
+    wide = solvers.autocorrelation_support(intensity, form="hull", width=0.65)
+    begun = Recipe(Hull(width=0.5, room=1.3), "er:1")(intensity, **options).support
+    assert begun is not None
+    begun = begun.expand(2, 2, 32, 31)
+    assert (begun & ~wide[:, None]).sum() == 0
+    assert ((begun.sum((2, 3)) / narrow.sum((1, 2))[:, None] - 1).abs() < 0.2).all()  # a pixel of the rim
+    everything = "shrinkwrap(method=level,sigma=0,least_sigma=0,threshold=1e-6)"
+    grown = Recipe(Hull(width=0.5, room=1.3), f"er:1,level,{everything},er:1")(intensity, **options).support
+    assert grown is not None
+    assert torch.equal(grown, wide)
+    given = Recipe(Hull(width=0.5, room=1.3), "er:1")(intensity, support=torch.ones(9, 8) > 0, **options).support
+    assert given is None or bool(given.all())
+    assert Hull(width=0.9, room=1.3)._widest == 1
+
+
 def test_a_background_makes_the_hull_no_smaller() -> None:
     obj = torch.polar(torch.ones(8, 8), torch.linspace(0, 1, 8).expand(8, 8))
     intensity = pr.operators.fourier_intensity(obj, (32, 32))
@@ -507,7 +526,7 @@ def test_a_callback_that_ends_it_early_leaves_patterns_that_were_not_begun() -> 
 
 def test_bragg_is_a_schedule_that_its_text_gives_back() -> None:
     recipe = Recipe("bragg")
-    assert recipe.text.startswith("hull(width=0.6),level(ratio=2.8),rrr(beta=0.4):")
+    assert recipe.text.startswith("hull(width=0.6,room=1.1),level(ratio=2.8),rrr(beta=0.4):")
     assert recipe.text.endswith(",enough")
     assert Recipe(recipe.text).text == recipe.text
     assert Recipe("2*(bragg),er:5").n_iter == 2 * recipe.n_iter + 5

@@ -8,6 +8,7 @@ from torch import Tensor
 from phaseret import _checks, _fft
 from phaseret.operators._data import without_background
 from phaseret.solvers._counts import EXPLAINED
+from phaseret.solvers._extent import hull
 from phaseret.solvers._gaps import filled_in_hull
 from phaseret.solvers._loop import Step
 from phaseret.solvers._options import Options
@@ -27,19 +28,20 @@ _FLAT = f"8*(level(flat=true),{_ROUND},shrinkwrap(method=level,sigma=0.5,least_s
 _SETTLE = ",".join(
     f"5*(er:8,shrinkwrap(method=level,sigma=0,least_sigma=0,threshold={threshold}))" for threshold in (0.2, 0.35)
 )
-_FOUND = "hull(width=0.6),level(ratio=2.8),rrr(beta=0.4):800"
+_FOUND = "hull(width=0.6,room=1.1),level(ratio=2.8),rrr(beta=0.4):800"
 BRAGG = f"{_FOUND},{_NARROW},{_FLAT},level(bound=none),er:10,{_SETTLE},er:10,ml:20,enough"
 
 
 class Hull(Step):
     """A step of a recipe that gives a run without a support one: the convex hull of the autocorrelation, made smaller.
 
-    It is :func:`autocorrelation_support` with ``form="hull"``, laid out on the whole grid, and holds from the beginning
-    of the run on. A support that is given to the run is left as it is. A `point_spread` of the run is allowed for; a
-    `coherence` that is yet to be found makes the hull smaller, and asks for a larger width.
+    It is :func:`autocorrelation_support` with ``form="hull"``, laid out on the whole grid. A support that is given to
+    the run is left as it is. A `point_spread` of the run is allowed for; a `coherence` that is yet to be found makes
+    the hull smaller, and asks for a larger width.
 
     Args:
         width: Width relative to that of the autocorrelation, in (0, 1].
+        room: How many times as wide :class:`Shrinkwrap` may let the support become again.
 
     Example:
         >>> intensity = pr.operators.fourier_intensity(torch.ones(8, 8) + 0j, (24, 24))
@@ -49,10 +51,13 @@ class Hull(Step):
     """
 
     width: float
+    room: float
     finds_support = True
 
-    def __init__(self, *, width: float = 0.66) -> None:
-        super().__init__(width=_checks.number("width", width, above=0, at_most=1))
+    def __init__(self, *, width: float = 0.66, room: float = 1.0) -> None:
+        super().__init__(
+            width=_checks.number("width", width, above=0, at_most=1), room=_checks.number("room", room, at_least=1)
+        )
 
     def support_of(self, intensity: Tensor, asked: Options) -> Tensor | None:
         if asked["background"] is not None:
@@ -60,7 +65,7 @@ class Hull(Step):
         return autocorrelation_support(
             intensity,
             form="hull",
-            width=self.width,
+            width=self._widest,
             mask=asked["mask"],
             point_spread=asked["point_spread"],
             centered=asked["centered"],
@@ -68,7 +73,14 @@ class Hull(Step):
         )
 
     def advance(self, run: Run) -> None:
-        """Nothing is left to do."""
+        problem, widest = run.problem, run.problem.support
+        if not run.support_given and widest is not None:
+            narrow = hull(problem.embed(widest), problem.ndim, self.width / self._widest, rim=0.5)
+            run.support = problem.crop(narrow & problem.embed(widest))
+
+    @property
+    def _widest(self) -> float:
+        return min(1.0, self.room * self.width)
 
 
 class Level(Step):

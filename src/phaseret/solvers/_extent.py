@@ -94,8 +94,10 @@ def reached_beside(intensity: Tensor, known: Tensor, ndim: int, reach: Tensor, w
     return torch.where(wide[..., None], reach.minimum(beside), reach), torch.where(wide, wider_then, wider)
 
 
-def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None) -> Tensor:
+def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None, rim: float = 0.0) -> Tensor:
     """The convex hulls of sets (*, m1..md) that are their own mirrors in the middle, smaller by a factor about it.
+
+    The sets reach so many pixels of `rim` beyond the middles of their pixels.
 
     If they are where autocorrelations exceed a share `level` (*, 1..1) of their maxima they are made wider first, by
     what the set of a convex body misses at most: the autocorrelation of its indicator has a concave d-th root (the
@@ -113,7 +115,7 @@ def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None) -
         ends = torch.cat([points[(item & ~(beside[..., :-2] & beside[..., 2:])).flatten()], middle])
         within = torch.ones(len(points), dtype=torch.bool, device=inside.device)
         for direction in _directions(ndim).to(points):
-            reach = factor * (ends @ direction).abs().amax()
+            reach = factor * ((ends @ direction).abs().amax() + rim)
             within &= (points @ direction).abs() <= reach + 1e-3
         found.append(within.reshape(shape))
     return torch.stack(found).reshape(inside.shape)

@@ -82,6 +82,7 @@ class Run:
         self.iteration, self.n_iter = 0, 0
         self.stopped = False
         self.given = False
+        self.support_given = True
         self.after_check: list[Callable[[Run], bool | None]] = []
         # Where the run stands: the leaf of the recipe, its iterations done, and its state.
         self.leaf, self.done, self.state = 0, 0, cast("Any", None)
@@ -207,6 +208,7 @@ class Run:
         """A run of one pattern, with its problem, from one start alone."""
         part = Run(problem, self.iterate[p : p + 1, s : s + 1].clone(), self.check_every, self.chunk)
         part.given, part.compile, part.after_check = self.given, self.compile, self.after_check
+        part.support_given = self.support_given
         part.n_iter, part.tolerance = self.n_iter, self.tolerance
         return part
 

@@ -38,7 +38,8 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         fix = "Put an algorithm before it, such as 'hio:50'"
         _checks.fail(f"the steps must hold an algorithm, got {step!r}", fix)
     parts = step.parts()
-    if asked["support"] is None and asked["known"] is None:
+    own = asked["support"] is not None or asked["known"] is not None
+    if not own:
         asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
     given = asked["support"] is not None or asked["known"] is not None
     restricted = given or not next(step.leaves()).finds_support
@@ -55,6 +56,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
         check_complex(problem)
     seeds = _seeds(starts, asked["seed"], asked["generator"])
     run = _begin(step, problem, intensity, seeds, asked)
+    run.support_given = own
     rules = [part.explained for part in parts if part.explained is not None and starts > 1]
     if rules:
         _check_turns(parts, asked)
