@@ -148,7 +148,11 @@ class Run:
 
     def unsolved(self, at_a_time: int) -> list[Items]:
         """The items that are not solved, so many at a time."""
-        rows, columns = (i[:, None].split(at_a_time) for i in (self.solved < 0).nonzero(as_tuple=True))
+        return self.items(self.solved < 0, at_a_time)
+
+    def items(self, some: Tensor, at_a_time: int) -> list[Items]:
+        """The items (patterns, starts) where it is true, so many at a time."""
+        rows, columns = (i[:, None].split(at_a_time) for i in some.nonzero(as_tuple=True))
         return list(zip(rows, columns, strict=True)) if rows[0].numel() else []
 
     def leave(self) -> None:
