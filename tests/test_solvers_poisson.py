@@ -189,6 +189,22 @@ def test_chunks_and_going_on_change_nothing(schedule: str) -> None:
         assert again.checked == whole.checked
 
 
+@pytest.mark.parametrize("word", ["ml:3", "lm:2"])
+def test_what_was_bred_is_refined(word: str) -> None:
+    _, counts, box = dim_object()
+    options: dict[str, Any] = {"support": box, "constraint": "complex", "starts": 3}
+    seen: list[torch.Tensor] = []
+
+    class Looks(pr.solvers.Breed):
+        def advance(self, run: pr.solvers.Run) -> None:
+            super().advance(run)
+            seen.append(run.problem.magnitude.project(run.iterate)[0, :, :9, :8])
+
+    found = Recipe("hio:9", Looks(), word)(counts, **options)
+    expected = Recipe(word)(counts, init=seen[0], **options)
+    torch.testing.assert_close(found.objs, expected.objs, rtol=1e-3, atol=1e-3)
+
+
 def test_starts_that_run_in_turn_are_refined_each() -> None:
     _, counts, box = dim_object()
     options: dict[str, Any] = {"support": box, "constraint": "real", "starts": 3}

@@ -11,7 +11,7 @@ from phaseret import _checks, _fft
 from phaseret.operators import FourierIntensity
 from phaseret.solvers._gradient import maximum_likelihood
 from phaseret.solvers._loop import Step
-from phaseret.solvers._run import ALL, ARRAYS_OF_A_START, Items, Run
+from phaseret.solvers._run import ARRAYS_OF_A_START, Items, Run
 
 # What the likelihood takes for the background, in counts.
 _BACKGROUND = 0.1
@@ -68,8 +68,7 @@ class PoissonRefinement(Step):
             run.done = 0
             return
         problem = run.problem
-        if not run.checked:
-            run.estimate = run.known(ALL, whole=False).project(problem.crop(run.iterate)).clone()
+        run.estimate = run.to_refine()
         if problem.magnitude.spread is None:
             some = problem.counts[:, None] & (run.solved < 0) & run.estimate.flatten(2).isfinite().all(-1)
             pieces = run.items(some, run.at_a_time(4 * ARRAYS_OF_A_START))
