@@ -296,6 +296,7 @@ def runs_with(psnr: dict[str, list[float | None]], twins: dict[str, float | None
         ({"a": [10]}, {"a": 11}, T[1], 1),
         ({"a": [10, 12], "b": [5, 5]}, {"a": 10, "b": 6}, None, math.sqrt(1.5) / 2),  # of b the seed changes nothing
         ({"a": [10, 10, 10], "b": [20, 20, 20]}, {"a": 13, "b": 19}, T[2] * math.sqrt(5), 1 / math.sqrt(2)),
+        ({"a": [10, 10, 12]}, {}, T[1] * 2, math.sqrt(5) / 3),  # two of three are one
         ({"a": [10, None, 12], "b": [None]}, {"a": math.inf, "b": None}, T[1] * 2, None),  # what is no number
     ],
 )
@@ -567,6 +568,19 @@ def test_twins_that_are_left_out_show(file: Path) -> None:
     content["runs"][number]["twin"] = {}
     file.write_text(json.dumps({**content, "digest": digest(content)}))
     assert "runs are missing, or are not what a run leaves" in bench.verify(file, protocols=[TINY]).differences
+
+
+def test_an_item_that_is_alone_has_a_twin_with_each_seed(here: Path) -> None:
+    alone = dataclasses.replace(TINY, cases=("one",), counts=(1, 1), seeds=(1, 3))
+    report = bench.run([alone], ["their_solvers:few"])
+    assert [run["seed"] for run in report.content["runs"] if "twin" in run] == [0, 1, 2]
+    file = report.save(here / "out")[0]
+    assert bench.verify(file, protocols=[alone]).differences == ()
+    content = json.loads(file.read_text())
+    content["runs"][2].pop("twin")
+    content["rows"] = rows_of(content["runs"])
+    file.write_text(json.dumps({**content, "digest": digest(content)}))
+    assert bench.verify(file, protocols=[alone]).differences == ("tiny, their_solvers:few: runs lack their twins",)
 
 
 def test_on_another_machine_the_spread_decides(monkeypatch: pytest.MonkeyPatch) -> None:

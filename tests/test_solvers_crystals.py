@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import phaseret as pr
 from phaseret import solvers
+from phaseret.cli import _commands
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.solvers import Enough, Hull, Recipe, Shrinkwrap, _solve
 from phaseret.solvers._counts import expected_error, root_spread
@@ -355,6 +357,13 @@ def test_numbers_too_large_for_fractions_are_no_counts() -> None:
 
 
 # --- starts in turn --------------------------------------------------------------------------------------------------
+
+
+def test_texts_say_how_many_starts_there_are_at_most() -> None:
+    most = min(part.starts for part in Recipe("bragg").parts())
+    assert most == pr.solvers.Enough.starts
+    assert f"at most {most}, one after the other" in str(pr.solvers.reconstruct.__doc__)
+    assert f"with --schedule bragg at most {most})" in inspect.getsource(_commands)
 
 
 def test_starts_end_with_the_first_good_one_and_are_those_of_the_same_seeds() -> None:

@@ -39,8 +39,8 @@ class Report:
 
     Attributes:
         content: What the JSON holds: "rows", one for each protocol, case and entry, with the "spread" of each score;
-            "runs", one for each item and seed, those with seed 0 with the scores of their "twin"; and what they were
-            made with.
+            "runs", one for each item and seed, those with seed 0, and all of an item that is alone in its protocol,
+            with the scores of their "twin"; and what they were made with.
         pictures: Of the first items, by (protocol, item): the truth and the aligned estimates, by entry.
     """
 

@@ -57,6 +57,11 @@ def twin(solver: Entry, item: Item, seed: int, relative: bool) -> dict[str, floa
     return {name: found[name] for name in SCORES if name in found}
 
 
+def has_twin(seed: int, items: Sequence[Item]) -> bool:
+    """Whether a run has a twin: one of each item, and all of an item that is alone in its protocol."""
+    return seed == 0 or len(items) == 1
+
+
 def nudged(item: Item) -> Item:
     """The item with data changed as little as they can be, as the rounding of another machine changes what is computed.
 
@@ -279,7 +284,7 @@ def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Repo
     calibration, risen = report.content["calibration_ms"], memory.risen()
     by_name = {item.name: item for item in items}
     for scores in found:
-        if scores["seed"] == 0 or len(items) == 1:
+        if has_twin(scores["seed"], items):
             scores["twin"] = twin(solver, by_name[scores["item"]], scores["seed"], protocol.relative)
         scores["transforms"] = float(f"{1000 * scores['seconds'] / calibration:.4g}")
         scores["memory_mib"] = risen

@@ -29,8 +29,7 @@ def spreads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """
     items = [[run for run in runs if run["item"] == item] for item in dict.fromkeys(run["item"] for run in runs)]
     independent = [[*{_told(run): run for run in of}.values()] for of in items]
-    share = math.sqrt(sum(1 / len(of) for of in independent)) / len(items)
-    found = {}
+    found, part = {}, shared(runs)
     for score in (score for score in SCORES if score in runs[0]):
         squares, degrees, largest = 0.0, 0, 0.0
         for of, different in zip(items, independent, strict=True):
@@ -46,7 +45,7 @@ def spreads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         limit = float(stdtrit(degrees, 1 - _CHANCE / 2)) * math.sqrt(2 * squares / degrees) if degrees else 0.0
         found[score] = {
             "run": short(max(least(score), limit, largest)),
-            "mean": short(max(least(score), limit * share)),
+            "mean": short(max(least(score), limit * part)),
         }
     return found
 

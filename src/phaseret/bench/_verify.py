@@ -19,7 +19,7 @@ from phaseret.bench._entry import Entry, entry
 from phaseret.bench._protocol import Item, Protocol
 from phaseret.bench._protocols import PROTOCOLS
 from phaseret.bench._report import digest, load, rows_of
-from phaseret.bench._run import about, attempt, runs_of, worded
+from phaseret.bench._run import about, attempt, has_twin, runs_of, worded
 from phaseret.bench._scores import Quiet
 from phaseret.bench._spread import least, shared, spreads
 
@@ -67,8 +67,8 @@ def verify(
     On the machine and with the versions of the report every score of a run that is made again must agree within 0.1 dB
     or 0.005. Elsewhere the spread that the row states for the score decides: if a run lies outside, or the mean of
     those made again, all runs of the row are made again, and the mean of all must lie within the spread of the mean,
-    or of both means where the runs scatter more here. What says how far chance goes, the twins of the runs with seed
-    0, must be there.
+    or of both means where the runs scatter more here. What says how far chance goes, the twins of runs (:func:`run`),
+    must be there.
 
     Args:
         file: The JSON that :func:`run` left.
@@ -153,7 +153,7 @@ def _left_out(protocol: Protocol, items: Sequence[Item], content: dict[str, Any]
             seeds = 1 if {seed for _, seed in found} == {0} else seeds
         if Counter(found) != Counter((item, seed) for item in names for seed in range(seeds)):
             yield f"{protocol.name}, {name}: the runs are not those of all items and seeds"
-        if not all("twin" in run for run in runs if run["entry"] == name and run["seed"] == 0):
+        if not all("twin" in run for run in runs if run["entry"] == name and has_twin(run["seed"], items)):
             yield f"{protocol.name}, {name}: runs lack their twins"
 
 

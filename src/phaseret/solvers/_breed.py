@@ -140,7 +140,7 @@ class Breed(Step):
         run.in_pieces(mix, run.pieces(_ARRAYS))
         iterate = problem.embed(child)
         iterate[rows, best] = run.iterate[rows, best]
-        run.iterate = iterate
+        run.iterate, run.bred = iterate, True
         # the children lie where the best start does, and as high
         if run.support is not None and run.support.shape[1] > 1:
             run.support = run.support.expand(problem.patterns, *run.support.shape[1:])

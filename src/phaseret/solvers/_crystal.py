@@ -90,7 +90,8 @@ class Level(Step):
     the level follows from the data alone, by Parseval: :math:`\sqrt{P \, r / k}` with the power P of the object, and
     k / r pixels, where the support holds k. Without one it is the median modulus of P_M x inside the support, of the
     pixels above half of the level so far (at first of the root mean square). All algorithms keep to it but
-    :class:`SparseRRR`, which is refused behind it, and :class:`LevenbergMarquardt` until its end.
+    :class:`SparseRRR`, which is refused behind it, and until their end :class:`LevenbergMarquardt` and
+    :class:`PoissonRefinement`.
 
     Args:
         ratio: How many times more pixels the support has than the object. Default: the level is the median.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
 from phaseret.solvers._loop import Step
-from phaseret.solvers._run import Run
+from phaseret.solvers._run import ALL, Run
 
 # The damping is this factor of the residual at first, falls and rises by these factors, and gives up above the last.
 _DAMPING, _FALL, _RISE, _MOST = 1.0, 0.1, 8.0, 1e6
@@ -162,8 +162,7 @@ class LevenbergMarquardt(Step):
             run.done = 0
             return
         problem, magnitude, weight = run.problem, *magnitudes(run)
-        known = run.known((slice(None), slice(None)), whole=False)
-        estimate = run.estimate if run.checked else known.project(problem.crop(run.iterate))
+        known, estimate = run.known(ALL, whole=False), run.to_refine()
         free = torch.ones_like(estimate, dtype=torch.bool)
         if problem.known.support_size is not None:
             free = estimate != 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -33,8 +32,10 @@ class PoissonRefinement(Step):
 
     Projections bring the magnitudes near to the roots of the counts, whose mean lies below the root of the mean: where
     most pixels counted nothing, the object they end with is too weak there. The likelihood of the counts has no such
-    bias, and the error of a right object comes down to what counting noise leaves. It does nothing to intensities that
-    are no counts, from which a `background` was subtracted, or which a `point_spread` or a `coherence` blurs.
+    bias, and the error of a right object comes down to what counting noise leaves. It knows of no bounds, phases or
+    :class:`Level`: the result is projected on what is known at the end; with `support_size` the pixels that are 0 stay
+    so. It does nothing to intensities that are no counts, from which a `background` was subtracted, or which a
+    `point_spread` or a `coherence` blurs.
 
     Args:
         n_iter: Iterations.
@@ -67,36 +68,34 @@ class PoissonRefinement(Step):
             run.done = 0
             return
         problem = run.problem
-        if problem.magnitude.spread is None and bool(problem.counts.any()):
-            if not run.checked:
-                run.estimate = run.known((slice(None), slice(None)), whole=False).project(problem.crop(run.iterate))
-            run.in_pieces(lambda items: _refine(run, items, self.n_iter), run.pieces(4 * ARRAYS_OF_A_START))
-            run.iterate = problem.embed(run.estimate)
+        run.estimate = run.to_refine()
+        if problem.magnitude.spread is None:
+            some = problem.counts[:, None] & (run.solved < 0) & run.estimate.flatten(2).isfinite().all(-1)
+            pieces = run.items(some, run.at_a_time(4 * ARRAYS_OF_A_START))
+            run.in_pieces(lambda items: _refine(run, items, self.n_iter), pieces)
         run.note(self.n_iter, run.residual(run.estimate))
         run.done = 0
 
 
 def _refine(run: Run, items: Items, n_iter: int) -> None:
-    """Estimates of some items whose data are counts, refined."""
-    problem, known = run.problem, run.known(items, whole=False)
-    before = run.estimate[items]
-    batch = before.shape[:2]
-    intensity, mask = (
-        None if x is None else x.expand(problem.patterns, 1, *problem.shape)[items[0]]
-        for x in problem.magnitude.planes()
-    )
-    assert intensity is not None
-    unit = math.prod(problem.shape) ** 2  # from the transform divided by its size to that without normalisation
+    """Estimates of some items (k, 1) whose data are counts, and their iterates, refined in units of counts."""
+    problem, mask, known = run.problem, run.problem.mask, run.known(items, whole=False)
+    rows = items[0], 0
+    unit = problem.magnitude.per_energy**0.5
+    before = run.estimate[items] * unit
+    support = before != 0 if known.support_size is not None else None
+    if support is None and known.support is not None:
+        support = known.support.bool()
     found = maximum_likelihood(
         before,
-        (unit * intensity).expand(*batch, *problem.shape),
-        _Transform(problem.shape, norm="backward", undersampled=True),
+        problem.intensity[rows],
+        _Transform(problem.shape, undersampled=True),
         n_iter=n_iter,
-        background=_BACKGROUND / problem.magnitude._unit**2,
-        mask=mask,
-        support=None if known.support is None else known.support.bool(),
+        background=_BACKGROUND,
+        mask=None if mask is None else mask[rows if len(mask) > 1 else (0, 0)],
+        support=support,
         constraint=known.constraint,
         check_every=n_iter,
     ).obj
-    counts = problem.counts[items[0]].reshape(-1, *[1] * (before.ndim - 1))
-    run.estimate[items] = torch.where(counts, known.project(found), before)
+    refined = known.project(found / unit)
+    run.estimate[items], run.iterate[items] = refined, problem.embed(refined)

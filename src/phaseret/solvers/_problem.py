@@ -39,6 +39,8 @@ class Problem:
     device: torch.device
     requires_grad: bool  # whether the intensity asks for a gradient
     counts: Tensor  # (patterns), boolean: whether the intensities are whole numbers, as counts are
+    intensity: Tensor  # (patterns, 1, *grid) without its background, 0 where it was not measured
+    mask: Tensor | None  # (patterns or 1, 1, *grid), where it was measured; None: everywhere
 
     @property
     def ndim(self) -> int:
@@ -143,6 +145,8 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         device=intensity.device,
         requires_grad=torch.is_grad_enabled() and any(x.requires_grad for x in (intensity, reference) if x is not None),
         counts=_are_counts(values) & (asked["background"] is None),
+        intensity=values.detach(),
+        mask=mask,
     )
 
 

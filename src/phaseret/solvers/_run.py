@@ -51,6 +51,7 @@ class Run:
         updates: How often the support was updated.
         price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
         collapsed: (patterns, starts) boolean, the starts whose support fell to its least size; None if none was found.
+        bred: Whether the iterates were mixed (:class:`Breed`) since the last check, and the estimates are older.
         room: (patterns, 1) how many pixels the object may have; None until a step asks.
         level: (patterns, starts) level of the object's modulus; None until a step finds it.
         bound: How many levels the modulus may have; None for any.
@@ -68,7 +69,7 @@ class Run:
         self.problem, self.iterate, self.check_every = problem, iterate, check_every
         self.support, self.half, self.updates = problem.support, cast("Tensor | None", None), 0
         self.price, self.collapsed = cast("Tensor | None", None), cast("Tensor | None", None)
-        self.room = cast("Tensor | None", None)
+        self.room, self.bred = cast("Tensor | None", None), False
         self.level, self.bound, self.flat = cast("Tensor | None", None), cast("float | None", None), False
         self.images, self.sigma = cast("Tensor | None", None), cast("Tensor | None", None)
         self.rivals = cast("Tensor | None", None)
@@ -149,7 +150,11 @@ class Run:
 
     def unsolved(self, at_a_time: int) -> list[Items]:
         """The items that are not solved, so many at a time."""
-        rows, columns = (i[:, None].split(at_a_time) for i in (self.solved < 0).nonzero(as_tuple=True))
+        return self.items(self.solved < 0, at_a_time)
+
+    def items(self, some: Tensor, at_a_time: int) -> list[Items]:
+        """The items (patterns, starts) where it is true, so many at a time."""
+        rows, columns = (i[:, None].split(at_a_time) for i in some.nonzero(as_tuple=True))
         return list(zip(rows, columns, strict=True)) if rows[0].numel() else []
 
     def leave(self) -> None:
@@ -245,6 +250,14 @@ class Run:
         """The nearest arrays (patterns, starts, *grid) to the estimates that have the measured magnitudes: P_M x."""
         return self.problem.magnitude.project_fast(self.problem.embed(self.estimate.detach()))
 
+    def to_refine(self) -> Tensor:
+        """The estimates, for a step that refines them: made of the iterates where there are none, or older ones."""
+        if self.checked and not self.bred:
+            return self.estimate
+        x = self.problem.magnitude.project_fast(self.iterate) if self.bred else self.iterate
+        made = self.known(ALL, whole=False).project(self.problem.crop(x)).clone()
+        return made.where((self.solved < 0)[(...,) + (None,) * self.problem.ndim], self.estimate)
+
     def note(self, count: int, error: Tensor, leave: bool = False) -> None:
         """Note that `count` iterations were done, and their errors, of which those of solved starts stay.
 
@@ -254,6 +267,7 @@ class Run:
         self.error = error if all_left else torch.where(self.solved < 0, error, self.error)
         self.done += count
         self.iteration += count
+        self.bred = False
         self.history.append(self.error)
         self.checked.append(self.iteration)
         if leave:

@@ -50,11 +50,9 @@ def _enough(run: Run, rules: Sequence[Callable[[Tensor, Tensor], Tensor]]) -> Te
 def _pattern(problem: Problem, p: int) -> Problem:
     """The problem of one pattern, with a point spread of its own."""
     row = slice(p, p + 1)
-    support, reference = (x if x is None or len(x) == 1 else x[row] for x in (problem.support, problem.reference))
-    magnitude, counts = problem.magnitude.index((row,)), problem.counts[row]
-    return dataclasses.replace(
-        problem, batch=(), magnitude=magnitude, support=support, reference=reference, counts=counts
-    )
+    each = {name: getattr(problem, name) for name in ("support", "reference", "counts", "intensity", "mask")}
+    own = {name: x if x is None or len(x) == 1 else x[row] for name, x in each.items()}
+    return dataclasses.replace(problem, batch=(), magnitude=problem.magnitude.index((row,)), **own)
 
 
 def _join(run: Run, rows: list[list[Run]]) -> None:
