@@ -570,6 +570,13 @@ def test_twins_that_are_left_out_show(file: Path) -> None:
     assert "runs are missing, or are not what a run leaves" in bench.verify(file, protocols=[TINY]).differences
 
 
+def test_a_quick_run_has_no_twins_and_none_are_missed(here: Path) -> None:
+    report = bench.run([TINY], ["their_solvers:few"], quick=True)
+    assert not any("twin" in run for run in report.content["runs"])
+    file = report.save(here / "quick")[0]
+    assert bench.verify(file, protocols=[TINY]).differences == ()
+
+
 def test_an_item_that_is_alone_has_a_twin_with_each_seed(here: Path) -> None:
     alone = dataclasses.replace(TINY, cases=("one",), counts=(1, 1), seeds=(1, 3))
     report = bench.run([alone], ["their_solvers:few"])

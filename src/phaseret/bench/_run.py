@@ -57,9 +57,9 @@ def twin(solver: Entry, item: Item, seed: int, relative: bool) -> dict[str, floa
     return {name: found[name] for name in SCORES if name in found}
 
 
-def has_twin(seed: int, items: Sequence[Item]) -> bool:
-    """Whether a run has a twin: one of each item, and all of an item that is alone in its protocol."""
-    return seed == 0 or len(items) == 1
+def has_twin(seed: int, items: Sequence[Item], quick: bool) -> bool:
+    """Whether a run has a twin: one of each item, and all of an item that is alone in its protocol; no quick one."""
+    return not quick and (seed == 0 or len(items) == 1)
 
 
 def nudged(item: Item) -> Item:
@@ -144,7 +144,7 @@ def run(
     Args:
         protocols: Names in :data:`PROTOCOLS`, or protocols of your own.
         entries: Names in :data:`ENTRIES`, or ``"package.module:name"`` of your own.
-        quick: Run the first items alone: minutes instead of an hour.
+        quick: Run the first items alone, with no data changed: minutes instead of an hour.
         data: The folder that holds the measured pattern. Default: what PHASERET_DATA_DIR names.
         before: The JSON that an earlier call left: its runs are kept, and what it has is not run again, so that a long
             run can be stopped, and an entry added. It must be of the same versions and code, and its digest must fit.
@@ -284,7 +284,7 @@ def _runs(solver: Entry, protocol: Protocol, items: Sequence[Item], report: Repo
     calibration, risen = report.content["calibration_ms"], memory.risen()
     by_name = {item.name: item for item in items}
     for scores in found:
-        if has_twin(scores["seed"], items):
+        if has_twin(scores["seed"], items, report.content["quick"]):
             scores["twin"] = twin(solver, by_name[scores["item"]], scores["seed"], protocol.relative)
         scores["transforms"] = float(f"{1000 * scores['seconds'] / calibration:.4g}")
         scores["memory_mib"] = risen
