@@ -252,7 +252,7 @@ def test_a_crystal_is_found_from_its_counts_and_its_strain_is_drawn(
     example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     pytest.importorskip("skimage", reason="the extra crystals is not installed")
-    field = example("crystal_strain").main(size=9, grid=20)
+    field = example("crystal_strain").main(size=12, grid=28)
     (error,) = printed(r"error: ([\d.]+) times", capsys.readouterr().out)
     assert error < 1.3
     assert 1e-5 < field.strain[field.strain.isfinite()].std() < 1e-1

@@ -522,7 +522,7 @@ def test_what_is_wrong_is_reported_as_a_small_example_that_fails_in_the_same_way
 
 
 def test_an_assertion_within_given_fails_on_the_smallest_tensors() -> None:
-    @settings(max_examples=50, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(st.data())
     def test(data: st.DataObject) -> None:
         obj = data.draw(testing.objects(margin=2))
