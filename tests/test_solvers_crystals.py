@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -467,6 +468,21 @@ def test_reconstruct_tries_five_in_turn_and_twelve_at_once() -> None:
     options: dict[str, Any] = {"support": BLOCK, "constraint": "complex"}
     assert len(solvers.reconstruct(data, schedule="er:2,enough", **options).seeds) == 5
     assert len(solvers.reconstruct(data, schedule="er:2", **options).seeds) == 12
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_start_that_ends_the_search_may_be_alone_also_the_last(last: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    obj = 20 * torch.polar(torch.rand(6, 6, generator=generator) + 0.5, 3 * torch.rand(6, 6, generator=generator))
+    counts = pr.noise.poisson_noise(pr.operators.fourier_intensity(obj, (16, 16)), generator=generator)
+    other = 20 * torch.randn(3, 6, 6, dtype=obj.dtype, generator=generator)
+    init = torch.cat([other[:2], obj[None] if last else other[2:]])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        r = Recipe("er:3,enough")(counts, support=BLOCK, constraint="complex", init=init, starts=3)
+    assert r.errors.isfinite().all()
+    assert (r.misfit < 1.3) == last
+    assert ("show another object" in " ".join(str(warning.message) for warning in told)) != last
 
 
 def test_starts_in_turn_keep_no_state() -> None:

@@ -418,7 +418,7 @@ def _rivals(scores: Tensor, factor: float = _RIVAL) -> Tensor:
 def warn_of_disagreement(result: Reconstruction, in_turn: bool = False) -> None:
     """Warn where starts that fit equally well show different objects, or where most starts show another object.
 
-    Of starts that run in turn the last one ends the search if noise explains its error: then it may well be alone.
+    Of starts that run in turn one whose error noise explains ends the search: then it may well be alone.
     """
     rivals, agree = _rivals(result.scores) & result.scores.isfinite(), result.agreement >= _AGREE
     different, agreeing = (rivals & ~agree).any(-1), agree.sum(-1)
@@ -427,7 +427,7 @@ def warn_of_disagreement(result: Reconstruction, in_turn: bool = False) -> None:
     lost = result.scores.isinf() & begun
     few = (2 * agreeing < begun.sum(-1)) & ~different & ~(lost | ~begun).all(-1)
     if in_turn:
-        few &= begun.all(-1)
+        few &= begun.all(-1) & ~(result.error <= EXPLAINED * result.expected)
     starts = agree.shape[-1]
     least, found = torch.where(rivals, result.agreement, 1.0).amin(), torch.where(few, agreeing, starts).amin()
     # all from the device at once
