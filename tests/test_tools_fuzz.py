@@ -6,8 +6,10 @@ import os
 import time
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import pytest
+import torch
 
 pytest.importorskip("h5py")
 pytest.importorskip("tifffile")
@@ -48,6 +50,18 @@ def test_a_planted_fault_is_found_and_written_down(tmp_path: Path, monkeypatch: 
     with pytest.raises(ZeroDivisionError):
         reader(tmp_path, file.read_bytes())
     assert "ZeroDivisionError: integer division" in file.with_name(file.name + ".txt").read_text()
+
+
+def refuse_to_compile(graph: object, examples: object) -> NoReturn:
+    raise AssertionError("compiled")
+
+
+def compiled(folder: Path, data: bytes) -> None:
+    torch.compile(lambda x: x + 1, backend=refuse_to_compile)(torch.ones(1))
+
+
+def test_nothing_is_compiled_where_threads_of_the_compiler_would_be_waited_for(tmp_path: Path) -> None:
+    assert attempt(target(compiled), SEED, tmp_path / "work").kind == "accepted"
 
 
 def hang(folder: Path, data: bytes) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn
 
+import torch
+
 from tools.fuzz._mutate import mutated
 
 #: What a clear error may be, and how it begins: the name of what was called, the rule.
@@ -127,6 +129,7 @@ def _try(target: Target, inputs: Sequence[bytes], folder: Path, writer: int, log
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         faulthandler.register(signal.SIGPROF, stream, chain=True)
         warnings.simplefilter("ignore")
+        torch.compiler.set_stance("force_eager")  # the compiler's threads did not come along: it would wait for them
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + target.memory,) * 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (target.memory,) * 2)
