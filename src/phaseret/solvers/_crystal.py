@@ -74,7 +74,7 @@ class Hull(Step):
 
     def advance(self, run: Run) -> None:
         problem, widest = run.problem, run.problem.support
-        if not run.support_given and widest is not None:
+        if self.width < self._widest and not run.support_given and widest is not None:
             narrow = hull(problem.embed(widest), problem.ndim, self.width / self._widest, rim=0.5)
             run.support = problem.crop(narrow & problem.embed(widest))
 

@@ -47,6 +47,7 @@ class Run:
         solved: (patterns, starts) the iteration at which each start was solved, or culled; -1 where it is neither.
         left: The number of starts that are neither, of all patterns.
         support: (patterns or 1, starts or 1, *box) support in use; None if all of the box is allowed.
+        support_given: Whether the caller gave the support, and no step found it.
         half: A part of the box to which a step restricts the support for a while; usually None.
         updates: How often the support was updated.
         price: (patterns, starts) factors of the errors that rank starts of different size; None if they are alike.
