@@ -13,7 +13,7 @@ from phaseret import _checks, _fft, _memory
 from phaseret.projections import ObjectConstraint
 from phaseret.solvers import _nullspace
 from phaseret.solvers._levenberg import LeastSquares, check_double, magnitudes
-from phaseret.solvers._loop import Step
+from phaseret.solvers._loop import AtOnce
 from phaseret.solvers._nullspace import Shape
 from phaseret.solvers._options import Options, spelled
 from phaseret.solvers._run import Run
@@ -150,7 +150,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return max(inner) > (1 - _DISTINCT) * float(first.norm() * second.norm())
 
 
-class Algebraic(Step):
+class Algebraic(AtOnce):
     r"""The exact solution of nearly noise-free patterns in two dimensions: no start, no support, no iterations.
 
     The step of :func:`algebraic`, which says what it does: its image replaces the first start, as `init` does, and
@@ -194,11 +194,7 @@ class Algebraic(Step):
             rule = "point_spread and coherence must be left out for an exact solution, got one of them"
             _checks.fail(rule, _INSTEAD)
 
-    @torch.no_grad()
-    def advance(self, run: Run) -> None:
-        if run.done:  # a run that goes on behind it
-            run.done = 0
-            return
+    def work(self, run: Run) -> None:
         problem, everything = run.problem, (slice(None), slice(None))
         estimate = run.known(everything, whole=False).project(problem.crop(run.iterate)).clone()
         support = torch.ones_like(estimate[:, :1], dtype=torch.bool) if problem.support is None else problem.support
@@ -227,8 +223,6 @@ class Algebraic(Step):
         run.images = torch.tensor(images, device=problem.device)
         run.rivals = rivals[:, : max(images) - 1] if max(images) > 1 else None
         run.sigma = torch.stack([one.sigma for one in found]).to(problem.dtype)
-        run.note(1, run.residual(run.estimate))
-        run.done = 0
         failed = sum(not one.explains for one in found)
         if failed:
             _checks.warn(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
-from phaseret.solvers._loop import Step
+from phaseret.solvers._loop import AtOnce
 from phaseret.solvers._run import ALL, Run
 
 # The damping is this factor of the residual at first, falls and rises by these factors, and gives up above the last.
@@ -113,7 +113,7 @@ class LeastSquares:
         return step if self.real else torch.complex(*step.unflatten(0, (2, -1)))
 
 
-class LevenbergMarquardt(Step):
+class LevenbergMarquardt(AtOnce):
     r"""Minimise the squared error of the magnitudes over the pixels of the support: from nearly right to rounding.
 
     .. math:: \min_x \sum \big(|F x| - \sqrt Y\big)^2
@@ -156,11 +156,7 @@ class LevenbergMarquardt(Step):
         fix = "Use a tighter support, or error reduction instead"
         _memory.check_fits("support", 4 * 8 * unknowns**2, fix, f"a box of {problem.box_shape}", problem.device)
 
-    @torch.no_grad()
-    def advance(self, run: Run) -> None:
-        if run.done:  # a run that goes on behind it
-            run.done = 0
-            return
+    def work(self, run: Run) -> None:
         problem, magnitude, weight = run.problem, *magnitudes(run)
         known, estimate = run.known(ALL, whole=False), run.to_refine()
         free = torch.ones_like(estimate, dtype=torch.bool)
@@ -179,8 +175,6 @@ class LevenbergMarquardt(Step):
             refined[p, s, here] = fit.minimize(estimate[p, s, here], self.n_iter).to(refined.dtype)
         run.estimate = known.project(refined)
         run.iterate = problem.embed(run.estimate)
-        run.note(self.n_iter, run.residual(run.estimate))
-        run.done = 0
 
 
 def check_double(device: torch.device) -> None:

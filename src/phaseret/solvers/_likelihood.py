@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.operators import FourierIntensity
 from phaseret.solvers._gradient import maximum_likelihood
-from phaseret.solvers._loop import Step
+from phaseret.solvers._loop import AtOnce
 from phaseret.solvers._run import ARRAYS_OF_A_START, Items, Run
 
 # What the likelihood takes for the background, in counts.
@@ -27,7 +26,7 @@ class _Transform(FourierIntensity):
         return _fft.adjoint(field, self.fourier_shape, object_shape or self.fourier_shape, self.norm)
 
 
-class PoissonRefinement(Step):
+class PoissonRefinement(AtOnce):
     """A step of a recipe that refines the estimates of counts by :func:`maximum_likelihood`, inside their supports.
 
     Projections bring the magnitudes near to the roots of the counts, whose mean lies below the root of the mean: where
@@ -62,19 +61,13 @@ class PoissonRefinement(Step):
             rule = "known must be left out for PoissonRefinement, got a part that is known"
             _checks.fail(rule, "Use error reduction, 'er:100', at the end instead")
 
-    @torch.no_grad()
-    def advance(self, run: Run) -> None:
-        if run.done:  # a run that goes on behind it
-            run.done = 0
-            return
+    def work(self, run: Run) -> None:
         problem = run.problem
         run.estimate = run.to_refine()
         if problem.magnitude.spread is None:
             some = problem.counts[:, None] & (run.solved < 0) & run.estimate.flatten(2).isfinite().all(-1)
             pieces = run.items(some, run.at_a_time(4 * ARRAYS_OF_A_START))
             run.in_pieces(lambda items: _refine(run, items, self.n_iter), pieces)
-        run.note(self.n_iter, run.residual(run.estimate))
-        run.done = 0
 
 
 def _refine(run: Run, items: Items, n_iter: int) -> None:

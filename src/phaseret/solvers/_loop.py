@@ -79,6 +79,22 @@ class Step(Module):
     __call__ = called_as(forward)
 
 
+class AtOnce(Step):
+    """A step that is done at once: a run that was saved goes on before it or behind it."""
+
+    def work(self, run: Run) -> None:
+        """Write the estimates, and the iterates to go on from."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def advance(self, run: Run) -> None:
+        """Advance a run by this step."""
+        if not run.done:  # else it goes on behind it
+            self.work(run)
+            run.note(self.n_iter, run.residual(run.estimate))
+        run.done = 0
+
+
 class Algorithm(Step):
     """The base class of all projection algorithms.
 

@@ -41,8 +41,7 @@ def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
     own = asked["support"] is not None or asked["known"] is not None
     if not own:
         asked["support"] = next((s for part in parts if (s := part.support_of(intensity, asked)) is not None), None)
-    given = asked["support"] is not None or asked["known"] is not None
-    restricted = given or not next(step.leaves()).finds_support
+    restricted = own or asked["support"] is not None or not next(step.leaves()).finds_support
     problem = prepare(intensity, asked, restricted=restricted)
     check_energy(problem)
     if restricted:
