@@ -16,6 +16,13 @@ def as_pixels(images: Tensor) -> Any:
     return images.clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
 
 
+def modulus_and_phase(obj: Tensor, inside: float = 0.0) -> Any:
+    """Both as bytes, on an axis in front; no phase where the modulus is below this share of its largest value."""
+    modulus = obj.abs()
+    phase = torch.where(modulus >= inside * modulus.amax((-2, -1), keepdim=True), obj.angle() / (2 * torch.pi), 0)
+    return as_pixels(torch.stack([modulus, phase + 0.5]))
+
+
 def as_colours(obj: Any) -> Any:
     """Brightness for the modulus, at most 1; the hue is the phase of a complex object."""
     brightness = np.abs(obj).clip(max=1)

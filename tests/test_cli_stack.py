@@ -91,25 +91,26 @@ def test_an_interrupted_stack_keeps_its_blocks_and_is_taken_up(
     assert_same(pr.io.load_object("r.h5"), pr.io.load_object("whole.h5"))
 
 
+def stopped(reconstruct: Callable[..., Any], seen: list[int], count: int, *args: Any, **options: Any) -> Any:
+    """A run that is interrupted once its state was kept so often; the iterations of these are written to `seen`."""
+    keep = options["checkpoint"]
+
+    def keep_and_stop(state: dict[str, Any]) -> None:
+        keep(state)
+        seen.append(state["iteration"])
+        if len(seen) == count:
+            raise KeyboardInterrupt
+
+    return reconstruct(*args, **{**options, "checkpoint": keep_and_stop})
+
+
 def test_a_killed_run_goes_on_from_its_checkpoint(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = f"reconstruct pattern.h5 {QUICK} --starts 2 --checkpoint-every 20 -o r.h5"
-    solve, seen = pr.solvers.reconstruct, []
-
-    def killed(*args: object, **options: object) -> pr.solvers.Reconstruction:
-        keep = options["checkpoint"]
-
-        def keep_and_die(state: dict[str, object]) -> None:
-            keep(state)
-            seen.append(state["iteration"])
-            if len(seen) == 2:
-                raise KeyboardInterrupt
-
-        return solve(*args, **{**options, "checkpoint": keep_and_die})
-
+    seen: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(pr.solvers, "reconstruct", killed)
+        patch.setattr(pr.solvers, "reconstruct", partial(stopped, pr.solvers.reconstruct, seen, 2))
         fails(line, capsys, status=130)
     assert seen == [20, 40]
     assert "r.h5.checkpoint" in listing(folder)
@@ -170,17 +171,6 @@ def test_the_search_for_a_phase_goes_on_from_its_checkpoint(
             assert torch.equal(resumed[name], whole[name]), name
 
 
-def stopped(reconstruct: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """A run that is interrupted once its state is kept."""
-
-    def keep(state: dict[str, Any]) -> None:
-        options_kept(state)
-        raise KeyboardInterrupt
-
-    options_kept = options["checkpoint"]
-    return reconstruct(*args, **{**options, "checkpoint": keep})
-
-
 def test_a_damaged_checkpoint_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +179,7 @@ def test_a_damaged_checkpoint_is_refused(
     assert "r.h5.checkpoint must be a whole checkpoint, got the error: " in fails(line, capsys)
     (folder / "r.h5.checkpoint").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(pr.solvers, "reconstruct", partial(stopped, pr.solvers.reconstruct))
+        patch.setattr(pr.solvers, "reconstruct", partial(stopped, pr.solvers.reconstruct, [], 1))
         fails(line, capsys, status=130)
     kept = torch.load("r.h5.checkpoint", weights_only=True)
     kept["state"]["history"][0] += 1  # as a whole file

@@ -22,7 +22,7 @@ from experiments.data import Patterns, complex_digits, divided, images_of
 from experiments.digits import FOURIER_SHAPE, SHAPE
 from experiments.fit import Loss, Settings, estimate, run_solver
 from experiments.objectives import dnn_p, invariant
-from experiments.pictures import as_pixels, grid, show
+from experiments.pictures import grid, modulus_and_phase, show
 from experiments.scoring import relative_error, solved_percent
 from experiments.store import estimates_in, train_all, trained_once
 
@@ -101,12 +101,12 @@ class Comparison:
         self.objects, self.how = objects, how
         self.intensities = pr.operators.fourier_intensity(objects, FOURIER_SHAPE)
         self.rows: list[Row] = []
-        self.arrays = {"truth": _pixels(objects)}
+        self.arrays = {"truth": modulus_and_phase(objects[:SHOWN])}
 
     def add(self, method: str, estimates: Tensor, seconds: float, **more: Any) -> None:
         """Score a method."""
         error = relative_error(estimates, self.objects, FOURIER_SHAPE)
-        self.arrays[method] = _pixels(estimates)
+        self.arrays[method] = modulus_and_phase(estimates[:SHOWN])
         self.rows.append(
             {
                 "method": method,
@@ -145,12 +145,6 @@ class Comparison:
             }
             self.solve(f"network {name}, then rrr in its support grown by {pixels}", "rrr", support, **about)
         self.solve(f"network {name}, then the default recipe in its support grown by {pixels}", None, support)
-
-
-def _pixels(images: Tensor) -> Any:
-    """Modulus and phase of the images shown, as bytes."""
-    shown = images[:SHOWN]
-    return as_pixels(torch.stack([shown.abs(), shown.angle() / (2 * torch.pi) + 0.5]))
 
 
 def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:

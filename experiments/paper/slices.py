@@ -23,7 +23,7 @@ from experiments.data import Patterns, divided
 from experiments.digits import FOURIER_SHAPE
 from experiments.fit import Settings, estimate
 from experiments.objectives import OBJECTIVES, TITLES
-from experiments.pictures import as_pixels, grid, show
+from experiments.pictures import grid, modulus_and_phase, show
 from experiments.scoring import correlation, relative_error
 from experiments.store import estimates_in, train_all, trained_once
 
@@ -99,7 +99,7 @@ def run(context: Context) -> Result:
     ]
     took = train_all(trained, calls, context.jobs)
     objects = test_objects(config)
-    rows, arrays = [], {"truth": _pixels(objects)}
+    rows, arrays = [], {"truth": modulus_and_phase(objects[:SHOWN], INSIDE)}
     for (settings, folder), cost in zip(calls, took, strict=True):
         estimates = estimates_in(folder)
         rows.append(
@@ -107,17 +107,9 @@ def run(context: Context) -> Result:
         )
         if settings["seed"] == seeds[0]:
             aligned = pr.symmetry.align(estimates[:SHOWN], objects[:SHOWN]).aligned
-            arrays[settings["objective"]] = _pixels(aligned)
+            arrays[settings["objective"]] = modulus_and_phase(aligned, INSIDE)
     budget = {"images": took[0]["training_images"], "epochs": max(cost["epochs"] for cost in took)}
     return Result(rows, seeds, budget, arrays)
-
-
-def _pixels(images: Tensor) -> Any:
-    """Modulus and phase of the images shown, as bytes; no phase where there is nothing."""
-    shown = images[:SHOWN]
-    modulus = shown.abs()
-    phase = torch.where(modulus > INSIDE * modulus.amax((-2, -1), keepdim=True), shown.angle() / (2 * torch.pi), 0)
-    return as_pixels(torch.stack([modulus, phase + 0.5]))
 
 
 def draw(rows: list[Row], arrays: dict[str, Any]) -> Figure:

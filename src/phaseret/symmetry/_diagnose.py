@@ -168,7 +168,7 @@ def diagnose(
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
     """The distance of the items of two batches."""
-    return (a - b).abs().square().flatten(1).sum(1).sqrt()
+    return torch.linalg.vector_norm((a - b).flatten(1), dim=1)
 
 
 def _stack(dataset: Any) -> Tensor:
@@ -224,5 +224,5 @@ def _nearest(vectors: Tensor) -> tuple[Tensor, Tensor]:
         similar.scatter_(1, row[:, None], -torch.inf)
         found.append(similar.argmax(1))
     neighbour = torch.cat(found)
-    distance = torch.cat([torch.linalg.vector_norm(vectors[row] - vectors[neighbour[row]], dim=1) for row in rows])
+    distance = torch.cat([_distance(vectors[row], vectors[neighbour[row]]) for row in rows])
     return neighbour, distance
