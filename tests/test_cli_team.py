@@ -17,7 +17,7 @@ from torch import Tensor
 
 import phaseret as pr
 from commands import QUICK, assert_same, listing, prepared, run
-from phaseret.cli import _reconstruct, main
+from phaseret.cli import _solves, main
 from phaseret.cli._team import Team
 from processes import PROCESSES, places
 
@@ -132,9 +132,9 @@ def test_each_process_of_a_machine_has_its_own_card(name: str, monkeypatch: pyte
     monkeypatch.setattr(torch, "empty", lambda *_, device: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert _reconstruct._device("cuda") == "cuda:0"
+    assert _solves._device("cuda") == "cuda:0"
     monkeypatch.setenv(name, "3")
-    assert [_reconstruct._device(given) for given in (None, "cuda", "cuda:0", "cpu")] == [
+    assert [_solves._device(given) for given in (None, "cuda", "cuda:0", "cpu")] == [
         "cuda:1",
         "cuda:1",
         "cuda:0",
