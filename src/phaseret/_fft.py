@@ -90,6 +90,11 @@ def crop(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x
 
 
+def along(line: Tensor, axis: int, ndim: int) -> Tensor:
+    """Values along one axis of `ndim` as an array that broadcasts along the others."""
+    return line.reshape([-1 if a == axis % ndim else 1 for a in range(ndim)])
+
+
 def spectrum(
     obj: Tensor, shape: Sequence[int], norm: str = "ortho", buffers: dict[int, Tensor] | None = None
 ) -> Tensor:
@@ -373,7 +378,7 @@ def frequency_radius(shape: Sequence[int], units: Sequence[float]) -> Tensor:
     """Distance of each pixel from the zero frequency; unit 1 is cycles per pixel, unit m pixels of the plane."""
     # Whole numbers first, so that multiples of m / unit come out exact.
     axes = [(frequencies(m) * m).round() * unit / m for m, unit in zip(shape, units, strict=True)]
-    squares = [k.square().reshape([-1 if a == axis else 1 for a in range(len(axes))]) for axis, k in enumerate(axes)]
+    squares = [along(k.square(), axis, len(axes)) for axis, k in enumerate(axes)]
     return sum(squares[1:], squares[0]).sqrt_()
 
 
@@ -519,7 +524,7 @@ def squared_frequencies(shape: Sequence[int], like: Tensor) -> Tensor:
     for axis, m in enumerate(shape):
         k = torch.arange(m, dtype=total.dtype, device=total.device)
         k = torch.minimum(k, m - k) / m
-        total = total + k.square().reshape([m if a == axis else 1 for a in range(len(shape))])
+        total = total + along(k.square(), axis, len(shape))
     return total if like.is_complex() else half_from_full(total)
 
 

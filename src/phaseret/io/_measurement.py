@@ -481,7 +481,7 @@ def _inside_frame(shape: Sequence[int], center: Sequence[int]) -> Tensor:
         index = torch.arange(m)
         frequency = torch.where(index < (m + 1) // 2, index, index - m)
         line = (frequency >= -c) & (frequency < m - c)
-        inside &= line.reshape([-1 if other == axis else 1 for other in range(len(shape))])
+        inside &= _fft.along(line, axis, len(shape))
     return inside
 
 

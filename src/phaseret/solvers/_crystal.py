@@ -128,9 +128,7 @@ class Level(Step):
     @torch.no_grad()
     def advance(self, run: Run) -> None:
         problem, shape = run.problem, run.error.shape
-        inside = run.support
-        if inside is None:
-            inside = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
+        inside = problem.everywhere if run.support is None else run.support
         pixels = inside.flatten(2).sum(-1).to(problem.dtype)
         if self.ratio is not None:
             level = (_power(problem)[:, None] * self.ratio / pixels).sqrt().expand(shape).clone()

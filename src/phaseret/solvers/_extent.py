@@ -113,11 +113,11 @@ def hull(inside: Tensor, ndim: int, width: float, level: Tensor | None = None, r
         # of each line along the last axis the two ends say all; the middle belongs to each set, even to an empty one
         beside = torch.nn.functional.pad(item, (1, 1))
         ends = torch.cat([points[(item & ~(beside[..., :-2] & beside[..., 2:])).flatten()], middle])
-        within = torch.ones(len(points), dtype=torch.bool, device=inside.device)
+        enclosed = torch.ones(len(points), dtype=torch.bool, device=inside.device)
         for direction in _directions(ndim).to(points):
             reach = factor * ((ends @ direction).abs().amax() + rim)
-            within &= (points @ direction).abs() <= reach + 1e-3
-        found.append(within.reshape(shape))
+            enclosed &= (points @ direction).abs() <= reach + 1e-3
+        found.append(enclosed.reshape(shape))
     return torch.stack(found).reshape(inside.shape)
 
 
@@ -145,6 +145,14 @@ def lags(m: int, like: Tensor) -> Tensor:
     return torch.minimum(index, m - index)
 
 
+def within(reach: Sequence[int], shape: Sequence[int], like: Tensor) -> Tensor:
+    """The lags of at most so many pixels along each axis."""
+    inside = torch.ones((), dtype=torch.bool, device=like.device)
+    for axis, (n, m) in enumerate(zip(reach, shape, strict=True)):
+        inside = inside & _fft.along(lags(m, like) <= n, axis, len(shape))
+    return inside
+
+
 def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
     """1 within the extent (*, d) of the autocorrelation, and 0 from `_SOFT` times as far on, for half of the lags."""
     d, found = len(shape), torch.ones((), dtype=like.dtype, device=like.device)
@@ -159,12 +167,7 @@ def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
 
 def corners(shape: Sequence[int], like: Tensor) -> Tensor:
     """The lags outside of the largest ellipsoid on the grid, which the autocorrelation of few objects reaches."""
-    d = len(shape)
-    sides = [
-        (2 * lags(m, like) / m).square().reshape([-1 if a == axis else 1 for a in range(d)])
-        for axis, m in enumerate(shape)
-    ]
-    return torch.stack(torch.broadcast_tensors(*sides)).sum(0) > 1
+    return 4 * _fft.full_from_half(_fft.squared_frequencies(shape, like), shape) > 1
 
 
 def least(found: Tensor, known: Tensor, outside: Tensor, ndim: int, steps: int, positive: bool = False) -> Tensor:

@@ -18,9 +18,9 @@ from phaseret.solvers._extent import (
     counted,
     filled,
     hull,
-    lags,
     least,
     smoothed,
+    within,
 )
 
 # The hull is looked at so many times, is so much wider than what counts, and leaves this share of the lags at least.
@@ -132,9 +132,7 @@ def disagreeing(intensity: Tensor, known: Tensor, ndim: int) -> Tensor:
     if known.numel() > _MANY:
         return nothing
     shape, values, mask = intensity.shape, intensity.detach().cpu().double(), known.cpu()
-    near = torch.ones((), dtype=torch.bool)
-    for axis, m in enumerate(shape):
-        near = near & (lags(m, values) <= _NEAR).reshape([-1 if a == axis else 1 for a in range(ndim)])
+    near = within([_NEAR] * ndim, shape, values)
     gaps = _Gaps(mask & ~near)
     if not mask[(0,) * ndim] or gaps.count > FEW or not gaps.known.any():
         return nothing
@@ -162,10 +160,7 @@ class _Gaps:
         """The lags outside of an extent, the same on the half grid, and the factor of the equations."""
         if tuple(reach) in self._kept:
             return self._kept[tuple(reach)]
-        outside = torch.zeros((), dtype=torch.bool)
-        for axis, (m, n) in enumerate(zip(self.shape, reach, strict=True)):
-            away = lags(m, torch.empty(0, dtype=torch.float64)) > n
-            outside = outside | away.reshape([-1 if a == axis else 1 for a in range(len(self.shape))])
+        outside = ~within(reach, self.shape, torch.empty(0, dtype=torch.float64))
         weights = _fft.half_from_full(outside.double())
         between = torch.zeros((), dtype=torch.long)
         for index, m in zip(self.place, self.shape, strict=True):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft
 from phaseret.projections import Constraint
-from phaseret.solvers._extent import lags
+from phaseret.solvers._extent import within
 
 if TYPE_CHECKING:
     from phaseret.solvers._problem import Problem
@@ -116,10 +116,7 @@ def _left_by_noise(problem: Problem) -> Tensor:
     """The error (patterns) that noise leaves, which is seen at lags of no object; infinite where there are too few."""
     intensity, mask = problem.magnitude.planes()
     d, shape = problem.ndim, problem.shape
-    inside = torch.ones((), dtype=torch.bool, device=problem.device)
-    for axis, (n, m) in enumerate(zip(_sizes(problem), shape, strict=True)):
-        line = lags(m, intensity) < n
-        inside = inside & line.reshape([-1 if other == axis else 1 for other in range(d)])
+    inside = within([n - 1 for n in _sizes(problem)], shape, intensity)
     if mask is not None or int((~inside).sum()) < _LAGS:
         return torch.full((problem.patterns,), math.inf, dtype=problem.dtype, device=problem.device)
     correlation = _fft.full_plane(intensity[:, 0], shape)
@@ -132,7 +129,7 @@ def _left_by_noise(problem: Problem) -> Tensor:
 
 def _sizes(problem: Problem) -> tuple[int, ...]:
     """Those of the box of all that the object may be, with its known part."""
-    place = problem.embed(torch.ones((1, 1, *problem.box_shape), device=problem.device), problem.object_shape) > 0
+    place = problem.embed(problem.everywhere, problem.object_shape)
     if problem.reference is not None:
         place = place | (problem.reference != 0)
     place = place.flatten(0, 1).any(0)
@@ -153,9 +150,7 @@ def check_known(run: Run) -> Tensor | None:
     rows, best = torch.arange(problem.patterns, device=problem.device), run.error.argmin(1)
     rest = problem.embed(run.estimate[rows, best, None])
     reference = _fft.pad(problem.reference, problem.shape).expand(rest.shape)
-    support = problem.support
-    if support is None:
-        support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
+    support = problem.everywhere if problem.support is None else problem.support
     rule = problem.constraint(support, whole=True)
     before, held, free = (torch.empty_like(run.error[:, :1]) for _ in range(3))
     factor = torch.empty_like(rest.flatten(2)[..., 0])

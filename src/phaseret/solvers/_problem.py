@@ -58,6 +58,11 @@ class Problem:
         return tuple(s.stop - s.start for s in self.box)
 
     @property
+    def everywhere(self) -> Tensor:
+        """The support that is all of the box, (1, 1, *box)."""
+        return torch.ones((1, 1, *self.box_shape), dtype=torch.bool, device=self.device)
+
+    @property
     def whole(self) -> bool:
         """Whether the box is the whole grid."""
         return self.box_shape == self.shape
@@ -82,9 +87,7 @@ class Problem:
     def constraint(self, support: Tensor | None, whole: bool) -> ObjectConstraint:
         """What is known of the object with this support (on the box), for arrays on the box or the whole grid."""
         if whole and not self.whole:
-            if support is None:
-                support = torch.ones(self.box_shape, dtype=torch.bool, device=self.device)
-            return self.known.within(self.embed(support), self.embed)
+            return self.known.within(self.embed(self.everywhere if support is None else support), self.embed)
         return self.known.within(support)
 
 
@@ -326,7 +329,7 @@ def check_complex(problem: Problem) -> None:
     magnitude = _fft.root(intensity)  # in which counts have the same noise everywhere: a few bright pixels do not rule
     own, edge = (torch.full((), start, device=intensity.device) for start in (True, False))
     for axis, m in zip(axes, problem.shape, strict=True):
-        index = torch.arange(m, device=intensity.device).reshape([-1 if a == axis else 1 for a in axes])
+        index = _fft.along(torch.arange(m, device=intensity.device), axis, problem.ndim)
         own, edge = own & (index == 0), edge | (2 * index == m)
     known = known * ~(own | edge)  # its own mirror says nothing; that of the largest frequency lies beyond a detector
     both = known * _fft.mirror(known, axes)

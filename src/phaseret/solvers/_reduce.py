@@ -128,7 +128,7 @@ def _ramp(shape: Sequence[int], offset: Sequence[float], like: Tensor) -> Tensor
         index = torch.arange(m if axis < d - 1 else m // 2 + 1, dtype=like.dtype, device=like.device)
         lag = torch.where(2 * index > m, index - m, index)
         line = torch.polar(torch.ones_like(lag), 2 * math.pi * c * lag / m)
-        found = found * line.reshape([-1 if a == axis else 1 for a in range(d)])
+        found = found * _fft.along(line, axis, d)
     return found
 
 

@@ -258,7 +258,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, i
 
     The result is the mean of those that fit and agree, or of starts that ran `in_turn` the best alone.
     """
-    problem, error, support = run.problem, run.error, run.support
+    problem, error = run.problem, run.error
     patterns, starts = error.shape
     scores = error.detach() if run.price is None else error.detach() * run.price
     if run.collapsed is not None:
@@ -268,8 +268,7 @@ def reconstruction(run: Run, seeds: list[int], *, recipe: str, seconds: float, i
     best = ranking[:, 0]
     objs = problem.embed(run.estimate, problem.object_shape)
     rows = torch.arange(patterns, device=best.device)
-    if support is None:
-        support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=best.device)
+    support = problem.everywhere if run.support is None else run.support
     support = problem.embed(support.expand(patterns, starts, *problem.box_shape)[rows, best], problem.object_shape)
     obj, chosen, batch = objs[rows, best], error[rows, best], problem.batch
     single = in_turn or obj.requires_grad

@@ -199,8 +199,7 @@ class _Stage(Run):
         super().__init__(problem, run.iterate.new_empty((*items, 0)), run.check_every, run.chunk)
         self.run, self.pixels = run, run.pixels
         self.support, self.numbers = support, 1 if problem.real else 2
-        if support is None:
-            support = torch.ones((1, 1, *problem.box_shape), dtype=torch.bool, device=problem.device)
+        support = problem.everywhere if support is None else support
         area = support.flatten(2).sum(-1).to(problem.dtype)
         if problem.known.support_size is not None:
             area = area.clamp(max=problem.known.support_size)

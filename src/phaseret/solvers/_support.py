@@ -127,7 +127,7 @@ def autocorrelation_support(
         if threshold is None:
             size = (wider * (size - 1)).ceil().add(_MORE).clamp(max=(m + 1) // 2)
         size = size[(...,) + (None,) * ndim]
-        index = torch.arange(m, device=box.device).reshape([-1 if a == axis else 1 for a in axes])
+        index = _fft.along(torch.arange(m, device=box.device), axis, ndim)
         first = (m - size).div(2, rounding_mode="floor")
         box = box & (index >= first) & (index < first + size)
     return box
@@ -422,14 +422,12 @@ class Detwin(Step):
     def advance(self, run: Run) -> None:
         box = run.problem.box_shape
         axis = box.index(max(box)) if self.axis is None else self.axis % len(box)
-        support = run.support
-        if support is None:
-            support = torch.ones((1, 1, *box), dtype=torch.bool, device=run.problem.device)
+        support = run.problem.everywhere if run.support is None else run.support
         weight = support.to(run.problem.dtype)
         if others := [2 + a for a in range(len(box)) if a != axis]:
             weight = weight.sum(others, keepdim=True)
         position = torch.arange(box[axis], dtype=weight.dtype, device=weight.device)
-        position = position.reshape([-1 if a == axis else 1 for a in range(len(box))])
+        position = _fft.along(position, axis, len(box))
         middle = (weight * position).sum(2 + axis, keepdim=True) / weight.sum(2 + axis, keepdim=True)
         run.half = (position <= middle).expand_as(support)
         try:
