@@ -40,7 +40,8 @@ class Hull(Step):
     the hull smaller, and asks for a larger width.
 
     Args:
-        width: Width relative to that of the autocorrelation, in (0, 1].
+        width: Width relative to that of the autocorrelation, in (0, 1]. Default: 0.66, the largest that the schedule
+            "bragg" comes to, which begins with 0.6 and has room for 1.1 times as much.
         room: How many times as wide :class:`Shrinkwrap` may let the support become again.
 
     Example:

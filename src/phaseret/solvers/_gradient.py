@@ -217,33 +217,12 @@ def truncated_amplitude_flow(
     .. math:: z_{k+1} = z_k - \frac{\mu}{c} A^H \Big[1_{|A z_k| \ge \sqrt y / (1 + \gamma)}
               \Big(A z_k - \sqrt y \frac{A z_k}{|A z_k|}\Big)\Big]
 
-    with c as in :func:`wirtinger_flow`. It needs fewer measurements and iterations than Wirtinger flow.
+    with c as in :func:`wirtinger_flow`. It needs fewer measurements and iterations than Wirtinger flow. Arguments and
+    result are those of :func:`wirtinger_flow`, except:
 
     Args:
-        intensity: Measured intensity.
-        operator: The measurement.
-        n_iter: Largest number of iterations.
         mu: Step size.
         gamma: Truncation; infinity for plain amplitude flow.
-        object_shape: Sizes of the object, for operators that do not know them.
-        background: What the detector counts without the object, a number or in the intensity's units and arrangement:
-            it is subtracted, and what is left below 0 counts as 0.
-        point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`, with the axes of the
-            object.
-        mask: True where measured; it broadcasts to the intensity. Default: everywhere.
-        constraint: "complex", "real" or "nonnegative".
-        init: Start (*, object), or all of them (*, starts, object). Default: :func:`spectral_initialization`.
-        starts: Number of starts of each pattern: `init` or the spectral one, then random ones. Default: 1, or as many
-            as `init` has.
-        seed: Seed of the spectral start; random start s is drawn from seed + s.
-        check_every: Iterations from one residual to the next.
-        tol: A start has converged, and is left alone, once an iteration changes its object by at most this share of
-            its norm, on average from one check to the next; when all have, the descent ends. Default: half of the
-            precision's `eps`, below which a step is lost in rounding. 0: all iterations.
-        tolerance: The error at which a start is solved, and is left alone, at a check; `n_iters` keeps its iterations.
-
-    Returns:
-        :class:`Reconstruction`; its `agreement` is up to the phase, and its `prtf` one number over all pixels.
 
     Example:
         >>> obj = torch.randn(2, 16, dtype=torch.complex64)
