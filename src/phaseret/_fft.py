@@ -90,9 +90,18 @@ def crop(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x
 
 
-def along(line: Tensor, axis: int, ndim: int) -> Tensor:
-    """Values along one axis of `ndim` as an array that broadcasts along the others."""
-    return line.reshape([-1 if a == axis % ndim else 1 for a in range(ndim)])
+def along(lines: Tensor, axis: int, ndim: int) -> Tensor:
+    """Lines (*, m) along an axis of items of `ndim` axes, which broadcast along the others."""
+    before = axis % ndim
+    return lines.reshape(*lines.shape[:-1], *[1] * before, -1, *[1] * (ndim - 1 - before))
+
+
+def profile(x: Tensor, axis: int, ndim: int) -> Tensor:
+    """What items of `ndim` axes show along one of them, (*, m): the sum over the others; of truths whether any is."""
+    others = tuple(a for a in range(-ndim, 0) if a % ndim != axis % ndim)
+    if not others:
+        return x
+    return x.any(others) if x.dtype == torch.bool else x.sum(others)
 
 
 def spectrum(
@@ -472,7 +481,7 @@ def fourier_shift(x: Tensor, shifts: Tensor, shape: Sequence[int]) -> Tensor:
     for i in range(d):
         ramp = phase_ramp(shifts[..., i].to(field.real.dtype), shape[i])
         ramp = ramp if i < d - 1 or x.is_complex() else half_from_full(ramp)
-        field = field * ramp.reshape(*ramp.shape[:-1], *[1] * i, -1, *[1] * (d - 1 - i))
+        field = field * along(ramp, i, d)
     if x.is_complex():
         return adjoint(field, shape, shape, "forward")
     return adjoint_half(field, shape, shape, "forward")

@@ -210,7 +210,7 @@ def _transfer(shape: Sequence[int], waves: float, ratios: Sequence[float], parax
     """Transfer function of a distance of `waves` wavelengths; `ratios` are wavelength / pixel size along each axis."""
     square = torch.zeros((), dtype=torch.float64)  # of the sine of the angle to the axis
     for axis, (m, ratio) in enumerate(zip(shape, ratios, strict=True)):
-        sine = (ratio * _fft.frequencies(m)).reshape(-1, *[1] * (len(shape) - 1 - axis))
+        sine = _fft.along(ratio * _fft.frequencies(m), axis, len(shape))
         square = square + sine.square()
     if paraxial:
         return torch.polar(torch.ones_like(square), -math.pi * waves * square)

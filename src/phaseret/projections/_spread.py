@@ -152,7 +152,7 @@ class Gaussian(_Form):
             if a != b:
                 f = f.where(f != -0.5, 0)  # it stands for 0.5 as well
             f = f.to(plane) if real or axis < d - 1 else _fft.half_from_full(f.to(plane))
-            plane = plane * f.reshape(-1, *[1] * (d - 1 - axis))
+            plane = plane * _fft.along(f, axis, d)
         return plane
 
 

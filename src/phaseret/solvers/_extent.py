@@ -74,9 +74,7 @@ def reached(
     inside, level = counted(intensity, ndim, threshold, positive, factor)
     reach = []
     for axis, m in zip(axes, shape, strict=True):
-        others = tuple(a for a in axes if a != axis)
-        there = inside.any(others) if others else inside
-        reach.append(torch.where(there, lags(m, intensity), 0).amax(-1))
+        reach.append(torch.where(_fft.profile(inside, axis, ndim), lags(m, intensity), 0).amax(-1))
     return torch.stack(reach, -1), WIDER / (1 - level.sqrt()).reshape(level.shape[:-ndim])
 
 
@@ -161,7 +159,7 @@ def window(shape: Sequence[int], reach: Tensor, like: Tensor) -> Tensor:
         edge = 0.5 + 0.5 * (math.pi * edge).cos()
         if axis == d - 1:
             edge = _fft.half_from_full(edge)
-        found = found * edge.reshape(*edge.shape[:-1], *(-1 if a == axis else 1 for a in range(d)))
+        found = found * _fft.along(edge, axis, d)
     return found
 
 

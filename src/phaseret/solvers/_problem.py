@@ -294,7 +294,7 @@ def _extent(support: Tensor, ndim: int) -> list[int]:
     found = [*support.flatten(1).sum(-1).aminmax()]
     plane = support.flatten(0, -1 - ndim).any(0)
     for axis in range(ndim):
-        used = plane.movedim(axis, 0).flatten(1).any(1) if ndim > 1 else plane
+        used = _fft.profile(plane, axis, ndim)
         found += [used.to(torch.uint8).argmax(), used.flip(0).to(torch.uint8).argmax()]
     numbers: list[int] = torch.stack(found).tolist()
     return numbers

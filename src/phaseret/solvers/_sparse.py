@@ -204,8 +204,8 @@ class _Stage(Run):
         if problem.known.support_size is not None:
             area = area.clamp(max=problem.known.support_size)
         correlation = torch.ones_like(area)
-        for axis in range(2, 2 + ndim):
-            used = support.movedim(axis, 2).flatten(3).any(3) if ndim > 1 else support
+        for axis in range(ndim):
+            used = _fft.profile(support, axis, ndim)
             place = torch.arange(1, used.shape[-1] + 1, device=used.device)
             length = (used * place).amax(-1) + (used * place.flip(0)).amax(-1) - used.shape[-1]
             correlation *= 2 * length - 1

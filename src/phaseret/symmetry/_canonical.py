@@ -119,18 +119,16 @@ def canonicalize(
 def _centre_and_side(obj: Tensor, circle: Sequence[int]) -> tuple[list[Tensor], Tensor]:
     """The centre of each object along each axis on the grid `circle`, and the odd function that decides its flip."""
     d = len(circle)
-    object_shape, batch = tuple(obj.shape[-d:]), obj.shape[:-d]
-    axes = tuple(range(-d, 0))
+    object_shape, axes = tuple(obj.shape[-d:]), tuple(range(-d, 0))
     weights = _fft.power(obj)
     centres, around = [], []
     skewness, place = torch.zeros_like(weights), torch.zeros_like(weights)
     for i, (n, m) in enumerate(zip(object_shape, circle, strict=True)):
-        others = [k for k in axes if k != i - d]
-        density = weights.sum(others) if others else weights
+        density = _fft.profile(weights, i, d)
         angle = 2 * torch.pi / m * torch.arange(n, device=obj.device, dtype=density.dtype)
         mean = torch.atan2((density * angle.sin()).sum(-1), (density * angle.cos()).sum(-1))
         centres.append(mean * m / (2 * torch.pi))
-        around.append((angle - mean[..., None]).reshape(*batch, *[1] * i, n, *[1] * (d - 1 - i)))
+        around.append(_fft.along(angle - mean[..., None], i, d))
         skewness = skewness + around[i].sin() * (1 - around[i].cos()) / 2**i
         place = place + _DIRECTION[i] * _bent(around[i])
     odd = (weights * (skewness + _SHARE * place.sin())).sum(axes)

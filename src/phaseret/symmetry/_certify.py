@@ -267,7 +267,7 @@ def _wrapped(items: Tensor) -> Tensor:
     found = torch.zeros(len(items), items.ndim - 1, dtype=torch.long)
     filled = (items != 0).cpu()
     for axis in range(1, items.ndim):
-        lines = filled.movedim(axis, 1).flatten(2).any(2) if items.ndim > 2 else filled
+        lines = _fft.profile(filled, axis - 1, items.ndim - 1)
         for k, line in enumerate(lines):
             place = line.nonzero()[:, 0]
             if len(place):
@@ -292,7 +292,7 @@ def _boxes(items: Tensor) -> tuple[Tensor, Tensor]:
     ndim, first, sizes = items.ndim - 1, [], []
     filled = items != 0
     for axis in range(1, ndim + 1):
-        line = filled.movedim(axis, 1).flatten(2).any(2) if ndim > 1 else filled
+        line = _fft.profile(filled, axis - 1, ndim)
         place = torch.arange(line.shape[1], device=items.device)
         low, high = torch.where(line, place, line.shape[1]).amin(1), torch.where(line, place + 1, 0).amax(1)
         first.append(torch.where(line.any(1), low, 0))

@@ -89,7 +89,7 @@ def _moved(
         sizes[i - d] = shape[i]
         index = torch.arange(shape[i], device=obj.device) - shifts[..., i, None]
         index = torch.where(flipped[..., None], object_shape[i] - 1 - index, index) % fourier_shape[i]
-        index = index.reshape(*batch, *[1] * i, shape[i], *[1] * (d - 1 - i))
+        index = _fft.along(index, i, d)
         obj = obj.gather(i - d, index.clamp(max=size - 1).expand(sizes))
         if size < fourier_shape[i]:
             obj = obj.masked_fill(index >= size, 0)
@@ -429,8 +429,7 @@ def margins(obj: Tensor, d: int, flipped: Tensor) -> tuple[Tensor, Tensor]:
     """How many rows of zeros lie before and after each item's content along each axis, (*, d), once it is flipped."""
     content, pairs = obj != 0, []
     for i in range(-d, 0):
-        others = [k for k in range(-d, 0) if k != i]
-        line = content.any(others) if others else content
+        line = _fft.profile(content, i, d)
         before, after = line.int().argmax(-1), line.flip(-1).int().argmax(-1)
         pairs.append((torch.where(flipped, after, before), torch.where(flipped, before, after)))
     return torch.stack([p[0] for p in pairs], dim=-1), torch.stack([p[1] for p in pairs], dim=-1)
