@@ -57,7 +57,7 @@ def invariant_loss(
         flip: Forgive the conjugate flip.
         phase: Forgive the global phase of complex objects, the sign of real ones. Default: of complex objects only.
         temperature: That of the soft minimum, in units of the loss. Default: the minimum itself.
-        reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
+        reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
         - estimate, obj: (*, n1..nd), or one of them (*, m1..md) with m >= 2n - 1: an object laid out on the whole grid,

@@ -93,7 +93,7 @@ def passive_loss(
         undersampled: Allow data of m < 2n - 1 (but m >= n), as benchmarks have them: 256 pixels in 384. The value stays
             exact, since what wraps around is in the model, but other objects have the same data: a warning says so
             once. An operator that was made with it needs it no more.
-        reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
+        reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
         - estimate: (*, n1, n2), or (*, m1, m2): an object laid out on the whole grid

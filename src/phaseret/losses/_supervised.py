@@ -26,7 +26,7 @@ def supervised_loss(
         obj: The true object.
         ndim: Number of axes of one object (1, 2 or 3); all axes before them are a batch.
         criterion: "mse", "l1", "huber" (threshold 1), or a callable of two tensors that returns one value a pixel.
-        reduction: "mean" over the items, "sum" over the items, or "none": one value per item.
+        reduction: "mean" or "sum" over the items, or "none": one value per item.
 
     Shape:
         - estimate, obj: (*, n1..nd)

@@ -45,7 +45,7 @@ def coded_masks(
         object_shape: Object sizes (n1, ..., nd).
         count: Number of masks.
         kind: "uniform", "octanary", "ternary" or "binary".
-        generator: Source of the randomness. Default: torch's global one. Masks drawn from the same state are the
+        generator: Source of the random numbers. Default: torch's. Masks drawn from the same state are the
             same for every dtype and device.
         dtype: float32 or float64; uniform and octanary masks are complex of this precision.
         device: Where to put them. Default: the generator's device.

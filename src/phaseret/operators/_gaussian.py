@@ -31,7 +31,7 @@ def gaussian_matrix(
         object_shape: Object sizes (n1, ..., nd).
         count: Number of values measured. A generic object is determined, up to its sign or global phase, by 2 n - 1
             values if it is real and 4 n - 4 if it is complex, n = n1...nd.
-        generator: Source of the randomness. Default: torch's global one. Matrices drawn from the same state are the
+        generator: Source of the random numbers. Default: torch's. Matrices drawn from the same state are the
             same for every precision and device.
         dtype: float32, float64, complex64 or complex128.
         device: Where to put it. Default: the generator's device.
