@@ -104,6 +104,13 @@ def profile(x: Tensor, axis: int, ndim: int) -> Tensor:
     return x.any(others) if x.dtype == torch.bool else x.sum(others)
 
 
+def bounding_box(inside: Tensor) -> tuple[slice, ...]:
+    """The slices that just hold what is True."""
+    places = inside.nonzero()
+    low, high = torch.stack([places.amin(0), places.amax(0)]).tolist()  # both from the device at once
+    return tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
+
+
 def spectrum(
     obj: Tensor, shape: Sequence[int], norm: str = "ortho", buffers: dict[int, Tensor] | None = None
 ) -> Tensor:

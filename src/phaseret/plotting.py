@@ -104,7 +104,7 @@ def plot_reconstruction(
     if measurement is not None:
         _checks.instance("measurement", measurement, Measurement, "Use phaseret.io.as_measurement")
     r, ndim = reconstruction, reconstruction.obj.ndim - reconstruction.error.ndim
-    box = _box(_item(r.support, ndim, index))
+    box = _fft.bounding_box(_item(r.support, ndim, index))
     obj = _item(r.obj, ndim, index)[box]
     history, errors = _item(r.history, 2, index), _item(r.errors, 1, index)
     ranking = _item(r.ranking, 1, index).tolist()
@@ -299,13 +299,6 @@ def _item(x: Tensor, axes: int, index: int) -> Tensor:
     if _checks.integer("index", index, at_least=-len(items)) >= len(items):
         _checks.fail(f"index must be one of {len(items)} patterns, got {index}", "Count from 0")
     return items[index].cpu()
-
-
-def _box(support: Tensor) -> tuple[slice, ...]:
-    """The slices that just hold the support."""
-    places = support.nonzero()
-    low, high = places.amin(0).tolist(), places.amax(0).tolist()
-    return tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
 
 
 def _agreement_of_phases(ensemble: Tensor, measurement: Measurement, index: int) -> metrics.RingCurve | None:

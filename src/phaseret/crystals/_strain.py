@@ -290,7 +290,7 @@ def _field(obj: Tensor, support: Tensor, q: Tensor, lean: Tensor, unwrap: Any) -
 
 def _unwrapped(phase: Tensor, support: Tensor, unwrap: Any) -> Tensor:
     """The phase without wraps inside the support, in the box of which it is looked at, with an empty voxel around."""
-    box = tuple(slice(int(places.min()), int(places.max()) + 1) for places in support.nonzero().T)
+    box = _fft.bounding_box(support)
     outside = np.pad(~support[box].numpy(), 1, constant_values=True)
     wrapped = np.ma.masked_array(np.pad(phase[box].numpy(), 1), mask=outside)
     # Its sorting starts from random numbers.

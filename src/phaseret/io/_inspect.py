@@ -113,10 +113,8 @@ def inspect(measurement: Measurement) -> Inspection:
         objects, doi:10.1364/JOSAA.15.001662, for oversampling; Padfield (2012), Masked object registration in the
         Fourier domain, doi:10.1109/TIP.2011.2181402, eq. 15, for the correlation with a mask.
     """
-    if not isinstance(measurement, Measurement):
-        fix = "Use load_intensity(path) or as_measurement(intensity)"
-        what = f"measurement must be a Measurement, got {type(measurement).__name__}"
-        _checks.fail(what, fix, TypeError)
+    fix = "Use load_intensity(path) or as_measurement(intensity)"
+    _checks.instance("measurement", measurement, Measurement, fix)
     axes = tuple(range(-measurement.ndim, 0))
     shape = measurement.fourier_shape
     stack = measurement.intensity.detach().cpu().reshape(-1, *shape).double()

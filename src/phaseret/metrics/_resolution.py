@@ -114,9 +114,7 @@ def resolution(curve: RingCurve, *, criterion: Literal["half-bit"] | float = "ha
         The half-bit curve: van Heel, Schatz (2005), doi:10.1016/j.jsb.2005.05.009, here with all pixels of the ring
         counted as independent. 1 / 7 (0.143): Rosenthal, Henderson (2003), doi:10.1016/j.jmb.2003.07.013.
     """
-    if not isinstance(curve, RingCurve):
-        got = type(curve).__name__
-        _checks.fail(f"curve must be a RingCurve, got {got}", "Use frc or prtf to get one", TypeError)
+    _checks.instance("curve", curve, RingCurve, "Use frc or prtf to get one")
     if isinstance(criterion, str):
         _checks.choice("criterion", criterion, ("half-bit",))
         root = curve.count.to(curve.value.dtype).sqrt()

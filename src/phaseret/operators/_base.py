@@ -88,9 +88,7 @@ class Operator(Module):
     @staticmethod
     def check(operator: Any, *, intensities: bool = True) -> None:
         """Raise unless the argument is an operator, and one of intensities."""
-        if not isinstance(operator, Operator):
-            fix = "Use one of phaseret.operators, or a subclass of Operator"
-            _checks.fail(f"operator must be an Operator, got {type(operator).__name__}", fix, TypeError)
+        _checks.instance("operator", operator, Operator, "Use one of phaseret.operators, or a subclass of Operator")
         if intensities and not operator.of_intensities:
             fix = "Use FourierIntensity"
             _checks.fail(f"operator must measure intensities, got {type(operator).__name__}", fix)

@@ -132,9 +132,7 @@ def _sizes(problem: Problem) -> tuple[int, ...]:
     place = problem.embed(problem.everywhere, problem.object_shape)
     if problem.reference is not None:
         place = place | (problem.reference != 0)
-    place = place.flatten(0, 1).any(0)
-    index = place.nonzero()
-    return tuple((index.amax(0) - index.amin(0) + 1).tolist())
+    return tuple(line.stop - line.start for line in _fft.bounding_box(place.flatten(0, 1).any(0)))
 
 
 @torch.no_grad()
