@@ -3,6 +3,9 @@
 The object lies in the corner of the padded grid, so most rows of the grid are zero: each axis is padded just before
 its own one-dimensional transform, and cropped just after it on the way back. Real objects are transformed to the
 half spectrum, the non-negative frequencies of the last axis. float16 and bfloat16 are computed in float32.
+
+Beside the transforms: how axes are laid out, magnitudes and quotients whose gradients are finite, rings, correlations,
+shifts between pixels, blurs and other grids.
 """
 
 from __future__ import annotations

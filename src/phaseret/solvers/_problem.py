@@ -73,6 +73,10 @@ class Problem:
         free = self.reference is None
         return {"shift": free, "flip": free, "phase": free and self.known.constraint != "nonnegative"}
 
+    def over_object(self, value: Tensor) -> Tensor:
+        """One number per item, to multiply objects with."""
+        return value[(...,) + (None,) * self.ndim]
+
     def crop(self, x: Tensor) -> Tensor:
         """The box of arrays on the grid: a view."""
         index: tuple[Any, ...] = (..., *self.box)

@@ -323,7 +323,7 @@ def _mean_where_it_fits(
     fitted = run.residual(mean)[:, 0]
     several = (averaged.sum(-1) > 1) & (fitted <= _WORSE * error.clamp(min=torch.finfo(error.dtype).eps ** 0.5))
     mean = problem.embed(mean[:, 0], problem.object_shape)
-    obj = torch.where(several[(...,) + (None,) * problem.ndim], mean, obj)
+    obj = torch.where(problem.over_object(several), mean, obj)
     return obj, torch.where(several, fitted, error), torch.where(several[:, None], averaged, alone)
 
 
@@ -378,7 +378,7 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
     def compare(items: Items) -> None:
         rows, _ = items
         # one start that is not finite would spoil the sums of all
-        finite = run.error[items].isfinite()[(...,) + (None,) * problem.ndim]
+        finite = problem.over_object(run.error[items].isfinite())
         some, reference = objs[items].where(finite, 0), best[rows, None]
         found = search(some, reference.expand_as(some), problem.shape, **problem.symmetries)
         moved = found(some)
@@ -387,15 +387,15 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
         agreement[items] = inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
         averaged[items] = fits[items] & (agreement[items] > _ALIKE)
         weight = averaged[items].to(problem.dtype)
-        of_all, of_some = moved.sum(1), (moved * weight[(...,) + (None,) * problem.ndim]).sum(1)
+        of_all, of_some = moved.sum(1), (moved * problem.over_object(weight)).sum(1)
         total[rows] += of_all  # after all that takes memory
         mean[rows] += of_some
 
     pieces = run.pieces(_ARRAYS)
     if starts > 1:
         pieces = run.in_pieces(compare, pieces)
-        total /= run.error.isfinite().sum(-1).clamp(min=1)[(...,) + (None,) * problem.ndim]
-        mean /= averaged.sum(-1).clamp(min=1)[(...,) + (None,) * problem.ndim]
+        total /= problem.over_object(run.error.isfinite().sum(-1).clamp(min=1))
+        mean /= problem.over_object(averaged.sum(-1).clamp(min=1))
     prtf: dict[int, Tensor] = {}
 
     def transfer(items: Items) -> None:

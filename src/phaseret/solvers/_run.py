@@ -170,7 +170,7 @@ class Run:
         self.solved = torch.where(starts, self.iteration, self.solved)
         self.left = int((self.solved < 0).sum())
         self.error = torch.where(starts, math.inf, self.error)
-        self.estimate = torch.where(starts[(...,) + (None,) * self.problem.ndim], 0.0, self.estimate)
+        self.estimate = torch.where(self.problem.over_object(starts), 0.0, self.estimate)
 
     @property
     def over(self) -> bool:
@@ -245,7 +245,7 @@ class Run:
         known = self.problem.constraint(support, whole)
         if self.level is None:
             return known
-        return known.at_level(self.level[items][(...,) + (None,) * self.problem.ndim], self.bound, self.flat)
+        return known.at_level(self.problem.over_object(self.level[items]), self.bound, self.flat)
 
     def measured(self) -> Tensor:
         """The nearest arrays (patterns, starts, *grid) to the estimates that have the measured magnitudes: P_M x."""
@@ -257,7 +257,7 @@ class Run:
             return self.estimate
         x = self.problem.magnitude.project_fast(self.iterate) if self.bred else self.iterate
         made = self.known(ALL, whole=False).project(self.problem.crop(x)).clone()
-        return made.where((self.solved < 0)[(...,) + (None,) * self.problem.ndim], self.estimate)
+        return made.where(self.problem.over_object(self.solved < 0), self.estimate)
 
     def note(self, count: int, error: Tensor, leave: bool = False) -> None:
         """Note that `count` iterations were done, and their errors, of which those of solved starts stay.

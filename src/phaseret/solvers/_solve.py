@@ -109,7 +109,7 @@ def _keep(run: Run, solved: Tensor, before: dict[str, Tensor | None]) -> None:
         now = getattr(run, name)
         if now is None or now is had:
             continue
-        wide = solved if now.ndim == solved.ndim else solved[(...,) + (None,) * run.problem.ndim]
+        wide = solved if now.ndim == solved.ndim else run.problem.over_object(solved)
         setattr(run, name, torch.where(wide, _OF_A_START[name] if had is None else had, now))
 
 

@@ -133,7 +133,7 @@ class SparseRRR(Step):
             error = run.residual(last.estimate)
             score = error.clamp(min=_EXACT) * price
             ahead = score <= score[:, :1]  # what does not overtake the favourite stays, as one of those alike
-            wide = ahead[(...,) + (None,) * problem.ndim]
+            wide = problem.over_object(ahead)
             had = (run.estimate[rows, start], cast(Tensor, run.price)[rows, start], run.error[rows, start])
             run.estimate = run.estimate.index_put((rows, start), estimate.where(wide, had[0]))
             run.price = cast(Tensor, run.price).index_put((rows, start), price.where(ahead, had[1]))
@@ -290,7 +290,7 @@ class _Stage(Run):
     def _better(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The better of two trials of each start: the one with the lower score."""
         lower = new[0] < old[0]
-        wide = lower[(...,) + (None,) * self.problem.ndim]
+        wide = self.problem.over_object(lower)
         return tuple(torch.where(lower if a.ndim == 2 else wide, a, b) for a, b in zip(new, old, strict=True))
 
     def priced(self, power: Tensor | float) -> Tensor:

@@ -346,7 +346,7 @@ class Shrinkwrap(Step):
         if self.method == "level" and run.level is None:
             rule = "the level of the modulus must be known for shrinkwrap(method=level), got none"
             _checks.fail(rule, "Put a level before it, as in level,shrinkwrap(method=level)")
-        level = None if self.method != "level" else cast(Tensor, run.level)[(...,) + (None,) * problem.ndim]
+        level = None if self.method != "level" else problem.over_object(cast(Tensor, run.level))
         modulus = _fft.power(problem.embed(run.estimate.detach()) if level is None else run.measured()).sqrt()
         blurred, cut = _blurred(modulus, self.threshold, sigma, self.method, problem.ndim, level)
         blurred = problem.crop(blurred)
