@@ -9,7 +9,6 @@ import json
 import math
 import re
 import runpy
-import shlex
 import shutil
 import sys
 import textwrap
@@ -22,6 +21,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import commands
 import phaseret as pr
 from phaseret import bench
 from phaseret.bench import _machine, _objects, _run, _spread, _verify, entries
@@ -30,7 +30,6 @@ from phaseret.bench._protocol import checksum, rounded
 from phaseret.bench._report import digest, rows_of
 from phaseret.bench._run import attempt, nudged, scored
 from phaseret.bench._scores import Quiet, apart
-from phaseret.cli import main
 
 Known = bench.Known
 
@@ -831,14 +830,8 @@ def test_entries_of_one_name_have_their_whole_names_over_the_pictures(here: Path
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    status = main(shlex.split(line))
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
 def test_the_command_alone_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = run("bench", capsys)
+    status, out, _ = commands.run("bench", capsys)
     assert status == 0
     assert all(name in out for name in (*bench.PROTOCOLS, *bench.ENTRIES))
 
@@ -847,28 +840,30 @@ def test_the_command_runs_and_verifies(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(bench.PROTOCOLS, "tiny", TINY)
-    status, out, err = run("bench tiny --entry their_solvers:few their_solvers:noise --quick --out o", capsys)
+    status, out, err = commands.run("bench tiny --entry their_solvers:few their_solvers:noise --quick --out o", capsys)
     assert status == 0
     assert "in o/bench.json, bench.txt and bench.png" in out.replace("\\", "/")
     assert err.count("tiny, one, their_solvers:few: ") == 1
-    assert run("bench verify o/bench.json", capsys)[:2] == (0, "2 runs made again agree\n")
-    status, _, err = run("bench tiny --entry their_solvers:greedy their_solvers:few --quick --out o --add", capsys)
+    assert commands.run("bench verify o/bench.json", capsys)[:2] == (0, "2 runs made again agree\n")
+    status, _, err = commands.run(
+        "bench tiny --entry their_solvers:greedy their_solvers:few --quick --out o --add", capsys
+    )
     assert (status, "few" in err, "greedy: " in err) == (0, False, True)
     shutil.copytree("o", "old")
     changed(here / "old" / "bench.json", True, phaseret="0.0")
-    status, _, err = run("bench tiny --entry their_solvers:few --quick --out old --add", capsys)
+    status, _, err = commands.run("bench tiny --entry their_solvers:few --quick --out old --add", capsys)
     assert (status, "error: the report in --out must have phaseret '" in err) == (1, True)
     (here / "old" / "bench.json").write_text("{}")
-    status, _, err = run("bench tiny --entry their_solvers:few --quick --out old --add", capsys)
+    status, _, err = commands.run("bench tiny --entry their_solvers:few --quick --out old --add", capsys)
     assert (status, "error: the report in --out must be a JSON of " in err) == (1, True)
-    status, _, err = run("bench tiny --entry their_solvers:few --quick --out o", capsys)
+    status, _, err = commands.run("bench tiny --entry their_solvers:few --quick --out o", capsys)
     assert (status, "--overwrite" in err) == (1, True)
     changed(here / "o" / "bench.json", False, quick=False)
-    status, out, err = run("bench verify o/bench.json", capsys)
+    status, out, err = commands.run("bench verify o/bench.json", capsys)
     assert status == 1
     assert "differs: the file was changed after it was written\n" in out
     assert "FILE must be what this version makes again" in err
-    assert run("bench verify", capsys)[0] == 1
+    assert commands.run("bench verify", capsys)[0] == 1
 
 
 def test_the_command_says_what_failed_and_what_there_was_to_do(
@@ -876,19 +871,21 @@ def test_the_command_says_what_failed_and_what_there_was_to_do(
 ) -> None:
     monkeypatch.setitem(bench.PROTOCOLS, "tiny", TINY)
     line = "bench tiny --quick --out o --entry their_solvers:"
-    status, out, err = run(line + "broken their_solvers:meddles", capsys)
+    status, out, err = commands.run(line + "broken their_solvers:meddles", capsys)
     assert (status, "so much" in out, "so much" in err) == (0, False, True)
     assert "tiny, one, their_solvers:broken: 1 of 1 run failed: RuntimeError: no idea (their_solvers.py" in err
-    assert "nothing was run: " in run(line + "broken --add", capsys)[1]
-    assert "--add must stand without --overwrite, got both" in run(line + "broken --add --overwrite", capsys)[2]
-    assert "With --add its report stays" in run(line + "broken", capsys)[2]
+    assert "nothing was run: " in commands.run(line + "broken --add", capsys)[1]
+    assert (
+        "--add must stand without --overwrite, got both" in commands.run(line + "broken --add --overwrite", capsys)[2]
+    )
+    assert "With --add its report stays" in commands.run(line + "broken", capsys)[2]
     solver = entry("their_solvers:noise").module
 
     def interrupted(*_: Any) -> Tensor:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(solver, "few", interrupted)
-    status, _, err = run(line + "noise their_solvers:few --overwrite", capsys)
+    status, _, err = commands.run(line + "noise their_solvers:few --overwrite", capsys)
     assert status == 130
     assert "interrupted; " in err
     assert err.endswith("bench.json has what is finished, and the same command with --add goes on\n")

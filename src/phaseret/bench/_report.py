@@ -131,11 +131,16 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def key_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    """The protocol, case and entry of a row or a run."""
+    return row["protocol"], row["case"], row["entry"]
+
+
 def rows_of(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The row of each protocol, case and entry, from its runs in the order in which they were made."""
     found = []
-    for key, group in groupby(runs, lambda run: (run["protocol"], run["case"], run["entry"])):
-        found.append({**dict(zip(("protocol", "case", "entry"), key, strict=True)), **_row(list(group))})
+    for (protocol, case, entry), group in groupby(runs, key_of):
+        found.append({"protocol": protocol, "case": case, "entry": entry, **_row(list(group))})
     return found
 
 
@@ -170,7 +175,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
     memory, ssim = row["memory_mib"], row.get("ssim")
     return (
-        row["protocol"], row["case"], row["entry"], f"{row['failed']}/{row['items'] * row['seeds']}",
+        *key_of(row), f"{row['failed']}/{row['items'] * row['seeds']}",
         *three("solved_percent", 0), *three("psnr", 2), f"{row['spread']['psnr']['mean']:.1f}",
         f"{row['raw_psnr']['single']:.2f}", "" if ssim is None else f"{ssim['single']:.3f}",
         f"{row['correlation']['single']:.3f}", f"{row['seconds']:.3g}", f"{row['transforms']:.3g}",

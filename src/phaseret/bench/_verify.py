@@ -18,7 +18,7 @@ from phaseret.bench import _machine
 from phaseret.bench._entry import Entry, entry
 from phaseret.bench._protocol import Item, Protocol
 from phaseret.bench._protocols import PROTOCOLS
-from phaseret.bench._report import digest, load, rows_of
+from phaseret.bench._report import digest, key_of, load, rows_of
 from phaseret.bench._run import about, attempt, has_twin, runs_of, worded
 from phaseret.bench._scores import Quiet
 from phaseret.bench._spread import least, shared, spreads
@@ -108,7 +108,7 @@ def verify(
         differences += _left_out(known[name], made, content)
     again, chosen = _Again(known, items, not notes), _chosen(content["runs"], seed)
     for row in rows:
-        of = [run for run in content["runs"] if _key(run) == _key(row)]
+        of = [run for run in content["runs"] if key_of(run) == key_of(row)]
         again.row(row["spread"], [run for run in of if run in chosen], [run for run in of if run not in chosen])
     return Verification(again.count, (*differences, *again.differences), tuple(notes))
 
@@ -161,15 +161,10 @@ def _left_out(protocol: Protocol, items: Sequence[Item], content: dict[str, Any]
 def _chosen(runs: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """A tenth of the runs of each row, at least one."""
     generator, found = random.Random(seed), []
-    for key in dict.fromkeys(map(_key, runs)):
-        of = [run for run in runs if _key(run) == key]
+    for key in dict.fromkeys(map(key_of, runs)):
+        of = [run for run in runs if key_of(run) == key]
         found += generator.sample(of, max(1, round(SHARE * len(of))))
     return found
-
-
-def _key(run: dict[str, Any]) -> tuple[str, str, str]:
-    """The row that a run belongs to."""
-    return run["protocol"], run["case"], run["entry"]
 
 
 class _Again:
@@ -189,7 +184,7 @@ class _Again:
         scatter more here, by that of both.
         """
         pairs, part = self._pairs(chosen), shared(chosen)
-        name = ", ".join(filter(None, _key(chosen[0])))
+        name = ", ".join(filter(None, key_of(chosen[0])))
         limits = {score: least(score) if self.here else limit["run"] for score, limit in spread.items()}
         far = [f"{name}, {_which(pair[0])}: {text}" for pair in pairs for text in _far([pair], limits)]
         if len(pairs) > 1:
@@ -211,7 +206,7 @@ class _Again:
             found, _ = attempt(solver, item, stated["seed"], self.known[stated["protocol"]].relative)
             made.append((stated, found))
             if bool(stated["failure"]) != bool(found["failure"]):
-                name = ", ".join([*filter(None, _key(stated)), _which(stated)])
+                name = ", ".join([*filter(None, key_of(stated)), _which(stated)])
                 was, became = (run["failure"] or "no failure" for run in (stated, found))
                 self.differences.append(f"{name}: {was} became {became}")
         self.count += len(made)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phaseret import _checks, bench
-from phaseret.bench._report import aligned_columns, checked, load
+from phaseret.bench._report import aligned_columns, checked, key_of, load
 from phaseret.bench._verify import counted
 from phaseret.bench.entries import OWN
 from phaseret.cli._commands import Bench
@@ -55,7 +55,7 @@ class Command(Bench):
         before = file if self.add and file.exists() else None
         kept = partial(typed, "the report in --out", "before", "file")
         with kept():
-            told = set() if before is None else {_key(row) for row in load(before)["rows"]}
+            told = set() if before is None else {key_of(row) for row in load(before)["rows"]}
         held = len(told)
 
         def progress(report: bench.Report) -> None:
@@ -63,9 +63,9 @@ class Command(Bench):
             with typed("--out", "folder", "path"):
                 report.save(folder, overwrite=self.overwrite or self.add or bool(told))
             for row in report.content["rows"]:
-                if _key(row) not in told:
-                    told.add(_key(row))
-                    print(f"{', '.join(filter(None, _key(row)))}: {_said(row)}", file=sys.stderr)
+                if key_of(row) not in told:
+                    told.add(key_of(row))
+                    print(f"{', '.join(filter(None, key_of(row)))}: {_said(row)}", file=sys.stderr)
 
         asked = self._protocols(), self.entry or OWN
         try:
@@ -91,10 +91,6 @@ def _said(row: dict[str, Any]) -> str:
     scores += f", {row['seconds']:.3g} s a run"
     failed = f"{row['failed']} of {counted(count, 'run')} failed: {row['reason']}"
     return failed if row["failed"] == count else f"{scores}; {failed}" if row["failed"] else scores
-
-
-def _key(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["protocol"], row["case"], row["entry"]
 
 
 def _listing() -> str:
