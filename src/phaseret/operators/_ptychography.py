@@ -158,7 +158,7 @@ class Ptychography(FarField):
         index = torch.zeros((), dtype=torch.long, device=corners.device)
         for axis, (n, p) in enumerate(zip(shape, self.fourier_shape, strict=True)):
             pixels = corners[:, axis, None].long() + torch.arange(p, device=corners.device)
-            index = index * n + pixels.reshape(-1, *[p if i == axis else 1 for i in range(len(shape))])
+            index = index * n + _fft.along(pixels, axis, len(shape))
         return probes, index.flatten()
 
     def _exit_waves(self, obj: Tensor) -> Tensor:
