@@ -65,7 +65,7 @@ def errors(step: pr.solvers.Step, device: str = "cpu", count: int = PATTERNS, **
 @pytest.mark.parametrize("word", ALGORITHMS)
 def test_an_algorithm_keeps_to_the_memory_that_is_free(word: str, whole: bool) -> None:
     """What it says it needs is enough: a quarter of the patterns is worked on at a time, and memory does not end."""
-    step = ALGORITHMS[word](120 if word == "sparse" else 4)
+    step = ALGORITHMS[word](60 if word == "sparse" else 4)  # through all of its stages
     needed = step.arrays if word == "sparse" else arrays_of(step)
     # beside the pieces lie the data, the iterates, and what the algorithm remembers
     held = {"admm": 5, "sparse": 13}.get(word, 4) + 2 * whole
