@@ -21,6 +21,8 @@ from phaseret.solvers._problem import Problem
 Items = tuple[Any, Any]
 # What making a start, or measuring an estimate, needs in arrays.
 ARRAYS_OF_A_START = 6.0
+# What a start has, and what it means where there is none.
+OF_A_START = {"error": math.inf, "estimate": 0.0, "support": True, "price": 1.0, "collapsed": False}
 # All patterns and starts.
 ALL: Items = (slice(None), slice(None))
 _LISTS = ("history", "checked")

@@ -18,14 +18,11 @@ from phaseret.solvers._known import check_energy, check_explained, check_known
 from phaseret.solvers._options import Options, complete, made_from
 from phaseret.solvers._problem import Problem, check_complex, check_determined, prepare
 from phaseret.solvers._result import Reconstruction, reconstruction
-from phaseret.solvers._run import ARRAYS_OF_A_START, Items, Run
+from phaseret.solvers._run import ARRAYS_OF_A_START, OF_A_START, Items, Run
 from phaseret.solvers._turns import in_turn
 
 if TYPE_CHECKING:
     from phaseret.solvers._loop import Step
-
-# What a start has, and what it means where there is none.
-_OF_A_START = {"error": math.inf, "estimate": 0.0, "support": True, "price": 1.0, "collapsed": False}
 
 
 def solve(step: Step, intensity: Tensor, options: Options) -> Reconstruction:
@@ -94,7 +91,7 @@ def _advance(step: Step, run: Run) -> None:
     for leaf in itertools.islice(step.leaves(), run.leaf, None):
         if run.over:
             break
-        solved, before = run.solved >= 0, {name: getattr(run, name) for name in _OF_A_START}
+        solved, before = run.solved >= 0, {name: getattr(run, name) for name in OF_A_START}
         some_solved = run.left < solved.numel()
         leaf.advance(run)
         run.leaf += 1
@@ -110,7 +107,7 @@ def _keep(run: Run, solved: Tensor, before: dict[str, Tensor | None]) -> None:
         if now is None or now is had:
             continue
         wide = solved if now.ndim == solved.ndim else run.problem.over_object(solved)
-        setattr(run, name, torch.where(wide, _OF_A_START[name] if had is None else had, now))
+        setattr(run, name, torch.where(wide, OF_A_START[name] if had is None else had, now))
 
 
 def _begin(step: Step, problem: Problem, intensity: Tensor, seeds: list[int], asked: Options) -> Run:

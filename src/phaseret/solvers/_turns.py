@@ -12,12 +12,11 @@ from torch import Tensor
 
 from phaseret.solvers._coherence import together
 from phaseret.solvers._counts import expected_error
+from phaseret.solvers._run import OF_A_START
 
 if TYPE_CHECKING:
     from phaseret.solvers._problem import Problem
     from phaseret.solvers._run import Run
-
-_OF_A_START = ("estimate", "error", "support", "price", "collapsed", "level", "solved")
 
 
 def in_turn(run: Run, advance: Callable[[Run], None], rules: Sequence[Callable[[Tensor, Tensor], Tensor]]) -> None:
@@ -61,16 +60,16 @@ def _join(run: Run, rows: list[list[Run]]) -> None:
     each = [part for parts in rows for part in parts]
     for part in each:
         part.solved = part.solved.where(part.solved >= 0, part.iteration)  # nothing of it is left to do
-    for name in _OF_A_START:
+    for name in (*OF_A_START, "level", "solved"):
         found = [x for part in each if isinstance(x := getattr(part, name), Tensor)]
         if not found:
             continue
-        empty, other = math.inf if name == "error" else 0, name != "collapsed"
+        empty = math.inf if name == "error" else 0
         whole = torch.full((patterns, count, *found[0].shape[2:]), empty).to(found[0])
         for p, parts in enumerate(rows):
             for s, part in enumerate(parts):
                 value = getattr(part, name)
-                whole[p, s] = other if value is None else value[0, 0]
+                whole[p, s] = OF_A_START.get(name, 1) if value is None else value[0, 0]
         setattr(run, name, whole)
     run.checked = max((part.checked for part in each), key=len)
     history = torch.full((len(run.checked), patterns, count), math.inf).to(run.error)
