@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -192,6 +193,48 @@ def test_other_modules_cannot_be_saved(tmp_path: Path) -> None:
     message = "save: model must be a network of phaseret.models, got Linear. Save its parts."
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         models.save(nn.Linear(2, 2), tmp_path / "net", card=CARD)
+
+
+def averaged(net: nn.Module) -> nn.Module:
+    return torch.optim.swa_utils.AveragedModel(net)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, averaged, lambda net: torch.compile(averaged(net), backend="eager")])
+def test_a_network_is_saved_without_what_training_wraps_it_in(wrap: Any, tmp_path: Path) -> None:
+    net, data = models.MLP((2, 2), (3, 3), width=4).eval(), torch.rand(2, 3, 3)
+    models.save(wrap(net), tmp_path / "net", card=CARD)
+    loaded = models.load(tmp_path / "net")
+    assert type(loaded) is models.MLP
+    torch.testing.assert_close(loaded(data), net(data))
+
+
+class Own(models.MLP):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("model", "fix"),
+    [
+        (nn.Sequential(nn.Identity(), models.DnCNN(depth=2, channels=2)), "Save its part, model.get_submodule('1')."),
+        (Own((2, 2), (2, 2), width=4), "Load its state_dict into a MLP, and save that."),
+    ],
+)
+def test_the_network_that_was_meant_is_named(model: nn.Module, fix: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=re.escape(fix)):
+        models.save(model, tmp_path / "net", card=CARD)
+
+
+def test_weights_that_are_no_numbers_are_said(tmp_path: Path) -> None:
+    net = models.MLP((2, 2), (2, 2), width=4)
+    count = len(net.state_dict())
+    with torch.no_grad():
+        next(net.parameters())[0] = torch.nan
+    with pytest.warns(UserWarning, match=f"save: 1 of the {count} tensors of the MLP are not finite"):
+        models.save(net, tmp_path / "net", card=CARD)
+    with torch.device("meta"):
+        net = models.MLP((2, 2), (2, 2), width=4)
+    with pytest.raises(ValueError, match="model must have weights, got one on the device 'meta'"):
+        models.save(net, tmp_path / "other", card=CARD)
 
 
 @pytest.mark.parametrize(

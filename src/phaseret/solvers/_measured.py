@@ -142,7 +142,7 @@ class Measured:
         return _fft.promote(obj)
 
     def given_starts(self, name: str, obj: Tensor, starts: int | None) -> Tensor:
-        """Starts that were given as (*, starts, object): one for all patterns, one each, or all of each; in our unit."""
+        """Starts that were given as (*, starts, object): for all patterns, one each, or all of each; in our unit."""
         obj = self.given(name, obj)
         d = self.operator.object_ndim
         before = tuple(obj.shape[:-d])
