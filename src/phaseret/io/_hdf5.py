@@ -84,10 +84,8 @@ class _Tree:
                 link = found.get(part, getlink=True) if isinstance(found, self.h5py.Group) else None
                 if link is None or not most or not self._may_follow(found, link):
                     return None
-                if isinstance(link, self.h5py.SoftLink):
-                    found = self._child(found, link.path, most - 1)
-                else:
-                    found = found[part]
+                soft = isinstance(link, self.h5py.SoftLink)
+                found = self._child(found, link.path, most - 1) if soft else found[part]
             except (KeyError, OSError, RuntimeError, ValueError):
                 return None
         return found

@@ -131,6 +131,9 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         ImportError: if safetensors is not installed.
         ValueError: if the file is damaged, is not one of :func:`save`, or a checksum differs.
 
+    Warns:
+        UserWarning: if weights are not finite.
+
     Example:
         >>> net = pr.models.load("unet_dnn_p")
         >>> net(torch.rand(5, 64, 64)).shape
@@ -179,12 +182,31 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         with _no_larger_than(tensors):
             model: Model = architecture(**options, **given)
         model.to(dtype)
+        _check_dtypes(model, tensors)
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         said = _memory.shortage(error) or f"the error: {' '.join(str(error).split()).rstrip('.')}"
         _checks.fail(f"{file} must fit {architecture.__name__}, got {said}", _NEWER)
+    _warn_of_lost(model, tensors)
     model.card = about["card"]
     return model.eval()
+
+
+def _warn_of_lost(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    lost = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if lost:
+        rule = (
+            f"{len(lost)} of the {len(tensors)} tensors of the {type(model).__name__} are not finite, {lost[0]} first"
+        )
+        _checks.warn(rule, "Its estimates are nan: train it anew, with a lower learning rate or clipped gradients")
+
+
+def _check_dtypes(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """The tensors are of the kinds that the network computes with: copied into others they would be other numbers."""
+    for name, value in model.state_dict().items():
+        found = tensors[name].dtype if name in tensors else value.dtype
+        if found != value.dtype or (found.is_floating_point and found.itemsize == 1):
+            raise ValueError(f"{name} is {found}, and no network of {value.dtype} has that")
 
 
 @functools.cache
