@@ -93,6 +93,17 @@ def test_autocast_changes_nothing(path: str) -> None:
     alike(found, expected)
 
 
+@pytest.mark.parametrize("path", [path for path in CALLS if path != "models.Cascade()"])  # which draws
+def test_inference_mode_changes_nothing(path: str) -> None:
+    """As in a validation step of Lightning."""
+    expected = given(path)
+    with torch.inference_mode():
+        alike(given(path), expected)
+        copies = {name: tensor.clone() for name, tensor in CALLS[path][0].items()}
+    with torch.no_grad():
+        alike(given(path, **copies), expected)
+
+
 @pytest.mark.parametrize("path", OURS)
 def test_no_call_changes_its_arguments(path: str) -> None:
     before = {name: tensor.clone() for name, tensor in CALLS[path][0].items()}
