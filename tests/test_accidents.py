@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -182,13 +183,62 @@ def test_a_source_that_is_shorter_than_announced_is_named(tmp_path: Path) -> Non
         pr.io.load_intensity(tmp_path / "master.h5")
 
 
+@pytest.mark.parametrize("place", ["pipe", "socket", "/dev/zero", "folder"])
+def test_links_and_parts_in_what_is_no_file_are_not_waited_for(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind("socket")
+    layout = h5py.VirtualLayout((6, 6), "f4")
+    layout[...] = h5py.VirtualSource(place, "data", (6, 6))
+    with h5py.File("virtual.h5", "w") as file:
+        file.create_virtual_dataset("intensity", layout)
+    with h5py.File("link.h5", "w") as file:
+        file["there"], file["intensity"] = h5py.ExternalLink(place, "/"), h5py.SoftLink("there/data")
+        file["direct"] = h5py.ExternalLink(place, "data")
+    with pytest.raises(ValueError, match=f"must find all its parts, got one in '{place}', which is no file"):
+        pr.io.load_intensity("virtual.h5")
+    for key in (None, "intensity", "direct"):
+        with pytest.raises(ValueError, match=r"load_intensity: .*must"):
+            pr.io.load_intensity("link.h5", key=key)
+
+
+def test_a_virtual_array_in_a_circle_or_with_a_part_that_is_not_there(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path, other = tmp_path / "x.h5", tmp_path / "y.h5"
+    for first, second, where in (
+        (".", None, "'intensity' in the file itself, which is made of it"),
+        ("x.h5", None, "'intensity' in 'x.h5', which is made of it"),
+        ("y.h5", "x.h5", "'intensity' in 'x.h5', which is made of it"),
+    ):
+        for file, source in ((path, first), (other, second)):
+            layout = h5py.VirtualLayout((6, 6), "f4")
+            layout[...] = h5py.VirtualSource(source or ".", "intensity", (6, 6))
+            with h5py.File(file, "w") as made:
+                made.create_virtual_dataset("intensity", layout)
+        with pytest.raises(ValueError, match=f"'/intensity' of .* must find all its parts, got one in {where}"):
+            pr.io.load_intensity(path)
+    layout = h5py.VirtualLayout((6, 6), "f4")
+    layout[:3], layout[3:] = (h5py.VirtualSource(".", name, (3, 6)) for name in ("upper", "lower"))
+    with h5py.File(path, "w") as file:
+        file["upper"] = np.ones((3, 6))
+        file.create_virtual_dataset("intensity", layout, fillvalue=0)
+    with pytest.raises(ValueError, match="got one in 'lower' in the file itself, which does not hold it"):
+        pr.io.load_intensity(path, key="intensity")
+
+
 def test_what_unpacks_to_more_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bomb.npy.gz").write_bytes(gzip.compress(in_memory(np.save) + bytes(8 << 20)))
     monkeypatch.setenv("PHASERET_MEMORY", str(6 / 1024))
     with pytest.raises(ValueError, match=r"must fit into memory when it is unpacked, .* PHASERET_MEMORY=GiB"):
         pr.io.load_intensity(tmp_path / "bomb.npy.gz")
     monkeypatch.setenv("PHASERET_MEMORY", "1")
-    assert pr.io.load_intensity(tmp_path / "bomb.npy.gz").fourier_shape == PATTERN.shape
+    with pytest.warns(UserWarning, match=f"goes on for {8 << 20} bytes after its array"):
+        assert pr.io.load_intensity(tmp_path / "bomb.npy.gz").fourier_shape == PATTERN.shape
 
 
 def test_an_array_whose_sizes_cannot_be_counted(tmp_path: Path) -> None:

@@ -354,3 +354,12 @@ def test_a_warning_can_be_copied(folder: Path, capsys: pytest.CaptureFixture[str
     )
     assert status == 0
     assert 'Use --constraint nonnegative or "real"; say --constraint complex if' in err
+
+
+@pytest.mark.parametrize("variable", ["TORCH_LOGS", "TQDM_MININTERVAL"])
+def test_a_variable_for_which_torch_cannot_be_loaded_is_one_line(variable: str) -> None:
+    words = [sys.executable, "-m", "phaseret", "info", "p.npy"]
+    run = subprocess.run(words, env={**os.environ, variable: "nonsense"}, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    rule = r"PyTorch must be a package that can be loaded, got the error ValueError: .*\. Look at .*\n"
+    assert re.fullmatch(f"phaseret info: error: {rule}", run.stderr)

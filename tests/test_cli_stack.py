@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -194,11 +195,22 @@ def test_damaged_parts_are_refused(folder: Path, capsys: pytest.CaptureFixture[s
     (folder / "r.h5.parts").touch()
     assert "r.h5.parts must be a folder, got a file. Remove it, or choose another output." in fails(line, capsys)
     (folder / "r.h5.parts").unlink()
+    (folder / "r.h5.parts").symlink_to("nowhere")
+    assert "r.h5.parts must be a folder, got a link to what does not exist. Remove it" in fails(line, capsys)
+    (folder / "r.h5.parts").unlink()
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(1, patch, KeyboardInterrupt())
         fails(line, capsys, status=130)
-    (folder / "r.h5.parts" / "run.json").write_text("{")
+    note = folder / "r.h5.parts" / "run.json"
+    for damaged in ("{", "[]", "[" * 9999, "7"):
+        note.write_text(damaged)
+        assert "run.json must be whole, got a damaged file. Use --restart to begin anew." in fails(line, capsys)
+    note.unlink()
+    os.mkfifo(note)
     assert "run.json must be whole, got a damaged file. Use --restart to begin anew." in fails(line, capsys)
+    said = "run.json must be a file that an interrupted run kept, got a pipe or device. Move it away, or choose"
+    assert said in fails(f"{line} --restart", capsys)
+    note.unlink()
     assert "r.h5" not in listing(folder)
     (folder / "r.h5.parts" / "mine").mkdir()
     said = "r.h5.parts/mine must be a file that an interrupted run kept, got a folder. Move it away, or choose"

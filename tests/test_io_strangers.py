@@ -660,6 +660,41 @@ def test_records_and_archives_of_other_files_are_called_so(tmp_path: Path) -> No
         pr.io.load_intensity(tmp_path / "none.npz")
 
 
+def test_what_lies_beside_an_array_of_numpy_is_said(tmp_path: Path) -> None:
+    frames = counts((2, 12, 12))
+    with (tmp_path / "two.npy").open("wb") as stream:  # numpy reads one array at a time
+        for one in frames:
+            np.save(stream, one)
+    rest = 128 + frames[0].nbytes
+    with pytest.warns(
+        UserWarning, match=f"goes on for {rest} bytes after its array, which alone is read. Use numpy.savez"
+    ):
+        found = pr.io.load_intensity(tmp_path / "two.npy")
+    np.testing.assert_array_equal(frame(found), frames[0])
+    np.savez(tmp_path / "x.npz", intensity=frames[0])
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("more/a.tif", b"")
+        archive.writestr("notes.txt", "30 s")
+    with pytest.warns(UserWarning, match=r"'more/a.tif', 'notes.txt' of the archive were not read. Unpack it"):
+        found = pr.io.load_intensity(tmp_path / "x.npz")
+    np.testing.assert_array_equal(frame(found), frames[0])
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("intensity.npy", b"")
+    with pytest.raises(ValueError, match="one array of each name, got two 'intensity' in"):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("word", ["1.5.2", "0x10", "-3,5", "+2e", ".5x", "12 34"])
+def test_a_number_of_the_first_row_that_is_damaged_is_no_heading(word: str, tmp_path: Path) -> None:
+    rows = lines(counts((6, 6)), ";")
+    (tmp_path / "t.csv").write_text("\n".join([f"{word};7;3;9;5;6", *rows]))
+    if word == "-3,5":  # a decimal comma is none
+        assert pr.io.load_intensity(tmp_path / "t.csv").intensity.shape == (7, 6)
+    else:
+        with pytest.raises(ValueError, match="must"):
+            pr.io.load_intensity(tmp_path / "t.csv")
+
+
 # --- what is questioned ----------------------------------------------------------------------------------------------
 
 

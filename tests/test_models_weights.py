@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from phaseret import models
+from phaseret._output import checksum
 
 CARD = {"data": "digits é", "command": "make", "metrics": {"psnr": 20.5, "list": [1, None]}, "licence": "BSD-3-Clause"}
 
@@ -32,9 +35,9 @@ def file(tmp_path: Path) -> Path:
 def test_loaded_network_gives_the_same_with_its_card(tmp_path: Path) -> None:
     net = models.UNet((5, 5), (10, 10), channels=(4,), output="modulus_phase").double()
     net(torch.rand(4, 10, 10).double())  # moves the running statistics
-    checksum = models.save(net, tmp_path / "net", card=CARD)
-    assert checksum == hashlib.sha256((tmp_path / "net").read_bytes()).hexdigest()
-    loaded = models.load(str(tmp_path / "net"), sha256=checksum.upper())
+    found = models.save(net, tmp_path / "net", card=CARD)
+    assert found == hashlib.sha256((tmp_path / "net").read_bytes()).hexdigest()
+    loaded = models.load(str(tmp_path / "net"), sha256=found.upper())
     assert loaded.card == CARD
     assert loaded.options == net.options
     x = torch.rand(2, 10, 10).double()
@@ -192,6 +195,64 @@ def test_other_modules_cannot_be_saved(tmp_path: Path) -> None:
     message = "save: model must be a network of phaseret.models, got Linear. Save its parts."
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         models.save(nn.Linear(2, 2), tmp_path / "net", card=CARD)
+
+
+def averaged(net: nn.Module) -> nn.Module:
+    return torch.optim.swa_utils.AveragedModel(net)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, averaged, lambda net: torch.compile(averaged(net), backend="eager")])
+def test_a_network_is_saved_without_what_training_wraps_it_in(wrap: Any, tmp_path: Path) -> None:
+    net, data = models.MLP((2, 2), (3, 3), width=4).eval(), torch.rand(2, 3, 3)
+    models.save(wrap(net), tmp_path / "net", card=CARD)
+    loaded = models.load(tmp_path / "net")
+    assert type(loaded) is models.MLP
+    torch.testing.assert_close(loaded(data), net(data))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_are_not_made_of_other_kinds_of_numbers(dtype: torch.dtype, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    net = models.DnCNN(depth=2, channels=2)
+    text = json.dumps({"architecture": "DnCNN", "options": net.options, "card": {}})
+    tensors = {name: value.to(dtype).contiguous() for name, value in net.state_dict().items()}
+    content = safetensors.save(tensors, metadata={"phaseret": f"{checksum(text, tensors)} {text}"})
+    (tmp_path / "net").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=f"load: .*net must fit DnCNN, got the error: .* is {dtype}, and no network of"
+    ):
+        models.load(tmp_path / "net")
+
+
+class Own(models.MLP):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("model", "fix"),
+    [
+        (nn.Sequential(nn.Identity(), models.DnCNN(depth=2, channels=2)), "Save its part, model.get_submodule('1')."),
+        (Own((2, 2), (2, 2), width=4), "Load its state_dict into a MLP, and save that."),
+    ],
+)
+def test_the_network_that_was_meant_is_named(model: nn.Module, fix: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=re.escape(fix)):
+        models.save(model, tmp_path / "net", card=CARD)
+
+
+def test_weights_that_are_no_numbers_are_said(tmp_path: Path) -> None:
+    net = models.MLP((2, 2), (2, 2), width=4)
+    count = len(net.state_dict())
+    with torch.no_grad():
+        next(net.parameters())[0] = torch.nan
+    with pytest.warns(UserWarning, match=f"save: 1 of the {count} tensors of the MLP are not finite"):
+        models.save(net, tmp_path / "net", card=CARD)
+    with pytest.warns(UserWarning, match=f"load: 1 of the {count} tensors of the MLP are not finite"):
+        models.load(tmp_path / "net")
+    with torch.device("meta"):
+        net = models.MLP((2, 2), (2, 2), width=4)
+    with pytest.raises(ValueError, match="model must have weights, got one on the device 'meta'"):
+        models.save(net, tmp_path / "other", card=CARD)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -91,6 +91,17 @@ def test_autocast_changes_nothing(path: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = given(path)
     alike(found, expected)
+
+
+@pytest.mark.parametrize("path", [path for path in CALLS if path != "models.Cascade()"])  # which draws
+def test_inference_mode_changes_nothing(path: str) -> None:
+    """As in a validation step of Lightning."""
+    expected = given(path)
+    with torch.inference_mode():
+        alike(given(path), expected)
+        copies = {name: tensor.clone() for name, tensor in CALLS[path][0].items()}
+    with torch.no_grad():
+        alike(given(path, **copies), expected)
 
 
 @pytest.mark.parametrize("path", OURS)
@@ -312,6 +323,13 @@ def test_torch_traces_a_call_whole(path: str) -> None:
     alike(list(parts(call(traced, {**tensors, **others}))), given(path))
 
 
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "conj_flip": pr.symmetry.conj_flip,
+    "shift": lambda obj: pr.symmetry.shift(obj, (1, 3), fourier_shape=(8, 10)),
+    "shifts": lambda obj: pr.symmetry.shift(obj, torch.tensor([1, 3])),
+}
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int64])
 def test_whole_numbers_of_any_size_are_pixels(dtype: torch.dtype) -> None:
     obj, places = torch.rand(6, 300), torch.tensor([[0, 0], [2, 120], [1, 7]])
@@ -324,6 +342,35 @@ def test_whole_numbers_of_any_size_are_pixels(dtype: torch.dtype) -> None:
     still = torch.zeros(3, dtype=torch.bool), torch.zeros(3), (6, 300), (12, 600)
     element = pr.symmetry.Symmetry(narrow, *still)
     assert torch.equal(element.inverse()(element(batch))[:, :6, :300], batch)
+
+
+FLOAT8 = [torch.float8_e4m3fn, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, *FLOAT8])
+@pytest.mark.parametrize("move", MOVES)
+def test_copies_of_any_dtype_are_exact(move: str, dtype: torch.dtype) -> None:
+    obj = torch.randint(0, 7, (3, 4, 5)).to(dtype)
+    moved = MOVES[move](obj)
+    assert moved.dtype == dtype
+    assert torch.equal(moved.double(), MOVES[move](obj.double()))
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+@pytest.mark.parametrize("move", MOVES)
+def test_copies_of_complex_halves_are_exact(move: str) -> None:
+    obj = torch.polar(torch.rand(3, 4, 5), torch.rand(3, 4, 5)).to(torch.complex32)
+    assert torch.equal(MOVES[move](obj).to(torch.complex64), MOVES[move](obj.to(torch.complex64)))
+
+
+@pytest.mark.parametrize("path", [path for path in CALLS if floats(path)])
+def test_numbers_of_eight_bits_are_refused(path: str) -> None:
+    moves = KEEPS_DTYPE - {"symmetry.RandomSymmetry()", "symmetry.Symmetry()"}
+    for name, tensor in floats(path).items():
+        if path in moves and name in ("obj", "x"):
+            continue
+        with pytest.raises(TypeError, match=rf": {name} must be .*got torch.float8"):
+            given(path, **{name: tensor.to(torch.float8_e4m3fn)})
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

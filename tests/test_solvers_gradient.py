@@ -597,6 +597,38 @@ def test_as_many_pixels_as_a_pattern_has_are_a_size_of_a_support():
         solvers.ErrorReduction(1)(intensity, support_size=65, constraint="real")
 
 
+@pytest.mark.filterwarnings("ignore:.*reconstructions")
+@pytest.mark.parametrize("power", [-58, -40, 40, 58])
+@pytest.mark.parametrize("constraint", ["complex", "real", "nonnegative"])
+def test_the_unit_of_the_data_does_not_matter(constraint: str, power: int) -> None:
+    operator, _ = gaussian(dtype=torch.complex64)
+    data, unit = operator(torch.rand(3, 12)), torch.tensor([1.0, 2.0**power, 2.0 ** (power // 2)])[:, None]
+    mask, first = torch.rand(3, 96) > 0.1, torch.rand(3, 12)
+    for flow in FLOWS:
+        for init in (None, first):
+            options = {"n_iter": 20, "mask": mask, "constraint": constraint, "starts": 2}
+            r = flow(data, operator, init=init, **options)
+            given = None if init is None else init * unit
+            found = flow(data * unit.square(), operator, init=given, **options)
+            torch.testing.assert_close(found.obj / unit, r.obj)
+            torch.testing.assert_close(found.objs / unit[..., None], r.objs)
+            for name in ("error", "agreement", "prtf"):
+                torch.testing.assert_close(getattr(found, name), getattr(r, name))
+    start = solvers.spectral_initialization(data, operator, constraint=constraint)
+    found = solvers.spectral_initialization(data * unit.square(), operator, constraint=constraint)
+    torch.testing.assert_close(found / unit, start)
+
+
+@pytest.mark.parametrize("power", [-40, 40])
+def test_the_unit_of_the_likelihood_does_not_matter(power: int) -> None:
+    operator, _ = gaussian(dtype=torch.complex64)
+    data, unit, start = operator(torch.rand(3, 12)), 2.0**power, torch.rand(3, 12)
+    r = solvers.maximum_likelihood(start, data, operator, background=0.5, n_iter=5)
+    for b in (0.5 * unit**2, torch.tensor(0.5 * unit**2).expand(3, 96)):
+        found = solvers.maximum_likelihood(start * unit, data * unit**2, operator, background=b, n_iter=5)
+        torch.testing.assert_close(found.obj / unit, r.obj)
+
+
 def test_starts_of_another_rank_are_refused() -> None:
     operator = pr.operators.FourierIntensity((12, 12))
     intensity = operator(torch.rand(5, 5))

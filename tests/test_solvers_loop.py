@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 import time
@@ -211,6 +212,17 @@ def test_an_easy_pattern_is_solved_and_the_starts_agree():
     torch.testing.assert_close(aligned, obj, atol=1e-3, rtol=0)
     assert (r.agreement > 0.999).all()
     assert "100% of the best agree" in repr(r)
+
+
+@pytest.mark.parametrize("power", [-40, 40])
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+def test_which_starts_agree_does_not_depend_on_the_unit(constraint, power):
+    _, intensity = patterns(2, 6, 16)
+    run = functools.partial(solvers.ErrorReduction(20), support=box(6, 6), constraint=constraint, starts=3)
+    r, found = run(intensity), run(intensity * 4.0**power)
+    torch.testing.assert_close(found.agreement, r.agreement)
+    assert torch.equal(found.averaged, r.averaged)
+    torch.testing.assert_close(found.obj / 2.0**power, r.obj)
 
 
 @pytest.mark.parametrize("constraint", ["complex", "nonnegative"])

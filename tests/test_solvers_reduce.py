@@ -302,3 +302,16 @@ def test_a_phase_is_taken_where_it_explains_what_no_real_object_does(curve: floa
     padded = torch.nn.functional.pad(bars, (0, n2 - 18, 0, n1 - 20))
     shown = pr.symmetry.align(shown, padded, fourier_shape=(56, 52)).aligned
     assert float((shown * padded).sum() / shown.norm() / padded.norm()) > 0.99
+
+
+@pytest.mark.parametrize("form", ["box", "hull"])
+@pytest.mark.parametrize("power", [-116, -60, 60, 116])
+def test_the_unit_of_a_pattern_does_not_change_its_support(power: int, form: str) -> None:
+    obj = torch.zeros(2, 32, 32)
+    obj[0, :9, :7], obj[1, :5, :12] = torch.rand(9, 7), torch.rand(5, 12)
+    intensity, mask = fourier_intensity(obj, (64, 64)), torch.ones(64, 64, dtype=torch.bool)
+    mask[0, :2] = mask[20:22, 30] = False
+    unit = torch.tensor([1.0, 2.0**power])[:, None, None]
+    for known in (None, mask):
+        support = partial(solvers.autocorrelation_support, form=form, mask=known)
+        assert torch.equal(support(intensity * unit), support(intensity))

@@ -480,6 +480,17 @@ def test_without_gradients_the_default_takes_a_parameter():
         )
 
 
+@pytest.mark.parametrize("constraint", ["complex", "nonnegative"])
+@pytest.mark.parametrize("measured", [2, 20])
+def test_starts_are_kept_where_hardly_anything_was_measured(measured, constraint):
+    intensity = pr.operators.fourier_intensity(torch.rand(48, 48), (96, 96))
+    mask = (torch.arange(96 * 96) < measured).reshape(96, 96)
+    r = solvers.SparseRRR(14)(intensity, mask=mask, support=torch.ones(48, 48) > 0, constraint=constraint, starts=3)
+    assert r.scores.isfinite().all()
+    assert (r.objs != 0).flatten(1).any(1).all()
+    assert r.errors.max() < 1
+
+
 # --- modules ---------------------------------------------------------------------------------------------------------
 
 

@@ -172,12 +172,20 @@ def floating(**tensors: Any) -> None:
     for name, value in tensors.items():
         if not (value.is_floating_point() or value.is_complex()):
             fail(f"{name} must be real or complex floating, got {value.dtype}", f"Use {name}.float()", TypeError)
+        _wide(name, value)
+
+
+def _wide(name: str, value: Tensor) -> None:
+    """Its numbers have the 16 bits that torch computes with."""
+    if value.is_floating_point() and value.dtype.itemsize == 1:
+        fail(f"{name} must be floating of at least 16 bits, got {value.dtype}", f"Use {name}.float()", TypeError)
 
 
 def finite(**tensors: Tensor) -> None:
     """Every argument is a tensor of finite values; looks at them."""
     tensor(**tensors)
     for name, value in tensors.items():
+        _wide(name, value)
         if not bool(value.isfinite().all()):
             fail(f"{name} must be finite, got other values", f"Set them to 0 with torch.nan_to_num({name})")
 
@@ -189,6 +197,7 @@ def real(**tensors: Any) -> None:
         if not value.is_floating_point():
             fix = f"Use {name}.abs() or {name}.real" if value.is_complex() else f"Use {name}.float()"
             fail(f"{name} must be real floating, got {value.dtype}", fix, TypeError)
+        _wide(name, value)
 
 
 def boolean(**tensors: Any) -> None:

@@ -349,6 +349,16 @@ def largest(x: Tensor, axes: int) -> Tensor:
     return divisor(x.abs().amax(tuple(range(-axes, 0)), keepdim=True))
 
 
+@torch.no_grad()
+def root_unit(x: Tensor, axes: int) -> Tensor:
+    """A power of two next to the root of the largest value of each item: over its square, items lose no digit.
+
+    Squares and products of such items neither overflow nor underflow, whatever unit they were given in.
+    """
+    most = largest(x, axes)
+    return torch.ones_like(most).ldexp(torch.frexp(most)[1].clamp(-126, 126) // 2)
+
+
 def relative_error(
     magnitude: Tensor,
     measured: Tensor,

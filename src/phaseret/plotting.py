@@ -320,6 +320,7 @@ def _show_object(
     panels: Sequence[Axes], obj: Tensor, name: str = "", *, part: str = "", corner: Sequence[int] = ()
 ) -> None:
     """A real object, or modulus and phase of a complex one; `part` says which, with its first pixel at `corner`."""
+    obj = _fft.promote(obj)
     if obj.is_complex():
         _show(panels[0], obj.abs(), f"{name}modulus{part}", corner=corner)
         turn: dict[str, Any] = {"cmap": "twilight", "vmin": -math.pi, "vmax": math.pi}

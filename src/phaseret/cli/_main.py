@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from phaseret._version import __version__
@@ -134,7 +135,7 @@ def _run(words: Sequence[str]) -> int:
         try:
             # What a command does is loaded, and PyTorch with it, once it is known that it is to be done.
             with interrupted_later():
-                module = importlib.import_module(f"phaseret.cli._{options.command}")
+                module = _loaded(options.command)
             chosen(module.Command, options).run()
             finish_printing()
         except KeyboardInterrupt as interrupt:
@@ -153,14 +154,28 @@ def _run(words: Sequence[str]) -> int:
     return 0
 
 
+def _loaded(command: str) -> ModuleType:
+    """The module of a command, and PyTorch with it."""
+    try:
+        return importlib.import_module(f"phaseret.cli._{command}")
+    except Exception as error:
+        if "torch" in sys.modules:
+            raise
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        rule = f"PyTorch must be a package that can be loaded, got the error {said}"
+        raise ImportError(f"{rule}. Look at the environment variables that it reads, or install it again.") from error
+
+
 def _worded(error: Exception) -> tuple[str, str]:
     """What is said of an error, and of what kind it is: any but these is a fault of the program."""
+    if isinstance(error, ImportError):
+        return "error: ", str(error)
     from phaseret import _memory
 
     asked = _memory.shortage(error)
     if asked is not None:
         return "error: ", f"what is computed must fit into memory, got {asked}. Use a smaller part, or smaller sizes."
-    if isinstance(error, ValueError | TypeError | OSError | ImportError | MemoryError):
+    if isinstance(error, ValueError | TypeError | OSError | MemoryError):
         return "error: ", str(error) or type(error).__name__
     return f"internal error: {type(error).__name__}: ", str(error)
 

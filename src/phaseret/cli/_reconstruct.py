@@ -138,7 +138,8 @@ def _checkpoints(file: Path, every: int | None, run: dict[str, str]) -> Iterator
         try:
             kept = torch.load(file, map_location="cpu", weights_only=True)
             made_by, settings["resume"] = kept["run"], kept["state"]
-            if kept["checksum"] != checksum_of(settings["resume"]):  # torch does not compare those in the file
+            # torch does not compare the checksums in the file
+            if not isinstance(made_by, dict) or kept["checksum"] != checksum_of(settings["resume"]):
                 raise ValueError
         except Exception as error:
             _checks.fail(

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -144,8 +145,9 @@ class Stack:
 
     def _prepare(self, run: dict[str, str], restart: bool) -> None:
         """Make the folder, or see that what it holds belongs to this run."""
-        if self.folder.exists() and not self.folder.is_dir():
-            _checks.fail(f"{self.folder} must be a folder, got a file", "Remove it, or choose another output")
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            got = "a file" if self.folder.exists() else "a link to what does not exist"
+            _checks.fail(f"{self.folder} must be a folder, got {got}", "Remove it, or choose another output")
         self.folder.mkdir(exist_ok=True)
         if restart:
             for file in self.folder.iterdir():
@@ -154,7 +156,7 @@ class Stack:
         note = self.folder / "run.json"
         if note.exists():
             try:
-                kept = json.loads(note.read_text())
+                kept = _noted(note)
             except (OSError, ValueError):
                 _checks.fail(f"{note} must be whole, got a damaged file", "Use --restart to begin anew")
             check_same_run(kept, run, self.folder)
@@ -178,9 +180,9 @@ class Stack:
     def _kept(self, number: int) -> dict[str, str]:
         """The checksums of what a kept block was made from; none where it is not there, or not whole."""
         try:
-            note = dict(json.loads(self.note(number).read_text()))
+            note = _noted(self.note(number))
             return note if note.pop("result") == _content(self.file(number)) else {}
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, KeyError):
             return {}
 
     def _leave(self) -> None:
@@ -214,9 +216,10 @@ def check_same_run(kept: Mapping[str, str], run: Mapping[str, str], place: Path)
 
 
 def check_kept(file: Path) -> None:
-    """A folder in the place of what an interrupted run keeps is not from there, and stays."""
-    if file.is_dir() and not file.is_symlink():
-        what = f"{file} must be a file that an interrupted run kept, got a folder"
+    """A folder or a pipe in the place of what an interrupted run keeps is not from there, and stays."""
+    if file.exists() and not file.is_file() and not (file.is_dir() and file.is_symlink()):
+        got = "a folder" if file.is_dir() else "a pipe or device"
+        what = f"{file} must be a file that an interrupted run kept, got {got}"
         _checks.fail(what, "Move it away, or choose another output")
 
 
@@ -231,8 +234,25 @@ def _write(file: Path, note: dict[str, str]) -> None:
         temporary.write_text(json.dumps(note, indent=1))
 
 
+def _noted(file: Path) -> dict[str, str]:
+    """What a note says; a ValueError where it is damaged."""
+    try:
+        note = json.loads(_bytes(file))
+    except RecursionError as error:
+        raise ValueError(f"{file} is none") from error
+    if not isinstance(note, dict):
+        raise ValueError(f"{file} holds no mapping")
+    return note
+
+
 def _content(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(_bytes(file)).hexdigest()
+
+
+def _bytes(file: Path) -> bytes:
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ValueError(f"{file} is no file")
+    return file.read_bytes()
 
 
 class _Whole:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import stat
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -60,14 +62,6 @@ def plain(name: str) -> str:
     return "/".join(filter(None, name.split("/")))
 
 
-def _child(group: Any, key: str) -> Any:
-    """What a name in a group leads to; None if nothing, or round in a circle."""
-    try:
-        return group.get(key)
-    except RuntimeError:
-        return None
-
-
 class _Tree:
     """An open file."""
 
@@ -78,10 +72,29 @@ class _Tree:
 
     def _object(self, name: str) -> Any:
         """What the name leads to, None if nothing."""
-        try:
-            return self.file[plain(name) or "/"]
-        except (KeyError, OSError, RuntimeError):  # the last: links in a circle
-            return None
+        return self._child(self.file, name)
+
+    def _child(self, group: Any, name: str, most: int = 16) -> Any:
+        """What a name in a group leads to, past so many links; None if nothing, as where they lead in a circle."""
+        found = group.file if name.startswith("/") else group
+        for part in name.split("/"):
+            if part in ("", "."):  # where one is
+                continue
+            try:
+                link = found.get(part, getlink=True) if isinstance(found, self.h5py.Group) else None
+                if link is None or not most or not self._may_follow(found, link):
+                    return None
+                soft = isinstance(link, self.h5py.SoftLink)
+                found = self._child(found, link.path, most - 1) if soft else found[part]
+            except (KeyError, OSError, RuntimeError, ValueError):
+                return None
+        return found
+
+    def _may_follow(self, group: Any, link: Any) -> bool:
+        """Whether a link leads to no pipe or device, for which HDF5 would wait."""
+        if not isinstance(link, self.h5py.ExternalLink):
+            return True
+        return not any(_is_special(folder / link.filename) for folder in (Path(group.file.filename).parent, Path()))
 
     def lookup(self, name: str) -> Entry | None:
         """The array of that name; of a group the array that it stands for."""
@@ -166,7 +179,7 @@ class _Tree:
         while (now or later) and len(seen) < _MOST_OBJECTS:
             if not now:
                 prefix, group, key = later.pop(0)
-                found = _child(group, key)
+                found = self._child(group, key)
                 if found is None:
                     entries[prefix + key] = UNREAD
                     continue
@@ -233,38 +246,51 @@ class _Tree:
                 what = f"{dataset.name!r} of {self.path} must be packed by a filter that is installed"
                 raise Refusal(f"{what}, got {code} ({called})", "Install hdf5plugin, or ask for a copy without it")
 
-    def _check_sources(self, dataset: Any, folder: Path) -> None:
-        """HDF5 fills up what a virtual array cannot find: here that is an error."""
+    def _check_sources(self, dataset: Any, folder: Path, above: tuple[tuple[str, str], ...] = ()) -> None:
+        """HDF5 fills up what a virtual array cannot find, and waits for pipes: here that is an error."""
         if not dataset.is_virtual:
             return
+        above = (*above, (os.path.realpath(dataset.file.filename), dataset.name))
         for source in dataset.virtual_sources():
-            place = Path(dataset.file.filename).parent / source.file_name
-            if source.file_name == "." or "%" in source.file_name:
+            if "%" in source.file_name:
                 continue
-            beside = place if place.exists() else folder / source.file_name
-            lost = None if beside.exists() else f"{source.file_name!r}, which is not there"
-            if lost is None:
-                with self.h5py.File(beside, "r") as other:
-                    inner = other.get(source.dset_name)
-                    if inner is None:
-                        lost = f"{source.dset_name!r} in {source.file_name!r}, which does not hold it"
-                    elif _takes_more_than(source, inner.shape):
-                        lost = f"{source.dset_name!r} in {source.file_name!r}, which holds {inner.shape} and no more"
-                    else:
-                        self._check_filters(inner)
-                        self._check_sources(inner, beside.parent)
+            lost: str | None = None
+            if source.file_name == ".":
+                lost = self._lost_source(source, dataset.file, folder, above)
+            else:
+                place = Path(dataset.file.filename).parent / source.file_name
+                beside = place if place.exists() else folder / source.file_name
+                if not beside.is_file():
+                    lost = f"{source.file_name!r}, which is {'no file' if beside.exists() else 'not there'}"
+                else:
+                    with self.h5py.File(beside, "r") as other:
+                        lost = self._lost_source(source, other, beside.parent, above)
             if lost is not None:
                 what = f"{dataset.name!r} of {self.path} must find all its parts, got one in {lost}"
                 raise Refusal(what, _COPY)
+
+    def _lost_source(self, source: Any, file: Any, folder: Path, above: tuple[tuple[str, str], ...]) -> str | None:
+        """Why a part of a virtual array cannot be found in a file; None if it can."""
+        which = f"{source.dset_name!r} in {'the file itself' if source.file_name == '.' else repr(source.file_name)}"
+        inner = self._child(file, source.dset_name)
+        if not isinstance(inner, self.h5py.Dataset):
+            return f"{which}, which does not hold it"
+        if (os.path.realpath(file.filename), inner.name) in above:
+            return f"{which}, which is made of it"
+        if _takes_more_than(source, inner.shape):
+            return f"{which}, which holds {inner.shape} and no more"
+        self._check_filters(inner)
+        self._check_sources(inner, folder, above)
+        return None
 
     # --- groups that stand for an array ------------------------------------------------------------------------------
 
     def _named_by(self, group: Any) -> str | None:
         """The array in a group that it says is its signal, or its only one with two axes or more."""
         signal = as_text(np.asarray(group.attrs.get("signal", "")))
-        if signal and _child(group, signal) is not None:
+        if signal and self._child(group, signal) is not None:
             return signal
-        inside = {key: _child(group, key) for key in group if isinstance(key, str)}
+        inside = {key: self._child(group, key) for key in group if isinstance(key, str)}
         arrays = {key: entry for key, value in inside.items() if value is not None and (entry := self._entry(value))}
         marked = [key for key in arrays if as_text(np.asarray(inside[key].attrs.get("signal", ""))) == "1"]
         large = [key for key, entry in arrays.items() if entry.dtype.kind in "biufc" and len(entry.shape) > 1]
@@ -281,7 +307,7 @@ class _Tree:
 
     def _joined(self, group: Any, numbered: Sequence[str]) -> Entry | None:
         """The frames of a detector that writes data_000001, data_000002, ..., one after the other."""
-        lost = [f"{group.name.strip('/')}/{key}" for key in numbered if _child(group, key) is None]
+        lost = [f"{group.name.strip('/')}/{key}" for key in numbered if self._child(group, key) is None]
         if lost:
             what, fix = self.missing(lost[0]) or Lost("a link that leads in a circle", _COPY)
             raise Refusal(f"{lost[0]!r} of {self.path} must be there, got {what}", fix)
@@ -290,6 +316,15 @@ class _Tree:
         if len(pieces) != len(numbered) or len({(entry.shape[1:], entry.dtype) for entry in pieces}) != 1:
             return None
         return _Pieces(pieces).entry
+
+
+def _is_special(place: Path) -> bool:
+    """Whether it is a pipe, a socket or a device."""
+    try:
+        mode = place.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:

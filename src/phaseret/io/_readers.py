@@ -15,6 +15,7 @@ import math
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -137,6 +138,7 @@ def _npy_header(stream: BinaryIO | IO[bytes]) -> tuple[tuple[int, ...], np.dtype
 def _open_npy(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     with reading(path, name), path.open("rb") as stream:
         shape, dtype = _npy_header(stream)
+        rest = path.stat().st_size - stream.tell() - math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         _refuse_pickle(path)
 
@@ -144,7 +146,8 @@ def _open_npy(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         mapped = np.load(path, mmap_mode="r" if np.prod(shape) else None, allow_pickle=False)
         return np.array(part(mapped, index))
 
-    return named(path, name, {"data": Entry(shape, dtype, read)})
+    more = f"the file goes on for {rest} bytes after its array, which alone is read: use numpy.savez for several"
+    return replace(named(path, name, {"data": Entry(shape, dtype, read)}), notes={"data": more} if rest > 0 else {})
 
 
 def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -156,15 +159,19 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     if {"data.npy", "format.npy", "shape.npy"} <= set(members):
         fix = "Save it whole: numpy.save(file, scipy.sparse.load_npz(file).toarray())"
         _checks.fail(f"path must name a file of whole arrays, got a sparse matrix in {str(path)!r}", fix)
+    files = [member for member in members if not member.endswith(("/", ".npy"))]
+    shown = f"{', '.join(map(repr, files[:3]))}{' and more' * (len(files) > 3)}" if files else "no file"
     if not any(member.endswith(".npy") for member in members):
-        files = [member for member in members if not member.endswith("/")]
-        shown = f"{', '.join(map(repr, files[:3]))}{' and more' * (len(files) > 3)}" if files else "no file"
         fix = (
             "Unpack it, and name a file in it, or all by a pattern such as 'folder/*.tif'"
             if files
             else "Write it again"
         )
         _checks.fail(f"path must name an archive of npy files, got one of {shown} in {str(path)!r}", fix)
+    twice = [member for member, count in Counter(members).items() if count > 1 and member not in files]
+    if twice:
+        rule = f"path must name an archive of one array of each name, got two {twice[0][:-4]!r} in {str(path)!r}"
+        _checks.fail(rule, "Write it again with numpy.savez")
     entries = {}
     for member in members:
         if member.endswith(".npy"):
@@ -173,7 +180,9 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             if dtype.hasobject:
                 _refuse_pickle(path)
             entries[member[:-4]] = Entry(shape, dtype, partial(_npz_array, archive, member), whole=True)
-    return named(path, name, entries)
+    not_read = f"{shown} of the archive {'were' if files[1:] else 'was'} not read"
+    beside = f"{not_read}: unpack it, and name what is needed of them"
+    return replace(named(path, name, entries), notes=dict.fromkeys(entries, beside) if files else {})
 
 
 def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None) -> Any:
@@ -204,12 +213,15 @@ def _encoding(start: bytes) -> str:
 
 def _rows(lines: Sequence[str]) -> list[str]:
     """The lines of numbers: without comments, and without a first line of names, which has none for a first column of
-    numbers that count the rows.
+    numbers that count the rows. What begins as a number beside numbers is no name, but one that is damaged.
     """
     rows = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
     if len(rows) > 1 and [row.lstrip(" ")[:1] in (",", ";", "\t") for row in rows[:2]] == [True, False]:
         return rows[1:]
-    named = len(rows) > 1 and not _are_numbers(_words(rows[0])) and len(_words(rows[0])) == len(_words(rows[1]))
+    first = _words(rows[0]) if len(rows) > 1 else []
+    names = [word for word in first if not _are_numbers([word])]
+    fits = len(names) == len(first) or not any(word[:1].isdigit() or word.startswith(("+", "-", ".")) for word in names)
+    named = bool(names) and fits and len(first) == len(_words(rows[1]))
     return rows[named:]
 
 

@@ -47,7 +47,10 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         OSError: if the file cannot be written; then an existing one is unchanged.
         TypeError: if model is not of this module, or the card is not a mapping.
         ValueError: if the card lacks an entry, or holds one that is not plain; if the weights are not those that the
-            options make, as after pruning or with another layer.
+            options make, as after pruning or with another layer, or have no values.
+
+    Warns:
+        UserWarning: if weights are not finite.
 
     Example:
         >>> import tempfile
@@ -58,10 +61,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
         ...     pr.models.load(folder + "/net.safetensors", sha256=checksum).card["licence"]
         'BSD-3-Clause'
     """
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    if not isinstance(model, Model) or type(model) not in _architectures().values():
-        got = type(model).__name__
-        _checks.fail(f"model must be a network of phaseret.models, got {got}", "Save its parts", TypeError)
+    model = _network(model)
     if not isinstance(card, Mapping):
         _checks.fail(
             f"card must be a mapping, got {type(card).__name__}",
@@ -75,6 +75,17 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
             "Add them: whoever loads the file has nothing else to go by",
         )
     _check_weights(model)
+    state = model.state_dict()
+    if any(value.is_meta for value in state.values()):
+        fix = "Load some into model.to_empty(device='cpu') with load_state_dict"
+        _checks.fail("model must have weights, got one on the device 'meta'", fix)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    lost = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if lost:
+        rule = (
+            f"{len(lost)} of the {len(tensors)} tensors of the {type(model).__name__} are not finite, {lost[0]} first"
+        )
+        _checks.warn(rule, "Its estimates are nan: train it anew, with a lower learning rate or clipped gradients")
     about = {"architecture": type(model).__name__, "options": model.options, "card": dict(card)}
     try:
         text = json.dumps(about, sort_keys=True, allow_nan=False)
@@ -83,7 +94,6 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, card: Mapping[str, A
             f"card must hold texts, numbers, lists and mappings, got the error: {error}",
             "Use float(), tolist() or str() of the rest",
         )
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     library = _checks.extra("safetensors.torch", "safetensors", "train")
     # One entry, since safetensors shuffles several: the same network gives the same file
     content: bytes = library.save(tensors, metadata={_KEY: f"{_checksum(text, tensors)} {text}"})
@@ -120,6 +130,9 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         FileNotFoundError: if there is no file.
         ImportError: if safetensors is not installed.
         ValueError: if the file is damaged, is not one of :func:`save`, or a checksum differs.
+
+    Warns:
+        UserWarning: if weights are not finite.
 
     Example:
         >>> net = pr.models.load("unet_dnn_p")
@@ -169,12 +182,31 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None, **given: An
         with _no_larger_than(tensors):
             model: Model = architecture(**options, **given)
         model.to(dtype)
+        _check_dtypes(model, tensors)
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         said = _memory.shortage(error) or f"the error: {' '.join(str(error).split()).rstrip('.')}"
         _checks.fail(f"{file} must fit {architecture.__name__}, got {said}", _NEWER)
+    _warn_of_lost(model, tensors)
     model.card = about["card"]
     return model.eval()
+
+
+def _warn_of_lost(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    lost = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if lost:
+        rule = (
+            f"{len(lost)} of the {len(tensors)} tensors of the {type(model).__name__} are not finite, {lost[0]} first"
+        )
+        _checks.warn(rule, "Its estimates are nan: train it anew, with a lower learning rate or clipped gradients")
+
+
+def _check_dtypes(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """The tensors are of the kinds that the network computes with: copied into others they would be other numbers."""
+    for name, value in model.state_dict().items():
+        found = tensors[name].dtype if name in tensors else value.dtype
+        if found != value.dtype or (found.is_floating_point and found.itemsize == 1):
+            raise ValueError(f"{name} is {found}, and no network of {value.dtype} has that")
 
 
 @functools.cache
@@ -221,6 +253,25 @@ def _no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
 def _renamed(architecture: type[Model], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options by the names that they have now."""
     return {architecture.renamed.get(name, name): value for name, value in options.items()}
+
+
+def _network(model: Any) -> Model:
+    """The network of this package in what torch.compile, parallel and averaged training wrap it in."""
+    while not isinstance(model, Model):
+        inner = getattr(model, "_orig_mod", getattr(model, "module", None))
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    if isinstance(model, Model) and type(model) in _architectures().values():
+        return model
+    fix = "Save its parts"
+    if isinstance(model, Model):
+        base = next(cls.__name__ for cls in type(model).__mro__ if cls in _architectures().values())
+        fix = f"Load its state_dict into a {base}, and save that"
+    elif isinstance(model, nn.Module):
+        held = [name for name, part in model.named_modules() if isinstance(part, Model)]
+        fix = f"Save its part, model.get_submodule({held[0]!r})" if held else fix
+    _checks.fail(f"model must be a network of phaseret.models, got {type(model).__name__}", fix, TypeError)
 
 
 def _check_weights(model: Model) -> None:

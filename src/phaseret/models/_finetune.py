@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _memory
-from phaseret.models._misfit import Misfit, descend
+from phaseret.models._misfit import Misfit, descend, tracked
 
 
+@torch.inference_mode(False)
 def finetune(
     model: nn.Module,
     intensity: Tensor,
@@ -78,6 +79,7 @@ def finetune(
             error=TypeError,
         )
     _memory.not_mapped(intensity=intensity, mask=mask)
+    intensity, mask = tracked(intensity), tracked(mask)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)
     chosen = _chosen(model, parameters)

@@ -13,6 +13,11 @@ from phaseret import _checks, _fft
 from phaseret.operators import Operator
 
 
+def tracked(value: Any) -> Any:
+    """A tensor that autograd takes: a copy of one that was made in `torch.inference_mode`."""
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+
+
 class Misfit:
     r"""Squared relative error of the magnitude of each item over its measured pixels.
 

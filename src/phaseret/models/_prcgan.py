@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft, _memory
 from phaseret._module import called_as
 from phaseret.models._layers import Model, Output, as_items, evaluating, plain_units
-from phaseret.models._misfit import Misfit, descend
+from phaseret.models._misfit import Misfit, descend, tracked
 from phaseret.models._mlp import MLP
 
 
@@ -142,6 +142,7 @@ class PRCGANDiscriminator(Model):
     __call__ = called_as(forward)
 
 
+@torch.inference_mode(False)
 def latent_optimize(
     network: PRCGANGenerator,
     intensity: Tensor,
@@ -194,6 +195,7 @@ def latent_optimize(
     fix = "Make one with PRCGANGenerator(object_shape, data_shape)"
     _checks.instance("network", network, PRCGANGenerator, fix)
     _memory.not_mapped(intensity=intensity, mask=mask, latent=latent)
+    intensity, mask, latent = tracked(intensity), tracked(mask), tracked(latent)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)
     misfit = Misfit(intensity, len(network.data_shape), operator=operator, mask=mask)

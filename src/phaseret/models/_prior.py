@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from phaseret import _checks, _fft
 from phaseret._module import called_as
 from phaseret.models._layers import CONV, NORM, OUTPUTS, Model, Output, as_estimate, levels, resized
-from phaseret.models._misfit import Misfit, descend
+from phaseret.models._misfit import Misfit, descend, tracked
 
 
 class _Prior(Model):
@@ -20,6 +20,7 @@ class _Prior(Model):
 
     object_shape: tuple[int, ...]
 
+    @torch.inference_mode(False)
     def fit(
         self,
         intensity: Tensor,
@@ -57,6 +58,7 @@ class _Prior(Model):
             ValueError: if an option is out of range.
         """
         n_iter, lr = _checks.integer("n_iter", n_iter), _checks.number("lr", lr, above=0)
+        intensity, mask = tracked(intensity), tracked(mask)
         every = Misfit(intensity, len(self.object_shape), operator=operator, mask=mask)
         _checks.same_device(intensity=intensity, network=self._weight())
         axes = every.ndim

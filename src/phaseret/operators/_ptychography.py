@@ -110,6 +110,8 @@ class Ptychography(FarField):
             rule = f"positions must have the shape (J, {probe.ndim}) for a probe of shape {tuple(probe.shape)}"
             _checks.fail(f"{rule}, got {tuple(positions.shape)}", "One row for each position")
         check_options(window, norm, centered)
+        if positions.is_floating_point():
+            _checks.real(positions=positions)
         places = held(positions) if positions.is_floating_point() else positions.long()
         options = {"probe": held(probe), "positions": places, "norm": norm, "centered": centered}
         super().__init__(window, **options, chunk=chunk)

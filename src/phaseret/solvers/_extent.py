@@ -31,7 +31,7 @@ def counted(
     """
     axes, shape = tuple(range(-ndim, 0)), intensity.shape[-ndim:]
     # real intensities: their transform is that of their inverse up to a mirror, and the support is symmetric
-    half = _fft.transform(intensity, ndim)
+    half = _fft.transform(intensity / _fft.root_unit(intensity, ndim).square(), ndim)
     left = torch.ones((), dtype=intensity.dtype, device=intensity.device)
     if factor is not None:
         half = half * torch.where(factor == 0, 0, factor.conj() / _fft.divisor(factor.abs()))

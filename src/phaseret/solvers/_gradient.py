@@ -87,7 +87,8 @@ def spectral_initialization(
     if truncation is not None:
         truncation = _checks.number("truncation", truncation, above=0)
     seed = _checks.integer("seed", seed, at_least=0)
-    return _spectral(problem, n_iter, truncation, seed).squeeze(-1 - operator.object_ndim)
+    start = _spectral(problem, n_iter, truncation, seed) * problem.over_object(problem.unit)
+    return start.squeeze(-1 - operator.object_ndim)
 
 
 def _spectral(problem: Measured, n_iter: int, truncation: float | None, seed: int) -> Tensor:
@@ -332,16 +333,7 @@ def maximum_likelihood(
     operator = problem.operator
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
-    b = background
-    if isinstance(b, Tensor):
-        b = _checks.background(b, intensity).expand_as(intensity)
-        if mask is not None:
-            b = b.where(_checks.mask(mask, intensity), 1)
-        if not bool((b > 0).all()):
-            _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
-        b = problem.for_starts(b)
-    else:
-        b = _checks.number("background", b, above=0)
+    b = _positive(problem, background, intensity, mask)
     problem.magnitude = (problem.intensity - b).clamp(min=0).sqrt()
     starts_axis, allowed = -1 - operator.object_ndim, torch.ones_like(x.real)
     if support is not None:
@@ -351,7 +343,8 @@ def maximum_likelihood(
         x = torch.where(support, x, 0.0)
         allowed = support.to(problem.intensity.dtype)
     _checks.finite(estimate=x)
-    x, allowed = x.unsqueeze(starts_axis), allowed.unsqueeze(starts_axis)
+    x = x.unsqueeze(starts_axis) / problem.over_object(problem.unit)
+    allowed = allowed.unsqueeze(starts_axis)
     direction = last = torch.zeros_like(x)
 
     def move(x: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -371,13 +364,27 @@ def maximum_likelihood(
     )
 
 
+def _positive(problem: Measured, background: Tensor | float, intensity: Tensor, mask: Tensor | None) -> Tensor:
+    """The background at each pixel of the starts, in the problem's unit; anything where nothing was measured."""
+    if isinstance(background, Tensor):
+        b = _checks.background(background, intensity).expand_as(intensity)
+        if mask is not None:
+            b = b.where(_checks.mask(mask, intensity), 1)
+        if not bool((b > 0).all()):
+            _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
+        b = problem.for_starts(b)
+    else:
+        b = torch.tensor(_checks.number("background", background, above=0)).to(problem.intensity)
+    return b / problem.over_data(problem.unit.square())
+
+
 def _named(background: Tensor | float) -> str:
     if isinstance(background, Tensor) and background.ndim > 0:
         return f"{tuple(background.shape)}"
     return f"{float(background):g}"
 
 
-def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor | float) -> Tensor:
+def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor) -> Tensor:
     """The step along a line that minimises the likelihood: I(t) = |u|^2 + 2 t Re(u* v) + t^2 |v|^2 + b, blurred.
 
     Scoring steps (the expected curvature is positive), each halved until the likelihood falls.

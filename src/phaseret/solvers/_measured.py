@@ -82,7 +82,10 @@ class Measured:
         if mask is not None:
             self.weight = self.for_starts(mask.to(intensity.dtype))
             intensity = torch.where(mask, intensity, 0.0)
-        intensity = self.for_starts(intensity)
+        # objects are found in units of their own, in which sums of fourth powers are numbers
+        unit = _fft.root_unit(intensity, len(self.data_axes))
+        intensity = self.for_starts(intensity / unit.square())
+        self.unit = unit.reshape(*self.batch, 1)
         self.intensity, self.magnitude = intensity, intensity.sqrt()
         counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
@@ -139,7 +142,7 @@ class Measured:
         return _fft.promote(obj)
 
     def given_starts(self, name: str, obj: Tensor, starts: int | None) -> Tensor:
-        """Starts that were given as (*, starts, object): one for all patterns, one each, or all of each."""
+        """Starts that were given as (*, starts, object): for all patterns, one each, or all of each; in our unit."""
         obj = self.given(name, obj)
         d = self.operator.object_ndim
         before = tuple(obj.shape[:-d])
@@ -151,7 +154,7 @@ class Measured:
             _checks.fail(f"{name} must have the shape {' or '.join(map(str, shapes))}, got {got}", "Index or expand it")
         if before != each or before == self.batch:
             obj = obj.unsqueeze(-1 - d)
-        return obj.expand(*self.batch, *obj.shape[-1 - d :])
+        return obj.expand(*self.batch, *obj.shape[-1 - d :]) / self.over_object(self.unit)
 
     def light(self) -> Tensor | None:
         """diag(A^H A) over the measured pixels and over its mean of each object (*, 1, object); None if it is even."""
@@ -279,11 +282,12 @@ class Measured:
         obj = objs.take_along_dim(self.over_object(best), -1 - d)
         kept = objs.where(self.over_object(finite), 0)
         inner = (kept.conj() * obj).sum(self.object_axes)
-        norms = (self.norm2(kept) * self.norm2(obj)).sqrt().clamp(min=torch.finfo(errors.dtype).tiny)
+        norms = (self.norm2(kept).sqrt() * self.norm2(obj).sqrt()).clamp(min=torch.finfo(errors.dtype).tiny)
         turned = kept * self.over_object(inner / _fft.divisor(inner.abs()))
         count = self.over_object(finite.sum(-1, keepdim=True).clamp(min=1))
         mean = self.power(self.operator.linear(turned.sum(-1 - d, keepdim=True) / count)).sqrt()
         total = self.magnitude.sum(self.data_axes)
+        objs, obj = (part * self.over_object(self.unit) for part in (objs, obj))
         obj = obj.squeeze(-1 - d)
         result = Reconstruction(
             obj=obj,

@@ -383,7 +383,7 @@ def _compare(run: Run, best: Tensor, objs: Tensor, fits: Tensor) -> tuple[Tensor
         found = search(some, reference.expand_as(some), problem.shape, **problem.symmetries)
         moved = found(some)
         inner = (_fft.crop(moved, problem.object_shape).conj() * reference).sum(axes).real.clamp(min=0)
-        norms = (_fft.power(some).sum(axes) * _fft.power(reference).sum(axes)).sqrt()
+        norms = _fft.power(some).sum(axes).sqrt() * _fft.power(reference).sum(axes).sqrt()
         agreement[items] = inner / norms.clamp(min=torch.finfo(norms.dtype).tiny)
         averaged[items] = fits[items] & (agreement[items] > _ALIKE)
         weight = averaged[items].to(problem.dtype)

@@ -284,7 +284,8 @@ class _Stage(Run):
             fitted = problem.crop(magnitude.project_fast(problem.embed(y)))
             y = keep_largest(known.project(fitted), size, problem.ndim)
         error = magnitude.residual(y)
-        score = error.clamp(min=_EXACT) * size_price(size, self.data[items], self.numbers) ** self.power[items]
+        price = size_price(size, self.data[items], self.numbers) ** self.power[items]
+        score = _finite(error.clamp(min=_EXACT) * price)
         return score, error, size.clone(), y
 
     def _better(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -295,7 +296,8 @@ class _Stage(Run):
 
     def priced(self, power: Tensor | float) -> Tensor:
         """The errors (patterns, starts) of the best trials times this power of the price of their pixels."""
-        return self.error.clamp(min=_EXACT) * size_price(self.best_size, self.data, self.numbers) ** power
+        price = size_price(self.best_size, self.data, self.numbers) ** power
+        return _finite(self.error.clamp(min=_EXACT) * price)
 
     def leaders(self) -> Tensor:
         """The best start of each kind by Akaike's price, (patterns, at most `_KINDS`), the best of all first."""
@@ -329,8 +331,16 @@ class _Stage(Run):
 
 
 def size_price(size: Tensor, data: Tensor, numbers: int) -> Tensor:
-    """The factor of the residual that `size` pixels of so many numbers cost by Akaike's criterion: exp(f k / N)."""
-    return torch.exp(numbers * size / data)
+    """The factor of the residual that `size` pixels of so many numbers cost by Akaike's criterion: exp(f k / N).
+
+    A finite number: a start that is no worse than any other must not be lost where hardly anything was measured.
+    """
+    return torch.exp(numbers * size / data).clamp(max=torch.finfo(size.dtype).max ** 0.5)
+
+
+def _finite(score: Tensor) -> Tensor:
+    """What any trial has, and less than that of none."""
+    return score.clamp(max=torch.finfo(score.dtype).max)
 
 
 def _coarse_factor(full: _Stage, known: bool) -> int:

@@ -67,6 +67,23 @@ def per_item(name: str, value: Tensor, batch: Sequence[int], rest: int = 0) -> T
     return value.expand((*batch, *value.shape[value.ndim - rest :]))
 
 
+# Dtypes that torch does not move, and those of as many bits that it does.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+
+
+def _movable(obj: Tensor) -> Tensor:
+    """The object in a dtype that torch moves, without loss."""
+    if obj.dtype in _SIGNED:
+        return obj.view(_SIGNED[obj.dtype])
+    narrow = obj.is_floating_point() and obj.dtype.itemsize == 1
+    return obj.float() if narrow else _fft.promote(obj) if obj.is_complex() else obj
+
+
+def _given_back(obj: Tensor, dtype: torch.dtype) -> Tensor:
+    """What came of it in the dtype that was given."""
+    return obj.view(dtype) if dtype in _SIGNED else obj.to(dtype)
+
+
 def _moved(
     obj: Tensor,
     shifts: Tensor,
@@ -80,7 +97,7 @@ def _moved(
     `shifts` (*, d) and `flipped` (*) have one entry per item. Whole rows are fetched, axis by axis. A flip turns the
     box of `object_shape` around its centre: index k to n - 1 - k.
     """
-    d = len(object_shape)
+    d, dtype, obj = len(object_shape), obj.dtype, _movable(obj)
     batch = obj.shape[: obj.ndim - d]
     if obj.is_complex():
         obj = torch.where(flipped.reshape(*batch, *[1] * d), obj.conj(), obj)
@@ -93,7 +110,7 @@ def _moved(
         obj = obj.gather(i - d, index.clamp(max=size - 1).expand(sizes))
         if size < fourier_shape[i]:
             obj = obj.masked_fill(index >= size, 0)
-    return obj
+    return _given_back(obj, dtype)
 
 
 def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequence[int] | None = None) -> Tensor:
@@ -137,7 +154,7 @@ def shift(obj: Tensor, shifts: Tensor | Sequence[int], *, fourier_shape: Sequenc
     object_shape = obj.shape[-d:]
     shape = grid(fourier_shape, object_shape)
     if not isinstance(shifts, Tensor):
-        return _fft.pad(obj, shape).roll(shifts, tuple(range(-d, 0)))
+        return _given_back(_fft.pad(_movable(obj), shape).roll(shifts, tuple(range(-d, 0))), obj.dtype)
     _checks.same_device(obj=obj, shifts=shifts)
     batch = obj.shape[:-d]
     shifts = per_item("shifts", shifts, batch, 1)
@@ -209,8 +226,8 @@ def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
     """
     _checks.tensor(obj=obj)
     _checks.item_axes(ndim, obj=obj)
-    flipped = obj.flip(tuple(range(-ndim, 0)))
-    return flipped.conj().resolve_conj() if flipped.is_complex() else flipped
+    flipped = _movable(obj).flip(tuple(range(-ndim, 0)))
+    return _given_back(flipped.conj().resolve_conj() if flipped.is_complex() else flipped, obj.dtype)
 
 
 class ConjFlip(Module):

@@ -98,4 +98,5 @@ def _fractions(shifts: Tensor | Sequence[float]) -> Tensor:
     if shifts.ndim < 1 or not 1 <= shifts.shape[-1] <= 3:
         fix = "One number for each axis"
         _checks.fail(f"shifts must have the shape (*, d) with d = 1, 2 or 3, got {tuple(shifts.shape)}", fix)
+    _checks.real(shifts=shifts)
     return shifts
