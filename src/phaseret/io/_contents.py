@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,7 @@ class Contents:
         missing: What a name leads to that cannot be read; None if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
+        folders: What each folder that was looked through holds, by `same_word`.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class Contents:
     missing: Callable[[str], Lost | None] = lambda name: None
     notes: Mapping[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -201,6 +203,16 @@ class Contents:
                 return name
         return None
 
+    def called(self, folder: str, words: Iterable[str]) -> Iterator[str]:
+        """What a folder holds under the words, each as `same_word` has it; "" is the file itself."""
+        if folder not in self.folders:
+            start = f"{folder}/" if folder else ""
+            inner = self.children(folder) or [
+                name[len(start) :] for name in self.entries if name.rpartition("/")[0] == folder
+            ]
+            self.folders[folder] = {same_word(key): f"{start}{key}" for key in reversed(inner)}
+        return (name for word in words if (name := self.folders[folder].get(word)))
+
     def only(self) -> str:
         """The name of the only array of numbers."""
         pictures = any(entry.picture for entry in self.arrays.values())
@@ -223,6 +235,11 @@ class Contents:
             ]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
         return f"It holds {shown}" if arrays else "It holds no array"
+
+
+def same_word(name: str) -> str:
+    """What names that people spell differently have in common: bad_pixels, BadPixels, bad-pixels."""
+    return re.sub(r"[\W_]", "", name.rpartition("/")[2].lower())
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

@@ -72,8 +72,8 @@ def load_intensity(
             index per axis, counted in the whole frame. Default: what the file says, else the middle, which it is too
             along axes that the file does not speak of, as that of a volume's frames.
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
-            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or
-            good: measured; bad, invalid or beamstop: bad). NaN is never measured.
+            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or good,
+            also good_pixels and the like: measured; bad, invalid, dead, hot or beamstop: bad). NaN is never measured.
         saturation: Values from here on are not trusted; infinity trusts all. Default: those above what the file says,
             and integers that reach the largest value of their type; where neither is known, several pixels of a
             pattern that share its largest value.
@@ -184,6 +184,8 @@ class OpenPattern:
         values, (mask, about_mask) = _tensor(self._frames(index), wanted.dtype), self._mask(index)
         counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
         for label, other in masks.items():
+            if tuple(other.shape) == self._stored:
+                other = other.movedim(self.stack_axis, 0)
             other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
             other = fitted(label, other, values.shape)
             if not bool(other.any()):
@@ -220,6 +222,7 @@ class OpenPattern:
             *about_center,
             *about_mask,
             *filter(None, roots),
+            *(_layout.about_level(told) if wanted.saturation is None else ()),
             *made.notes,
             *self._about_beside,
         )
@@ -237,9 +240,7 @@ class OpenPattern:
         if self.stack_axis == 0:
             value = self._region(self.name, index)
         else:
-            value = np.moveaxis(self.contents.read(self.name, None, self._less), self.stack_axis, 0)
-            value = self._inside(value, self.contents.entry(self.name).color)
-            value = value if index is None else value[index if isinstance(index, int | slice) else list(index)]
+            value = self._inside(self._moved(self.name, index), self.contents.entry(self.name).color)
         if self.contents.entry(self.name).color:
             plain = grey(value)
             if plain is None:
@@ -268,7 +269,19 @@ class OpenPattern:
         region = slices(self.wanted.roi[-axes:], shape, axes)
         return value[(..., *region, slice(None)) if color else (..., *region)]
 
+    @property
+    def _stored(self) -> tuple[int, ...]:
+        """The shape of the array in the file."""
+        return self.contents.entry(self.name).shape
+
+    def _moved(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
+        """An array that is stored as the stack is, with the axis of the stack first."""
+        value = np.moveaxis(self.contents.read(name, None, self._less), self.stack_axis, 0)
+        return value if index is None else value[index if isinstance(index, int | slice) else list(index)]
+
     def _beside(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
+        if self.stack_axis and self.contents.entry(name).shape == self._stored:
+            return self._moved(name, index)
         return self.contents.read(name, self.part(self.contents.entry(name).shape, index), self._less)
 
     def _mask(self, index: Index | None) -> tuple[Tensor | None, list[str]]:
@@ -369,10 +382,13 @@ class OpenPattern:
 
     def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
         """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
-        name, numbers = self.told.pair or ("", ())
+        what, numbers = self.told.pair or ("", ())
         pixel, middle = tuple(round(x) if math.isfinite(x) else -1 for x in numbers), tuple(m // 2 for m in frame)
-        if name and any(pixel) and middle not in (pixel, pixel[::-1]):
-            yield f"{name!r} of the file, {pixel}, was not used: if it is the pixel of the beam, use center={pixel}"
+        was = "were" if " and " in what else "was"
+        if what and not numbers:
+            yield f"{what} {was} not used: give the pixel of the beam with center=, one index per axis"
+        elif any(pixel) and middle not in (pixel, pixel[::-1]):
+            yield f"{what}, {pixel}, {was} not used: if that is the pixel of the beam, use center={pixel}"
 
     def _in_region(self, pixel: Place | tuple[int, ...]) -> Place | tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""
@@ -528,7 +544,7 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with _opened_whole(path) as contents:
-        name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
+        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only()
         value = marked(contents, name)
         if _cxi.marks_bad(contents, name):
             value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Contents
+from phaseret.io._contents import Contents, same_word
 from phaseret.io._layout import MASKS, MaskIs
 from phaseret.io._pictures import grey
 
@@ -53,7 +53,7 @@ def as_measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
 
 def doubts(name: str, mask: np.ndarray[Any, Any], mask_is: MaskIs | None) -> Iterator[str]:
     """What looks wrong in a mask that is taken for one of measured pixels (or inside of a support), not of bad ones."""
-    said = MASKS.get(name.rpartition("/")[2])
+    said = MASKS.get(same_word(name))
     if None not in (said, mask_is) and said != mask_is:
         yield f"the non-zero pixels of {name!r} were taken as {mask_is}: if its name is right, use mask_is={said!r}"
     value = mask[~_not_numbers(mask)] if mask.dtype.kind == "f" else mask

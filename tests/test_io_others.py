@@ -1,0 +1,374 @@
+"""What other programs call things and where they put them: names, groups, headers of detectors, tables with titles."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import tifffile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import phaseret as pr
+
+fabio = pytest.importorskip("fabio")
+
+SHAPE = (26, 30)
+COUNTS = np.random.default_rng(3).poisson(40.0, SHAPE)
+GOOD = np.ones(SHAPE, bool)
+GOOD[3:5, 7:10] = False
+LEVEL = int(np.sort(COUNTS.ravel())[-4])
+OVER = int((LEVEL < COUNTS).sum())
+
+
+def unmeasured(found: Any) -> int:
+    return 0 if found.mask is None else int((~found.mask).sum())
+
+
+def in_frame(found: pr.io.Measurement) -> np.ndarray[Any, Any]:
+    return np.fft.fftshift(found.intensity.numpy(), tuple(range(-found.ndim, 0)))
+
+
+def heard(path: Path, **options: Any) -> tuple[pr.io.Measurement, str]:
+    """What is read, and all that is said."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = pr.io.load_intensity(path, **options)
+    return found, " ".join(str(one.message) for one in caught)
+
+
+def write(path: Path, arrays: dict[str, Any], attributes: dict[str, Any] | None = None) -> Path:
+    """An HDF5 file with these arrays and links, and attributes called GROUP@NAME."""
+    with h5py.File(path, "w") as file:
+        for name, value in arrays.items():
+            file[name] = value
+        for name, value in (attributes or {}).items():
+            group, _, attribute = name.partition("@")
+            (file[group] if group in file else file.require_group(group or "/")).attrs[attribute] = value
+    return path
+
+
+# --- names and places ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sense", ["good", "valid", "measured", "bad", "invalid", "dead", "hot", "beamstop"])
+@pytest.mark.parametrize("form", ["{}", "{}_pixels", "{}Pixels", "{} mask", "mask_{}", "{}-pixel-mask", "{}pix"])
+def test_masks_are_what_their_names_say_however_they_are_spelt(sense: str, form: str, tmp_path: Path) -> None:
+    name = form.format(sense)
+    mask = GOOD if sense in ("good", "valid", "measured") else ~GOOD
+    np.savez(tmp_path / "x.npz", data=COUNTS, **{name: mask.astype(float)})
+    for key in (None, "data"):
+        assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz", key=key)) == 6
+    write(tmp_path / "x.h5", {"scan/data": COUNTS, f"scan/{name.upper()}": mask})
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.h5")) == 6
+
+
+def test_a_list_of_pixels_is_no_mask_and_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, hot_pixels=np.argwhere(~GOOD))
+    found, said = heard(tmp_path / "x.npz", key="data")
+    assert unmeasured(found) == 0
+    assert "'hot_pixels' of the file lies beside the pattern and was not used" in said
+
+
+@pytest.mark.parametrize("name", ["mask", "masks/bad", "entry/mask", "calibration/pixel_mask"])
+@pytest.mark.parametrize("key", [None, "entry/data/data"])
+def test_a_mask_in_another_group_is_named(name: str, key: str | None, tmp_path: Path) -> None:
+    write(tmp_path / "x.h5", {"entry/data/data": COUNTS, name: ~GOOD * 1.0, "entry/at": np.ones((40, 2))})
+    assert f"{name!r} of the file lies beside the pattern" in heard(tmp_path / "x.h5", key=key)[1]
+
+
+def test_what_belongs_to_another_pattern_is_not_named(tmp_path: Path) -> None:
+    arrays = {"1.1/det/data": COUNTS, "2.1/det/data": COUNTS, "2.1/det/mask": ~GOOD, "2.1/info/beam_center_x": 3.0}
+    arrays |= {"2.1/info/beam_center_y": 4.0, "2.1/info/saturation_value": LEVEL, "1.1/other/bad": np.ones((4, 5))}
+    assert heard(write(tmp_path / "x.h5", arrays), key="1.1/det/data")[1] == ""
+
+
+@pytest.mark.parametrize("names", [("center_{}",), ("c{}",), ("beam_{}",), ("{}_center",), ("BeamPos{}",)])
+def test_coordinates_that_may_be_the_beam_are_asked_about(names: tuple[str], tmp_path: Path) -> None:
+    arrays = {names[0].format("x"): 9, names[0].format("y"): 11}
+    np.savez(tmp_path / "x.npz", data=COUNTS, **arrays)
+    write(tmp_path / "x.h5", {"scan/data": COUNTS} | {f"meta/{name}": value for name, value in arrays.items()})
+    for file in ("x.npz", "x.h5"):
+        assert (
+            "(11, 9), were not used. If that is the pixel of the beam, use center=(11, 9)" in heard(tmp_path / file)[1]
+        )
+        assert heard(tmp_path / file, center="middle")[1] == ""
+
+
+@pytest.mark.parametrize("place", ["data@beam_center", "data@Center", "meta@none"])
+def test_a_pair_is_asked_about_wherever_it_stands(place: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"data": COUNTS} | ({"meta/center": np.array([11, 9])} if "none" in place else {})
+    write(tmp_path / "x.h5", arrays, {place: (11, 9)})
+    assert "(11, 9), was not used. If that is the pixel of the beam, use center=(11, 9)" in heard(tmp_path / "x.h5")[1]
+
+
+def test_a_beam_centre_in_lengths_without_a_pixel_size_is_asked_about(tmp_path: Path) -> None:
+    folder = "entry/instrument/detector"
+    arrays = {f"{folder}/data": COUNTS, f"{folder}/beam_center_x": 2.7, f"{folder}/beam_center_y": 3.1}
+    found, said = heard(write(tmp_path / "x.h5", arrays, {f"{folder}/beam_center_{axis}@units": "mm" for axis in "xy"}))
+    assert unmeasured(found) == 0
+    assert "in 'mm', were not used. Give the pixel of the beam with center=, one index per axis" in said
+
+
+@pytest.mark.parametrize("name", ["saturation_value", "SaturationLevel", "overload", "Count_cutoff"])
+def test_a_saturation_counts_beside_the_pattern_and_is_named_elsewhere(name: str, tmp_path: Path) -> None:
+    assert (
+        unmeasured(pr.io.load_intensity(write(tmp_path / "a.h5", {"scan/data": COUNTS, f"scan/{name}": LEVEL}))) == OVER
+    )
+    path = write(tmp_path / "b.h5", {"scan/data": COUNTS, f"meta/{name}": LEVEL})
+    assert f"'meta/{name}' of the file, {LEVEL}, was not used" in heard(path)[1]
+    assert unmeasured(heard(path, saturation=LEVEL + 1)[0]) == OVER
+    assert heard(path, saturation=LEVEL + 1)[1] == ""
+
+
+@pytest.mark.parametrize("value", [20.0, np.full(SHAPE, 20.0)])
+@pytest.mark.parametrize("name", ["background", "dark_frame", "bkg", "pedestal"])
+def test_a_background_is_named_also_if_it_is_a_number(name: str, value: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, **{name: value})
+    assert f"what {name!r} does, give it to the solver as background=" in heard(tmp_path / "x.npz")[1]
+    np.savez(tmp_path / "x.npz", data=COUNTS, **{name: 0.0})
+    assert heard(tmp_path / "x.npz")[1] == ""
+
+
+def test_a_row_of_numbers_is_no_pattern_where_there_are_pictures(tmp_path: Path) -> None:
+    arrays = {"1.1/instrument/eiger/image": COUNTS, "1.1/instrument/roi1/data": np.arange(3.0)}
+    classes = {"1.1@NX_class": "NXentry", "1.1/instrument@NX_class": "NXinstrument"}
+    classes |= {f"1.1/instrument/{name}@NX_class": "NXdetector" for name in ("eiger", "roi1")}
+    for attributes in ({}, classes):
+        path = write(tmp_path / "x.h5", arrays, attributes)
+        assert np.array_equal(in_frame(pr.io.load_intensity(path)), COUNTS)
+
+
+@pytest.mark.parametrize("key", [None, "entry/data"])
+def test_all_frames_are_read_where_the_signal_is_the_first_part(key: str | None, tmp_path: Path) -> None:
+    frames = np.stack([COUNTS, COUNTS + 1, COUNTS + 2])
+    arrays = {"entry/data/data_000001": frames[:2], "entry/data/data_000002": frames[2:]}
+    classes = {"entry@NX_class": "NXentry", "entry/data@NX_class": "NXdata", "entry/data@signal": "data_000001"}
+    path = write(tmp_path / "x.h5", arrays, classes)
+    assert np.array_equal(in_frame(pr.io.load_intensity(path, key=key, ndim=2)), frames)
+    assert len(pr.io.load_intensity(path, key="entry/data/data_000001", ndim=2).intensity) == 2
+
+
+@pytest.mark.parametrize("key", ["scan", "/scan/", "./scan", "scan/./intensity", "scan//intensity"])
+def test_a_group_stands_for_what_is_called_as_a_pattern_in_it(key: str, tmp_path: Path) -> None:
+    found = pr.io.load_intensity(write(tmp_path / "x.h5", {"scan/intensity": COUNTS, "scan/good": GOOD}), key=key)
+    assert np.array_equal(in_frame(found), COUNTS * GOOD)
+
+
+# --- MATLAB ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_complex_arrays_of_matlab_are_no_patterns(compressed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"wave": COUNTS + 2j, "obj": COUNTS}, do_compression=compressed)
+    with pytest.raises(ValueError, match=r"'wave' of .* must hold one real number per pixel, got complex128"):
+        pr.io.load_intensity(path, key="wave")
+    assert torch.equal(pr.io.load_object(path, key="wave").imag, torch.full(SHAPE, 2.0, dtype=torch.float64))
+    assert np.array_equal(in_frame(pr.io.load_intensity(path, key="obj")), COUNTS)
+
+
+@given(st.sampled_from(range(3)), st.sampled_from([(4, 4, 4), (4, 6, 5)]), st.integers(0, 3))
+def test_a_mask_that_is_stored_as_the_stack_is_arranged_as_it(
+    tmp_path_factory: pytest.TempPathFactory, axis: int, shape: tuple[int, ...], seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("mat") / "x.mat"
+    rng = np.random.default_rng(seed)
+    values, bad = rng.integers(1, 900, shape), rng.random(shape) < 0.2
+    scipy.io.savemat(path, {"data": values, "bad": bad})
+    found, _ = heard(path, ndim=2, stack_axis=axis, center="corner", saturation=np.inf)
+    expected = np.moveaxis(np.where(bad, 0, values), axis, 0)
+    assert np.array_equal(found.intensity.numpy(), expected)
+    part, _ = heard(path, ndim=2, stack_axis=axis, center="corner", saturation=np.inf, index=[2, 0])
+    assert np.array_equal(part.intensity.numpy(), expected[[2, 0]])
+
+
+# --- headers ---------------------------------------------------------------------------------------------------------
+
+DECTRIS = f"""# Pixel_size 172e-6 m x 172e-6 m
+# Count_cutoff {LEVEL} counts
+# Wavelength 1.5 A
+# Detector_distance 2.5 m
+# Beam_xy (9.00, 11.00) pixels
+"""
+
+
+def test_the_header_that_dectris_writes_into_a_tif_counts(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS.astype(np.int32), description=DECTRIS, metadata=None)
+    found, said = heard(tmp_path / "x.tif")
+    assert "beam centre (11, 9) was taken" in said
+    assert found.intensity[0, 0] == COUNTS[11, 9]
+    assert (found.pixel_size, found.wavelength, found.distance) == ((172e-6, 172e-6), 1.5e-10, 2.5)
+    assert unmeasured(heard(tmp_path / "x.tif", center="middle")[0]) == OVER
+
+
+def test_what_imagej_shows_otherwise_than_it_is_stored_is_said(tmp_path: Path) -> None:
+    stored = (COUNTS + 32768).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", stored, imagej=True, metadata={"c0": -32768.0, "c1": 1.0})
+    assert (
+        "ImageJ shows its numbers as -32768 + 1 times what is stored, which was not applied"
+        in heard(tmp_path / "x.tif")[1]
+    )
+    tifffile.imwrite(tmp_path / "x.tif", stored, imagej=True, metadata={"c0": 0.0, "c1": 1.0})
+    assert heard(tmp_path / "x.tif")[1] == ""
+
+
+def edf(path: Path, values: np.ndarray[Any, Any], **header: str) -> Path:
+    fabio.edfimage.EdfImage(data=values, header=header).write(str(path))
+    return path
+
+
+@pytest.mark.parametrize("size", ["0.000172", "172e-6 m", "172 um", "0.172 mm"])
+def test_lengths_of_edf_have_units_and_keys_no_case(size: str, tmp_path: Path) -> None:
+    header = {
+        "psize_1": size,
+        "PSize_2": size,
+        "WAVELENGTH": "1.5 A",
+        "SampleDistance": "250 cm",
+        "Saturation": str(LEVEL),
+    }
+    found, said = heard(edf(tmp_path / "x.edf", COUNTS.astype(np.uint32), **header))
+    assert said == ""
+    assert found.pixel_size == pytest.approx((172e-6, 172e-6))
+    assert (found.wavelength, found.distance) == (pytest.approx(1.5e-10), pytest.approx(2.5))
+    assert unmeasured(found) == OVER
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.float32])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_dummy_of_edf_was_not_measured(dtype: Any, frames: int, tmp_path: Path) -> None:
+    values = np.where(GOOD, COUNTS, 9999).astype(dtype)
+    image = fabio.edfimage.EdfImage(data=values, header={"Dummy": "10000", "DDummy": "1"})
+    for _ in range(frames - 1):
+        image.append_frame(data=values, header={"Dummy": "10000", "DDummy": "1"})
+    image.write(str(tmp_path / "x.edf"))
+    found, _ = heard(tmp_path / "x.edf", ndim=2, saturation=np.inf)
+    assert np.array_equal(in_frame(found), np.broadcast_to(COUNTS * GOOD, found.intensity.shape))
+    edf(tmp_path / "x.edf", values, Dummy="0", DDummy="1")  # says nothing
+    assert unmeasured(heard(tmp_path / "x.edf", saturation=np.inf)[0]) == 0
+
+
+def test_the_header_of_adsc_counts_in_millimetres(tmp_path: Path) -> None:
+    header = {
+        "PIXEL_SIZE": "0.1",
+        "BEAM_CENTER_X": "0.9",
+        "BEAM_CENTER_Y": "1.1",
+        "DISTANCE": "250.0",
+        "WAVELENGTH": "1.5",
+    }
+    header |= {"CCD_IMAGE_SATURATION": str(LEVEL)}
+    fabio.adscimage.AdscImage(data=COUNTS.astype(np.uint16), header=header).write(str(tmp_path / "x.img"))
+    found, said = heard(tmp_path / "x.img")
+    assert "beam centre (11, 9) was taken" in said
+    assert found.intensity[0, 0] == COUNTS[11, 9]
+    assert (found.pixel_size, found.distance) == (pytest.approx((1e-4, 1e-4)), pytest.approx(0.25))
+    assert unmeasured(heard(tmp_path / "x.img", center="middle")[0]) == OVER
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+Y, X = (axis.ravel() for axis in np.mgrid[: SHAPE[0], : SHAPE[1]])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "x [mm]\ty [mm]\tI [counts]\n",
+        "Detector: Pilatus\nExposure: 1 s\n\n",
+        "[counts]\nunit = photons\n",
+        f"{SHAPE[0]} {SHAPE[1]}\n",
+        "# one\n\n% two\n",
+        "!" * 3000 + "\n",
+    ],
+)
+def test_titles_before_a_table_are_no_numbers(head: str, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text(head + "\n".join(" ".join(map(str, row)) for row in COUNTS))
+    found, said = heard(tmp_path / "x.txt")
+    assert said == ""
+    assert np.array_equal(in_frame(found), COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("written", "parting"),
+    [("{}.0D+00", " "), ("{}d0", ","), ('"{}"', ","), ("'{}'", ";"), ("{} ", "\t"), ("{}", ", "), ("{} # row", "\n")],
+)
+def test_numbers_are_read_however_they_are_written(written: str, parting: str, tmp_path: Path) -> None:
+    values = COUNTS[:, :1] if parting == "\n" else COUNTS
+    rows = (parting.join(written.format(value) for value in row) for row in values)
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    assert np.array_equal(np.fft.fftshift(pr.io.load_intensity(tmp_path / "x.csv", ndim=2).intensity), values)
+
+
+@pytest.mark.parametrize("end", ["", ","])
+@pytest.mark.parametrize("missing", ["", "--", "n/a", "NaN", "null", "-"])
+def test_cells_without_a_number_were_not_measured(missing: str, end: str, tmp_path: Path) -> None:
+    cells = np.where(GOOD, COUNTS.astype(str), missing)
+    cells[:, -1] = np.where(np.arange(SHAPE[0]) % 2, cells[:, -1], missing)
+    (tmp_path / "x.csv").write_text("\n".join(",".join(row) + end for row in cells))
+    found = pr.io.load_intensity(tmp_path / "x.csv")
+    measured = cells != missing
+    assert np.array_equal(in_frame(found), COUNTS * measured)
+    assert unmeasured(found) == (~measured).sum()
+
+
+@pytest.mark.parametrize(
+    ("head", "down_first"),
+    [
+        ("y x I\n", True),
+        ("# columns: row (px), col (px), counts\n", True),
+        ("x y I\n", False),
+        ("", False),
+        ("Qy,Qx,I\n", True),
+    ],
+)
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_the_names_of_coordinates_say_which_is_which(head: str, down_first: bool, more: int, tmp_path: Path) -> None:
+    columns = [Y, X] if down_first else [X, Y]
+    columns += [COUNTS.ravel(), *[np.sqrt(COUNTS.ravel())] * more]
+    (tmp_path / "x.txt").write_text(head + "\n".join(",".join(map(str, row)) for row in np.stack(columns, 1).tolist()))
+    found, said = heard(tmp_path / "x.txt")
+    assert np.array_equal(in_frame(found), COUNTS)
+    assert f"were taken for {'y and x' if down_first else 'x and y'}" in said
+    assert ("those behind it left out" in said) == bool(more)
+
+
+def test_a_curve_with_its_errors_is_a_curve(tmp_path: Path) -> None:
+    curve = COUNTS[0].astype(float)
+    np.savetxt(tmp_path / "x.dat", np.c_[0.01 * np.arange(30), curve, np.sqrt(curve)], header="q I sigma")
+    found, said = heard(tmp_path / "x.dat")
+    assert np.array_equal(in_frame(found), curve)
+    assert "second column is the pattern, and its first column was taken for its coordinate, those behind it" in said
+    assert heard(tmp_path / "x.dat", key="table")[0].intensity.shape == (30, 3)
+
+
+@pytest.mark.parametrize("between", ["\n", "# New slice\n", "\n\n"])
+def test_blocks_of_a_table_are_frames(between: str, tmp_path: Path) -> None:
+    frames = np.stack([COUNTS, COUNTS + 1, COUNTS + 2])
+    blocks = ("\n".join(" ".join(map(str, row)) for row in one) + "\n" for one in frames)
+    (tmp_path / "x.txt").write_text(between.join(blocks))
+    found, said = heard(tmp_path / "x.txt", ndim=2)
+    assert np.array_equal(in_frame(found), frames)
+    assert "3 blocks were taken for frames. If they are one, use key='table'" in said
+    assert heard(tmp_path / "x.txt", key="table")[0].intensity.shape == (78, 30)
+
+
+def test_the_coordinates_around_a_table_are_no_pixels(tmp_path: Path) -> None:
+    framed = np.zeros((27, 31))
+    framed[0, 1:], framed[1:, 0], framed[1:, 1:] = 0.5 * np.arange(30) - 7.5, 0.25 * np.arange(26), COUNTS
+    np.savetxt(tmp_path / "x.txt", framed, fmt="%.4f")
+    found, said = heard(tmp_path / "x.txt")
+    assert np.array_equal(in_frame(found), COUNTS)
+    assert "without the first row and the first column, where numbers count on" in said
+
+
+def test_infinite_numbers_in_a_table_say_nothing_raw(tmp_path: Path) -> None:
+    values = COUNTS.astype(float)
+    values[0, :] = values[:, 0] = np.inf
+    np.savetxt(tmp_path / "x.txt", values)
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.txt")) == 55
