@@ -23,6 +23,8 @@ from phaseret.io._series import OpenSeries, files_of
 
 # How options are shown that name a file to be read.
 _FILES = re.compile(r"\b(FILE|IMAGE|A|B)\b")
+# The options of masks by what their non-zero pixels are.
+_FLAGS = {"measured": "--mask", "bad": "--bad-pixels"}
 
 
 def split(file: str) -> tuple[str, str | None]:
@@ -71,7 +73,7 @@ class Reads(Pattern):
             if file:
                 with typed(name):
                     masks[name], asked = frame_mask(*split(file), mask_is)
-                    notes += asked
+                    notes += [re.sub("mask_is='(measured|bad)'", lambda said: _FLAGS[said[1]], note) for note in asked]
         with ExitStack() as stack:
             with typed("FILE"):
                 pattern = stack.enter_context(opened_pattern(paths if len(paths) > 1 else paths[0], wanted))

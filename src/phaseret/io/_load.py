@@ -20,7 +20,7 @@ from phaseret.io import _cxi, _headers, _layout, _nexus
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked
+from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked, misplaced, mostly_bad
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, rooted, say_notes, to_corner
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
@@ -28,6 +28,7 @@ from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
 
 # The layouts of files, the first that says something is believed.
 LAYOUTS = (_cxi, _nexus, _headers, _layout)
+_OTHER: dict[str, MaskIs] = {"measured": "bad", "bad": "measured"}
 
 
 def load_intensity(
@@ -183,6 +184,7 @@ class OpenPattern:
         center, about_center = self._center()
         values, (mask, about_mask) = _tensor(self._frames(index), wanted.dtype), self._mask(index)
         counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
+        turned = [] if counted is None else [*misplaced("the mask of the file", counted, values)]
         for label, other in masks.items():
             if tuple(other.shape) == self._stored:
                 other = other.movedim(self.stack_axis, 0)
@@ -191,6 +193,7 @@ class OpenPattern:
             if not bool(other.any()):
                 fix = "Look at the file, and at what its non-zero pixels are"
                 _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
+            turned += misplaced(label, other, values)
             counted = other if counted is None else counted & other
         kind, about_kind = self._kind()
         try:
@@ -221,6 +224,7 @@ class OpenPattern:
             *about_kind,
             *about_center,
             *about_mask,
+            *turned,
             *filter(None, roots),
             *(_layout.about_level(told) if wanted.saturation is None else ()),
             *made.notes,
@@ -296,11 +300,8 @@ class OpenPattern:
         value = self._region(name, index)
         value = _cxi.without_good_bits(self.contents, name, value) if meaning == "bad" else value
         mask, notes = as_measured(value, meaning), list(doubts(name, value, meaning))
-        share = 1 - float(mask.double().mean())
-        if share > 0.5 and self.wanted.mask_is is None:
-            other = "measured" if meaning == "bad" else "bad"
-            lost = f"the mask {name!r} leaves out {share:.1%} of the pixels"
-            notes.append(f"{lost}: if it means the opposite, use mask_is={other!r}")
+        if self.wanted.mask_is is None:
+            notes += mostly_bad(f"the mask {name!r}", mask, f"use mask_is={_OTHER[meaning]!r}")
         return mask, notes
 
     def _kind(self) -> tuple[Kind, list[str]]:
@@ -321,7 +322,9 @@ class OpenPattern:
         """What lies beside the pattern and was not used; looked for once, however many blocks are read."""
         used = {self.name, self.told.support, self.told.obj, self.told.mask and self.told.mask[0]}
         places = {self.contents.where(name) for name in used if name}
-        found = (*self.told.beside, *_layout.alike(self.contents, self.name, small=self.wanted.key is not None))
+        asked = self.wanted.key is not None
+        found = (*self.told.beside, *_layout.alike(self.contents, self.name, small=asked))
+        found += () if asked else (*_cxi.others(self.contents, self.name),)
         beside = {place: name for name in found if (place := self.contents.where(name)) not in places}
         if not beside:
             return ()
@@ -545,10 +548,13 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with _opened_whole(path) as contents:
         name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only()
-        value = marked(contents, name)
+        value, fix = marked(contents, name), f"use mask_is={_OTHER[mask_is]!r}"
         if _cxi.marks_bad(contents, name):
             value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
-        return as_measured(value, mask_is), [*contents.noted(name), *doubts(name, value, mask_is)]
+            fix = "save it as a plain array, of which that can be said"
+        mask = as_measured(value, mask_is)
+        said = [*doubts(name, value, mask_is)] or [*mostly_bad(f"the mask {name!r} of {contents.path}", mask, fix)]
+        return mask, [*contents.noted(name), *said]
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:

@@ -70,6 +70,35 @@ def doubts(name: str, mask: np.ndarray[Any, Any], mask_is: MaskIs | None) -> Ite
         )
 
 
+def mostly_bad(what: str, mask: Tensor, fix: str) -> Iterator[str]:
+    """A question, if a mask leaves out more than half of the pixels."""
+    share = 1 - float(mask.double().mean())
+    if share > 0.5:
+        yield f"{what} leaves out {share:.1%} of the pixels: if it means the opposite, {fix}"
+
+
+def misplaced(what: str, mask: Tensor, values: Tensor) -> Iterator[str]:
+    """A question, if the pixels that a mask of one frame leaves out hold values, and pixels without one lie where it
+    leaves out others when it is transposed or turned over.
+    """
+    bad, shape = ~mask.squeeze(), tuple(values.shape[-2:])
+    if tuple(bad.shape) != shape or not 4 <= int(bad.sum()) <= bad.numel() / 2:
+        return
+    lit = (values.isfinite() & (values > 0)).reshape(-1, *shape).any(0)
+    if float(lit.double().mean()) < 0.75 or float(lit[bad].double().mean()) <= 0.5:
+        return
+    turns = {"is transposed": bad.T} if shape[0] == shape[1] else {}
+    turns |= {
+        "is upside down": bad.flip(0),
+        "has left and right swapped": bad.flip(1),
+        "is turned by half": bad.flip(0, 1),
+    }
+    how = next((how for how, turned in turns.items() if not bool(lit[turned].any())), None)
+    if how is not None:
+        what = f"{what} leaves out pixels that hold values, and fits those without if it {how}"
+        yield f"{what}: turn it if that is so"
+
+
 def as_inside(support: np.ndarray[Any, Any]) -> Tensor:
     """True inside: non-zero, and a number."""
     _check_numbers("support", support)
@@ -94,4 +123,6 @@ def fitted(name: str, mask: Tensor, shape: Sequence[int]) -> Tensor:
         except RuntimeError:
             continue
     fix = "Use one mask for all patterns, of the shape of one, or one for each"
+    if tuple(mask.shape[-2:]) == tuple(shape[-2:])[::-1]:
+        fix = "Transpose it: it has the pixels of the other axis along each"
     _checks.fail(f"{name} must broadcast to the intensity {tuple(shape)}, got {tuple(mask.shape)}", fix)

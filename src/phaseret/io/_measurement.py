@@ -296,6 +296,7 @@ def ready(
     measured &= True if stop is None or mask is not None else ~stop
     values = torch.where(measured, values, 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
+    misplaced = _misplaced(values, measured, ndim, center, first)
     if not may_be_dark:
         _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
     return Measurement(
@@ -311,7 +312,7 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
+        notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
     )
 
 
@@ -383,12 +384,17 @@ def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:
     return f"{what}, but the mask says that they were measured: if they were not, leave them out of it"
 
 
-def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int]) -> str:
-    """A question, if the light gathers half a frame away from the zero frequency."""
-    if not isinstance(center, str) or not gathers_away(values.detach(), measured, ndim):
+def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int], first: Sequence[int]) -> str:
+    """A question, if the light gathers half a frame away from the zero frequency, along some axes or all."""
+    away = gathers_away(values.detach(), measured, ndim) if isinstance(center, str) else ()
+    if not away:
         return ""
-    other = {"corner": "middle", "middle": "corner"}[center]
-    return f"{where_it_gathers(other, center)}: if it is not, use center={other!r}"
+    other = {"corner": "middle", "middle": "corner"}[str(center)]
+    if all(away):
+        return f"{where_it_gathers(other, str(center))}: if it is not, use center={other!r}"
+    at = [0 if half == (center == "middle") else m // 2 for half, m in zip(away, values.shape[-ndim:], strict=True)]
+    pixel = tuple(i + start for i, start in zip(at, first or [0] * ndim, strict=True))
+    return f"{where_it_gathers(f'pixel {pixel}', str(center))}: if it is not, use center={pixel}"
 
 
 def stacked(measurements: Sequence[Measurement]) -> Measurement:
