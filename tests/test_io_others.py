@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +163,180 @@ def test_all_frames_are_read_where_the_signal_is_the_first_part(key: str | None,
 def test_a_group_stands_for_what_is_called_as_a_pattern_in_it(key: str, tmp_path: Path) -> None:
     found = pr.io.load_intensity(write(tmp_path / "x.h5", {"scan/intensity": COUNTS, "scan/good": GOOD}), key=key)
     assert np.array_equal(in_frame(found), COUNTS * GOOD)
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+def test_of_several_detectors_the_shown_one_is_read_and_the_others_are_named(shown: int, tmp_path: Path) -> None:
+    folder = "entry_1/instrument_1/detector_{}"
+    arrays: dict[str, Any] = {f"{folder.format(number)}/data": COUNTS * number for number in (1, 2)}
+    arrays |= {"cxi_version": 160, f"{folder.format(shown)}/mask": (~GOOD).astype(np.uint32)}
+    arrays |= {"entry_1/data_1/data": h5py.SoftLink(f"/{folder.format(shown)}/data")}
+    found, said = heard(write(tmp_path / "x.cxi", arrays))
+    assert np.array_equal(in_frame(found), shown * COUNTS * GOOD)
+    assert f"'{folder.format(3 - shown)}/data' of the file lies beside the pattern and was not used" in said
+    found, said = heard(tmp_path / "x.cxi", key="/entry_1/data_1/data")
+    assert np.array_equal(in_frame(found), shown * COUNTS * GOOD)
+    assert said == ""
+
+
+# --- masks and values ------------------------------------------------------------------------------------------------
+
+SQUARE = np.random.default_rng(5).integers(1, 900, (24, 24))
+TURNS = {
+    "is transposed": np.transpose,
+    "is upside down": np.flipud,
+    "has left and right swapped": np.fliplr,
+    "is turned by half": lambda x: x[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("how", [None, *TURNS])
+@pytest.mark.parametrize("value", [0, -1, np.nan])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_mask_that_fits_when_it_is_turned_is_questioned(how: str, value: float, frames: int, tmp_path: Path) -> None:
+    good = np.ones(SQUARE.shape, bool)
+    good[2:5, 14:21] = False
+    mask = TURNS[how](good) if how else good
+    values = np.stack([np.where(good, SQUARE + number, value) for number in range(frames)])
+    np.savez(tmp_path / "x.npz", data=values, good=mask)
+    for ndim in (2, 3):
+        _, said = heard(tmp_path / "x.npz", ndim=ndim, saturation=np.inf)
+        assert ("leaves out pixels that hold values" in said) == (how is not None)
+        assert how is None or f"fits those without if it {how}. Turn it" in said
+
+
+def test_a_mask_of_dark_pixels_or_of_lit_ones_is_not_questioned(tmp_path: Path) -> None:
+    bad = np.zeros(SQUARE.shape, bool)
+    bad[2:5, 9:20] = True
+    for values in (SQUARE, np.where(SQUARE > 700, SQUARE, 0)):  # nothing is wrong with them, or most are dark
+        np.savez(tmp_path / "x.npz", data=values, bad=bad)
+        assert "hold values" not in heard(tmp_path / "x.npz", saturation=np.inf)[1]
+
+
+def test_a_mask_of_the_other_axes_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, good=GOOD.T)
+    with pytest.raises(ValueError, match=r"broadcast to the intensity \(26, 30\), got \(30, 26\)\. Transpose it"):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("mask_is", ["measured", "bad"])
+def test_a_mask_that_leaves_nearly_all_out_is_questioned(mask_is: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", (mask_is == "bad") == GOOD)
+    other = {"measured": "bad", "bad": "measured"}[mask_is]
+    with pytest.warns(UserWarning, match=rf"leaves out 99\.2% .* If it means the opposite, use mask_is='{other}'"):
+        pr.io.load_mask(tmp_path / "x.npy", mask_is=mask_is)
+    assert int((~pr.io.load_mask(tmp_path / "x.npy", mask_is=other)).sum()) == 6
+    write(tmp_path / "x.cxi", {"cxi_version": 160, "entry_1/instrument_1/detector_1/mask": GOOD.astype(np.uint32)})
+    with pytest.warns(UserWarning, match=r"leaves out 99\.2% .* If it means the opposite, save it as a plain array"):
+        pr.io.load_mask(tmp_path / "x.cxi")
+
+
+@given(
+    st.sampled_from([(16, 16), (24, 33), (16, 17, 20)]),
+    st.integers(1, 7),
+    st.sampled_from([1.0, 1e-6, 300.0]),
+)
+def test_light_that_gathers_elsewhere_along_some_axes_is_asked_about(
+    shape: tuple[int, ...], number: int, scale: float
+) -> None:
+    ndim = len(shape)
+    away = [bool(number >> axis & 1) for axis in range(ndim)]
+    frame = torch.ones(shape)
+    frame[tuple(m // 2 for m in shape)] = 1e5
+    axes = tuple(axis for axis, half in enumerate(away) if half)
+    moved = torch.fft.ifftshift(frame, axes) * scale if axes else frame * scale
+    pixel = tuple(0 if half else m // 2 for m, half in zip(shape, away, strict=True))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = pr.io.as_measurement(moved, ndim=ndim, center="middle", saturation=float("inf"))
+    said = " ".join(str(one.message) for one in caught)
+    if not axes:
+        assert said == ""
+    elif all(away):
+        assert "use center='corner'" in said
+    else:
+        assert f"gathers at the pixel {pixel} of the frame" in said
+        assert f"use center={pixel}" in said
+        right = pr.io.as_measurement(moved, ndim=ndim, center=pixel, saturation=float("inf"))
+        assert right.intensity[(0,) * ndim] == found.intensity.max()
+
+
+def test_the_pixel_where_light_gathers_counts_in_the_whole_frame(tmp_path: Path) -> None:
+    frame = np.ones((40, 44), np.float32)
+    frame[4, 26] = 1e5
+    np.save(tmp_path / "x.npy", frame)
+    options: dict[str, Any] = {"roi": ((4, 36), (10, 42)), "saturation": np.inf}
+    assert "use center=(4, 26)" in heard(tmp_path / "x.npy", **options)[1]
+    assert heard(tmp_path / "x.npy", center=(4, 26), **options)[0].intensity[0, 0] == 1e5
+
+
+def test_a_solver_asks_about_single_axes_too() -> None:
+    intensity = pr.operators.fourier_intensity(torch.ones(9, 9), (32, 32))
+    for centered, shift in ((False, "ifftshift"), (True, "fftshift")):
+        values = torch.fft.fftshift(intensity, (-2,))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pr.solvers.HIO(2)(values, support=torch.ones(9, 9, dtype=torch.bool), centered=centered)
+        said = " ".join(str(one.message) for one in caught)
+        assert f"use torch.fft.{shift}(intensity, dim=({-1 if centered else -2},))" in said
+
+
+@given(st.sampled_from([4095.0, 1.0, 2.5e-7, 3e9]), st.sampled_from(["intensity", "magnitude"]), st.integers(0, 20))
+def test_a_flat_top_is_left_out_whatever_the_scale(level: float, kind: Any, seed: int) -> None:
+    values = torch.rand(40, 40, generator=torch.Generator().manual_seed(seed)).double() ** 8
+    values = (values / values.flatten().sort().values[-30]).clamp(max=1)
+    values = level * (values if kind == "intensity" else values.sqrt())
+    at_top = int((values == values.max()).sum())
+    with pytest.warns(UserWarning, match=rf"{at_top} pixels share the largest value"):
+        found = pr.io.as_measurement(values, kind=kind)
+    assert unmeasured(found) == at_top == 30
+    few = torch.poisson(torch.full((40, 40), 1.5), generator=torch.Generator().manual_seed(seed))
+    assert pr.io.as_measurement(few * min(level, 1.0), kind=kind).mask is None
+
+
+@pytest.mark.parametrize("base", ["10", "e"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logarithms_of_counts_are_questioned(base: str, dtype: Any, tmp_path: Path) -> None:
+    values = (np.log10 if base == "10" else np.log)(COUNTS + 1.0).astype(dtype)
+    np.save(tmp_path / "x.npy", values)
+    assert f"its values are logarithms to the base {base} of whole numbers" in heard(tmp_path / "x.npy")[1]
+    assert heard(tmp_path / "x.npy", kind="intensity")[1] == ""
+    np.save(tmp_path / "x.npy", values * 1.01)
+    assert heard(tmp_path / "x.npy")[1] == ""
+
+
+@pytest.mark.parametrize("color", [0, 2, 4, 6])
+def test_colours_of_16_bits_are_no_pattern_and_may_be_a_mask(color: int, tmp_path: Path) -> None:
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[color]
+    planes = np.repeat(np.where(GOOD, 60000 + COUNTS, 0)[..., None], channels, -1).astype(">u2")
+    planes[..., 3 if color == 6 else channels - (color == 4) :] = 65535
+    rows = b"".join(b"\0" + row.tobytes() for row in planes)
+    header = struct.pack(">IIBBBBB", *SHAPE[::-1], 16, color, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    body = (struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in chunks)
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # its white is not one number
+        assert int((~pr.io.load_mask(tmp_path / "x.png")).sum()) == 6
+    if color == 0:
+        assert np.array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.png")), np.where(GOOD, 60000 + COUNTS, 0))
+    else:
+        with pytest.raises(ValueError, match=r"must be grey, or have colours of 8 bits, got uint16\. Save it grey"):
+            pr.io.load_intensity(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("packer", [bz2, lzma])
+def test_files_are_unpacked_however_they_are_packed(packer: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    packed = packer.compress((tmp_path / "x.npy").read_bytes())
+    (tmp_path / "x.npy.z").write_bytes(packed)
+    assert np.array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.npy.z")), COUNTS)
+    (tmp_path / "cut.npy.z").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ValueError, match=rf"cut\.npy\.z must be a whole {'bzip2' if packer is bz2 else 'xz'} file"):
+        pr.io.load_intensity(tmp_path / "cut.npy.z")
+    (tmp_path / "twice.z").write_bytes(packer.compress(packed))
+    with pytest.raises(ValueError, match="must name a file that was packed once"):
+        pr.io.load_intensity(tmp_path / "twice.z")
 
 
 # --- MATLAB ----------------------------------------------------------------------------------------------------------

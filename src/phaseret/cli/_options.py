@@ -149,7 +149,7 @@ def joined(words: Sequence[str], takes_value: Collection[str]) -> list[str]:
     """The words typed, a negative number joined to the option before it, for which it would be taken: --bounds=-1,1."""
     found: list[str] = []
     for word in words:
-        if found and found[-1] in takes_value and re.match(r"-\.?\d", word):
+        if found and found[-1] in takes_value and re.match(r"-(\.?\d|inf\b)", word):
             found[-1] += f"={word}"
         else:
             found.append(word)

@@ -21,7 +21,7 @@ from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slice
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked, misplaced, mostly_bad
-from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, rooted, say_notes, to_corner
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, to_corner, transformed
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
@@ -50,10 +50,10 @@ def load_intensity(
     """Read a measured pattern, or a stack of them, from one file or several, ready for the solvers.
 
     The kind of file is recognised by its content: CXI, NeXus and other HDF5 (also MATLAB 7.3), npy, npz, mat, tif,
-    png, jpeg, bmp, edf and cbf, tables of numbers, and any of them packed by gzip. The zero frequency moves to index
-    0. Pixels that the file's mask leaves out, that are not finite, negative or saturated are False in the mask and 0
-    in the intensity. What was assumed, and what lies beside the pattern and was not used, is warned of and kept in
-    `Measurement.notes`.
+    png, jpeg, bmp, edf and cbf, tables of numbers, and any of them packed by gzip, bzip2 or xz. The zero frequency
+    moves to index 0. Pixels that the file's mask leaves out, that are not finite, negative or saturated are False in
+    the mask and 0 in the intensity. What was assumed, and what lies beside the pattern and was not used, is warned of
+    and kept in `Measurement.notes`.
 
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"`` or ``"frame_%05d.tif"``, whose patterns
@@ -218,14 +218,15 @@ class OpenPattern:
             if about_mask:  # which may be why
                 error.args = (f"{error} {as_sentences(about_mask)}",)
             raise
-        roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
+        is_asked = kind == "intensity" and wanted.kind is None and not about_kind
+        transforms = [transformed(made.intensity)] if is_asked else []
         notes = (
             *self.notes,
             *about_kind,
             *about_center,
             *about_mask,
             *turned,
-            *filter(None, roots),
+            *filter(None, transforms),
             *(_layout.about_level(told) if wanted.saturation is None else ()),
             *made.notes,
             *self._about_beside,
@@ -247,6 +248,9 @@ class OpenPattern:
             value = self._inside(self._moved(self.name, index), self.contents.entry(self.name).color)
         if self.contents.entry(self.name).color:
             plain = grey(value)
+            if value.dtype != (stored := self.contents.entry(self.name).dtype):
+                what = f"{self.name!r} of {self.contents.path} must be grey, or have colours of 8 bits, got {stored}"
+                _checks.fail(what, "Save it grey, in 16 bits")
             if plain is None:
                 fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
                 what = f"{self.name!r} of {self.contents.path} must hold one real number per pixel"

@@ -21,7 +21,7 @@ _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 # The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
 _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)), frozenset((16, 17, 18)), 14, 15
 # The classes of arrays that hold arrays.
-_CELL, _STRUCT, _OBJECT, _LAST_PLAIN = 1, 2, 3, 15
+_CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _LAST_PLAIN = 1, 2, 3, 4, 5, 15
 _COMPLEX = 0x800  # the flag of an array
 # What MATLAB stores that is no array of numbers.
 NO_ARRAY = {
@@ -211,7 +211,10 @@ def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> st
         for tag, inner in rest[names:]:
             _check_array(tag, inner, order, depth + 1)
         rest = rest[:names]
-    allowed = _NUMBERS | (_LETTERS if holds == 4 else frozenset())
+    allowed = _NUMBERS | (_LETTERS if holds == _CHAR else frozenset())
     if holds <= _LAST_PLAIN and any(tag not in allowed for tag, _ in rest):
         raise ValueError("an array holds an element of an unknown type")
-    return bytes(parts[2][1]).decode("latin-1") if flags & _COMPLEX else ""
+    is_complex = bool(flags & _COMPLEX)
+    if _SPARSE < holds <= _LAST_PLAIN and len(rest) < 1 + is_complex:  # SciPy looks for it behind the array
+        raise ValueError("an array lacks its real or its imaginary part")
+    return bytes(parts[2][1]).decode("latin-1") if is_complex else ""

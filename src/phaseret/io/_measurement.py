@@ -286,7 +286,7 @@ def ready(
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
-    saturated, clipped = _saturated(values, given, saturation, limit, ndim)
+    saturated, clipped = _saturated(values, given, saturation, limit, ndim, kind)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
@@ -316,26 +316,30 @@ def ready(
     )
 
 
-def _saturated(values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int) -> tuple[Tensor, str]:
+def _saturated(
+    values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int, kind: Kind
+) -> tuple[Tensor, str]:
     """The pixels that are not trusted for their height, and a note of those that nobody named."""
     if saturation == math.inf:
         return torch.zeros_like(given), ""
     limit = limit if saturation is None else _checks.number("saturation", saturation, above=0)
     beyond = given & (values >= limit)
-    top, note = _flat_top(values, given & ~beyond, ndim, told=saturation is not None)
+    top, note = _flat_top(values, given & ~beyond, ndim, kind, told=saturation is not None)
     return beyond | top, note
 
 
-def _flat_top(values: Tensor, counted: Tensor, ndim: int, told: bool) -> tuple[Tensor, str]:
+def _flat_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind, told: bool) -> tuple[Tensor, str]:
     """The pixels of each pattern that share its largest value, if they are many and few come near it, and a note of
     what was made of them: patterns have no plateau at the top. Where they are a large part of one, or it was told which
     values are right, they are left as they are.
     """
     values, axes = values.detach(), tuple(range(-ndim, 0))
+    share = 0.9 if kind == "intensity" else math.sqrt(0.9)
     level = values.where(counted, 0).amax(axes, keepdim=True)
-    top, near = (values == level) & counted, (values >= 0.9 * level) & (values < level) & counted
+    least = values.where(counted & (values > 0), torch.inf).amin(axes, keepdim=True)  # a count, whatever its scale
+    top, near = (values == level) & counted, (values >= share * level) & (values < level) & counted
     at_top, beside, of_all = (x.sum(axes, keepdim=True) for x in (top, near, counted))
-    top &= (level >= 16) & (at_top >= 5) & (at_top > beside)
+    top &= (level >= (16 * least).clamp(max=16)) & (at_top >= 5) & (at_top > beside)
     taken = top & (at_top <= (0 if told else _PLATEAU) * of_all)
     pixels, height, left = torch.stack([top.sum(), values.where(top, 0).amax(), (top & ~taken).sum()]).tolist()
     if not pixels:
@@ -361,15 +365,23 @@ def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence
     return f"{hot}: if it is broken, or the direct beam, {fix}"
 
 
-def rooted(values: Tensor) -> str:
-    """A question, if values that nobody called intensities are the roots of whole numbers."""
-    some = values[(values > 0) & (values < 100)]  # whose squares have digits behind the point
+def transformed(values: Tensor) -> str:
+    """A question, if values that nobody called intensities are the roots or the logarithms of whole numbers."""
+    some = values[(values > 0) & (values < 100)][: 1 << 16].double()  # whose squares have digits behind the point
     if some.numel() < 16 or bool((some == some.round()).double().mean() > 0.95):
         return ""
-    squares = some.double().square()
-    if bool(((squares - squares.round()).abs() > 1e-2).any()):
-        return ""
-    return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
+    if _whole(some.square()):
+        return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
+    for base, counts in (("10", 10**some), ("e", some.exp())):
+        if _whole(counts[counts < 1000]):
+            what = f"its values are logarithms to the base {base} of whole numbers, and were taken for the intensity"
+            return f"{what}: if so, take their exponential first"
+    return ""
+
+
+def _whole(numbers: Tensor) -> bool:
+    """Whether they are whole numbers up to rounding, of which there are enough to tell."""
+    return numbers.numel() >= 16 and not bool(((numbers - numbers.round()).abs() > 1e-2).any())
 
 
 def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:

@@ -95,6 +95,9 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
         as_mode = "RGBA" if mode in ("RGBA", "LA", "PA", "La") or "transparency" in picture.info else "RGB"
         shape = (picture.height, picture.width, *((len(as_mode),) if color else ()))
         kind = {"1": "bool", "F": "float32", "I": "int32"}.get(mode, "uint16" if "16" in mode else "uint8")
+        if color and name == "png":
+            with path.open("rb") as stream:
+                kind = "uint16" if stream.read(25)[24] == 16 else kind  # of which Pillow reads the upper 8 bits
 
     def read(index: int | slice | None) -> Any:
         return part(np.asarray(picture.convert(as_mode) if color else picture), index)

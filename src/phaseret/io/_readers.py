@@ -6,10 +6,12 @@ array and the check that it fits into memory come first. Nothing is ever unpickl
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import importlib
 import logging
+import lzma
 import os
 import re
 import zipfile
@@ -68,7 +70,9 @@ def _open(path: Path, start: bytes, stack: contextlib.ExitStack) -> Contents:
         return open_mat4(path, "MATLAB 4", stack)
     if is_table(start, len(start) == _BEGINNING):
         return open_table(path, "text", stack)
-    known = "HDF5/CXI, npy, npz, mat, tif, png, jpeg, bmp, edf and cbf files, tables of numbers, and these in gz"
+    known = (
+        "HDF5/CXI, npy, npz, mat, tif, png, jpeg, bmp, edf and cbf files, tables of numbers, and these in gz, bz2 or xz"
+    )
     _checks.fail(f"path must name a file of a known kind, got {str(path)!r}", f"{known} are recognised")
 
 
@@ -89,17 +93,17 @@ def _refuse_pickle(path: Path) -> NoReturn:
     _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", fix)
 
 
-def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+def _open_packed(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Unpacked into a folder that goes when the file is closed, as far as that fits into memory."""
     folder = stack.enter_context(scratch(f"to unpack {path}"))
     inside = folder / (path.stem or "unpacked")
-    with reading(path, name), gzip.open(path) as packed:
+    with reading(path, name), _PACKED[name](path) as packed:
         size = _unpack(path, packed, inside)
     if not size:
         _checks.fail(f"path must name a file with data, got {str(path)!r}, which is empty", "Write or copy it again")
     with inside.open("rb") as stream:
         start = stream.read(_BEGINNING)
-    if start.startswith(_GZIP):
+    if start.startswith((_GZIP, _BZIP2, _XZ)):
         _checks.fail(f"path must name a file that was packed once, got {str(path)!r}", "Unpack it first")
     try:
         contents = _open(inside, start, stack)
@@ -109,7 +113,7 @@ def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     return replace(contents, path=path)
 
 
-def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
+def _unpack(path: Path, packed: IO[bytes], inside: Path) -> int:
     """Write what the file holds; its number of bytes, of which memory must hold twice as many."""
     most, size = _memory.physical_memory(), 0
     try:
@@ -268,7 +272,9 @@ def _few_dimensions() -> Iterator[None]:
 
 _BEGINNING = 4096  # bytes by which a file is recognised
 _CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
-_HDF5, _GZIP, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"\x0c\x1a\x04\xd5"
+_HDF5, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x0c\x1a\x04\xd5"
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+_PACKED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"\x93NUMPY", "npy", _open_npy),
     (b"PK\x03\x04", "npz", _open_npz),
@@ -286,5 +292,7 @@ _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"{", "edf", _open_fabio),
     (b"\n{", "edf", _open_fabio),
     (b"###CBF", "cbf", _open_cbf),
-    (_GZIP, "gzip", _open_gzip),
+    (_GZIP, "gzip", _open_packed),
+    (_BZIP2, "bzip2", _open_packed),
+    (_XZ, "xz", _open_packed),
 )
