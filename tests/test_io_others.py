@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import phaseret as pr
+from phaseret.io._load import Wanted, opened_pattern
 
 fabio = pytest.importorskip("fabio")
 
@@ -177,6 +178,28 @@ def test_of_several_detectors_the_shown_one_is_read_and_the_others_are_named(sho
     found, said = heard(tmp_path / "x.cxi", key="/entry_1/data_1/data")
     assert np.array_equal(in_frame(found), shown * COUNTS * GOOD)
     assert said == ""
+
+
+@pytest.mark.parametrize("shifted", [0, 1])
+@pytest.mark.parametrize("scaled", [0, 1])
+def test_files_of_libspimage_say_what_they_hold(shifted: int, scaled: int, tmp_path: Path) -> None:
+    values, good = (np.sqrt(COUNTS) if scaled else COUNTS), GOOD.astype(int)
+    if shifted:
+        values, good = np.fft.ifftshift(values), np.fft.ifftshift(good)
+    arrays = {"real": values, "mask": good, "image_center": [15.0, 13.0, 0.0], "lambda": [1e-9]}
+    arrays |= {name: [float(value)] for name, value in (("shifted", shifted), ("scaled", scaled), ("phased", 0))}
+    arrays |= {"detector_distance": [2.0], "pixel_size": [1e-5, 1e-5, 0.0], "num_dimensions": [2.0], "version": [2]}
+    path = write(tmp_path / "x.h5", arrays)
+    for key in (None, "/real"):
+        found, said = heard(path, key=key)
+        assert said == ""
+        assert in_frame(found) == pytest.approx(COUNTS * GOOD)
+        assert unmeasured(found) == 6
+        assert (found.wavelength, found.distance) == (1e-9, 2.0)
+    with h5py.File(path, "a") as file:
+        file["phased"][...], file["imag"] = 1, values
+    with pytest.raises(ValueError, match="key must say which array"):
+        pr.io.load_intensity(path)
 
 
 # --- masks and values ------------------------------------------------------------------------------------------------
@@ -447,6 +470,37 @@ def test_the_header_of_adsc_counts_in_millimetres(tmp_path: Path) -> None:
     assert found.intensity[0, 0] == COUNTS[11, 9]
     assert (found.pixel_size, found.distance) == (pytest.approx((1e-4, 1e-4)), pytest.approx(0.25))
     assert unmeasured(heard(tmp_path / "x.img", center="middle")[0]) == OVER
+
+
+# --- darks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dark", "background", "bkg", "data_dark"])
+def test_the_background_of_an_archive_is_what_is_called_so(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{"bias": np.ones(SHAPE), name: np.full(SHAPE, 5.0)})
+    np.save(tmp_path / "x.npy", COUNTS)
+    with opened_pattern(tmp_path / "x.npy", Wanted()) as pattern:
+        assert torch.equal(pattern.background(str(tmp_path / "x.npz"), None), torch.full(SHAPE, 5.0))
+        assert torch.equal(pattern.background(str(tmp_path / "x.npz"), "bias"), torch.ones(SHAPE))
+
+
+@pytest.mark.parametrize("value", [-3.0, np.nan])
+def test_what_is_no_background_is_said(value: float, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    np.save(tmp_path / "dark.npy", np.where(GOOD, 5.0, value))
+    with (
+        opened_pattern(tmp_path / "x.npy", Wanted()) as pattern,
+        pytest.warns(UserWarning, match=r"0\.77% of the pixels of the background in .* and count as 0\. Give what"),
+    ):
+        pattern.background(str(tmp_path / "dark.npy"), None)
+
+
+def test_of_several_files_the_dark_one_is_named(tmp_path: Path) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"f{number}.npy", COUNTS * (number != 1))
+    with pytest.raises(ValueError, match=r"That is number 1 of the stack, in .*f1\.npy: index= leaves it out\.$"):
+        pr.io.load_intensity(tmp_path / "f*.npy")
+    assert len(pr.io.load_intensity(tmp_path / "f*.npy", index=[0, 2]).intensity) == 2
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

@@ -122,7 +122,10 @@ def limits(text: str) -> tuple[float, float]:
 
 def place(text: str) -> str | tuple[int, ...]:
     """Y,X, "middle" or "corner"."""
-    return text if text in ("middle", "corner") else sizes(text)
+    try:
+        return text if text in ("middle", "corner") else sizes(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"must be middle, corner or numbers such as 64,64, got {text!r}") from None
 
 
 def part(text: str) -> int | slice | list[int]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _memory
-from phaseret.io import _cxi, _headers, _layout, _nexus
+from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
@@ -27,7 +27,7 @@ from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
 
 # The layouts of files, the first that says something is believed.
-LAYOUTS = (_cxi, _nexus, _headers, _layout)
+LAYOUTS = (_cxi, _nexus, _spimage, _headers, _layout)
 _OTHER: dict[str, MaskIs] = {"measured": "bad", "bad": "measured"}
 
 
@@ -345,7 +345,8 @@ class OpenPattern:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
         center, _ = self._center()
         with opened(path) as contents:
-            axes = min(len(contents.entry(key or _only(contents)).shape), self.ndim)
+            key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only(contents)
+            axes = min(len(contents.entry(key).shape), self.ndim)
         wanted = replace(
             self.wanted,
             key=key,
@@ -358,8 +359,12 @@ class OpenPattern:
             may_be_dark=True,
         )
         with _opened_one(path, wanted) as pattern:
-            # The frames of a volume that are added up hold as many times the light.
-            return pattern.read().intensity * self.wanted.bin ** (self.ndim - axes)
+            dark = pattern.read()
+        if dark.negative + dark.missing:
+            what = f"{dark.negative + dark.missing:.2%} of the pixels of the background in {path} are negative or no"
+            _checks.warn(f"{what} numbers, and count as 0", "Give what was counted, before anything was subtracted")
+        # The frames of a volume that are added up hold as many times the light.
+        return dark.intensity * self.wanted.bin ** (self.ndim - axes)
 
     def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""
