@@ -111,6 +111,11 @@ class Contents:
         """The entries that are arrays of numbers."""
         return {name: entry for name, entry in self.entries.items() if entry.numbers}
 
+    @cached_property
+    def flat(self) -> bool:
+        """Whether the file has no groups but for what the names of its arrays say."""
+        return not self.children("")
+
     def read(self, name: str, index: Index | None = None, less: str = "Use a smaller one") -> np.ndarray[Any, Any]:
         """The array called `name`, or part of its first axis, after the check that it fits into memory; `less` is what
         to do where it does not.
@@ -207,9 +212,9 @@ class Contents:
         """What a folder holds under the words, each as `same_word` has it; "" is the file itself."""
         if folder not in self.folders:
             start = f"{folder}/" if folder else ""
-            inner = self.children(folder) or [
-                name[len(start) :] for name in self.entries if name.rpartition("/")[0] == folder
-            ]
+            inner = list(self.children(folder))
+            if self.flat:
+                inner = [name[len(start) :] for name in self.entries if name.rpartition("/")[0] == folder]
             self.folders[folder] = {same_word(key): f"{start}{key}" for key in reversed(inner)}
         return (name for word in words if (name := self.folders[folder].get(word)))
 

@@ -7,6 +7,7 @@ layout of their own, whose arrays have plain names: the npz files of this librar
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +43,8 @@ CENTERS = ("center", "centre", "beamcenter", "beamcentre", "beamposition", "beam
 # Those of each axis, whose names are sometimes those of something else, as of what is scanned.
 AXES = ("beamcenter{}", "beamcentre{}", "center{}", "centre{}", "beam{}", "c{}", "{}center", "{}centre", "beampos{}")
 PIXELS = ("", "pixel", "pixels", "px", "pix")
-_LIST = 3  # numbers along an axis are no more than the coordinates of one point
+# Numbers along an axis are no more than the coordinates of one point; so many groups in one are looked through.
+_LIST, _MOST = 3, 100
 # How the frames of a volume were recorded, which must be the same for all.
 _RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
 _RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
@@ -142,7 +144,9 @@ def told(contents: Contents, name: str) -> Told:
     folder, _, word = contents.where(name).rpartition("/")
     places = dict.fromkeys((contents.where(name), folder))
     center = tuple(_said(contents, places, [form.format(axis) for form in AXES[:2]], PIXELS) or 0.0 for axis in "yx")
-    strays = [*_strays(contents, name)]
+    strays = list[str]()
+    with contextlib.suppress(ValueError):  # the file is damaged, but perhaps not the pattern in it
+        strays += _strays(contents, name)
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
         magnitude=_root(contents, places, word),
@@ -262,23 +266,39 @@ def _levels(contents: Contents, strays: Iterable[str]) -> Iterator[tuple[str, fl
 
 
 def _strays(contents: Contents, name: str) -> Iterator[str]:
-    """Masks that fit the pattern, levels and centres in groups that hold no pattern, nor belong to one."""
-    place, masks = contents.where(name), {*MASKS, *BESIDE}
-    try:
-        large = [each for each, entry in contents.arrays.items() if entry.picture and min(entry.shape[-2:]) > _LIST]
-    except ValueError:  # the file is damaged, but perhaps not the pattern in it
-        return
-    pictures = [each for each in large if same_word(each) not in masks]
-    full, tops = {folder_of(each) for each in (place, *pictures)}, {each.partition("/")[0] for each in pictures}
-    tops.discard(place.partition("/")[0])
-    axes = {form.format(axis) for form in AXES for axis in "yx"}
-    for each, entry in contents.entries.items():
-        if folder_of(each) in full or each.partition("/")[0] in tops:
-            continue
-        word, pixels = same_word(each), tuple(size for size in entry.shape if size != 1)
-        is_mask = len(pixels) > 1 and word in MASKS and fits(pixels, contents.entry(name).shape)
-        if is_mask or (len(pixels) < 2 and (word in LEVELS or word in CENTERS or word in axes)):
+    """Masks that fit the pattern, levels and centres in groups about it that hold no pattern, nor are an entry."""
+    axes = [form.format(axis) for form in AXES for axis in "yx"]
+    place = contents.where(name)
+    for group in _about(contents, place):
+        for each in contents.called(group, (*MASKS, *LEVELS, *CENTERS, *axes)):
+            entry = contents.lookup(each)
+            pixels = () if entry is None else tuple(size for size in entry.shape if size != 1)
+            is_mask = same_word(each) in MASKS and len(pixels) > 1 and fits(pixels, contents.entry(name).shape)
+            if entry is None or not (is_mask or len(pixels) < 2):
+                continue
+            another = contents.attribute(group, "NX_class") == "NXentry" and not place.startswith(f"{group}/")
+            if another or _holds_pattern(contents, group):
+                break
             yield each
+
+
+def _about(contents: Contents, place: str) -> Iterator[str]:
+    """The groups in which the one of an array lies, and those in each of them; not its own."""
+    parts = place.split("/")[:-1]
+    above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
+    flat = [folder_of(name) for name in contents.entries] if contents.flat else []
+    for parent in above:
+        inner = [inside(parent, key) for key in contents.children(parent)[:_MOST]]
+        yield from (name for name in inner if name not in above and contents.children(name))
+    yield from dict.fromkeys(group for group in (*flat, *above) if group != above[-1])
+
+
+def _holds_pattern(contents: Contents, group: str) -> bool:
+    """Whether a group holds pictures other than masks and what else goes with a pattern."""
+    masks = {*MASKS, *BESIDE}
+    inner = (name for word, name in contents.folders[group].items() if word not in masks)
+    found = (contents.lookup(name) for name in inner if not contents.children(name))
+    return any(entry is not None and entry.picture and min(entry.shape[-2:]) > _LIST for entry in found)
 
 
 def folder_of(name: str) -> str:
