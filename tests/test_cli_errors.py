@@ -74,7 +74,7 @@ def test_what_others_call_an_option_is_answered_with_ours(folder: Path, capsys: 
         ),
         (
             "info pattern.h5 --center 3,x",
-            "argument --center: must be middle, corner or numbers such as 64,64, got '3,x'",
+            "argument --center: must be middle, corner or a pixel such as 64,64, got '3,x'",
         ),
         (
             "info pattern.h5 --index 1:2:3",

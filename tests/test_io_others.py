@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import phaseret as pr
+from phaseret.cli import main
 from phaseret.io._load import Wanted, opened_pattern
 
 fabio = pytest.importorskip("fabio")
@@ -252,6 +253,53 @@ def test_a_mask_that_leaves_nearly_all_out_is_questioned(mask_is: Any, tmp_path:
     write(tmp_path / "x.cxi", {"cxi_version": 160, "entry_1/instrument_1/detector_1/mask": GOOD.astype(np.uint32)})
     with pytest.warns(UserWarning, match=r"leaves out 99\.2% .* If it means the opposite, save it as a plain array"):
         pr.io.load_mask(tmp_path / "x.cxi")
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((24, 24, 3), -1), ((24, 3, 24), 1), ((24, 24, 19), -1)])
+def test_frames_that_are_square_along_another_axis_alone_are_asked_about(
+    shape: tuple[int, ...], axis: int, tmp_path: Path
+) -> None:
+    stack = np.random.default_rng(0).integers(1, 900, shape)
+    np.save(tmp_path / "x.npy", stack)
+    name = "last" if axis == -1 else "middle"
+    assert f"If it is the {name}, use stack_axis={axis}" in heard(tmp_path / "x.npy", ndim=2)[1]
+    found, said = heard(tmp_path / "x.npy", ndim=2, stack_axis=axis)
+    assert said == ""
+    assert np.array_equal(in_frame(found), np.moveaxis(stack, axis, 0))
+    np.save(tmp_path / "x.npy", np.moveaxis(stack, axis, 0))
+    assert heard(tmp_path / "x.npy", ndim=2)[1] == ""
+
+
+def test_axes_of_one_around_a_support_are_left_out(tmp_path: Path) -> None:
+    for shape in ((1, 5, 6), (5, 6, 1), (5, 6), (1, 5, 1, 6)):
+        np.save(tmp_path / "x.npy", np.ones(shape))
+        assert pr.io.load_support(tmp_path / "x.npy").shape == (5, 6)
+    np.save(tmp_path / "x.npy", np.ones((1, 6)))
+    assert pr.io.load_support(tmp_path / "x.npy").shape == (1, 6)
+
+
+@pytest.mark.parametrize("offset", [(0.5, 0.5), (0.0, 0.5), (2.0, -3.0), (0.0, 0.0)])
+def test_a_centre_beside_the_middle_is_said_also_between_pixels(
+    offset: tuple[float, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    obj = torch.rand(12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y, x = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+    wave = torch.polar(obj, 2 * np.pi * (offset[0] * y + offset[1] * x).double() / 32)
+    intensity = pr.operators.fourier_intensity(wave, (32, 32), centered=True)
+    place = tuple(16 + shift for shift in offset)
+    between, away = any(shift % 1 for shift in offset), any(offset)
+    said = " ".join(pr.io.inspect(pr.io.as_measurement(intensity, center="middle")).warnings)
+    shown = "(" + ", ".join(f"{c:g}" for c in place) + ")"
+    assert (f"symmetric about {shown}, between pixels" in said) == between
+    assert ("symmetric about" in said) == away
+    np.save(tmp_path / "x.npy", intensity.numpy())
+    words = ["reconstruct", str(tmp_path / "x.npy"), "--support", "12,12", "--schedule", "er:2", "--starts", "1"]
+    words += ["--constraint", "nonnegative"]
+    for number, more in enumerate(([], ["--center", "middle"], ["--constraint", "complex"])):
+        main([*words, *more, "-o", str(tmp_path / f"{number}.h5")])
+        fix = "use --support auto" if between else f"use --center {place[0]:g},{place[1]:g}"
+        heard_of = f"if that is its centre, {fix}".lower() in capsys.readouterr().err.lower().replace("\n", " ")
+        assert heard_of == (away and not more)
 
 
 @given(

@@ -125,7 +125,10 @@ def place(text: str) -> str | tuple[int, ...]:
     try:
         return text if text in ("middle", "corner") else sizes(text)
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"must be middle, corner or numbers such as 64,64, got {text!r}") from None
+        more = ", and one between pixels is found where it is left out" if "." in text else ""
+        raise argparse.ArgumentTypeError(
+            f"must be middle, corner or a pixel such as 64,64{more}, got {text!r}"
+        ) from None
 
 
 def part(text: str) -> int | slice | list[int]:

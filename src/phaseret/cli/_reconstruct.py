@@ -28,7 +28,7 @@ from phaseret._output import checksum_of, written
 from phaseret._version import __version__
 from phaseret.cli._commands import Pattern, Reconstruct, Search
 from phaseret.cli._files import Reads, Source, Writes, read, split
-from phaseret.cli._find import REAL, Found, beside, box_of, find, symmetries
+from phaseret.cli._find import REAL, Found, beside, box_of, find, off_centre, symmetries
 from phaseret.cli._messages import typed
 from phaseret.cli._phase import SYMMETRIC, WIDER, with_phase
 from phaseret.cli._progress import Progress
@@ -81,6 +81,9 @@ class Solves(Search, Pattern):
             found = beside(self._looked_at(source, measurement, index, known)[0], source.part(known["known"], index))
             if found.constraint != "complex":
                 known = known | {"known": known["known"].real}
+        if found is None and self.center is None:
+            moved = off_centre(measurement, self._said())
+            measurement = dataclasses.replace(measurement, notes=(*measurement.notes, *moved))
         if found is not None:
             known = {name: x for name, x in known.items() if name != "background"}
             measurement = found.measurement

@@ -576,7 +576,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         key: Name of the array. Default: CXI's support, else an array called support, else the only one.
 
     Returns:
-        Boolean tensor of the array's shape: non-zero values are True.
+        Boolean tensor of the array's shape, without the axes of one around a picture: non-zero values are True.
 
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
@@ -586,6 +586,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         value = marked(contents, name)
         say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
+    if sum(size > 1 for size in inside.shape) > 1:
+        inside = inside.squeeze()
     if not bool(inside.any()):
         what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
         _checks.fail(what, "Name another array with key=")
