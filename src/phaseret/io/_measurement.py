@@ -268,8 +268,7 @@ def ready(
 ) -> Measurement:
     """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere.
 
-    `first` is the place in the frame of the first pixel, where part of it was read; `limit` is the saturation of a file
-    of which nobody said one.
+    `first` is the first pixel in the frame, where part of it was read; `limit` the saturation where nobody said one.
     """
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
