@@ -365,6 +365,39 @@ def test_a_flat_top_is_left_out_whatever_the_scale(level: float, kind: Any, seed
     assert pr.io.as_measurement(few * min(level, 1.0), kind=kind).mask is None
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_numbers_that_wrapped_below_0_are_questioned(dtype: Any, tmp_path: Path) -> None:
+    with np.errstate(over="ignore"):
+        np.save(tmp_path / "x.npy", COUNTS.astype(dtype) - dtype(35))
+    assert f"numbers just below {int(np.iinfo(dtype).max) + 1}, and none lies between" in heard(tmp_path / "x.npy")[1]
+    marked = np.where(GOOD, COUNTS.astype(dtype), np.iinfo(dtype).max - (np.arange(30) % 2).astype(dtype))
+    np.save(tmp_path / "x.npy", marked.astype(dtype))  # two numbers, as detectors mark two kinds of pixels
+    assert "just below" not in heard(tmp_path / "x.npy")[1]
+    bright = np.random.default_rng(0).integers(1, np.iinfo(dtype).max - 5, SHAPE, dtype)
+    np.save(tmp_path / "x.npy", bright)
+    assert "just below" not in heard(tmp_path / "x.npy")[1]
+
+
+def test_numbers_of_each_frame_count_where_they_agree(tmp_path: Path) -> None:
+    folder = "entry/instrument/detector"
+    arrays = {f"{folder}/data": np.stack([COUNTS] * 4), f"{folder}/beam_center_x": np.full(4, 9.0)}
+    arrays |= {f"{folder}/beam_center_y": np.full((4, 1), 11.0), f"{folder}/saturation_value": np.full(4, LEVEL)}
+    found, said = heard(write(tmp_path / "x.h5", arrays), ndim=2, center="middle")
+    assert said == ""
+    assert unmeasured(found) == 4 * OVER
+    write(tmp_path / "x.h5", arrays | {f"{folder}/beam_center_y": np.full(4, 11.0)})
+    assert "beam centre (11, 9) was taken" in heard(tmp_path / "x.h5", ndim=2)[1]
+    write(tmp_path / "x.h5", arrays | {f"{folder}/saturation_value": np.array([LEVEL, LEVEL, LEVEL, 2 * LEVEL])})
+    assert unmeasured(heard(tmp_path / "x.h5", ndim=2, center="middle")[0]) == 0
+
+
+@pytest.mark.parametrize(("numbers", "pixel"), [((11, 9, 0), "(11, 9)"), ((-1, -1), ""), ((0, 0), "")])
+def test_a_pair_that_says_nothing_is_not_asked_about(numbers: tuple[int, ...], pixel: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, center=numbers)
+    said = heard(tmp_path / "x.npz")[1]
+    assert f"use center={pixel}" in said if pixel else said == ""
+
+
 @pytest.mark.parametrize("base", ["10", "e"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_logarithms_of_counts_are_questioned(base: str, dtype: Any, tmp_path: Path) -> None:

@@ -52,6 +52,10 @@ class Entry:
         return 0 not in self.shape and sum(size > 1 for size in self.shape) > 1
 
 
+# So many numbers, one of each frame, are looked at.
+_MOST = 1 << 20
+
+
 def _unreadable(index: int | slice | None) -> Any:
     raise ValueError("it is no array")
 
@@ -165,12 +169,15 @@ class Contents:
         return notes
 
     def _number(self, names: Sequence[str]) -> tuple[str, float | None]:
-        """The first of them that is there, and its value if that is finite."""
+        """The first of them that is there, and its value if that is finite; of a row of numbers that of all."""
         for name in names:
             entry = self.lookup(name)
-            if entry is not None and entry.dtype.kind in "iuf" and int(np.prod(entry.shape)) == 1:
-                value = float(self.read(name).reshape(()))
-                return name, value if math.isfinite(value) else None
+            size = 0 if entry is None or entry.dtype.kind not in "iuf" else math.prod(entry.shape)
+            if entry is None or (size != 1 and len(entry.shape) > 1):
+                continue
+            values = self.read(name).reshape(-1) if size <= _MOST else np.empty(0)
+            if values.size and (values[0] == values).all() | (values.size == 1):
+                return name, float(values[0]) if math.isfinite(values[0]) else None
         return "", None
 
     def text(self, name: str) -> str:

@@ -20,7 +20,7 @@ from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked, misplaced, mostly_bad
+from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked, misplaced, mostly_bad, wrapped
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, to_corner, transformed
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
@@ -182,19 +182,9 @@ class OpenPattern:
             fix = "Only a stack has one"
             _checks.fail(f"index must be None for a single pattern of shape {self.shape}, got {index!r}", fix)
         center, about_center = self._center()
-        values, (mask, about_mask) = _tensor(self._frames(index), wanted.dtype), self._mask(index)
-        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
-        turned = [] if counted is None else [*misplaced("the mask of the file", counted, values)]
-        for label, other in masks.items():
-            if tuple(other.shape) == self._stored:
-                other = other.movedim(self.stack_axis, 0)
-            other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
-            other = fitted(label, other, values.shape)
-            if not bool(other.any()):
-                fix = "Look at the file, and at what its non-zero pixels are"
-                _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
-            turned += misplaced(label, other, values)
-            counted = other if counted is None else counted & other
+        stored, (mask, about_mask) = self._frames(index), self._mask(index)
+        values = _tensor(stored, wanted.dtype)
+        counted, turned = self._counted(values, mask, masks, index)
         kind, about_kind = self._kind()
         try:
             made = ready(
@@ -226,6 +216,7 @@ class OpenPattern:
             *about_center,
             *about_mask,
             *turned,
+            *wrapped(stored),
             *filter(None, transforms),
             *(_layout.about_level(told) if wanted.saturation is None else ()),
             *made.notes,
@@ -235,6 +226,24 @@ class OpenPattern:
         if wanted.crop is not None:
             made = made.cropped(wanted.crop)
         return made if wanted.bin == 1 else made.binned(wanted.bin)
+
+    def _counted(
+        self, values: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor], index: Index | None
+    ) -> tuple[Tensor | None, list[str]]:
+        """True where the file's mask and all others say that a pixel was measured, and what is to be asked of them."""
+        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
+        turned = [] if counted is None else [*misplaced("the mask of the file", counted, values)]
+        for label, other in masks.items():
+            if tuple(other.shape) == self._stored:
+                other = other.movedim(self.stack_axis, 0)
+            other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
+            other = fitted(label, other, values.shape)
+            if not bool(other.any()):
+                fix = "Look at the file, and at what its non-zero pixels are"
+                _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
+            turned += misplaced(label, other, values)
+            counted = other if counted is None else counted & other
+        return counted, turned
 
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
         """See `part_beside`."""
@@ -395,6 +404,10 @@ class OpenPattern:
     def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
         """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
         what, numbers = self.told.pair or ("", ())
+        if len(numbers) > len(frame) and not any(numbers[len(frame) :]):  # of a volume that has one slice
+            numbers = numbers[: len(frame)]
+        if min(numbers, default=0) < 0:  # says nothing
+            return
         pixel, middle = tuple(round(x) if math.isfinite(x) else -1 for x in numbers), tuple(m // 2 for m in frame)
         was = "were" if " and " in what else "was"
         if what and not numbers:

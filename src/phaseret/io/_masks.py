@@ -77,6 +77,20 @@ def mostly_bad(what: str, mask: Tensor, fix: str) -> Iterator[str]:
         yield f"{what} leaves out {share:.1%} of the pixels: if it means the opposite, {fix}"
 
 
+def wrapped(values: np.ndarray[Any, Any]) -> Iterator[str]:
+    """A question, if unsigned numbers lie just below the largest of their type, and none between those and the others:
+    those that were to be negative do.
+    """
+    if values.dtype.kind != "u" or values.dtype.itemsize == 1 or not values.size:
+        return
+    largest = int(np.iinfo(values.dtype).max)
+    high = values > largest - largest // 64
+    count = int(high.sum())
+    if count >= 5 and len(np.unique(values[high][:4096])) > 2 and values[~high].max(initial=0) < largest // 2:
+        what = f"{count} pixels hold numbers just below {largest + 1}, and none lies between those and the others"
+        yield f"{what}: if something was subtracted from unsigned numbers, make them floating ones before"
+
+
 def misplaced(what: str, mask: Tensor, values: Tensor) -> Iterator[str]:
     """A question, if the pixels that a mask of one frame leaves out hold values, and pixels without one lie where it
     leaves out others when it is transposed or turned over.

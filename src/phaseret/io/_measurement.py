@@ -274,13 +274,7 @@ def ready(
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
     _checks.instance("source", source, str, "Use str(source)")
-    if support is not None:
-        _checks.boolean(support=support)
-        _checks.rank(ndim, support=support)
-    if obj is not None:
-        _checks.floating(obj=obj)
-        _checks.rank(ndim, obj=obj)
-    _checks.same_device(intensity=intensity, support=support, obj=obj)
+    _check_beside(intensity, support, obj, ndim)
     given = torch.isfinite(values := _fft.promote(intensity))
     if mask is not None:
         given &= _checks.mask(mask, values)
@@ -313,6 +307,17 @@ def ready(
         source=source,
         notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
     )
+
+
+def _check_beside(intensity: Tensor, support: Tensor | None, obj: Tensor | None, ndim: int) -> None:
+    """A support and an object are some, on the same device."""
+    if support is not None:
+        _checks.boolean(support=support)
+        _checks.rank(ndim, support=support)
+    if obj is not None:
+        _checks.floating(obj=obj)
+        _checks.rank(ndim, obj=obj)
+    _checks.same_device(intensity=intensity, support=support, obj=obj)
 
 
 def _saturated(
