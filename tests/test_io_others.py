@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import struct
 import warnings
 import zlib
@@ -363,6 +364,30 @@ def test_a_flat_top_is_left_out_whatever_the_scale(level: float, kind: Any, seed
     assert unmeasured(found) == at_top == 30
     few = torch.poisson(torch.full((40, 40), 1.5), generator=torch.Generator().manual_seed(seed))
     assert pr.io.as_measurement(few * min(level, 1.0), kind=kind).mask is None
+
+
+@pytest.mark.parametrize("kind", ["intensity", "magnitude"])
+@pytest.mark.parametrize("change", ["subtracted", "divided"])
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_a_plateau_that_is_no_longer_flat_is_asked_about(kind: Any, change: str, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    obj = torch.from_numpy(rng.random((28, 28)))
+    pattern = pr.operators.fourier_intensity(obj, (64, 64), centered=True).numpy()
+    sharp = 4095 * pattern / pattern.max()
+    flat = np.minimum(4095 * pattern / np.sort(pattern.ravel())[-30], 4095)
+    for values, is_flat in ((sharp, False), (flat, True)):
+        changed = (values - rng.normal(0, 3, values.shape)).clip(0) if change == "subtracted" else values
+        changed = changed / rng.normal(1, 0.01, values.shape) if change == "divided" else changed
+        changed = scale * (changed if kind == "intensity" else np.sqrt(changed))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = pr.io.as_measurement(torch.from_numpy(changed), center="middle", kind=kind)
+        said = " ".join(str(one.message) for one in caught)
+        assert ("lie within a tenth of the largest value" in said) == is_flat
+        if is_flat:
+            level = float(re.search("use saturation=([-.e0-9]+[0-9])", said)[1])  # type: ignore[index]
+            left = pr.io.as_measurement(torch.from_numpy(changed), center="middle", kind=kind, saturation=level)
+            assert 30 <= unmeasured(left) - unmeasured(found) <= 45
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])

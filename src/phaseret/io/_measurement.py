@@ -329,6 +329,8 @@ def _saturated(
     limit = limit if saturation is None else _checks.number("saturation", saturation, above=0)
     beyond = given & (values >= limit)
     top, note = _flat_top(values, given & ~beyond, ndim, kind, told=saturation is not None)
+    if not note and saturation is None and math.isinf(limit):
+        note = _rough_top(values.detach(), given, ndim, kind)
     return beyond | top, note
 
 
@@ -353,6 +355,24 @@ def _flat_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind, told: bool
         return taken, f"{what}: if the detector was saturated there, use saturation={height:.17g}"
     said = f"{what}, as saturated ones do, and are taken as not measured"
     return taken, f"{said}: if they are right, use saturation=inf"
+
+
+def _rough_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind) -> str:
+    """A question, if more pixels of a pattern lie within a tenth of the largest value than in three tenths below it:
+    about a peak there are a third as many. A plateau from which something was subtracted, or that was divided, is so.
+    """
+    axes = tuple(range(-ndim, 0))
+    upper, lower = (share if kind == "intensity" else math.sqrt(share) for share in (0.9, 0.6))
+    level = values.where(counted, 0).amax(axes, keepdim=True)
+    least = values.where(counted & (values > 0), torch.inf).amin(axes, keepdim=True)
+    top = counted & (values > upper * level)
+    at_top, below, of_all = (x.sum(axes, keepdim=True) for x in (top, counted & (values > lower * level), counted))
+    top &= (level >= 16 * least) & (at_top >= 12) & (2 * at_top > below) & (at_top <= _PLATEAU * of_all)
+    pixels, lowest = torch.stack([top.sum(), values.where(top, torch.inf).amin()]).tolist()
+    if not pixels:
+        return ""
+    what = f"{int(pixels)} pixels lie within a tenth of the largest value and fewer below"
+    return f"{what}, as those of a saturated detector do: if it was, use saturation={lowest:.6g}"
 
 
 def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence[int]) -> str:
