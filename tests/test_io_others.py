@@ -303,6 +303,40 @@ def test_a_centre_beside_the_middle_is_said_also_between_pixels(
         assert heard_of == (away and not more)
 
 
+@given(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)), st.sampled_from([(8, 12, 9), (9, 10, 16)]))
+def test_blocks_may_differ_along_the_axes(counts: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).integers(1, 900, shape)).double()
+    mask = torch.ones(shape, dtype=torch.bool)
+    mask[1, 2, 3] = False
+    whole = pr.io.as_measurement(values, mask=mask, ndim=3, pixel_size=(1e-6, 2e-6), saturation=float("inf"))
+    found = whole.binned(counts)
+    for axis, count in enumerate(counts):  # one axis after the other is the same
+        whole = whole.binned([count if other == axis else 1 for other in range(3)])
+    assert torch.equal(found.intensity, whole.intensity)
+    assert torch.equal(found.intensity > 0, torch.ones_like(found.intensity) > 0 if found.mask is None else found.mask)
+    assert found.pixel_size == pytest.approx((1e-6 * counts[1], 2e-6 * counts[2]))
+    if len(set(counts)) == 1:
+        assert torch.equal(
+            found.intensity,
+            pr.io.as_measurement(values, mask=mask, ndim=3, saturation=float("inf")).binned(counts[0]).intensity,
+        )
+
+
+def test_blocks_of_single_axes_from_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    curve = np.random.default_rng(0).integers(1, 900, (8, 20, 24))
+    np.save(tmp_path / "x.npy", curve)
+    assert main(["info", str(tmp_path / "x.npy"), "--ndim", "3", "--bin", "1,2,2"]) == 0
+    assert "8 x 10 x 12" in capsys.readouterr().out
+    with opened_pattern(tmp_path / "x.npy", Wanted(ndim=3, bin=(2, 2, 1))) as pattern:
+        np.save(tmp_path / "dark.npy", np.full((20, 24), 5.0))
+        assert torch.equal(pattern.background(str(tmp_path / "dark.npy"), None), torch.full((10, 24), 20.0))
+    for wrong in ((2, 2), (1, 2, 13), (2, 2, 2, 2)):
+        with pytest.raises(
+            ValueError, match=r"bin must be at most half of the frame .* one number for all axes or for"
+        ):
+            pr.io.load_intensity(tmp_path / "x.npy", ndim=3, bin=wrong)
+
+
 @given(
     st.sampled_from([(16, 16), (24, 33), (16, 17, 20)]),
     st.integers(1, 7),

@@ -111,6 +111,11 @@ def sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be whole numbers such as 64,64, got {text!r}") from None
 
 
+def blocks(text: str) -> int | tuple[int, ...]:
+    """K or K,L,M"""
+    return sizes(text) if "," in text else whole(text)
+
+
 def limits(text: str) -> tuple[float, float]:
     """LOW,HIGH"""
     try:

@@ -44,7 +44,7 @@ def load_intensity(
     saturation: float | None = None,
     roi: Roi | None = None,
     crop: Sequence[int] | None = None,
-    bin: int = 1,
+    bin: int | Sequence[int] = 1,
     dtype: torch.dtype = torch.float32,
 ) -> Measurement:
     """Read a measured pattern, or a stack of them, from one file or several, ready for the solvers.
@@ -80,7 +80,7 @@ def load_intensity(
             pattern that share its largest value.
         roi: The part of the frame that is read, (start, stop) along each of its axes; for one of several detectors.
         crop: Sizes of the part about the zero frequency that is kept, after all else.
-        bin: Blocks of so many pixels along each axis are added up, after `crop`.
+        bin: Blocks of so many pixels along each axis are added up, after `crop`; one number, or one for each axis.
         dtype: Type of the intensity, torch.float32 or torch.float64.
 
     Returns:
@@ -127,7 +127,7 @@ class Wanted:
     stack_axis: int | None = None
     roi: Roi | None = None
     crop: Sequence[int] | None = None
-    bin: int = 1
+    bin: int | Sequence[int] = 1
     may_be_dark: bool = False
 
     def __post_init__(self) -> None:
@@ -356,9 +356,11 @@ class OpenPattern:
         with opened(path) as contents:
             key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only(contents)
             axes = min(len(contents.entry(key).shape), self.ndim)
+        counts = [self.wanted.bin] * self.ndim if isinstance(self.wanted.bin, int) else list(self.wanted.bin)
         wanted = replace(
             self.wanted,
             key=key,
+            bin=counts[len(counts) - axes :],
             ndim=axes,
             center=center if isinstance(center, str) else center[-axes:],
             mask_is="ignored",
@@ -373,7 +375,7 @@ class OpenPattern:
             what = f"{dark.negative + dark.missing:.2%} of the pixels of the background in {path} are negative or no"
             _checks.warn(f"{what} numbers, and count as 0", "Give what was counted, before anything was subtracted")
         # The frames of a volume that are added up hold as many times the light.
-        return dark.intensity * self.wanted.bin ** (self.ndim - axes)
+        return dark.intensity * math.prod(counts[: len(counts) - axes])
 
     def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""

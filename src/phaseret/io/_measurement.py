@@ -100,7 +100,7 @@ class Measurement:
                 x = x.narrow(axis, x.shape[axis] // 2 - n // 2, n)
             return _fft.uncenter(x, axes)
 
-        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), 1)
+        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), (1, 1))
 
     def about(self, pixel: Sequence[int]) -> Measurement:
         """The same about another pixel, counted in a frame with the zero frequency in the middle (index m // 2).
@@ -117,28 +117,29 @@ class Measurement:
         mask = None if bool(measured.all()) else measured
         return dataclasses.replace(self, intensity=intensity.where(measured, 0.0), mask=mask)
 
-    def binned(self, count: int) -> Measurement:
+    def binned(self, count: int | Sequence[int]) -> Measurement:
         """The sums over blocks of `count` pixels along each axis; a block with an unmeasured pixel is unmeasured.
+
+        `count` is one number, or one for each axis, as (1, 2, 2) for the frames of a volume.
 
         The zero frequency stays in its block, in the middle of it if `count` is odd; else it lies half a pixel beside
         the middle, which gives a real object a slight linear phase. Pixels of the border that fill no block are left
         out. The object must fit the smaller field of view.
         """
-        count = _checks.integer("bin", count)
-        axes = range(-self.ndim, 0)
-        if count > (min(self.fourier_shape) + 1) // 2:
-            rule = f"bin must be at most half of the frame {self.fourier_shape}, got {count}"
-            _checks.fail(rule, "Choose smaller blocks")
-
+        counts = [count] * self.ndim if isinstance(count, int) or not isinstance(count, Sequence) else list(count)
+        counts = [_checks.integer("bin", each) for each in counts]
+        if len(counts) != self.ndim or any(k > (m + 1) // 2 for k, m in zip(counts, self.fourier_shape, strict=True)):
+            rule = f"bin must be at most half of the frame {self.fourier_shape}, one number for all axes or for each"
+            _checks.fail(f"{rule}, got {count}", "Choose smaller blocks")
         intensity, mask = self.intensity, self.mask
-        for axis in axes:
-            intensity = _joined(intensity, axis, count, torch.sum)
-            mask = None if mask is None else _joined(mask, axis, count, torch.all)
-        return self._resized(intensity, mask, count)
+        for axis, each in zip(range(-self.ndim, 0), counts, strict=True):
+            intensity = _joined(intensity, axis, each, torch.sum)
+            mask = None if mask is None else _joined(mask, axis, each, torch.all)
+        return self._resized(intensity, mask, (counts[-2 if self.ndim > 1 else -1], counts[-1]))
 
-    def _resized(self, intensity: Tensor, mask: Tensor | None, count: int) -> Measurement:
-        pixel = None if self.pixel_size is None else (count * self.pixel_size[0], count * self.pixel_size[1])
-        missing = self.missing
+    def _resized(self, intensity: Tensor, mask: Tensor | None, counts: tuple[int, int]) -> Measurement:
+        size, missing = self.pixel_size, self.missing
+        pixel = None if size is None else (counts[0] * size[0], counts[1] * size[1])
         if mask is not None:
             intensity = intensity.where(mask, 0.0)
             missing = max(0.0, _share(~mask) - self.negative - self.saturated)
