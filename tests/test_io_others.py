@@ -457,6 +457,27 @@ def test_a_pair_that_says_nothing_is_not_asked_about(numbers: tuple[int, ...], p
     assert f"use center={pixel}" in said if pixel else said == ""
 
 
+@pytest.mark.parametrize(
+    "name", ["diffraction_amplitude", "measuredModulus", "fourier_magnitudes", "fmag", "data@quantity"]
+)
+def test_a_word_of_the_name_says_that_it_is_the_magnitude(name: str, tmp_path: Path) -> None:
+    array, _, attribute = name.partition("@")
+    said = {name: "amplitude"} if attribute else {}
+    found, text = heard(write(tmp_path / "x.h5", {array: np.sqrt(COUNTS) * 1.5}, said))
+    assert "was taken for the magnitude, as its" in text
+    assert in_frame(found) == pytest.approx(2.25 * COUNTS)
+    for other in ("amplitude_squared", "intensity_from_amplitude", "stamp", "modulated"):
+        assert "magnitude" not in heard(write(tmp_path / "x.h5", {other: COUNTS}))[1]
+
+
+@pytest.mark.parametrize("place", ["scan/is_fft_shifted", "scan@is_fft_shifted", "scan/data@is_fft_shifted"])
+def test_a_pattern_that_is_said_to_be_shifted_has_its_origin_in_the_corner(place: str, tmp_path: Path) -> None:
+    for value in (0, 1):
+        arrays, attributes = {"scan/data": COUNTS}, {place: value} if "@" in place else {}
+        path = write(tmp_path / "x.h5", arrays | ({} if attributes else {place: value}), attributes)
+        assert pr.io.load_intensity(path).intensity[0, 0] == (COUNTS[0, 0] if value else COUNTS[13, 15])
+
+
 @pytest.mark.parametrize("base", ["10", "e"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_logarithms_of_counts_are_questioned(base: str, dtype: Any, tmp_path: Path) -> None:

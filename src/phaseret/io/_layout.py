@@ -22,7 +22,7 @@ MaskIs = Literal["measured", "bad", "ignored"]
 # What arrays are called, the first choice first, where no layout gives them a place.
 INTENSITIES = ("intensity", "iobs", "data")
 # The words for roots are those of an array's name, or of an attribute that says what its numbers are.
-MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli")
+MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli", "fmag")
 # Masks by what the name says of non-zero pixels; "mask" says nothing. These words are those of `same_word`, as all that
 # names are compared with.
 _FORMS = ("{}", "{}pixels", "{}pixel", "{}pix", "{}mask", "mask{}", "{}pixelmask", "{}pixelsmask")
@@ -150,7 +150,7 @@ def told(contents: Contents, name: str) -> Told:
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
         magnitude=_root(contents, places, word),
-        center=center if all(center) else None,
+        center=center if all(center) else "corner" if _said(contents, places, ("isfftshifted",)) == 1 else None,
         pair=_pair(contents, places, strays),
         saturation=_said(contents, places, LEVELS),
         level=next(_levels(contents, strays), None),
@@ -197,11 +197,14 @@ def about_scale(contents: Contents, name: str) -> list[str]:
 
 
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
-    """What says that numbers are roots of intensities: their array's name, or an attribute of one of the places."""
-    if name.lower().removeprefix("fourier_") in MAGNITUDES or name.lower().startswith("sqrt"):
+    """What says that numbers are roots of intensities: a word of their array's name, or an attribute of a place."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    if any(word in MAGNITUDES or word.startswith("sqrt") for word in words) and not _SQUARED.search(name):
+        return "its name says"
+    if name.lower().startswith("sqrt"):
         return "its name says"
     for place in places:
-        for attribute in ("units", "unit", "kind", "long_name", "description"):
+        for attribute in ("units", "unit", "kind", "quantity", "signal_type", "label", "long_name", "description"):
             said = contents.attribute(place, attribute)
             if _ROOT.search(said) or (_AMPLITUDE.search(said) and not _SQUARED.search(said)):
                 return f"its {attribute}, {shortened(said, 60)!r}, say{'s' * (attribute != 'units')}"
