@@ -18,7 +18,8 @@ from phaseret.cli._commands import Output, Pattern
 from phaseret.cli._messages import typed
 from phaseret.io._axes import Index
 from phaseret.io._layout import MaskIs
-from phaseret.io._load import OpenPattern, Wanted, frame_mask, opened_pattern
+from phaseret.io._load import OpenPattern, Wanted, opened_pattern
+from phaseret.io._parts import frame_mask
 from phaseret.io._series import OpenSeries, files_of
 
 # How options are shown that name a file to be read.

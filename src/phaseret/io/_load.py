@@ -1,4 +1,4 @@
-"""Files to tensors: patterns, masks, supports and objects."""
+"""Files to tensors: patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,15 +20,15 @@ from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, doubts, fitted, marked, misplaced, mostly_bad, wrapped
-from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, to_corner, transformed
+from phaseret.io._masks import as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
 
 # The layouts of files, the first that says something is believed.
 LAYOUTS = (_cxi, _nexus, _spimage, _headers, _layout)
-_OTHER: dict[str, MaskIs] = {"measured": "bad", "bad": "measured"}
+OTHER: dict[str, MaskIs] = {"measured": "bad", "bad": "measured"}
 
 
 def load_intensity(
@@ -191,7 +191,7 @@ class OpenPattern:
                 values,
                 mask=counted,
                 support=None if told.support is None else as_inside(self._beside(told.support, index)),
-                obj=None if told.obj is None else _object_tensor(contents, told.obj, self._beside(told.obj, index)),
+                obj=None if told.obj is None else object_tensor(contents, told.obj, self._beside(told.obj, index)),
                 ndim=self.ndim,
                 kind=kind,
                 center=self._in_region(center),
@@ -314,7 +314,7 @@ class OpenPattern:
         value = _cxi.without_good_bits(self.contents, name, value) if meaning == "bad" else value
         mask, notes = as_measured(value, meaning), list(doubts(name, value, meaning))
         if self.wanted.mask_is is None:
-            notes += mostly_bad(f"the mask {name!r}", mask, f"use mask_is={_OTHER[meaning]!r}")
+            notes += mostly_bad(f"the mask {name!r}", mask, f"use mask_is={OTHER[meaning]!r}")
         return mask, notes
 
     def _kind(self) -> tuple[Kind, list[str]]:
@@ -527,127 +527,6 @@ def _about_unread(unread: list[tuple[str, str]], name: str) -> Iterator[str]:
         yield f"{name!r} was taken for the pattern, and the file holds {listing}, too: if that is it, save it as one"
 
 
-@contextlib.contextmanager
-def _opened_whole(path: str | os.PathLike[str]) -> Iterator[Contents]:
-    """A file of which all of an array is used."""
-    with opened(path) as contents, _memory.in_memory(str(path), "Use a smaller array"):
-        yield contents
-
-
-def load_mask(
-    path: str | os.PathLike[str],
-    *,
-    key: str | None = None,
-    ndim: int = 2,
-    center: Place | Sequence[int] = "middle",
-    mask_is: Literal["measured", "bad"] = "measured",
-) -> Tensor:
-    """Read a mask of the detector's pixels, arranged like the intensity of `load_intensity`.
-
-    Args:
-        path: The file, of any kind that `load_intensity` reads.
-        key: Name of the array. Default: CXI's mask, else an array called by what its pixels are (measured, valid,
-            good, bad, invalid, beamstop) or mask, else the only one.
-        ndim: Number of axes of one pattern. A mask of fewer axes is one for all frames of a volume.
-        center: Where the file has the zero frequency: "middle", "corner" or its pixel.
-        mask_is: What the non-zero pixels are: "measured" (this library's convention) or "bad" (PyNX's). A CXI mask
-            always marks bad ones.
-
-    Returns:
-        Boolean tensor, True = measured, the zero frequency at index 0.
-
-    Raises:
-        ValueError: as `load_intensity`.
-    """
-    mask, notes = frame_mask(path, key, mask_is)
-    say_notes(notes)
-    axes = min(_checks.item_axes(ndim), mask.ndim)
-    if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
-        center = center[-axes:]
-    return to_corner(mask, axes, center)
-
-
-def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:
-    """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
-    _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
-    with _opened_whole(path) as contents:
-        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only()
-        value, fix = marked(contents, name), f"use mask_is={_OTHER[mask_is]!r}"
-        if _cxi.marks_bad(contents, name):
-            value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
-            fix = "save it as a plain array, of which that can be said"
-        mask = as_measured(value, mask_is)
-        said = [*doubts(name, value, mask_is)] or [*mostly_bad(f"the mask {name!r} of {contents.path}", mask, fix)]
-        return mask, [*contents.noted(name), *said]
-
-
-def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
-    """Read a support: True where the object may be non-zero.
-
-    It is not moved: its place on the grid only decides where the object will lie.
-
-    Args:
-        path: The file, of any kind that `load_intensity` reads; also a saved reconstruction.
-        key: Name of the array. Default: CXI's support, else an array called support, else the only one.
-
-    Returns:
-        Boolean tensor of the array's shape, without the axes of one around a picture: non-zero values are True.
-
-    Raises:
-        ValueError: if the array is 0 everywhere, and as `load_intensity`.
-    """
-    with _opened_whole(path) as contents:
-        name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
-        value = marked(contents, name)
-        say_notes([*contents.noted(name), *doubts(name, value, None)])
-    inside = as_inside(value)
-    if sum(size > 1 for size in inside.shape) > 1:
-        inside = inside.squeeze()
-    if not bool(inside.any()):
-        what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
-        _checks.fail(what, "Name another array with key=")
-    return inside
-
-
-def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
-    """Read an object: from a saved reconstruction, of this library or in CXI, an array or a picture.
-
-    Args:
-        path: The file, of any kind that `load_intensity` reads. Colour pictures become grey by their luma.
-        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one. In a
-            file of a simulated pattern this is the object that it was made from.
-
-    Returns:
-        Tensor in single precision (double if the file has it), complex if the file's array is.
-
-    Raises:
-        ValueError: if the file holds a pattern and no object, and as `load_intensity`.
-    """
-    return named_object(path, key)[0]
-
-
-def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor, str | None, int | None]:
-    """`load_object`, the array's name where it was found beside a pattern (simulated data), and the axes of one object.
-
-    The number of axes is what the file says of it, or all axes of an array of one or two; None where nobody knows.
-    """
-    with _opened_whole(path) as contents:
-        beside_pattern = key is None and contents.first(_cxi.PATTERN, "intensity") is not None
-        name = key or contents.first(_cxi.OBJECT, *(() if beside_pattern else (_cxi.LINK,)), *_layout.OBJECTS)
-        if name is None and beside_pattern:
-            fix = "Reconstruct it first, or name another array with key="
-            _checks.fail(f"{path} must hold an object, got a diffraction pattern", fix)
-        name = name or contents.only()
-        value = contents.read(name)
-        say_notes(contents.noted(name))
-        if contents.entry(name).color:
-            luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601; of grey and alpha the grey
-            value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]
-        said = next(filter(None, (layout.told(contents, name).ndim for layout in LAYOUTS)), None)
-        known = said if said and said <= value.ndim else value.ndim if value.ndim < 3 else None
-        return _object_tensor(contents, name, value), name if beside_pattern else None, known
-
-
 def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
     """The array in the tensor's type; NumPy converts, since torch does not know all of a file's integer types."""
     numpy_type = torch.empty(0, dtype=dtype, device="cpu").numpy().dtype
@@ -655,7 +534,7 @@ def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(value, dtype=numpy_type))
 
 
-def _object_tensor(contents: Contents, name: str, value: np.ndarray[Any, Any]) -> Tensor:
+def object_tensor(contents: Contents, name: str, value: np.ndarray[Any, Any]) -> Tensor:
     if value.dtype.kind not in "biufc":
         fix = "Name another array with key="
         _checks.fail(f"{name!r} of {contents.path} must hold one number per pixel, got {value.dtype}", fix)
