@@ -72,7 +72,10 @@ def test_what_others_call_an_option_is_answered_with_ours(folder: Path, capsys: 
             "info pattern.h5 --wavelets",
             "phaseret info: error: there is no option --wavelets (see phaseret info --help)",
         ),
-        ("info pattern.h5 --center 3,x", "argument --center: must be whole numbers such as 64,64, got '3,x'"),
+        (
+            "info pattern.h5 --center 3,x",
+            "argument --center: must be middle, corner or a pixel such as 64,64, got '3,x'",
+        ),
         (
             "info pattern.h5 --index 1:2:3",
             "argument --index: must be a number, a range 0:10 or a list 0,1,3, got '1:2:3'",

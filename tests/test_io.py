@@ -168,7 +168,10 @@ def test_masks_whose_name_does_not_say_it_have_to_be_explained(tmp_path: Path) -
     found = pr.io.load_intensity(tmp_path / "x.npz", mask_is="bad").mask
     assert torch.equal(found, corner(bad == 0))
     assert torch.equal(pr.io.load_mask(tmp_path / "x.npz", mask_is="bad"), corner(bad == 0))
-    assert torch.equal(pr.io.load_mask(tmp_path / "x.npz"), corner(bad != 0))
+    with pytest.warns(
+        UserWarning, match=r"leaves out 99\.6% of the pixels\. If it means the opposite, use mask_is='bad'"
+    ):
+        assert torch.equal(pr.io.load_mask(tmp_path / "x.npz"), corner(bad != 0))
 
 
 def test_a_mask_of_a_stack_is_shared_or_one_each(tmp_path: Path) -> None:

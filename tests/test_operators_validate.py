@@ -170,4 +170,8 @@ def test_light_gathers_within_a_sixteenth_of_the_frame(size: int) -> None:
         frame = torch.full((size, size), 1e-6)
         for row, column in ((-1, -1), (1, 1), (1, -1)):
             frame[size // 2 + row * distance, size // 2 + column * distance] = 1.0
-        assert gathers_away(frame, None, 2) == (distance <= size // 16)
+        found = (True, True) if distance <= size // 16 else ()
+        assert gathers_away(frame, None, 2) == found
+        moved = frame.roll(-(size // 2), 1)
+        assert gathers_away(moved, None, 2) == ((True, False) if found else ())
+        assert gathers_away(moved.roll(-(size // 2), 0), None, 2) == ()

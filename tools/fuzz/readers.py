@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import struct
 import warnings
 import zipfile
@@ -162,7 +164,20 @@ def edf_of_frames(file: Path) -> None:
 
 
 def edf_of_one(file: Path) -> None:
-    fabio.edfimage.EdfImage(data=STACK[0]).write(str(file))
+    header = {
+        "Center_1": "3.5 pixel",
+        "Center_2": "4.5",
+        "PSize_1": "172 um",
+        "PSize_2": "1e-4",
+        "Dummy": "7",
+        "DDummy": "1",
+    }
+    fabio.edfimage.EdfImage(data=STACK[0], header=header | {"Saturation": "900"}).write(str(file))
+
+
+def adsc(file: Path) -> None:
+    header = {"PIXEL_SIZE": "0.1", "BEAM_CENTER_X": "0.9", "BEAM_CENTER_Y": "1.1", "CCD_IMAGE_SATURATION": "900"}
+    fabio.adscimage.AdscImage(data=STACK[0], header=header).write(str(file))
 
 
 def mat73(file: Path) -> None:
@@ -226,6 +241,8 @@ CELLS = {
     "pattern": FRAME,
 }
 PLAIN = {name: CELLS[name] for name in ("sparse", "pattern")}
+DECTRIS = "# Count_cutoff 900 counts\n# Beam_xy (3.00, 4.00) pixels\n# Pixel_size 172e-6 m x 172e-6 m\n"
+TITLED = "run 5\n\ny [mm],x [mm],I,\n" + "".join(f'{y}, {x},"{y * x + 1}",\n' for y in range(9) for x in range(8))
 TARGETS = {
     "npy": reader(
         "arrays of NumPy",
@@ -259,12 +276,20 @@ TARGETS = {
         written(lambda file: tifffile.imwrite(file, STACK, bigtiff=True)),
         written(lambda file: tifffile.imwrite(file, STACK, byteorder=">", compression="zlib", predictor=True)),
         written(tif_page_by_page),
+        written(lambda file: tifffile.imwrite(file, STACK, imagej=True, metadata={"c0": -5.0, "c1": 2.0})),
+        written(lambda file: tifffile.imwrite(file, FRAME, description=DECTRIS, metadata=None)),
         picture("tiff", FRAME.astype(np.uint8), compression="tiff_adobe_deflate"),
         mutate=tif_mutated,
     ),
     "cbf": reader("CBF", written(lambda file: fabio.cbfimage.CbfImage(data=FRAME).write(str(file)))),
-    "edf": reader("EDF", written(edf_of_frames), written(edf_of_one)),
-    "edf.gz": reader("EDF in gzip", lambda folder: gzip.compress(written(edf_of_frames)(folder)), mutate=gzip_mutated),
+    "edf": reader("EDF", written(edf_of_frames), written(edf_of_one), written(adsc)),
+    "edf.gz": reader(
+        "EDF in gzip, bzip2 and xz",
+        lambda folder: gzip.compress(written(edf_of_frames)(folder)),
+        lambda folder: bz2.compress(written(edf_of_one)(folder)),
+        lambda folder: lzma.compress(written(edf_of_one)(folder)),
+        mutate=gzip_mutated,
+    ),
     "png": reader(
         "PNG",
         picture("png", FRAME.astype(np.uint8)),
@@ -284,6 +309,8 @@ TARGETS = {
         table_in("utf-16", delimiter=";", fmt="%d"),
         table_in("utf-32"),
         table_in("utf-8-sig", delimiter=","),
+        lambda _: TITLED.encode(),
+        lambda _: "\n\n".join("\n".join("1 2 -- 3.5D2 # row" for _ in range(4)) for _ in range(3)).encode(),
     ),
     "mnist": Target("MNIST's files, in gzip or not", digits, of_mnist, gzip_mutated),
 }  # fmt: skip

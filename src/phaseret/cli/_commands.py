@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from phaseret.cli._options import level, limits, number, option, part, place, region, sizes, switch, whole
+from phaseret.cli._options import blocks, level, limits, number, option, part, place, region, sizes, switch, whole
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Pattern:
     )
     roi: Any = option("the part of the frame that is read", type=region, metavar="Y0:Y1,X0:X1")
     crop: tuple[int, ...] | None = option("keep N x M pixels about the zero frequency", type=sizes, metavar="N,M")
-    bin: int = option("add up blocks of K x K pixels, after --crop", type=whole, default=1, metavar="K")
+    bin: int | tuple[int, ...] = option(
+        "add up blocks of K x K pixels, after --crop, or of K,L,M along the axes", type=blocks, default=1, metavar="K"
+    )
     saturation: float | None = option(
         "pixels from this value on are not trusted; inf: all are", type=level, metavar="VALUE"
     )

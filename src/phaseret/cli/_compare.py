@@ -12,7 +12,7 @@ from phaseret import _checks, metrics, plotting, symmetry
 from phaseret.cli._commands import Compare
 from phaseret.cli._files import Writes, split
 from phaseret.cli._messages import as_json, typed
-from phaseret.io._arrays import named_object
+from phaseret.io._parts import named_object
 from phaseret.symmetry._search import on_grid
 
 # The scores of a pair that have a mean over the pairs of a stack.

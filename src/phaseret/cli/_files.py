@@ -16,14 +16,16 @@ from torch import Tensor
 from phaseret import _checks, io, plotting
 from phaseret.cli._commands import Output, Pattern
 from phaseret.cli._messages import typed
-from phaseret.io._arrays import frame_mask
 from phaseret.io._axes import Index
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import OpenPattern, Wanted, opened_pattern
+from phaseret.io._parts import frame_mask
 from phaseret.io._series import OpenSeries, files_of
 
 # How options are shown that name a file to be read.
 _FILES = re.compile(r"\b(FILE|IMAGE|A|B)\b")
+# The options of masks by what their non-zero pixels are.
+_FLAGS = {"measured": "--mask", "bad": "--bad-pixels"}
 
 
 def split(file: str) -> tuple[str, str | None]:
@@ -72,7 +74,7 @@ class Reads(Pattern):
             if file:
                 with typed(name):
                     masks[name], asked = frame_mask(*split(file), mask_is)
-                    notes += asked
+                    notes += [re.sub("mask_is='(measured|bad)'", lambda said: _FLAGS[said[1]], note) for note in asked]
         with ExitStack() as stack:
             with typed("FILE"):
                 pattern = stack.enter_context(opened_pattern(paths if len(paths) > 1 else paths[0], wanted))

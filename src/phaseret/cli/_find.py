@@ -20,6 +20,8 @@ from phaseret.solvers._reduce import quick_grid
 # A pattern is that of a real object if its opposite frequencies agree so well. Another centre is taken if it is so good
 # and leaves at most this share of the asymmetry about the middle.
 REAL, _CENTRE, _BETTER = 0.9, 0.85, 0.7
+# A pattern so symmetric about its middle has its centre there; larger frames are not looked at where all is said.
+_EXACT, _LARGE = 0.98, 2**22
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,20 @@ def find(
             sizes = _box(measurement, constraint, point_spread)
             said.append(("complex", f"the pattern is symmetric to {shown} only; a real object is above {REAL:g}"))
     return Found(measurement, centre, sizes, offset, constraint, (*said, *wrong))
+
+
+def off_centre(measurement: io.Measurement, constraint: Constraint | None) -> list[str]:
+    """A question, if a pattern of an object that is said to be real is symmetric about another centre."""
+    if constraint in (None, "complex") or math.prod(measurement.fourier_shape) > _LARGE:
+        return []
+    place, here, there = _centre(measurement)
+    middle = tuple(m // 2 for m in measurement.fourier_shape)
+    if there <= _CENTRE or here > _EXACT or place == middle or 1 - there >= _BETTER * (1 - here):
+        return []
+    shown = ",".join(f"{c:g}" for c in place)
+    what = f"the pattern of a real object is symmetric about its middle, and this one is to {here:.2f}"
+    fix = "use --support auto, which moves it there" if any(c % 1 for c in place) else f"use --center {shown}"
+    return [f"{what}, but to {there:.2f} about {shown}: if that is its centre, {fix}"]
 
 
 def _without_wrong_centre(measurement: io.Measurement) -> tuple[io.Measurement, list[tuple[str, str]]]:

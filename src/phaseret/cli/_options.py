@@ -111,6 +111,11 @@ def sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be whole numbers such as 64,64, got {text!r}") from None
 
 
+def blocks(text: str) -> int | tuple[int, ...]:
+    """K or K,L,M"""
+    return sizes(text) if "," in text else whole(text)
+
+
 def limits(text: str) -> tuple[float, float]:
     """LOW,HIGH"""
     try:
@@ -122,7 +127,13 @@ def limits(text: str) -> tuple[float, float]:
 
 def place(text: str) -> str | tuple[int, ...]:
     """Y,X, "middle" or "corner"."""
-    return text if text in ("middle", "corner") else sizes(text)
+    try:
+        return text if text in ("middle", "corner") else sizes(text)
+    except argparse.ArgumentTypeError:
+        more = ", and one between pixels is found where it is left out" if "." in text else ""
+        raise argparse.ArgumentTypeError(
+            f"must be middle, corner or a pixel such as 64,64{more}, got {text!r}"
+        ) from None
 
 
 def part(text: str) -> int | slice | list[int]:
@@ -149,7 +160,7 @@ def joined(words: Sequence[str], takes_value: Collection[str]) -> list[str]:
     """The words typed, a negative number joined to the option before it, for which it would be taken: --bounds=-1,1."""
     found: list[str] = []
     for word in words:
-        if found and found[-1] in takes_value and re.match(r"-\.?\d", word):
+        if found and found[-1] in takes_value and re.match(r"-(\.?\d|inf\b)", word):
             found[-1] += f"={word}"
         else:
             found.append(word)

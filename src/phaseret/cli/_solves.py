@@ -16,7 +16,7 @@ from torch import Tensor
 from phaseret import _checks, _fft, _memory, io, solvers
 from phaseret.cli._commands import Pattern, Search
 from phaseret.cli._files import Source, read, split
-from phaseret.cli._find import REAL, Found, beside, box_of, find, symmetries
+from phaseret.cli._find import REAL, Found, beside, box_of, find, off_centre, symmetries
 from phaseret.cli._messages import typed
 from phaseret.cli._phase import SYMMETRIC, with_phase
 from phaseret.cli._stack import Job
@@ -66,6 +66,9 @@ class Solves(Search, Pattern):
             found = beside(self._looked_at(source, measurement, index, known)[0], source.part(known["known"], index))
             if found.constraint != "complex":
                 known = known | {"known": known["known"].real}
+        if found is None and self.center is None:
+            moved = off_centre(measurement, self._said())
+            measurement = dataclasses.replace(measurement, notes=(*measurement.notes, *moved))
         if found is not None:
             known = {name: x for name, x in known.items() if name != "background"}
             measurement = found.measurement

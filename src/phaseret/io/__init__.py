@@ -17,10 +17,10 @@ file says, or has to be said. What is assumed all the same is warned of, with th
 in `Measurement.notes`.
 """
 
-from phaseret.io._arrays import load_mask, load_object, load_support
 from phaseret.io._inspect import Inspection, inspect
 from phaseret.io._load import load_intensity
 from phaseret.io._measurement import Measurement, as_measurement
+from phaseret.io._parts import load_mask, load_object, load_support
 from phaseret.io._results import load_reconstruction, save_reconstruction
 from phaseret.io._save import check_output, save_intensity
 

@@ -59,8 +59,13 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
             return 0, (note,)
         note = f"the last axis of {shape} was taken for that of the stack, as MATLAB has it: if it is the first, use "
         return ndim, (f"{note}stack_axis=0",)
-    if (4 if len(set(last)) == 1 else 8) * shape[-1] < min(last):
-        return 0, (f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1",)
+    note = f"the first axis of {shape} was taken for that of the stack: if it is the"
+    square = [axis for axis in range(1, len(shape)) if len({*shape[:axis], *shape[axis + 1 :]}) == 1]
+    if len(set(first)) > 1 and square:  # frames are square along another axis alone
+        middle = square[0] < ndim
+        return 0, (f"{note} {'middle' if middle else 'last'}, use stack_axis={square[0] if middle else -1}",)
+    if 8 * shape[-1] < min(last):
+        return 0, (f"{note} last, use stack_axis=-1",)
     return 0, ()
 
 

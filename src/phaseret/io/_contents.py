@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,10 @@ class Entry:
         return 0 not in self.shape and sum(size > 1 for size in self.shape) > 1
 
 
+# So many numbers, one of each frame, are looked at.
+_MOST = 1 << 20
+
+
 def _unreadable(index: int | slice | None) -> Any:
     raise ValueError("it is no array")
 
@@ -86,6 +90,7 @@ class Contents:
         missing: What a name leads to that cannot be read; None if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
+        folders: What each folder that was looked through holds, by `same_word`.
     """
 
     path: Path
@@ -98,6 +103,7 @@ class Contents:
     missing: Callable[[str], Lost | None] = lambda name: None
     notes: Mapping[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -108,6 +114,11 @@ class Contents:
     def arrays(self) -> dict[str, Entry]:
         """The entries that are arrays of numbers."""
         return {name: entry for name, entry in self.entries.items() if entry.numbers}
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether the file has no groups but for what the names of its arrays say."""
+        return not self.children("")
 
     def read(self, name: str, index: Index | None = None, less: str = "Use a smaller one") -> np.ndarray[Any, Any]:
         """The array called `name`, or part of its first axis, after the check that it fits into memory; `less` is what
@@ -158,12 +169,15 @@ class Contents:
         return notes
 
     def _number(self, names: Sequence[str]) -> tuple[str, float | None]:
-        """The first of them that is there, and its value if that is finite."""
+        """The first of them that is there, and its value if that is finite; of a row of numbers that of all."""
         for name in names:
             entry = self.lookup(name)
-            if entry is not None and entry.dtype.kind in "iuf" and int(np.prod(entry.shape)) == 1:
-                value = float(self.read(name).reshape(()))
-                return name, value if math.isfinite(value) else None
+            size = 0 if entry is None or entry.dtype.kind not in "iuf" else math.prod(entry.shape)
+            if entry is None or (size != 1 and len(entry.shape) > 1):
+                continue
+            values = self.read(name).reshape(-1) if size <= _MOST else np.empty(0)
+            if values.size and (values[0] == values).all() | (values.size == 1):
+                return name, float(values[0]) if math.isfinite(values[0]) else None
         return "", None
 
     def text(self, name: str) -> str:
@@ -201,6 +215,16 @@ class Contents:
                 return name
         return None
 
+    def called(self, folder: str, words: Iterable[str]) -> Iterator[str]:
+        """What a folder holds under the words, each as `same_word` has it; "" is the file itself."""
+        if folder not in self.folders:
+            start = f"{folder}/" if folder else ""
+            inner = list(self.children(folder))
+            if self.flat:
+                inner = [name[len(start) :] for name in self.entries if name.rpartition("/")[0] == folder]
+            self.folders[folder] = {same_word(key): f"{start}{key}" for key in reversed(inner)}
+        return (name for word in words if (name := self.folders[folder].get(word)))
+
     def only(self) -> str:
         """The name of the only array of numbers."""
         pictures = any(entry.picture for entry in self.arrays.values())
@@ -223,6 +247,11 @@ class Contents:
             ]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
         return f"It holds {shown}" if arrays else "It holds no array"
+
+
+def same_word(name: str) -> str:
+    """What names that people spell differently have in common: bad_pixels, BadPixels, bad-pixels."""
+    return re.sub(r"[\W_]", "", name.rpartition("/")[2].lower())
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

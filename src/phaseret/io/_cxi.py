@@ -36,10 +36,15 @@ _PLACE = re.compile(r"(?P<entry>entry_\d+)/(?:instrument_\d+/)?(?P<kind>detector
 
 
 def intensity(contents: Contents) -> str | None:
-    """The array of the intensity; a file that holds an object in its place is refused."""
-    for name in (PATTERN, OBJECT, LINK):
+    """The array of the intensity, of several detectors that of the one that data_1 shows; a file that holds an object
+    in its place is refused.
+    """
+    shown = contents.where(LINK)
+    found = _PLACE.match(shown)
+    first = (shown,) if found is not None and found["kind"] == "detector" else ()
+    for name in (*first, PATTERN, OBJECT, LINK):
         entry = contents.lookup(name)
-        real_space = name != PATTERN and contents.text(f"{_IMAGE}/data_space") == "real"
+        real_space = name in (OBJECT, LINK) and contents.text(f"{_IMAGE}/data_space") == "real"
         if entry is not None and (entry.dtype.kind == "c" or real_space):
             fix = "Read it with load_object, or name another array with key="
             _checks.fail(f"{contents.path} must hold an intensity, got an object in {name!r}", fix)
@@ -77,6 +82,15 @@ def told(contents: Contents, name: str) -> Told:
         pixel_size=_nexus.pixel_size(contents, detector),
         beside=beside(contents, *dict.fromkeys((*folders, detector))),
     )
+
+
+def others(contents: Contents, name: str) -> list[str]:
+    """The patterns of the other detectors of a CXI file."""
+    found, instrument = _PLACE.match(contents.where(name)), f"{name.partition('/')[0]}/instrument_1"
+    if found is None or found["kind"] == "image":
+        return []
+    places = [f"{instrument}/{key}/data" for key in contents.children(instrument) if key.startswith("detector_")]
+    return [place for place in places if contents.first(place)]
 
 
 def _center(contents: Contents, image: str) -> Place | tuple[float, ...] | None:

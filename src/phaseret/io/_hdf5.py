@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, reading
+from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, reading, same_word
 from phaseret.io._heaps import damaged_heap
-from phaseret.io._layout import NUMBERED, finite
+from phaseret.io._layout import INTENSITIES, NUMBERED, finite
 from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
@@ -58,8 +58,8 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
 
 
 def plain(name: str) -> str:
-    """A name as HDF5 reads it: further slashes say nothing."""
-    return "/".join(filter(None, name.split("/")))
+    """A name as HDF5 reads it: further slashes say nothing, nor does a point between them."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 class _Tree:
@@ -70,9 +70,13 @@ class _Tree:
         # MATLAB 7.3 stores its arrays with the axes in reverse.
         self.reverse = name.startswith("MATLAB")
 
+    def _place(self, name: str) -> str:
+        """The name as HDF5 reads it; a field of MATLAB's scan.intensity, in which no name holds a point, too."""
+        return plain(name.replace(".", "/") if self.reverse else name)
+
     def _object(self, name: str) -> Any:
         """What the name leads to, None if nothing."""
-        return self._child(self.file, name)
+        return self._child(self.file, self._place(name))
 
     def _child(self, group: Any, name: str, most: int = 16) -> Any:
         """What a name in a group leads to, past so many links; None if nothing, as where they lead in a circle."""
@@ -105,7 +109,7 @@ class _Tree:
 
     def where(self, name: str) -> str:
         """The place in the file that the name leads to, past soft links and groups that stand for an array."""
-        place = plain(name)
+        place = self._place(name)
         for _ in range(16):  # links may lead in circles
             parts = place.split("/")
             for count in range(1, len(parts) + 1):
@@ -120,11 +124,11 @@ class _Tree:
                 if named is None:
                     return place
                 place = f"{place}/{named}"
-        return plain(name)
+        return self._place(name)
 
     def missing(self, name: str) -> Lost | None:
         """What a link leads to that cannot be opened; None if all is well."""
-        parts = plain(name).split("/")
+        parts = self._place(name).split("/")
         for count in range(1, len(parts) + 1):
             place = "/".join(parts[:count])
             link = self.file.get(place, getlink=True)
@@ -154,9 +158,12 @@ class _Tree:
 
     def _text(self, found: Any, attribute: str) -> str:
         try:
-            if found is None or attribute not in found.attrs or not self._is_plain(found.attrs.get_id(attribute)):
+            names = () if found is None else found.attrs
+            name = attribute if attribute in names else next((x for x in names if same_word(x) == attribute), None)
+            if name is None or not self._is_plain(found.attrs.get_id(name)):
                 return ""
-            return as_text(np.asarray(found.attrs[attribute]))
+            value = np.asarray(found.attrs[name])
+            return " ".join(map(str, value.flat[:9])) if value.dtype.kind in "iuf" else as_text(value)
         except (OSError, ValueError, TypeError):  # of a type that nobody writes texts in, or damaged
             return ""
 
@@ -286,7 +293,9 @@ class _Tree:
     # --- groups that stand for an array ------------------------------------------------------------------------------
 
     def _named_by(self, group: Any) -> str | None:
-        """The array in a group that it says is its signal, or its only one with two axes or more."""
+        """The array in a group that it says is its signal, or its only one with two axes or more, or that is called as
+        a pattern among several.
+        """
         signal = as_text(np.asarray(group.attrs.get("signal", "")))
         if signal and self._child(group, signal) is not None:
             return signal
@@ -295,11 +304,12 @@ class _Tree:
         marked = [key for key in arrays if as_text(np.asarray(inside[key].attrs.get("signal", ""))) == "1"]
         large = [key for key, entry in arrays.items() if entry.dtype.kind in "biufc" and len(entry.shape) > 1]
         found = marked or large
-        return found[0] if len(found) == 1 else None
+        called = [key for word in INTENSITIES for key in found if same_word(key) == word]
+        return found[0] if len(found) == 1 else next(iter(called), None)
 
     def _of_group(self, group: Any) -> Entry | None:
         numbered = sorted(key for key in group if isinstance(key, str) and NUMBERED.match(key))
-        if numbered and "signal" not in group.attrs:
+        if numbered and ("signal" not in group.attrs or self._named_by(group) in numbered):
             return self._joined(group, numbered)
         named = self._named_by(group)
         found = None if named is None else group[named]

@@ -1,9 +1,11 @@
-"""The headers of detectors' own files: those of CBF as Dectris writes them, and of EDF as the ESRF does.
+"""The headers of detectors' own files: those of CBF and tif as Dectris writes them, of EDF as the ESRF does, and of
+ADSC's, which look like those.
 
 Source:
-    Dectris, the miniCBF header (lines such as ``# Beam_xy (243.5, 309.2) pixels``). Boesecke (2007), Reduction of
-    two-dimensional small- and wide-angle X-ray scattering data, doi:10.1107/S0021889807001100: SAXS keywords of EDF,
-    in which the first pixel reaches from 0 to 1.
+    Dectris, the miniCBF header (lines such as ``# Beam_xy (243.5, 309.2) pixels``), which Pilatus writes into tif, too.
+    Boesecke (2007), Reduction of two-dimensional small- and wide-angle X-ray scattering data,
+    doi:10.1107/S0021889807001100: SAXS keywords of EDF, in which the first pixel reaches from 0 to 1, and Dummy, which
+    stands where nothing was measured. ADSC, the SMV format: lengths in millimetres, the wavelength in angstrom.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 from phaseret.io._contents import UNITS, Contents
-from phaseret.io._layout import Told, positive
+from phaseret.io._layout import LEVELS, Told, finite, positive
 
 _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
 _DECTRIS = {
@@ -35,6 +37,8 @@ def told(contents: Contents, name: str) -> Told:
     """What the header says; nothing in files of other formats."""
     if contents.format == "cbf":
         return _of_dectris(contents.attribute("", "_array_data.header_contents"))
+    if contents.format == "tif":
+        return _of_dectris(contents.attribute("", "ImageDescription"))
     return of_edf(partial(contents.attribute, "")) if contents.format == "edf" else Told()
 
 
@@ -44,7 +48,7 @@ def _of_dectris(text: str) -> Told:
     height, width = (_length(size[number], size[2]) if size else None for number in (3, 1))
     return Told(
         saturation=positive(found["saturation"][1]) if "saturation" in found else None,
-        center=_pixel(center[2], center[1], 0.0) if center else None,
+        center=_pixel(positive(center[2]) or 0.0, positive(center[1]) or 0.0, 0.0) if center else None,
         exposure=positive(found["exposure"][1]) if "exposure" in found else None,
         pixel_size=(height, width) if height and width else None,
         wavelength=_length(*found["wavelength"].groups()) if "wavelength" in found else None,
@@ -58,21 +62,47 @@ def of_edf(header: Callable[[str], str | None]) -> Told:
     def said(*keys: str) -> float | None:
         return next(filter(None, (positive((header(key) or "").split(" ")[0]) for key in keys)), None)
 
-    height, width = said("PSize_2"), said("PSize_1")
+    def length(key: str) -> float | None:
+        value, _, unit = (header(key) or "").strip().partition(" ")
+        return _length(value, unit.strip())
+
+    if header("HEADER_BYTES") and (size := said("PIXEL_SIZE")):
+        return _of_adsc(said, 1e-3 * size)
+    height, width = length("PSize_2"), length("PSize_1")
+    center = (said("Center_2") or 0.0, said("Center_1") or 0.0)
     return Told(
-        saturation=said("saturation_value", "saturation"),
-        center=_pixel(header("Center_2") or "", header("Center_1") or "", 0.5),
+        saturation=said(*LEVELS),
+        center=_pixel(*center, 0.5),
         pixel_size=(height, width) if height and width else None,
         exposure=said("ExposureTime", "count_time", "acq_expo_time"),
-        wavelength=said("WaveLength"),
-        distance=said("SampleDistance"),
+        wavelength=length("WaveLength"),
+        distance=length("SampleDistance"),
     )
 
 
-def _pixel(y: str, x: str, first: float) -> tuple[float, float] | None:
+def _of_adsc(said: Callable[[str], float | None], size: float) -> Told:
+    """What the header says, whose pixels have that size."""
+    y, x = (1e-3 * (said(f"BEAM_CENTER_{axis}") or 0.0) / size for axis in "YX")
+    distance, wavelength = said("DISTANCE"), said("WAVELENGTH")
+    return Told(
+        saturation=said("CCD_IMAGE_SATURATION"),
+        center=_pixel(y, x, 0.0),
+        pixel_size=(size, size),
+        exposure=said("TIME"),
+        wavelength=wavelength and 1e-10 * wavelength,
+        distance=distance and 1e-3 * distance,
+    )
+
+
+def dummies(header: Callable[[str], str | None]) -> tuple[float, float] | None:
+    """The number that stands where nothing was measured, and how far from it others do; 0 says nothing."""
+    dummy = finite((header("Dummy") or "").split(" ")[0])
+    return (dummy, finite((header("DDummy") or "").split(" ")[0]) or 0.0) if dummy else None
+
+
+def _pixel(y: float, x: float, first: float) -> tuple[float, float] | None:
     """The coordinates of a pixel where the middle of the first is at `first`; zeros say nothing."""
-    height, width = positive(y), positive(x)
-    return (height - first, width - first) if height and width else None
+    return (y - first, x - first) if y and x else None
 
 
 def _length(text: str, unit: str) -> float | None:

@@ -6,8 +6,9 @@ import mmap
 import struct
 from pathlib import Path
 
-# A collection of the global heap begins so; it is looked for this far from both ends of a file, where writers put it.
-_BEGIN, _FAR = b"GCOL\x01\0\0\0", 2**26
+# A collection of the global heap begins so, and with three bytes that say nothing and that HDF5 does not look at; it is
+# looked for this far from both ends of a file, where writers put it.
+_BEGIN, _FAR = b"GCOL\x01", 2**26
 _HEAD, _OBJECT = struct.Struct("<8sQ"), struct.Struct("<HHIQ")
 
 

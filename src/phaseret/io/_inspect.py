@@ -17,6 +17,8 @@ _PRESENT_AT_LEAST, _PRESENT_AT_MOST = 0.001, 0.04
 # Another centre is advised if it leaves at most this share of the asymmetry about the middle: a complex object may be
 # somewhat more symmetric elsewhere.
 _BETTER = 0.33
+# So symmetric a pattern has its centre there, whatever lies half a pixel beside it.
+_EXACT = 0.98
 # Neighbours of a flat level correlate less than this.
 _SPECKLED = 0.1
 
@@ -225,6 +227,12 @@ def _warnings(found: Inspection, at_middle: float, center_known: bool, fills: bo
             said.append(
                 f"the pattern is symmetric about {_pixel(found.center_friedel)}, not about the middle "
                 f"{_pixel(found.center)} of the frame: load it with center={tuple(map(round, found.center_friedel))}"
+            )
+        between = any(c % 1 for c in found.center_friedel) and at_middle < _EXACT
+        if between and 1 - found.friedel < _BETTER * (1 - at_middle):
+            said.append(
+                f"the pattern is symmetric about {_pixel(found.center_friedel)}, between pixels: the object's phase is "
+                "a ramp then, so do not ask for a real or non-negative one"
             )
     elif center_known and found.center_peak != found.center:
         said.append(f"the brightest pixel is {_pixel(found.center_peak)}, not the middle {_pixel(found.center)}")

@@ -7,42 +7,54 @@ layout of their own, whose arrays have plain names: the npz files of this librar
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from phaseret._words import shortened
-from phaseret.io._contents import Contents
+from phaseret.io._contents import Contents, same_word
 from phaseret.io._measurement import Place
 
 MaskIs = Literal["measured", "bad", "ignored"]
 # What arrays are called, the first choice first, where no layout gives them a place.
 INTENSITIES = ("intensity", "iobs", "data")
 # The words for roots are those of an array's name, or of an attribute that says what its numbers are.
-MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli")
-# Masks by what the name says of non-zero pixels; "mask" says nothing.
-MASKS: dict[str, MaskIs | None] = dict.fromkeys(("measured", "valid", "good", "good_pixels", "goodpixels"), "measured")
-MASKS |= dict.fromkeys(("bad", "bad_pixels", "badpixels", "invalid", "beamstop", "beam_stop"), "bad")
-MASKS |= {"mask": None}
+MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli", "fmag")
+# Masks by what the name says of non-zero pixels; "mask" says nothing. These words are those of `same_word`, as all that
+# names are compared with.
+_FORMS = ("{}", "{}pixels", "{}pixel", "{}pix", "{}mask", "mask{}", "{}pixelmask", "{}pixelsmask")
+MASKS: dict[str, MaskIs | None] = {
+    form.format(word): "measured" for word in ("measured", "valid", "good") for form in _FORMS
+}
+MASKS |= {form.format(word): "bad" for word in ("bad", "invalid", "dead", "hot", "beamstop") for form in _FORMS}
+MASKS |= {"fmask": "measured", "pixelmask": "bad", "mask": None}
 SUPPORT, OBJECTS = "support", ("obj", "object")
 FACTS = ("wavelength", "distance", "pixel_size", "fourier_shape", "ndim")
 _ROOT = re.compile(r"\bsqrt|√|½|square[ -]root|(\^|\*\*)\s*\(?(0?\.5|1/2)", re.IGNORECASE)
 _AMPLITUDE = re.compile(rf"\b({'|'.join(MAGNITUDES)})\b", re.IGNORECASE)
 _SQUARED = re.compile(r"squared?\b|²|\^\s*2|\*\*\s*2|intensit|counts|\bgain\b", re.IGNORECASE)
 # What the largest right value is called, and the pixel of the beam.
-LEVELS = ("saturation_value", "saturation", "saturation_level", "count_cutoff", "countrate_correction_count_cutoff")
-CENTERS = ("center", "centre", "beam_center", "beam_centre")
+_OVERLOADS = ("saturationvalue", "saturation", "saturationlevel", "saturatedvalue", "overload", "overloadvalue")
+LEVELS = (*_OVERLOADS, "countcutoff", "countratecorrectioncountcutoff")
+CENTERS = ("center", "centre", "beamcenter", "beamcentre", "beamposition", "beampos", "ctr")
+# Those of each axis, whose names are sometimes those of something else, as of what is scanned.
+AXES = ("beamcenter{}", "beamcentre{}", "center{}", "centre{}", "beam{}", "c{}", "{}center", "{}centre", "beampos{}")
+PIXELS = ("", "pixel", "pixels", "px", "pix")
+# Numbers along an axis are no more than the coordinates of one point; so many groups in one are looked through.
+_LIST, _MOST = 3, 100
 # How the frames of a volume were recorded, which must be the same for all.
 _RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
 _RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
-EXPOSURES = ("count_time", "exposure_time", "exposure", "acquisition_time")
+EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime")
 # Frames of one detector, written one after the other.
 NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
-DARKS = ("data_dark", "background", "dark", "bg")
-BESIDE = (*DARKS, "data_white", "flatfield", "flat", "data_error", "errors", "weights", "weight")
+DARKS = ("datadark", "background", "dark", "bg", "bkg", "darkframe", "darkfield", "darkcurrent", "pedestal")
+_ERRORS = ("dataerror", "errors", "error", "weights", "weight")
+BESIDE = (*DARKS, "datawhite", "flatfield", "flat", *_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -53,11 +65,12 @@ class Told:
         ndim: Number of axes of one pattern.
         magnitude: What says that it holds the square root of the intensity, in words; "" where the format does.
         center: Where the zero frequency lies: a place, or the last coordinates of its pixel, not rounded.
-        pair: An array that may be the pixel of the zero frequency in some order of its axes, and its numbers.
+        pair: What may be the pixel of the zero frequency in some order of its axes, in words, and its numbers.
         mask: The array that is the mask, and what its non-zero pixels are if that is certain.
         support: The array that is the support.
         obj: The array that is the object.
         saturation: The largest value that is right.
+        level: A number elsewhere in the file that may be it, and its name.
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
@@ -73,6 +86,7 @@ class Told:
     support: str | None = None
     obj: str | None = None
     saturation: float | None = None
+    level: tuple[str, float] | None = None
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
@@ -110,15 +124,14 @@ def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
 def intensity(contents: Contents) -> str | None:
     """The array of numbers that is called as a pattern, or the only one that is not called as what goes with one."""
     numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
-    for word in INTENSITIES:
-        called = [name for name in numbers if name.rpartition("/")[2] == word]
+    pictures = [name for name in numbers if contents.arrays[name].picture]
+    for word in INTENSITIES:  # a row of numbers is none where there are pictures
+        called = [name for name in pictures or numbers if same_word(name) == word]
         if word in called or len(called) == 1:
             return word if word in called else called[0]
-    pictures = [name for name in numbers if contents.arrays[name].picture]
     if not pictures and contents.unread():  # a row of numbers is no answer where what cannot be read may be
         return None
-    others = (*BESIDE, *MASKS, *OBJECTS, SUPPORT)
-    left = [name for name in pictures if name.rpartition("/")[2].lower() not in others]
+    left = [name for name in pictures if same_word(name) not in (*BESIDE, *MASKS, *OBJECTS, SUPPORT)]
     return next((some[0] for some in (numbers, pictures, left) if len(some) == 1), None)
 
 
@@ -130,13 +143,17 @@ def told(contents: Contents, name: str) -> Told:
     pair = None if scale is None else contents.read("pixel_size").reshape(-1) * scale
     folder, _, word = contents.where(name).rpartition("/")
     places = dict.fromkeys((contents.where(name), folder))
-    center = tuple(_said(contents, places, (f"beam_center_{axis}", f"beam_centre_{axis}")) or 0.0 for axis in "yx")
+    center = tuple(_said(contents, places, [form.format(axis) for form in AXES[:2]], PIXELS) or 0.0 for axis in "yx")
+    strays = list[str]()
+    with contextlib.suppress(ValueError):  # the file is damaged, but perhaps not the pattern in it
+        strays += _strays(contents, name)
     return Told(
         ndim=int(contents.number("ndim") or 0) or None,
         magnitude=_root(contents, places, word),
-        center=center if all(center) else None,
-        pair=_pair(contents, folder),
+        center=center if all(center) else "corner" if _said(contents, places, ("isfftshifted",)) == 1 else None,
+        pair=_pair(contents, places, strays),
         saturation=_said(contents, places, LEVELS),
+        level=next(_levels(contents, strays), None),
         mask=mask_in(contents, folder),
         support=contents.first(inside(folder, SUPPORT), SUPPORT),
         obj=contents.first(inside(folder, OBJECTS[0]), OBJECTS[0]),
@@ -144,7 +161,7 @@ def told(contents: Contents, name: str) -> Told:
         distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
         exposure=_said(contents, places, EXPOSURES),
-        beside=beside(contents, folder),
+        beside=(*beside(contents, folder), *(stray for stray in strays if same_word(stray) in MASKS)),
     )
 
 
@@ -180,33 +197,111 @@ def about_scale(contents: Contents, name: str) -> list[str]:
 
 
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
-    """What says that numbers are roots of intensities: their array's name, or an attribute of one of the places."""
-    if name.lower().removeprefix("fourier_") in MAGNITUDES or name.lower().startswith("sqrt"):
+    """What says that numbers are roots of intensities: a word of their array's name, or an attribute of a place."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    if any(word in MAGNITUDES or word.startswith("sqrt") for word in words) and not _SQUARED.search(name):
+        return "its name says"
+    if name.lower().startswith("sqrt"):
         return "its name says"
     for place in places:
-        for attribute in ("units", "unit", "kind", "long_name", "description"):
+        for attribute in ("units", "unit", "kind", "quantity", "signal_type", "label", "long_name", "description"):
             said = contents.attribute(place, attribute)
             if _ROOT.search(said) or (_AMPLITUDE.search(said) and not _SQUARED.search(said)):
                 return f"its {attribute}, {shortened(said, 60)!r}, say{'s' * (attribute != 'units')}"
     return None
 
 
-def _said(contents: Contents, places: Iterable[str], words: Sequence[str]) -> float | None:
-    """A number above 0 called by one of the words: an attribute of one of the places, or an array in one of them."""
+def _said(contents: Contents, places: Iterable[str], words: Sequence[str], units: Sequence[str] = ()) -> float | None:
+    """A number above 0 called by one of the words: an attribute of one of the places, or an array in one of them, in
+    one of the units where they matter.
+    """
     for place in places:
-        for word in words:
-            found = positive(contents.attribute(place, word)) or contents.number(inside(place, word))
+        said = (positive(contents.attribute(place, word)) for word in words)
+        names = contents.called(place, words)
+        held = (contents.number(name) for name in names if not units or contents.attribute(name, "units") in units)
+        for found in (*said, *held):
             if found and found > 0:
                 return found
     return None
 
 
-def _pair(contents: Contents, folder: str) -> tuple[str, tuple[float, ...]] | None:
-    name = contents.first(*(inside(folder, word) for word in CENTERS))
-    entry = None if name is None else contents.entry(name)
-    if name is None or entry is None or entry.dtype.kind not in "iuf" or math.prod(entry.shape) not in (2, 3):
-        return None
-    return name, tuple(map(float, contents.read(name).reshape(-1)))
+def _pair(contents: Contents, places: Iterable[str], strays: Iterable[str]) -> tuple[str, tuple[float, ...]] | None:
+    """What may be the pixel of the beam: in words, and its numbers, y first where they have names of their own."""
+    for place in places:
+        for word in CENTERS:
+            numbers = tuple(filter(None, map(positive, contents.attribute(place, word).split())))
+            if len(numbers) in (2, 3):
+                return "the file's centre", numbers
+    names = [name for place in places for name in contents.called(place, CENTERS)]
+    for name in (*names, *(stray for stray in strays if same_word(stray) in CENTERS)):
+        entry = contents.lookup(name)
+        if entry is not None and entry.dtype.kind in "iuf" and math.prod(entry.shape) in (2, 3):
+            return _in_pixels(contents, (name,), tuple(map(float, contents.read(name).reshape(-1))))
+    folders = [*places, *dict.fromkeys(map(folder_of, strays))]
+    for folder, form in ((folder, form) for folder in folders for form in AXES):
+        both = (*contents.called(folder, (form.format("y"), form.format("x"))),)
+        values = tuple(filter(None, map(contents.number, both)))
+        if len(values) == 2:
+            return _in_pixels(contents, both, values)
+    return None
+
+
+def _in_pixels(contents: Contents, names: Sequence[str], values: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+    """What the arrays are called, and their numbers; none where they are lengths."""
+    units = {contents.attribute(name, "units") for name in names}.difference(PIXELS)
+    what = f"{' and '.join(map(repr, names))} of the file"
+    return (f"{what}, in {units.pop()!r},", ()) if units else (what, values)
+
+
+def about_level(told: Told) -> Iterator[str]:
+    """A question, if the file only says elsewhere from which number on a detector is saturated."""
+    if told.saturation is None and told.level is not None:
+        name, value = told.level
+        what = f"{name!r} of the file, {value:g}, was not used"
+        yield f"{what}: if it is the largest right value, use saturation={value:g}"
+
+
+def _levels(contents: Contents, strays: Iterable[str]) -> Iterator[tuple[str, float]]:
+    for name in strays:
+        value = contents.number(name) if same_word(name) in LEVELS else None
+        if value and value > 0:
+            yield name, value
+
+
+def _strays(contents: Contents, name: str) -> Iterator[str]:
+    """Masks that fit the pattern, levels and centres in groups about it that hold no pattern, nor are an entry."""
+    axes = [form.format(axis) for form in AXES for axis in "yx"]
+    place = contents.where(name)
+    for group in _about(contents, place):
+        for each in contents.called(group, (*MASKS, *LEVELS, *CENTERS, *axes)):
+            entry = contents.lookup(each)
+            pixels = () if entry is None else tuple(size for size in entry.shape if size != 1)
+            is_mask = same_word(each) in MASKS and len(pixels) > 1 and fits(pixels, contents.entry(name).shape)
+            if entry is None or not (is_mask or len(pixels) < 2):
+                continue
+            another = contents.attribute(group, "NX_class") == "NXentry" and not place.startswith(f"{group}/")
+            if another or _holds_pattern(contents, group):
+                break
+            yield each
+
+
+def _about(contents: Contents, place: str) -> Iterator[str]:
+    """The groups in which the one of an array lies, and those in each of them; not its own."""
+    parts = place.split("/")[:-1]
+    above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
+    flat = [folder_of(name) for name in contents.entries] if contents.flat else []
+    for parent in above:
+        inner = [inside(parent, key) for key in contents.children(parent)[:_MOST]]
+        yield from (name for name in inner if name not in above and contents.children(name))
+    yield from dict.fromkeys(group for group in (*flat, *above) if group != above[-1])
+
+
+def _holds_pattern(contents: Contents, group: str) -> bool:
+    """Whether a group holds pictures other than masks and what else goes with a pattern."""
+    masks = {*MASKS, *BESIDE}
+    inner = (name for word, name in contents.folders[group].items() if word not in masks)
+    found = (contents.lookup(name) for name in inner if not contents.children(name))
+    return any(entry is not None and entry.picture and min(entry.shape[-2:]) > _LIST for entry in found)
 
 
 def folder_of(name: str) -> str:
@@ -219,18 +314,24 @@ def inside(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def mask_in(
-    contents: Contents, folder: str, mask_is: MaskIs | None = None, words: Iterable[str] = MASKS
-) -> tuple[str, MaskIs | None] | None:
+def mask_in(contents: Contents, folder: str, mask_is: MaskIs | None = None) -> tuple[str, MaskIs | None] | None:
     """The mask in a folder, and what its name says of its non-zero pixels; `mask_is` where that says nothing."""
-    name = contents.first(*(inside(folder, word) for word in words))
-    return None if name is None else (name, MASKS.get(name.rpartition("/")[2]) or mask_is)
+    names = [name for name in contents.called(folder, MASKS) if not _is_list(contents, name)]
+    name = contents.first(*names)
+    return None if name is None else (name, MASKS[same_word(name)] or mask_is)
+
+
+def _is_list(contents: Contents, name: str) -> bool:
+    """Whether an array holds the coordinates of pixels, a row for each."""
+    entry = contents.lookup(name)
+    return entry is not None and len(entry.shape) == 2 and 1 < entry.shape[1] <= _LIST
 
 
 def beside(contents: Contents, *folders: str) -> tuple[str, ...]:
-    """The arrays in these folders that would change the pattern."""
-    names = [inside(folder, word) for folder in folders for word in BESIDE]
-    return tuple(name for name in names if contents.first(name))
+    """The arrays in these folders, and numbers other than 0, that would change the pattern."""
+    names = [name for folder in folders for name in contents.called(folder, BESIDE)]
+    names += [name for folder in folders for name in contents.called(folder, MASKS) if _is_list(contents, name)]
+    return tuple(name for name in names if contents.first(name) or contents.number(name))
 
 
 def alike(contents: Contents, name: str, small: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Files to tensors: the pattern of a file, or the stack of them in one or several."""
+"""Files to tensors: patterns."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _memory
-from phaseret.io import _cxi, _headers, _layout, _nexus
+from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, doubts, fitted
-from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, rooted, say_notes
+from phaseret.io._masks import as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
 
 # The layouts of files, the first that says something is believed.
-LAYOUTS = (_cxi, _nexus, _headers, _layout)
+LAYOUTS = (_cxi, _nexus, _spimage, _headers, _layout)
+OTHER: dict[str, MaskIs] = {"measured": "bad", "bad": "measured"}
 
 
 def load_intensity(
@@ -43,16 +44,16 @@ def load_intensity(
     saturation: float | None = None,
     roi: Roi | None = None,
     crop: Sequence[int] | None = None,
-    bin: int = 1,
+    bin: int | Sequence[int] = 1,
     dtype: torch.dtype = torch.float32,
 ) -> Measurement:
     """Read a measured pattern, or a stack of them, from one file or several, ready for the solvers.
 
     The kind of file is recognised by its content: CXI, NeXus and other HDF5 (also MATLAB 7.3), npy, npz, mat, tif,
-    png, jpeg, bmp, edf and cbf, tables of numbers, and any of them packed by gzip. The zero frequency moves to index
-    0. Pixels that the file's mask leaves out, that are not finite, negative or saturated are False in the mask and 0
-    in the intensity. What was assumed, and what lies beside the pattern and was not used, is warned of and kept in
-    `Measurement.notes`.
+    png, jpeg, bmp, edf and cbf, tables of numbers, and any of them packed by gzip, bzip2 or xz. The zero frequency
+    moves to index 0. Pixels that the file's mask leaves out, that are not finite, negative or saturated are False in
+    the mask and 0 in the intensity. What was assumed, and what lies beside the pattern and was not used, is warned of
+    and kept in `Measurement.notes`.
 
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"`` or ``"frame_%05d.tif"``, whose patterns
@@ -72,14 +73,14 @@ def load_intensity(
             index per axis, counted in the whole frame. Default: what the file says, else the middle, which it is too
             along axes that the file does not speak of, as that of a volume's frames.
         mask_is: What the non-zero pixels of the file's mask are: "measured" or "bad"; "ignored" leaves the mask out.
-            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or
-            good: measured; bad, invalid or beamstop: bad). NaN is never measured.
+            Needed where the format and the name do not say (CXI and NeXus: bad; arrays called measured, valid or good,
+            also good_pixels and the like: measured; bad, invalid, dead, hot or beamstop: bad). NaN is never measured.
         saturation: Values from here on are not trusted; infinity trusts all. Default: those above what the file says,
             and integers that reach the largest value of their type; where neither is known, several pixels of a
             pattern that share its largest value.
         roi: The part of the frame that is read, (start, stop) along each of its axes; for one of several detectors.
         crop: Sizes of the part about the zero frequency that is kept, after all else.
-        bin: Blocks of so many pixels along each axis are added up, after `crop`.
+        bin: Blocks of so many pixels along each axis are added up, after `crop`; one number, or one for each axis.
         dtype: Type of the intensity, torch.float32 or torch.float64.
 
     Returns:
@@ -126,7 +127,7 @@ class Wanted:
     stack_axis: int | None = None
     roi: Roi | None = None
     crop: Sequence[int] | None = None
-    bin: int = 1
+    bin: int | Sequence[int] = 1
     may_be_dark: bool = False
 
     def __post_init__(self) -> None:
@@ -181,22 +182,16 @@ class OpenPattern:
             fix = "Only a stack has one"
             _checks.fail(f"index must be None for a single pattern of shape {self.shape}, got {index!r}", fix)
         center, about_center = self._center()
-        values, (mask, about_mask) = _tensor(self._frames(index), wanted.dtype), self._mask(index)
-        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
-        for label, other in masks.items():
-            other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
-            other = fitted(label, other, values.shape)
-            if not bool(other.any()):
-                fix = "Look at the file, and at what its non-zero pixels are"
-                _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
-            counted = other if counted is None else counted & other
+        stored, (mask, about_mask) = self._frames(index), self._mask(index)
+        values = _tensor(stored, wanted.dtype)
+        counted, turned = self._counted(values, mask, masks, index)
         kind, about_kind = self._kind()
         try:
             made = ready(
                 values,
                 mask=counted,
                 support=None if told.support is None else as_inside(self._beside(told.support, index)),
-                obj=None if told.obj is None else as_object(contents, told.obj, self._beside(told.obj, index)),
+                obj=None if told.obj is None else object_tensor(contents, told.obj, self._beside(told.obj, index)),
                 ndim=self.ndim,
                 kind=kind,
                 center=self._in_region(center),
@@ -213,13 +208,17 @@ class OpenPattern:
             if about_mask:  # which may be why
                 error.args = (f"{error} {as_sentences(about_mask)}",)
             raise
-        roots = [rooted(made.intensity)] if kind == "intensity" and self.wanted.kind is None else []
+        is_asked = kind == "intensity" and wanted.kind is None and not about_kind
+        transforms = [transformed(made.intensity)] if is_asked else []
         notes = (
             *self.notes,
             *about_kind,
             *about_center,
             *about_mask,
-            *filter(None, roots),
+            *turned,
+            *wrapped(stored),
+            *filter(None, transforms),
+            *(_layout.about_level(told) if wanted.saturation is None else ()),
             *made.notes,
             *self._about_beside,
         )
@@ -227,6 +226,24 @@ class OpenPattern:
         if wanted.crop is not None:
             made = made.cropped(wanted.crop)
         return made if wanted.bin == 1 else made.binned(wanted.bin)
+
+    def _counted(
+        self, values: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor], index: Index | None
+    ) -> tuple[Tensor | None, list[str]]:
+        """True where the file's mask and all others say that a pixel was measured, and what is to be asked of them."""
+        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
+        turned = [] if counted is None else [*misplaced("the mask of the file", counted, values)]
+        for label, other in masks.items():
+            if tuple(other.shape) == self._stored:
+                other = other.movedim(self.stack_axis, 0)
+            other = self._inside(other if (part := self.part(other.shape, index)) is None else other[part])
+            other = fitted(label, other, values.shape)
+            if not bool(other.any()):
+                fix = "Look at the file, and at what its non-zero pixels are"
+                _checks.fail(f"{label} must hold a measured pixel in every pattern, got none", fix)
+            turned += misplaced(label, other, values)
+            counted = other if counted is None else counted & other
+        return counted, turned
 
     def part(self, shape: Sequence[int], index: Index | None) -> Index | None:
         """See `part_beside`."""
@@ -237,11 +254,12 @@ class OpenPattern:
         if self.stack_axis == 0:
             value = self._region(self.name, index)
         else:
-            value = np.moveaxis(self.contents.read(self.name, None, self._less), self.stack_axis, 0)
-            value = self._inside(value, self.contents.entry(self.name).color)
-            value = value if index is None else value[index if isinstance(index, int | slice) else list(index)]
+            value = self._inside(self._moved(self.name, index), self.contents.entry(self.name).color)
         if self.contents.entry(self.name).color:
             plain = grey(value)
+            if value.dtype != (stored := self.contents.entry(self.name).dtype):
+                what = f"{self.name!r} of {self.contents.path} must be grey, or have colours of 8 bits, got {stored}"
+                _checks.fail(what, "Save it grey, in 16 bits")
             if plain is None:
                 fix = "A diffraction pattern is needed; of a picture of the object, make one with fourier_intensity"
                 what = f"{self.name!r} of {self.contents.path} must hold one real number per pixel"
@@ -268,7 +286,19 @@ class OpenPattern:
         region = slices(self.wanted.roi[-axes:], shape, axes)
         return value[(..., *region, slice(None)) if color else (..., *region)]
 
+    @property
+    def _stored(self) -> tuple[int, ...]:
+        """The shape of the array in the file."""
+        return self.contents.entry(self.name).shape
+
+    def _moved(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
+        """An array that is stored as the stack is, with the axis of the stack first."""
+        value = np.moveaxis(self.contents.read(name, None, self._less), self.stack_axis, 0)
+        return value if index is None else value[index if isinstance(index, int | slice) else list(index)]
+
     def _beside(self, name: str, index: Index | None) -> np.ndarray[Any, Any]:
+        if self.stack_axis and self.contents.entry(name).shape == self._stored:
+            return self._moved(name, index)
         return self.contents.read(name, self.part(self.contents.entry(name).shape, index), self._less)
 
     def _mask(self, index: Index | None) -> tuple[Tensor | None, list[str]]:
@@ -283,11 +313,8 @@ class OpenPattern:
         value = self._region(name, index)
         value = _cxi.without_good_bits(self.contents, name, value) if meaning == "bad" else value
         mask, notes = as_measured(value, meaning), list(doubts(name, value, meaning))
-        share = 1 - float(mask.double().mean())
-        if share > 0.5 and self.wanted.mask_is is None:
-            other = "measured" if meaning == "bad" else "bad"
-            lost = f"the mask {name!r} leaves out {share:.1%} of the pixels"
-            notes.append(f"{lost}: if it means the opposite, use mask_is={other!r}")
+        if self.wanted.mask_is is None:
+            notes += mostly_bad(f"the mask {name!r}", mask, f"use mask_is={OTHER[meaning]!r}")
         return mask, notes
 
     def _kind(self) -> tuple[Kind, list[str]]:
@@ -308,7 +335,9 @@ class OpenPattern:
         """What lies beside the pattern and was not used; looked for once, however many blocks are read."""
         used = {self.name, self.told.support, self.told.obj, self.told.mask and self.told.mask[0]}
         places = {self.contents.where(name) for name in used if name}
-        found = (*self.told.beside, *_layout.alike(self.contents, self.name, small=self.wanted.key is not None))
+        asked = self.wanted.key is not None
+        found = (*self.told.beside, *_layout.alike(self.contents, self.name, small=asked))
+        found += () if asked else (*_cxi.others(self.contents, self.name),)
         beside = {place: name for name in found if (place := self.contents.where(name)) not in places}
         if not beside:
             return ()
@@ -325,10 +354,13 @@ class OpenPattern:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
         center, _ = self._center()
         with opened(path) as contents:
-            axes = min(len(contents.entry(key or _only(contents)).shape), self.ndim)
+            key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only(contents)
+            axes = min(len(contents.entry(key).shape), self.ndim)
+        counts = [self.wanted.bin] * self.ndim if isinstance(self.wanted.bin, int) else list(self.wanted.bin)
         wanted = replace(
             self.wanted,
             key=key,
+            bin=counts[len(counts) - axes :],
             ndim=axes,
             center=center if isinstance(center, str) else center[-axes:],
             mask_is="ignored",
@@ -338,8 +370,12 @@ class OpenPattern:
             may_be_dark=True,
         )
         with _opened_one(path, wanted) as pattern:
-            # The frames of a volume that are added up hold as many times the light.
-            return pattern.read().intensity * self.wanted.bin ** (self.ndim - axes)
+            dark = pattern.read()
+        if dark.negative + dark.missing:
+            what = f"{dark.negative + dark.missing:.2%} of the pixels of the background in {path} are negative or no"
+            _checks.warn(f"{what} numbers, and count as 0", "Give what was counted, before anything was subtracted")
+        # The frames of a volume that are added up hold as many times the light.
+        return dark.intensity * math.prod(counts[: len(counts) - axes])
 
     def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""
@@ -369,10 +405,17 @@ class OpenPattern:
 
     def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
         """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
-        name, numbers = self.told.pair or ("", ())
+        what, numbers = self.told.pair or ("", ())
+        if len(numbers) > len(frame) and not any(numbers[len(frame) :]):  # of a volume that has one slice
+            numbers = numbers[: len(frame)]
+        if min(numbers, default=0) < 0:  # says nothing
+            return
         pixel, middle = tuple(round(x) if math.isfinite(x) else -1 for x in numbers), tuple(m // 2 for m in frame)
-        if name and any(pixel) and middle not in (pixel, pixel[::-1]):
-            yield f"{name!r} of the file, {pixel}, was not used: if it is the pixel of the beam, use center={pixel}"
+        was = "were" if " and " in what else "was"
+        if what and not numbers:
+            yield f"{what} {was} not used: give the pixel of the beam with center=, one index per axis"
+        elif any(pixel) and middle not in (pixel, pixel[::-1]):
+            yield f"{what}, {pixel}, {was} not used: if that is the pixel of the beam, use center={pixel}"
 
     def _in_region(self, pixel: Place | tuple[int, ...]) -> Place | tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""
@@ -491,8 +534,7 @@ def _tensor(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(value, dtype=numpy_type))
 
 
-def as_object(contents: Contents, name: str, value: np.ndarray[Any, Any]) -> Tensor:
-    """An object in single precision (double if the file has it), complex if the array is."""
+def object_tensor(contents: Contents, name: str, value: np.ndarray[Any, Any]) -> Tensor:
     if value.dtype.kind not in "biufc":
         fix = "Name another array with key="
         _checks.fail(f"{name!r} of {contents.path} must hold one number per pixel, got {value.dtype}", fix)

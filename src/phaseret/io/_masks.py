@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks
-from phaseret.io._contents import Contents
+from phaseret.io._contents import Contents, same_word
 from phaseret.io._layout import MASKS, MaskIs
 from phaseret.io._pictures import grey
 
@@ -53,7 +53,7 @@ def as_measured(mask: np.ndarray[Any, Any], mask_is: MaskIs) -> Tensor:
 
 def doubts(name: str, mask: np.ndarray[Any, Any], mask_is: MaskIs | None) -> Iterator[str]:
     """What looks wrong in a mask that is taken for one of measured pixels (or inside of a support), not of bad ones."""
-    said = MASKS.get(name.rpartition("/")[2])
+    said = MASKS.get(same_word(name))
     if None not in (said, mask_is) and said != mask_is:
         yield f"the non-zero pixels of {name!r} were taken as {mask_is}: if its name is right, use mask_is={said!r}"
     value = mask[~_not_numbers(mask)] if mask.dtype.kind == "f" else mask
@@ -68,6 +68,49 @@ def doubts(name: str, mask: np.ndarray[Any, Any], mask_is: MaskIs | None) -> Ite
             f"{between} pixels of {name!r} are neither {low:g} nor {high:g} and count as those that are not 0: if they "
             "are bits of what is wrong with a pixel, it is a mask of bad ones"
         )
+
+
+def mostly_bad(what: str, mask: Tensor, fix: str) -> Iterator[str]:
+    """A question, if a mask leaves out more than half of the pixels."""
+    share = 1 - float(mask.double().mean())
+    if share > 0.5:
+        yield f"{what} leaves out {share:.1%} of the pixels: if it means the opposite, {fix}"
+
+
+def wrapped(values: np.ndarray[Any, Any]) -> Iterator[str]:
+    """A question, if unsigned numbers lie just below the largest of their type, and none between those and the others:
+    those that were to be negative do.
+    """
+    if values.dtype.kind != "u" or values.dtype.itemsize == 1 or not values.size:
+        return
+    largest = int(np.iinfo(values.dtype).max)
+    high = values > largest - largest // 64
+    count = int(high.sum())
+    if count >= 5 and len(np.unique(values[high][:4096])) > 2 and values[~high].max(initial=0) < largest // 2:
+        what = f"{count} pixels hold numbers just below {largest + 1}, and none lies between those and the others"
+        yield f"{what}: if something was subtracted from unsigned numbers, make them floating ones before"
+
+
+def misplaced(what: str, mask: Tensor, values: Tensor) -> Iterator[str]:
+    """A question, if the pixels that a mask of one frame leaves out hold values, and pixels without one lie where it
+    leaves out others when it is transposed or turned over.
+    """
+    bad, shape = ~mask.squeeze(), tuple(values.shape[-2:])
+    if tuple(bad.shape) != shape or not 4 <= int(bad.sum()) <= bad.numel() / 2:
+        return
+    lit = (values.isfinite() & (values > 0)).reshape(-1, *shape).any(0)
+    if float(lit.double().mean()) < 0.75 or float(lit[bad].double().mean()) <= 0.5:
+        return
+    turns = {"is transposed": bad.T} if shape[0] == shape[1] else {}
+    turns |= {
+        "is upside down": bad.flip(0),
+        "has left and right swapped": bad.flip(1),
+        "is turned by half": bad.flip(0, 1),
+    }
+    how = next((how for how, turned in turns.items() if not bool(lit[turned].any())), None)
+    if how is not None:
+        what = f"{what} leaves out pixels that hold values, and fits those without if it {how}"
+        yield f"{what}: turn it if that is so"
 
 
 def as_inside(support: np.ndarray[Any, Any]) -> Tensor:
@@ -94,4 +137,6 @@ def fitted(name: str, mask: Tensor, shape: Sequence[int]) -> Tensor:
         except RuntimeError:
             continue
     fix = "Use one mask for all patterns, of the shape of one, or one for each"
+    if tuple(mask.shape[-2:]) == tuple(shape[-2:])[::-1]:
+        fix = "Transpose it: it has the pixels of the other axis along each"
     _checks.fail(f"{name} must broadcast to the intensity {tuple(shape)}, got {tuple(mask.shape)}", fix)

@@ -21,7 +21,8 @@ _TYPES = {"double": "float64", "single": "float32", "logical": "bool"}
 # The types of elements: numbers, letters, an array, what is packed. SciPy ends the process at any other.
 _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)), frozenset((16, 17, 18)), 14, 15
 # The classes of arrays that hold arrays.
-_CELL, _STRUCT, _OBJECT, _LAST_PLAIN = 1, 2, 3, 15
+_CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _LAST_PLAIN = 1, 2, 3, 4, 5, 15
+_COMPLEX = 0x800  # the flag of an array
 # What MATLAB stores that is no array of numbers.
 NO_ARRAY = {
     "sparse": Lost("a sparse matrix", "Save full(...) of it in MATLAB"),
@@ -39,7 +40,7 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     from scipy.io import loadmat, whosmat
 
     with reading(path, name):
-        _check(path)
+        complex_names = _check(path)
         variables = whosmat(path)
 
     def read(key: str, index: int | slice | None) -> Any:
@@ -48,7 +49,9 @@ def open_mat(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     entries, other = dict[str, Entry](), dict[str, Lost]()
     for key, shape, kind in variables:
         if kind in _TYPES or kind.startswith(("int", "uint")):
-            entries[key] = Entry(shape, np.dtype(_TYPES.get(kind, kind)), partial(read, key), whole=True)
+            dtype = np.dtype(_TYPES.get(kind, kind))
+            dtype = np.result_type(dtype, np.complex64) if key in complex_names else dtype
+            entries[key] = Entry(shape, dtype, partial(read, key), whole=True)
         elif kind == "struct":
             with reading(path, name):
                 fields = _fields(key, loadmat(path, variable_names=[key], simplify_cells=True)[key])
@@ -142,8 +145,9 @@ def _fields(key: str, value: Any) -> dict[str, Entry | Lost]:
     return {key: NO_ARRAY["cell"] if array.dtype.hasobject else Entry(array.shape, array.dtype, partial(part, array))}
 
 
-def _check(path: Path) -> None:
-    """Every element of the file is of a kind that may stand there, and lies in what holds it.
+def _check(path: Path) -> set[str]:
+    """Every element of the file is of a kind that may stand there, and lies in what holds it; the names of the arrays
+    that are complex, which SciPy does not tell before it reads them.
 
     Source:
         MAT-File Format (R2023b), "Level 5 MAT-file format".
@@ -152,12 +156,13 @@ def _check(path: Path) -> None:
     if len(content) < _HEADER:
         raise ValueError("it ends inside its header")
     order = ">" if bytes(content[126:128]) == b"MI" else "<"
+    names = []
     for kind, value in _elements(content[_HEADER:], order):
         if kind == _PACKED:
-            for inner, unpacked in _elements(_unpacked(path, value), order):
-                _check_array(inner, unpacked, order)
+            names += [_check_array(*element, order) for element in _elements(_unpacked(path, value), order)]
         else:
-            _check_array(kind, value, order)
+            names.append(_check_array(kind, value, order))
+    return set(filter(None, names))
 
 
 def _unpacked(path: Path, value: memoryview) -> memoryview:
@@ -187,13 +192,13 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
         at = after
 
 
-def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> None:
-    """An array begins with its class, sizes and name; what follows is what its class says."""
+def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> str:
+    """An array begins with its class, sizes and name, and holds what its class says. The name if it is complex."""
     parts = list(_elements(value, order))
     if kind != _ARRAY or (parts and depth > _DEEPEST):
         raise ValueError(f"an element of the type {kind} stands where an array should")
     if not parts:  # an empty one
-        return
+        return ""
     if [tag for tag, _ in parts[:3]] != [6, 5, 1] or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
         raise ValueError("an array does not begin as one")
     sizes = np.frombuffer(parts[1][1], f"{order}i4")
@@ -206,6 +211,10 @@ def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> No
         for tag, inner in rest[names:]:
             _check_array(tag, inner, order, depth + 1)
         rest = rest[:names]
-    allowed = _NUMBERS | (_LETTERS if holds == 4 else frozenset())
+    allowed = _NUMBERS | (_LETTERS if holds == _CHAR else frozenset())
     if holds <= _LAST_PLAIN and any(tag not in allowed for tag, _ in rest):
         raise ValueError("an array holds an element of an unknown type")
+    is_complex = bool(flags & _COMPLEX)
+    if _SPARSE < holds <= _LAST_PLAIN and len(rest) < 1 + is_complex:  # SciPy looks for it behind the array
+        raise ValueError("an array lacks its real or its imaginary part")
+    return bytes(parts[2][1]).decode("latin-1") if is_complex else ""

@@ -100,7 +100,7 @@ class Measurement:
                 x = x.narrow(axis, x.shape[axis] // 2 - n // 2, n)
             return _fft.uncenter(x, axes)
 
-        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), 1)
+        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), (1, 1))
 
     def about(self, pixel: Sequence[int]) -> Measurement:
         """The same about another pixel, counted in a frame with the zero frequency in the middle (index m // 2).
@@ -117,28 +117,29 @@ class Measurement:
         mask = None if bool(measured.all()) else measured
         return dataclasses.replace(self, intensity=intensity.where(measured, 0.0), mask=mask)
 
-    def binned(self, count: int) -> Measurement:
+    def binned(self, count: int | Sequence[int]) -> Measurement:
         """The sums over blocks of `count` pixels along each axis; a block with an unmeasured pixel is unmeasured.
+
+        `count` is one number, or one for each axis, as (1, 2, 2) for the frames of a volume.
 
         The zero frequency stays in its block, in the middle of it if `count` is odd; else it lies half a pixel beside
         the middle, which gives a real object a slight linear phase. Pixels of the border that fill no block are left
         out. The object must fit the smaller field of view.
         """
-        count = _checks.integer("bin", count)
-        axes = range(-self.ndim, 0)
-        if count > (min(self.fourier_shape) + 1) // 2:
-            rule = f"bin must be at most half of the frame {self.fourier_shape}, got {count}"
-            _checks.fail(rule, "Choose smaller blocks")
-
+        counts = [count] * self.ndim if isinstance(count, int) or not isinstance(count, Sequence) else list(count)
+        counts = [_checks.integer("bin", each) for each in counts]
+        if len(counts) != self.ndim or any(k > (m + 1) // 2 for k, m in zip(counts, self.fourier_shape, strict=True)):
+            rule = f"bin must be at most half of the frame {self.fourier_shape}, one number for all axes or for each"
+            _checks.fail(f"{rule}, got {count}", "Choose smaller blocks")
         intensity, mask = self.intensity, self.mask
-        for axis in axes:
-            intensity = _joined(intensity, axis, count, torch.sum)
-            mask = None if mask is None else _joined(mask, axis, count, torch.all)
-        return self._resized(intensity, mask, count)
+        for axis, each in zip(range(-self.ndim, 0), counts, strict=True):
+            intensity = _joined(intensity, axis, each, torch.sum)
+            mask = None if mask is None else _joined(mask, axis, each, torch.all)
+        return self._resized(intensity, mask, (counts[-2 if self.ndim > 1 else -1], counts[-1]))
 
-    def _resized(self, intensity: Tensor, mask: Tensor | None, count: int) -> Measurement:
-        pixel = None if self.pixel_size is None else (count * self.pixel_size[0], count * self.pixel_size[1])
-        missing = self.missing
+    def _resized(self, intensity: Tensor, mask: Tensor | None, counts: tuple[int, int]) -> Measurement:
+        size, missing = self.pixel_size, self.missing
+        pixel = None if size is None else (counts[0] * size[0], counts[1] * size[1])
         if mask is not None:
             intensity = intensity.where(mask, 0.0)
             missing = max(0.0, _share(~mask) - self.negative - self.saturated)
@@ -268,25 +269,18 @@ def ready(
 ) -> Measurement:
     """`as_measurement` without its warnings; what is measured without the object may be 0 everywhere.
 
-    `first` is the place in the frame of the first pixel, where part of it was read; `limit` is the saturation of a file
-    of which nobody said one.
+    `first` is the first pixel in the frame, where part of it was read; `limit` the saturation where nobody said one.
     """
     _checks.real(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
     _checks.instance("source", source, str, "Use str(source)")
-    if support is not None:
-        _checks.boolean(support=support)
-        _checks.rank(ndim, support=support)
-    if obj is not None:
-        _checks.floating(obj=obj)
-        _checks.rank(ndim, obj=obj)
-    _checks.same_device(intensity=intensity, support=support, obj=obj)
+    _check_beside(intensity, support, obj, ndim)
     given = torch.isfinite(values := _fft.promote(intensity))
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
-    saturated, clipped = _saturated(values, given, saturation, limit, ndim)
+    saturated, clipped = _saturated(values, given, saturation, limit, ndim, kind)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
         measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
@@ -296,6 +290,7 @@ def ready(
     measured &= True if stop is None or mask is not None else ~stop
     values = torch.where(measured, values, 0.0)
     _refuse(~measured.flatten(-ndim).any(-1), "a measured pixel")
+    misplaced = _misplaced(values, measured, ndim, center, first)
     if not may_be_dark:
         _refuse(values.amax(tuple(range(-ndim, 0))) == 0, "a value above 0")
     return Measurement(
@@ -311,30 +306,47 @@ def ready(
         negative=_share(negative),
         saturated=_share(saturated),
         source=source,
-        notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), _misplaced(values, measured, ndim, center)))),
+        notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
     )
 
 
-def _saturated(values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int) -> tuple[Tensor, str]:
+def _check_beside(intensity: Tensor, support: Tensor | None, obj: Tensor | None, ndim: int) -> None:
+    """A support and an object are some, on the same device."""
+    if support is not None:
+        _checks.boolean(support=support)
+        _checks.rank(ndim, support=support)
+    if obj is not None:
+        _checks.floating(obj=obj)
+        _checks.rank(ndim, obj=obj)
+    _checks.same_device(intensity=intensity, support=support, obj=obj)
+
+
+def _saturated(
+    values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int, kind: Kind
+) -> tuple[Tensor, str]:
     """The pixels that are not trusted for their height, and a note of those that nobody named."""
     if saturation == math.inf:
         return torch.zeros_like(given), ""
     limit = limit if saturation is None else _checks.number("saturation", saturation, above=0)
     beyond = given & (values >= limit)
-    top, note = _flat_top(values, given & ~beyond, ndim, told=saturation is not None)
+    top, note = _flat_top(values, given & ~beyond, ndim, kind, told=saturation is not None)
+    if not note and saturation is None and math.isinf(limit):
+        note = _rough_top(values.detach(), given, ndim, kind)
     return beyond | top, note
 
 
-def _flat_top(values: Tensor, counted: Tensor, ndim: int, told: bool) -> tuple[Tensor, str]:
+def _flat_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind, told: bool) -> tuple[Tensor, str]:
     """The pixels of each pattern that share its largest value, if they are many and few come near it, and a note of
     what was made of them: patterns have no plateau at the top. Where they are a large part of one, or it was told which
     values are right, they are left as they are.
     """
     values, axes = values.detach(), tuple(range(-ndim, 0))
+    share = 0.9 if kind == "intensity" else math.sqrt(0.9)
     level = values.where(counted, 0).amax(axes, keepdim=True)
-    top, near = (values == level) & counted, (values >= 0.9 * level) & (values < level) & counted
+    least = values.where(counted & (values > 0), torch.inf).amin(axes, keepdim=True)  # a count, whatever its scale
+    top, near = (values == level) & counted, (values >= share * level) & (values < level) & counted
     at_top, beside, of_all = (x.sum(axes, keepdim=True) for x in (top, near, counted))
-    top &= (level >= 16) & (at_top >= 5) & (at_top > beside)
+    top &= (level >= (16 * least).clamp(max=16)) & (at_top >= 5) & (at_top > beside)
     taken = top & (at_top <= (0 if told else _PLATEAU) * of_all)
     pixels, height, left = torch.stack([top.sum(), values.where(top, 0).amax(), (top & ~taken).sum()]).tolist()
     if not pixels:
@@ -344,6 +356,24 @@ def _flat_top(values: Tensor, counted: Tensor, ndim: int, told: bool) -> tuple[T
         return taken, f"{what}: if the detector was saturated there, use saturation={height:.17g}"
     said = f"{what}, as saturated ones do, and are taken as not measured"
     return taken, f"{said}: if they are right, use saturation=inf"
+
+
+def _rough_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind) -> str:
+    """A question, if more pixels of a pattern lie within a tenth of the largest value than in three tenths below it:
+    about a peak there are a third as many. A plateau from which something was subtracted, or that was divided, is so.
+    """
+    axes = tuple(range(-ndim, 0))
+    upper, lower = (share if kind == "intensity" else math.sqrt(share) for share in (0.9, 0.6))
+    level = values.where(counted, 0).amax(axes, keepdim=True)
+    least = values.where(counted & (values > 0), torch.inf).amin(axes, keepdim=True)
+    top = counted & (values > upper * level)
+    at_top, below, of_all = (x.sum(axes, keepdim=True) for x in (top, counted & (values > lower * level), counted))
+    top &= (level >= 16 * least) & (at_top >= 12) & (2 * at_top > below) & (at_top <= _PLATEAU * of_all)
+    pixels, lowest = torch.stack([top.sum(), values.where(top, torch.inf).amin()]).tolist()
+    if not pixels:
+        return ""
+    what = f"{int(pixels)} pixels lie within a tenth of the largest value and fewer below"
+    return f"{what}, as those of a saturated detector do: if it was, use saturation={lowest:.6g}"
 
 
 def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence[int]) -> str:
@@ -360,15 +390,23 @@ def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence
     return f"{hot}: if it is broken, or the direct beam, {fix}"
 
 
-def rooted(values: Tensor) -> str:
-    """A question, if values that nobody called intensities are the roots of whole numbers."""
-    some = values[(values > 0) & (values < 100)]  # whose squares have digits behind the point
+def transformed(values: Tensor) -> str:
+    """A question, if values that nobody called intensities are the roots or the logarithms of whole numbers."""
+    some = values[(values > 0) & (values < 100)][: 1 << 16].double()  # whose squares have digits behind the point
     if some.numel() < 16 or bool((some == some.round()).double().mean() > 0.95):
         return ""
-    squares = some.double().square()
-    if bool(((squares - squares.round()).abs() > 1e-2).any()):
-        return ""
-    return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
+    if _whole(some.square()):
+        return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
+    for base, counts in (("10", 10**some), ("e", some.exp())):
+        if _whole(counts[counts < 1000]):
+            what = f"its values are logarithms to the base {base} of whole numbers, and were taken for the intensity"
+            return f"{what}: if so, take their exponential first"
+    return ""
+
+
+def _whole(numbers: Tensor) -> bool:
+    """Whether they are whole numbers up to rounding, of which there are enough to tell."""
+    return numbers.numel() >= 16 and not bool(((numbers - numbers.round()).abs() > 1e-2).any())
 
 
 def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:
@@ -383,12 +421,17 @@ def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:
     return f"{what}, but the mask says that they were measured: if they were not, leave them out of it"
 
 
-def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int]) -> str:
-    """A question, if the light gathers half a frame away from the zero frequency."""
-    if not isinstance(center, str) or not gathers_away(values.detach(), measured, ndim):
+def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequence[int], first: Sequence[int]) -> str:
+    """A question, if the light gathers half a frame away from the zero frequency, along some axes or all."""
+    away = gathers_away(values.detach(), measured, ndim) if isinstance(center, str) else ()
+    if not away:
         return ""
-    other = {"corner": "middle", "middle": "corner"}[center]
-    return f"{where_it_gathers(other, center)}: if it is not, use center={other!r}"
+    other = {"corner": "middle", "middle": "corner"}[str(center)]
+    if all(away):
+        return f"{where_it_gathers(other, str(center))}: if it is not, use center={other!r}"
+    at = [0 if half == (center == "middle") else m // 2 for half, m in zip(away, values.shape[-ndim:], strict=True)]
+    pixel = tuple(i + start for i, start in zip(at, first or [0] * ndim, strict=True))
+    return f"{where_it_gathers(f'pixel {pixel}', str(center))}: if it is not, use center={pixel}"
 
 
 def stacked(measurements: Sequence[Measurement]) -> Measurement:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 
-from phaseret.io._contents import Contents
-from phaseret.io._layout import DARKS, EXPOSURES, MASKS, Told, beside, folder_of, inside, mask_in
+from phaseret.io._contents import Contents, same_word
+from phaseret.io._layout import DARKS, EXPOSURES, LEVELS, PIXELS, Told, beside, folder_of, inside, mask_in
 
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # The words for the number of axes of one item.
@@ -43,10 +43,8 @@ def told(contents: Contents, name: str) -> Told:
     if detector is None:
         return Told(ndim=INTERPRETATIONS.get(word), beside=beside(contents, group))
     folders = (detector, *(f"{detector}/{key}" for key in contents.children(detector) if key == "detectorSpecific"))
-    masks = [mask_in(contents, folder, "bad", (*MASKS, "pixel_mask")) for folder in folders]
-    levels = [
-        f"{folder}/{key}" for folder in folders for key in ("saturation_value", "countrate_correction_count_cutoff")
-    ]
+    masks = [mask_in(contents, folder, "bad") for folder in folders]
+    levels = [name for folder in folders for name in contents.called(folder, LEVELS)]
     size = pixel_size(contents, detector)
     return Told(
         ndim=INTERPRETATIONS.get(word),
@@ -56,14 +54,14 @@ def told(contents: Contents, name: str) -> Told:
         wavelength=wavelength(contents, entry),
         distance=contents.quantity(f"{detector}/distance", f"{detector}/detector_distance") or None,
         pixel_size=size,
-        exposure=contents.number(*(f"{folder}/{key}" for folder in folders for key in EXPOSURES)) or None,
+        exposure=contents.number(*(name for folder in folders for name in contents.called(folder, EXPOSURES))) or None,
         beside=beside(contents, group, *(folder for folder in folders if folder != group)),
     )
 
 
 def dark(name: str) -> bool:
     """Whether an array is called as one that was measured without the object."""
-    return name.rpartition("/")[2] in DARKS
+    return same_word(name) in DARKS
 
 
 def groups(contents: Contents, parent: str, kind: str) -> list[str]:
@@ -124,8 +122,12 @@ def _by_default(contents: Contents, group: str) -> str | None:
 
 
 def _image(contents: Contents, detector: str) -> str | None:
-    found = contents.lookup(f"{detector}/data")
-    return f"{detector}/data" if found is not None and found.numbers and len(found.shape) > 1 else None
+    """The frames of a detector, under the first of the names that they have."""
+    for name in contents.called(detector, ("data", "image", "images", "frames")):
+        found = contents.lookup(name)
+        if found is not None and found.numbers and len(found.shape) > 1:
+            return name
+    return None
 
 
 def _detector_of(contents: Contents, place: str) -> str | None:
@@ -147,7 +149,7 @@ def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) 
         value = contents.quantity(name) if unit else contents.number(name)
         if not value:
             return None
-        is_length = unit not in ("", "pixel", "pixels", "px")
+        is_length = unit not in PIXELS
         if is_length and not size:
             return None
         found.append(value / size if is_length and size else value)

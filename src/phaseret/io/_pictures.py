@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,31 +15,41 @@ import numpy as np
 
 from phaseret import _checks
 from phaseret.io._contents import Contents, Entry, part, reading
+from phaseret.io._layout import finite
 
 
 def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """The series of a tif file; frames that were written one by one are one stack."""
     tifffile = _checks.extra("tifffile", "tifffile", "io")
     with reading(path, name):
-        every = stack.enter_context(tifffile.TiffFile(path)).series
+        file = stack.enter_context(tifffile.TiffFile(path))
+        said, every = str(file.pages[0].tags.valueof(270) or ""), file.series  # what it is described as
         series = [one for one in every if not one.keyframe.is_reduced] or list(every)  # others are smaller copies
         for one in series:
             pieces, page = math.prod(one.keyframe.chunked), one.keyframe
             if pieces > max(1, len(page.dataoffsets)):  # tifffile would look for each of them
                 raise ValueError(f"it announces {pieces} pieces and holds {len(page.dataoffsets)}")
         entries = [_series(one) for one in series]
-        doubts = [_doubt(one) for one in series]
+        doubts = [_doubt(one, said) for one in series]
     alike = {(entry.shape, entry.dtype, entry.color) for entry in entries}
     if len(entries) > 1 and len(alike) == 1:
         first = entries[0]
         entries = [Entry((len(entries), *first.shape), first.dtype, partial(_pages, entries), first.color)]
     names = ["data"] if len(entries) == 1 else [f"series_{number}" for number in range(len(entries))]
     notes = {key: note for key, note in zip(names, doubts, strict=False) if note}
-    return replace(named(path, name, dict(zip(names, entries, strict=True))), notes=notes)
+    found = named(path, name, dict(zip(names, entries, strict=True)))
+    return replace(
+        found, attribute=lambda name, key: said if (name, key) == ("", "ImageDescription") else "", notes=notes
+    )
 
 
-def _doubt(series: Any) -> str:
-    """What a tif file says of a series that is seldom meant."""
+def _doubt(series: Any, said: str) -> str:
+    """What a tif file says of a series that is seldom meant, and what its description says."""
+    found = (re.search(rf"^c{order}=(.*)$", said, re.MULTILINE) for order in "01")
+    shift, scale = (match and finite(match[1]) for match in found)
+    if said.startswith("ImageJ=") and None not in (shift, scale) and (shift, scale) != (0, 1):
+        what = f"ImageJ shows its numbers as {shift:g} + {scale:g} times what is stored, which was not applied"
+        return f"{what}: if counts are what it shows, apply it first"
     if "S" in series.axes[:-1]:
         return (
             "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
@@ -84,6 +95,9 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
         as_mode = "RGBA" if mode in ("RGBA", "LA", "PA", "La") or "transparency" in picture.info else "RGB"
         shape = (picture.height, picture.width, *((len(as_mode),) if color else ()))
         kind = {"1": "bool", "F": "float32", "I": "int32"}.get(mode, "uint16" if "16" in mode else "uint8")
+        if color and name == "png":
+            with path.open("rb") as stream:
+                kind = "uint16" if stream.read(25)[24] == 16 else kind  # of which Pillow reads the upper 8 bits
 
     def read(index: int | slice | None) -> Any:
         return part(np.asarray(picture.convert(as_mode) if color else picture), index)

@@ -6,17 +6,18 @@ array and the check that it fits into memory come first. Nothing is ever unpickl
 
 from __future__ import annotations
 
-import codecs
+import bz2
 import contextlib
 import gzip
 import importlib
 import logging
+import lzma
 import math
 import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,12 +27,13 @@ import numpy as np
 
 from phaseret import _checks, _memory
 from phaseret._output import is_full, no_room, scratch
-from phaseret.io._contents import Contents, Entry, Refusal, part, reading, too_large
+from phaseret.io._contents import Contents, Entry, Refusal, part, reading, same_word, too_large
 from phaseret.io._hdf5 import open_hdf5
-from phaseret.io._headers import of_edf
+from phaseret.io._headers import dummies, of_edf
 from phaseret.io._layout import differences
 from phaseret.io._matlab import header_of_4, open_mat, open_mat4
 from phaseret.io._pictures import named, open_picture, open_tif
+from phaseret.io._tables import is_table, open_table
 
 
 @contextlib.contextmanager
@@ -68,9 +70,11 @@ def _open(path: Path, start: bytes, stack: contextlib.ExitStack) -> Contents:
         return open_hdf5(path, "HDF5", stack)
     if header_of_4(start) is not None:
         return open_mat4(path, "MATLAB 4", stack)
-    if _is_table(start):
-        return _open_table(path, "text", stack)
-    known = "HDF5/CXI, npy, npz, mat, tif, png, jpeg, bmp, edf and cbf files, tables of numbers, and these in gz"
+    if is_table(start, len(start) == _BEGINNING):
+        return open_table(path, "text", stack)
+    known = (
+        "HDF5/CXI, npy, npz, mat, tif, png, jpeg, bmp, edf and cbf files, tables of numbers, and these in gz, bz2 or xz"
+    )
     _checks.fail(f"path must name a file of a known kind, got {str(path)!r}", f"{known} are recognised")
 
 
@@ -91,17 +95,17 @@ def _refuse_pickle(path: Path) -> NoReturn:
     _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", fix)
 
 
-def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
+def _open_packed(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """Unpacked into a folder that goes when the file is closed, as far as that fits into memory."""
     folder = stack.enter_context(scratch(f"to unpack {path}"))
     inside = folder / (path.stem or "unpacked")
-    with reading(path, name), gzip.open(path) as packed:
+    with reading(path, name), _PACKED[name](path) as packed:
         size = _unpack(path, packed, inside)
     if not size:
         _checks.fail(f"path must name a file with data, got {str(path)!r}, which is empty", "Write or copy it again")
     with inside.open("rb") as stream:
         start = stream.read(_BEGINNING)
-    if start.startswith(_GZIP):
+    if start.startswith((_GZIP, _BZIP2, _XZ)):
         _checks.fail(f"path must name a file that was packed once, got {str(path)!r}", "Unpack it first")
     try:
         contents = _open(inside, start, stack)
@@ -111,7 +115,7 @@ def _open_gzip(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     return replace(contents, path=path)
 
 
-def _unpack(path: Path, packed: gzip.GzipFile, inside: Path) -> int:
+def _unpack(path: Path, packed: IO[bytes], inside: Path) -> int:
     """Write what the file holds; its number of bytes, of which memory must hold twice as many."""
     most, size = _memory.physical_memory(), 0
     try:
@@ -191,108 +195,6 @@ def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None)
     return part(array, index)
 
 
-def _is_table(start: bytes) -> bool:
-    """Whether a file begins as a table of numbers, after lines of comment and the names of its columns."""
-    encoding = _encoding(start)
-    if encoding == "utf-8-sig" and b"\0" in start:
-        return False
-    lines = start.decode(encoding, errors="replace").splitlines()
-    if len(start) == _BEGINNING and len(lines) > 1:
-        lines.pop()  # it goes on
-    rows = _rows(lines)
-    cut = len(start) == _BEGINNING and len(lines) == 1
-    return bool(rows) and _are_numbers(_words(rows[0])[: -1 if cut else None])
-
-
-def _encoding(start: bytes) -> str:
-    """How a text that begins so is written, by its byte-order mark."""
-    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
-    marks |= {codecs.BOM_UTF16_BE: "utf-16"}  # after the longer ones, which begin alike
-    return next((name for mark, name in marks.items() if start.startswith(mark)), "utf-8-sig")
-
-
-def _rows(lines: Sequence[str]) -> list[str]:
-    """The lines of numbers: without comments, and without a first line of names, which has none for a first column of
-    numbers that count the rows. What begins as a number beside numbers is no name, but one that is damaged.
-    """
-    rows = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
-    if len(rows) > 1 and [row.lstrip(" ")[:1] in (",", ";", "\t") for row in rows[:2]] == [True, False]:
-        return rows[1:]
-    first = _words(rows[0]) if len(rows) > 1 else []
-    names = [word for word in first if not _are_numbers([word])]
-    fits = len(names) == len(first) or not any(word[:1].isdigit() or word.startswith(("+", "-", ".")) for word in names)
-    named = bool(names) and fits and len(first) == len(_words(rows[1]))
-    return rows[named:]
-
-
-def _words(row: str) -> list[str]:
-    """The numbers of a row; where semicolons or tabs part them, a comma stands for the point."""
-    if ";" in row or ("\t" in row and "," in row):
-        return [word.strip().replace(",", ".") for word in row.strip().strip(";\t").replace("\t", ";").split(";")]
-    return [word.strip() for word in row.strip().strip(",").split(",")] if "," in row else row.split()
-
-
-def _are_numbers(words: Sequence[str]) -> bool:
-    try:
-        return bool([float(word) for word in words])
-    except ValueError:
-        return False
-
-
-def _open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
-    """Rows of numbers that are parted by spaces, tabs, commas or semicolons."""
-    _memory.check_fits(f"{path}, a text,", 8 * path.stat().st_size, "Save it as npy or HDF5")
-    with reading(path, name):
-        whole = path.read_bytes()
-        rows = _rows(whole.decode(_encoding(whole), "replace").splitlines())
-        array = np.loadtxt((" ".join(_words(row)) for row in rows), ndmin=2)
-    table, values = Entry(array.shape, array.dtype, partial(part, array)), _over_coordinates(array)
-    if values is None:
-        values, counted = _without_numbers(array)
-        note = f"the table was taken without {counted}, where numbers count on: if they are pixels, use key='table'"
-        if not counted:
-            return named(path, name, {"data": table})
-    else:
-        what = "column was taken for its coordinate" if values.ndim == 1 else "two columns were taken for x and y"
-        what = f"the table's last column is the pattern, and its first {what}"
-        note = f"{what}: if a row is one of pixels, use key='table'"
-    entries = {"data": Entry(values.shape, values.dtype, partial(part, values)), "table": table}
-    return replace(named(path, name, entries), notes={"data": note})
-
-
-def _over_coordinates(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """The last of two or three columns, if those before it count every point of a grid: a curve or a picture."""
-    axes = table.shape[1] - 1
-    if axes not in (1, 2) or len(table) < 4:
-        return None
-    points = [np.unique(column, return_inverse=True) for column in table[:, :axes].T]
-    shape = tuple(len(values) for values, _ in points)
-    place = np.ravel_multi_index([index for _, index in points], shape)
-    even = all(_are_even(values) for values, _ in points)
-    if not even or min(shape) < 2 or math.prod(shape) != len(table) or len(np.unique(place)) != len(table):
-        return None
-    values = np.empty(len(table))
-    values[place] = table[:, -1]
-    return values.reshape(shape).T
-
-
-def _without_numbers(table: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], str]:
-    """The table without a first row and column that number the others, from 0 or 1 on; which of them it had."""
-    counted = list[str]()
-    for axis, name in enumerate(("the first row", "the first column")):
-        if min(table.shape) > 4:
-            line = (table[0] if axis == 0 else table[:, 0])[1:]  # behind what may be the corner of both
-            if (np.diff(line) == 1).all() and line[0] in (0, 1, 2):
-                table, counted = (table[1:] if axis == 0 else table[:, 1:]), [*counted, name]
-    return table, " and ".join(counted)
-
-
-def _are_even(values: np.ndarray[Any, Any]) -> bool:
-    """Whether the coordinates lie on a grid, up to a tenth of its step: they are written with few digits."""
-    grid = np.linspace(values[0], values[-1], len(values))
-    return np.allclose(values, grid, rtol=0, atol=0.1 * np.ptp(values) / len(values))
-
-
 def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """fabio looks for ever for the end of a file that was cut: here it is known to be whole before."""
     with reading(path, name):
@@ -317,20 +219,27 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)
         headers = [image.header] if frames == 1 else [image.get_frame(number).header for number in range(frames)]
 
+    texts = [{same_word(str(key)): str(value) for key, value in header.items()} for header in headers]
+    asked = [lambda key, text=text: text.get(same_word(key)) for text in texts]
+
+    def frame(number: int) -> Any:
+        """A frame without the numbers that stand where nothing was measured."""
+        values, dummy = (image.data if frames == 1 else image.get_frame(number).data), dummies(asked[number])
+        return values if dummy is None else np.where(abs(values - dummy[0]) <= dummy[1], np.float32(np.nan), values)
+
     def read(index: int | slice | None) -> Any:
         with _errors_logged_are_raised("fabio"):
             if frames == 1:
-                return part(image.data, index)
+                return part(frame(0), index)
             if isinstance(index, int):
-                return image.get_frame(index % frames).data
-            return np.stack([image.get_frame(number).data for number in range(frames)[index or slice(None)]])
+                return frame(index % frames)
+            return np.stack([frame(number) for number in range(frames)[index or slice(None)]])
 
     entry = Entry(shape if frames == 1 else (frames, *shape), dtype, read, whole=frames == 1)
     found = named(path, name, {"data": entry})
-    texts = [{str(key): str(value) for key, value in header.items()} for header in headers]
-    differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text.get) for text in texts])
+    differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text) for text in asked])
     notes = dict.fromkeys(["data"], differ[0]) if differ else {}
-    return replace(found, attribute=lambda name, key: "" if name else texts[0].get(key, ""), notes=notes)
+    return replace(found, attribute=lambda name, key: "" if name else asked[0](key) or "", notes=notes)
 
 
 @contextlib.contextmanager
@@ -372,9 +281,10 @@ def _few_dimensions() -> Iterator[None]:
 
 
 _BEGINNING = 4096  # bytes by which a file is recognised
-_COMMENTS = ("#", "%", "//", "!")
 _CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
-_HDF5, _GZIP, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"\x0c\x1a\x04\xd5"
+_HDF5, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x0c\x1a\x04\xd5"
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+_PACKED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"\x93NUMPY", "npy", _open_npy),
     (b"PK\x03\x04", "npz", _open_npz),
@@ -392,5 +302,7 @@ _FORMATS: tuple[tuple[bytes, str, Callable[..., Contents]], ...] = (
     (b"{", "edf", _open_fabio),
     (b"\n{", "edf", _open_fabio),
     (b"###CBF", "cbf", _open_cbf),
-    (_GZIP, "gzip", _open_gzip),
+    (_GZIP, "gzip", _open_packed),
+    (_BZIP2, "bzip2", _open_packed),
+    (_XZ, "xz", _open_packed),
 )

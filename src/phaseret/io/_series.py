@@ -185,7 +185,12 @@ class OpenSeries:
                     name: mask[number] if mask.ndim == len(self.shape) and len(mask) == len(places) else mask
                     for name, mask in (masks or {}).items()
                 }
-                parts.append(pattern.read(None if self.counts[which] is None else inner, own))
+                try:
+                    parts.append(pattern.read(None if self.counts[which] is None else inner, own))
+                except ValueError as error:
+                    where = f"That is number {number} of the stack, in {self.files[which]}: index= leaves it out."
+                    error.args = (f"{error} {where}",)
+                    raise
         if isinstance(index, int):
             return parts[0]
         whole = stacked(parts)

@@ -121,8 +121,8 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         values = torch.where(mask, values, 0.0)
     if asked["background"] is not None:
         check_lit(values, None, ndim)
-    if gathers_away(values.detach(), mask, ndim):
-        _ask_about_origin(asked["centered"], ndim)
+    if away := gathers_away(values.detach(), mask, ndim):
+        _ask_about_origin(asked["centered"], away)
     support, reference = _restricted(asked, known, intensity, restricted)
     object_shape, box, support, pixels = _place_support(
         support, intensity, ndim, asked["undersampled"], corner=reference is not None
@@ -157,13 +157,17 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
     )
 
 
-def _ask_about_origin(centered: bool, ndim: int) -> None:
-    """Warn that the zero frequency seems to lie elsewhere."""
-    if centered:
-        _checks.warn(where_it_gathers("corner", "middle"), "If it is not, leave centered out")
-        return
-    shifted = f"torch.fft.ifftshift(intensity, dim={tuple(range(-ndim, 0))})"
-    _checks.warn(where_it_gathers("middle", "corner"), f"If it is not, use centered=True, or {shifted}")
+def _ask_about_origin(centered: bool, away: tuple[bool, ...]) -> None:
+    """Warn that the zero frequency seems to lie elsewhere, half a frame away along some axes."""
+    dims = tuple(axis - len(away) for axis, half in enumerate(away) if half)
+    shifted = f"torch.fft.{'' if centered else 'i'}fftshift(intensity, dim={dims})"
+    taken, other = ("middle", "corner") if centered else ("corner", "middle")
+    if not all(away):
+        _checks.warn(where_it_gathers(f"{other} along the axes {dims}", taken), f"If it is not, use {shifted}")
+    elif centered:
+        _checks.warn(where_it_gathers(other, taken), "If it is not, leave centered out")
+    else:
+        _checks.warn(where_it_gathers(other, taken), f"If it is not, use centered=True, or {shifted}")
 
 
 def _are_counts(values: Tensor) -> Tensor:

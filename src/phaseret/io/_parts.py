@@ -1,4 +1,4 @@
-"""The arrays that go with a pattern, each from a file of its own: masks, supports, objects."""
+"""Files to tensors: masks, supports and objects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from phaseret import _checks, _memory
 from phaseret.io import _cxi, _layout
 from phaseret.io._contents import Contents
 from phaseret.io._layout import MaskIs
-from phaseret.io._load import LAYOUTS, as_object
-from phaseret.io._masks import as_inside, as_measured, doubts, marked
+from phaseret.io._load import LAYOUTS, OTHER, object_tensor
+from phaseret.io._masks import as_inside, as_measured, doubts, marked, mostly_bad
 from phaseret.io._measurement import Place, say_notes, to_corner
 from phaseret.io._readers import opened
 
@@ -64,11 +64,14 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with _opened_whole(path) as contents:
-        name = key or contents.first(_cxi.MASK, *_layout.MASKS) or contents.only()
-        value = marked(contents, name)
+        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only()
+        value, fix = marked(contents, name), f"use mask_is={OTHER[mask_is]!r}"
         if _cxi.marks_bad(contents, name):
             value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
-        return as_measured(value, mask_is), [*contents.noted(name), *doubts(name, value, mask_is)]
+            fix = "save it as a plain array, of which that can be said"
+        mask = as_measured(value, mask_is)
+        said = [*doubts(name, value, mask_is)] or [*mostly_bad(f"the mask {name!r} of {contents.path}", mask, fix)]
+        return mask, [*contents.noted(name), *said]
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
@@ -81,7 +84,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         key: Name of the array. Default: CXI's support, else an array called support, else the only one.
 
     Returns:
-        Boolean tensor of the array's shape: non-zero values are True.
+        Boolean tensor of the array's shape, without the axes of one around a picture: non-zero values are True.
 
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
@@ -91,6 +94,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         value = marked(contents, name)
         say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
+    if sum(size > 1 for size in inside.shape) > 1:
+        inside = inside.squeeze()
     if not bool(inside.any()):
         what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
         _checks.fail(what, "Name another array with key=")
@@ -133,4 +138,4 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
             value = value[..., :3] @ luma if value.shape[-1] > 2 else value[..., 0]
         said = next(filter(None, (layout.told(contents, name).ndim for layout in LAYOUTS)), None)
         known = said if said and said <= value.ndim else value.ndim if value.ndim < 3 else None
-        return as_object(contents, name, value), name if beside_pattern else None, known
+        return object_tensor(contents, name, value), name if beside_pattern else None, known
