@@ -102,15 +102,16 @@ class Autocorrelation:
 
     def index(self, items: Any) -> Autocorrelation:
         """Those of some patterns: `items` indexes the batch axes."""
-        parts = (self.values, self.gain, self.variance, self.least, self.widest)
-        return Autocorrelation(self.shape, *(None if x is None else x[items] for x in parts))
+        values, gain, variance, least = (x[items] for x in (self.values, self.gain, self.variance, self.least))
+        widest = None if self.widest is None else self.widest[items]
+        return Autocorrelation(self.shape, values, gain, variance, least, widest)
 
     def before(self, form: Kernel | Gaussian, values: Tensor | None = None) -> Tensor:
         """The intensities before a blur, (patterns, 1, *shape), or planes of other values."""
         factor = form.factor(self.shape, real=False)
         inverse = factor.conj() / _fft.power(factor).clamp(min=_LEAST_FACTOR**2)
-        dims = tuple(range(-len(self.shape), 0))
-        return torch.fft.irfftn((self.values if values is None else values) * inverse, s=self.shape, dim=dims)
+        values = (self.values if values is None else values) * inverse
+        return _fft.inverse_sum(values, self.shape, real=True) / math.prod(self.shape)
 
     @torch.no_grad()
     def allows(self, form: Kernel | Gaussian) -> Tensor:

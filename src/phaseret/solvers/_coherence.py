@@ -51,7 +51,8 @@ def refine(coherence: str, run: Run) -> None:
         power = _fft.power(magnitude.spectrum(best[items[0]]))
         fitted = _fitted(part, magnitude, power) if isinstance(part, Gaussian) else _deconvolved(part, magnitude, power)
         if isinstance(part, Gaussian):
-            fitted = _near(fitted, magnitude.spread.autocorrelation)
+            known = cast(PointSpread, magnitude.spread).autocorrelation
+            fitted = _near(fitted, cast(Autocorrelation, known))
         new[items[0]] = fitted
 
     run.in_pieces(fit, run.pieces(_ARRAYS + ndim * (ndim + 1) / 2, best))

@@ -24,8 +24,9 @@ from phaseret.solvers._gaps import filled_in_hull
 # make standard deviations of this share of the mean intensity.
 _ROOM, _CUT = 1.15, 3e-3
 # Variances in squared pixels that are tried one after the other, each so many times the last, and how often what lies
-# between the last two is halved. Where none is too wide noise hides the blur, and this one is as good as another.
-_FIRST, _LAST, _STEP, _HALVED, _HIDDEN = 0.002, 6.0, 1.3, 4, 0.25
+# between the last two is halved. Where none is too wide noise hides the blur, and this one is as good as another. One
+# that is alike in all directions is taken so much narrower.
+_FIRST, _LAST, _STEP, _HALVED, _HIDDEN, _NARROWER = 0.002, 6.0, 1.3, 4, 0.25, 0.9
 
 
 def measured(magnitude: MagnitudeConstraint, counts: Tensor) -> Autocorrelation:
@@ -74,10 +75,10 @@ def _widest(some: Autocorrelation) -> tuple[Tensor, Tensor]:
     width = _reached(some, zero[..., None, None] * eye, eye, zero + _FIRST, _STEP)
     seen = (width > 0) & (width < _LAST)
     width = torch.where(seen | (width == 0), width.clamp(min=_FIRST), _HIDDEN)
-    covariance = width[..., None, None] * eye
-    for _ in range(d - 1):
+    covariance = _NARROWER * width[..., None, None] * eye  # which leaves room to grow where it is wider
+    for _ in range(d if d > 1 else 0):
         ways = [(u @ u.mT) for u in _directions(d).to(least)[..., None]]
-        grown = torch.stack([_reached(some, covariance, way, width / 2, 2.0) for way in ways])
+        grown = torch.stack([_reached(some, covariance, way, width / 8, 2.0) for way in ways])
         most, which = grown.max(0)
         most = torch.where(seen & (most < _LAST), most, 0.0)
         if not bool(most.any()):
