@@ -24,9 +24,10 @@ from phaseret.solvers._gaps import filled_in_hull
 # make standard deviations of this share of the mean intensity.
 _ROOM, _CUT = 1.15, 3e-3
 # Variances in squared pixels that are tried one after the other, each so many times the last, and how often what lies
-# between the last two is halved. Where none is too wide noise hides the blur, and this one is as good as another. One
-# that is alike in all directions is taken so much narrower.
-_FIRST, _LAST, _STEP, _HALVED, _HIDDEN, _NARROWER = 0.002, 6.0, 1.3, 4, 0.25, 0.9
+# between the last two is halved. Where none is too wide noise hides the blur, and this one is as good as another.
+_FIRST, _LAST, _STEP, _HALVED, _HIDDEN = 0.002, 6.0, 1.3, 4, 0.25
+# One that is alike in all directions is taken so much narrower; then it grows so often at most along each other axis.
+_NARROWER, _ROUNDS = 0.8, 3
 
 
 def measured(magnitude: MagnitudeConstraint, counts: Tensor) -> Autocorrelation:
@@ -73,10 +74,11 @@ def _widest(some: Autocorrelation) -> tuple[Tensor, Tensor]:
     d, least = len(some.shape), some.least.flatten(1)
     eye, zero = torch.eye(d).to(least), torch.zeros_like(least)
     width = _reached(some, zero[..., None, None] * eye, eye, zero + _FIRST, _STEP)
-    seen = (width > 0) & (width < _LAST)
-    width = torch.where(seen | (width == 0), width.clamp(min=_FIRST), _HIDDEN)
-    covariance = _NARROWER * width[..., None, None] * eye  # which leaves room to grow where it is wider
-    for _ in range(d if d > 1 else 0):
+    seen = width < _LAST
+    # narrower than it may be, it has room to grow where it is wider
+    width = torch.where(seen, (_NARROWER * width).clamp(min=_FIRST), _HIDDEN)
+    covariance = width[..., None, None] * eye
+    for _ in range(_ROUNDS * (d - 1)):
         ways = [(u @ u.mT) for u in _directions(d).to(least)[..., None]]
         grown = torch.stack([_reached(some, covariance, way, width / 8, 2.0) for way in ways])
         most, which = grown.max(0)
@@ -98,9 +100,9 @@ def _reached(some: Autocorrelation, covariance: Tensor, way: Tensor, first: Tens
         bad = torch.where(bad.isinf() & ~fine, trial, bad)
         good = torch.where(bad.isinf(), trial, good)
         trial = trial * step
-    free = bad.isinf()
-    for _ in range(_HALVED if bool((good > 0).any()) else 0):
-        middle = torch.where(free, good, (good + bad) / 2)
+    free, some_way = bad.isinf(), (good > 0) & bad.isfinite()
+    for _ in range(_HALVED if bool(some_way.any()) else 0):
+        middle = torch.where(some_way, (good + bad) / 2, good)
         fine = some.allows(Gaussian(covariance + middle[..., None, None] * way))
         good, bad = torch.where(fine, middle, good), torch.where(fine, bad, middle)
     return torch.where(free, _LAST, good)
