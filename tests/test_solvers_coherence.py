@@ -173,7 +173,7 @@ def test_the_true_object_shows_the_true_covariance(
     root = torch.eye(d, dtype=DOUBLE) + 0.4 * torch.rand(d, d, dtype=DOUBLE)
     truth = (root @ root.mT)[None, None]
     data = PointSpread(Gaussian(truth)).blurred(power[None, None], grid, real=False)
-    spread = _coherence.begun("gaussian", 1, data, d)
+    spread = PointSpread(Gaussian(0.25 * torch.eye(d, dtype=DOUBLE)[None, None]))
     magnitude = MagnitudeConstraint(data.sqrt(), real=not dtype.is_complex, ndim=d, spread=spread)
     own = _fft.power(_fft.transform(_fft.pad(obj, grid), d))[None, None]
     for _ in range(12):

@@ -12,7 +12,7 @@ from torch import Tensor
 from phaseret import _checks, _fft, _memory
 from phaseret._fft import Norm
 from phaseret._module import Module, called_as
-from phaseret.projections._spread import PointSpread
+from phaseret.projections._spread import Gaussian, Kernel, PointSpread
 
 
 class MagnitudeConstraint:
@@ -28,8 +28,9 @@ class MagnitudeConstraint:
         real: Whether the object is real: the transforms then use the half spectrum.
         norm: Normalisation of the magnitude: "ortho", "backward" or "forward".
         ndim: Number of axes of one item.
-        spread: What blurs the intensities, if anything does: then the modulus of the spectrum is multiplied by
-            magnitude / sqrt(blurred intensity), which is no projection.
+        spread: What blurs the intensities, if anything does: then the magnitude is that before the blur, as far as the
+            spread's autocorrelation tells of it. Without one the modulus of the spectrum is multiplied by
+            magnitude / sqrt(blurred intensity), which is no projection, but ends nearest to what was measured.
         reference: A part of the object that is known, of the kind of the arrays: these are the rest of it, and the
             magnitude is that of both together.
 
@@ -70,7 +71,7 @@ class MagnitudeConstraint:
             _checks.boolean(mask=mask)
             _checks.same_device(magnitude=magnitude, mask=mask)
             _checks.broadcast("mask", mask, "magnitude", magnitude, item="measurement")
-        self.shape = tuple(magnitude.shape[-ndim:])
+        self.shape = self._measured_shape = tuple(magnitude.shape[-ndim:])
         self.ndim, self.real, self.spread = ndim, real, spread
         magnitude, size = _fft.promote(magnitude), math.prod(self.shape)
         # magnitude = unit * |unnormalised transform|; the inverse without its factor wants magnitude / (unit * size)
@@ -95,7 +96,7 @@ class MagnitudeConstraint:
         self._target = magnitude / (self._unit * size)
         # In the units of the target.
         self._reference = None if reference is None else self._spectrum_of(reference) / size
-        self._scratch: tuple[torch.Size, list[_Slab]] | None = None
+        self._scratch: tuple[torch.Size, Kernel | Gaussian | None, list[_Slab]] | None = None
         self._free = None if mask is None else (self._weight == 0).to(magnitude.dtype) / size
 
     def index(self, items: Any) -> MagnitudeConstraint:
@@ -138,6 +139,29 @@ class MagnitudeConstraint:
         part._scratch = part._reference = None
         return part
 
+    def as_measured(self) -> MagnitudeConstraint:
+        """The constraint that scales blurred intensities to the measured ones, without what was before the blur."""
+        if self.spread is None:
+            return self
+        part = object.__new__(MagnitudeConstraint)
+        part.__dict__.update(self.__dict__)
+        part._scratch, part.spread = None, PointSpread(self.spread.form)
+        return part
+
+    @property
+    def _scales(self) -> bool:
+        """Whether spectra are scaled, and not given a magnitude."""
+        return self.spread is not None and self.spread.autocorrelation is None
+
+    def _aim(self) -> Tensor:
+        """The magnitude that spectra are given, in the units of the target: that before a blur."""
+        if self.spread is None:
+            return self._target
+        sharp = self.spread.sharp(self.real)
+        if self.shape != self._measured_shape:
+            sharp = _fft.resize_spectrum(sharp, self._measured_shape, self.shape, self.real)
+        return sharp if self._free is None else sharp * (self._weight > 0)
+
     def planes(self) -> tuple[Tensor, Tensor | None]:
         """The measured intensity on the full plane, in some unit, and where it was measured; None if all was."""
         intensity, mask = self._target.square(), None if self._free is None else self._weight > 0
@@ -176,22 +200,22 @@ class MagnitudeConstraint:
 
         Where the spectrum is zero its phase is taken as 0 and its gradient as 0.
         """
-        if self.spread is not None:
+        if self._scales:
             return self._project_blurred(x)
-        field = self.spectrum(x)
+        field, aim = self.spectrum(x), self._aim()
         modulus = _fft.magnitude(field, self.ndim)
         zero = modulus == 0
-        scale = self._target / _fft.divisor(modulus)
+        scale = aim / _fft.divisor(modulus)
         if self._free is not None:
             scale = scale + self._free
-        return self._back(torch.where(zero, self._target.to(field.dtype), field * scale))
+        return self._back(torch.where(zero, aim.to(field.dtype), field * scale))
 
     def project_fast(self, x: Tensor, zeros: bool = False) -> Tensor:
         """`project` without gradient, in place on the spectrum's real view.
 
         A spectrum that is exactly zero, which only a given start can have, stays zero unless `zeros`.
         """
-        if self.spread is not None:
+        if self._scales:
             return self._project_blurred(x)
         return _fft.inverse_sum(self.fit(self.spectrum(x), zeros), self.shape, self.real)
 
@@ -275,16 +299,17 @@ class MagnitudeConstraint:
 
     def _slabs(self, rows: Tensor) -> list[_Slab]:
         """Pieces of flat spectra with their buffers and data, kept for the next call."""
-        if self._scratch is None or self._scratch[0] != rows.shape:
+        form = None if self.spread is None else self.spread.form
+        if self._scratch is None or self._scratch[0] != rows.shape or self._scratch[1] is not form:
             # A complex number takes the room of two pixels: the buffers stay in the cache, and small beside a volume.
             width = min(_memory.pixels_at_a_time(rows.device) // 2, rows.shape[-1])
             squares = torch.empty((*rows.shape[:-1], width, 2), dtype=self._target.dtype, device=rows.device)
-            target = self._target.flatten(-self.ndim)
+            target = self._aim().flatten(-self.ndim)
             free = None if self._free is None else self._free.flatten(-self.ndim)
             starts = range(0, rows.shape[-1], width)
             slabs = [_Slab(slice(low, low + width), width == rows.shape[-1], squares, target, free) for low in starts]
-            self._scratch = rows.shape, slabs
-        return self._scratch[1]
+            self._scratch = rows.shape, form, slabs
+        return self._scratch[2]
 
 
 class _Slab:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,14 +29,34 @@ class PointSpread:
     Attributes:
         form: The form of :math:`\gamma`, a :class:`Kernel` or a :class:`Gaussian`; while it is being found another one
             is put here, and all that hold this see it.
+        autocorrelation: What was measured of it: the blur multiplies it by a factor, so what was before the blur
+            follows. None where that is not asked for.
     """
 
-    def __init__(self, form: Kernel | Gaussian) -> None:
-        self.form = form
+    def __init__(self, form: Kernel | Gaussian, autocorrelation: Autocorrelation | None = None) -> None:
+        self.form, self.autocorrelation = form, autocorrelation
+        self._sharp: tuple[Kernel | Gaussian, Tensor] | None = None
 
     def index(self, items: Any) -> PointSpread:
         """That of some patterns: `items` indexes the batch axes."""
-        return PointSpread(self.form.index(items))
+        part = PointSpread(self.form.index(items))
+        if self.autocorrelation is not None:
+            part.autocorrelation = self.autocorrelation.index(items)
+        if self._sharp is not None and self._sharp[0] is self.form:
+            sharp = self._sharp[1]
+            part._sharp = part.form, sharp if len(sharp) == 1 else sharp[items]
+        return part
+
+    def sharp(self, real: bool) -> Tensor:
+        """The root of the intensity as it was before the blur, (patterns, 1, m1..md), or its half for a real object.
+
+        What noise leaves below 0 is 0.
+        """
+        assert self.autocorrelation is not None
+        if self._sharp is None or self._sharp[0] is not self.form:
+            intensity = self.autocorrelation.before(self.form)
+            self._sharp = self.form, _fft.root(_fft.half_from_full(intensity) if real else intensity)
+        return self._sharp[1]
 
     def blurred(self, power: Tensor, shape: Sequence[int], real: bool) -> Tensor:
         """The intensity as it is measured, differentiable: (..., *shape), or on the half plane for a real object.
@@ -52,6 +73,54 @@ class PointSpread:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the form that a state has."""
         self.form = Kernel(state["kernel"]) if "kernel" in state else Gaussian(state["gaussian"])
+
+
+# The factor of a blur is taken to be this at least: what is left of less is rounding.
+_LEAST_FACTOR = 1e-4
+# An intensity is negative if it lies so many standard deviations below 0.
+_NEGATIVE = 6.0
+
+
+@dataclass
+class Autocorrelation:
+    """What was measured of the autocorrelations of some patterns, on the half grid of `shape`.
+
+    Attributes:
+        values: Those above their noise, by Wiener's filter.
+        gain: The filter, between 0 and 1.
+        variance: That of each pixel of the intensities.
+        least: The smallest variance that counts, of intensities before a blur.
+        widest: Covariance of the widest Gaussian that it allows, NaN where noise hides it; None if nobody asked.
+    """
+
+    shape: tuple[int, ...]
+    values: Tensor  # (patterns, 1, *half grid), complex
+    gain: Tensor  # the same, real
+    variance: Tensor  # (patterns, 1, *shape)
+    least: Tensor  # (patterns, 1, 1..1)
+    widest: Tensor | None = None  # (patterns, 1, d, d)
+
+    def index(self, items: Any) -> Autocorrelation:
+        """Those of some patterns: `items` indexes the batch axes."""
+        values, gain, variance, least = (x[items] for x in (self.values, self.gain, self.variance, self.least))
+        widest = None if self.widest is None else self.widest[items]
+        return Autocorrelation(self.shape, values, gain, variance, least, widest)
+
+    def before(self, form: Kernel | Gaussian, values: Tensor | None = None) -> Tensor:
+        """The intensities before a blur, (patterns, 1, *shape), or planes of other values."""
+        factor = form.factor(self.shape, real=False)
+        inverse = factor.conj() / _fft.power(factor).clamp(min=_LEAST_FACTOR**2)
+        values = (self.values if values is None else values) * inverse
+        return _fft.inverse_sum(values, self.shape, real=True) / math.prod(self.shape)
+
+    @torch.no_grad()
+    def allows(self, form: Kernel | Gaussian) -> Tensor:
+        """Whether the intensities (patterns, 1) were nowhere negative before a blur, but for noise."""
+        d = len(self.shape)
+        passed = self.before(form, self.gain.to(self.values.dtype)).square()  # what noise of one pixel becomes
+        variance = _fft.filtered(self.variance, _fft.transform(passed, d), self.shape, real=False)
+        deviation = variance.maximum(self.least).sqrt()
+        return (self.before(form) >= -_NEGATIVE * deviation).flatten(-d).all(-1)
 
 
 class _Form:

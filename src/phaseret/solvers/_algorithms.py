@@ -61,6 +61,7 @@ class ErrorReduction(_Plain):
 
     on_the_box = True
     arrays = 7.0
+    descends = True
 
     def iterate(self, x: Tensor, p: Tensor, known: ObjectConstraint, n: int) -> Tensor:
         return known.project(p)

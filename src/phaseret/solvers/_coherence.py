@@ -10,34 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _fft
 from phaseret.projections import MagnitudeConstraint
-from phaseret.projections._spread import Gaussian, Kernel, PointSpread
+from phaseret.projections._spread import Autocorrelation, Gaussian, Kernel, PointSpread
 
 if TYPE_CHECKING:
     from phaseret.solvers._run import Items, Run
 
 Coherence = Literal["gaussian", "free"]
-# The variance to begin with, and the largest, in squared pixels.
-_BEGIN, _LARGEST = 0.25, 16.0
+# The smallest and largest variance, in squared pixels. What the pattern says of it may be wrong by the one, and then by
+# this factor; upwards where it leaves nothing negative.
+_SMALLEST, _LARGEST, _UNCERTAIN, _FACTOR = 1e-4, 16.0, 0.02, 2.0
 # A free point spread is a Gaussian at the first checks; then this many iterations at each, on a window of this width.
 _GAUSSIAN_CHECKS, _ITERATIONS, _WIDTH = 15, 10, 11
 # What all pixels of the window get at first, in all: those at 0 would stay there.
 _EVERYWHERE = 1e-3
 # What a fit needs, in arrays, beside one for each number that is fitted.
 _ARRAYS = 8.0
-
-
-def begun(coherence: str, patterns: int, like: Tensor, ndim: int) -> PointSpread:
-    """The point spread that a run begins with."""
-    _checks.choice("coherence", coherence, get_args(Coherence))
-    eye = torch.eye(ndim, dtype=like.dtype, device=like.device)
-    return PointSpread(Gaussian((_BEGIN * eye).expand(patterns, 1, ndim, ndim)))
 
 
 @torch.no_grad()
@@ -56,10 +50,34 @@ def refine(coherence: str, run: Run) -> None:
         magnitude, part = problem.magnitude.index(items[:1]), form.index(items[0])
         power = _fft.power(magnitude.spectrum(best[items[0]]))
         fitted = _fitted(part, magnitude, power) if isinstance(part, Gaussian) else _deconvolved(part, magnitude, power)
+        if isinstance(part, Gaussian):
+            known = cast(PointSpread, magnitude.spread).autocorrelation
+            fitted = _near(fitted, cast(Autocorrelation, known))
         new[items[0]] = fitted
 
     run.in_pieces(fit, run.pieces(_ARRAYS + ndim * (ndim + 1) / 2, best))
     spread.form = type(form)(new)
+
+
+def _near(fitted: Tensor, autocorrelation: Autocorrelation) -> Tensor:
+    """Covariances no further from what the patterns allow than that is uncertain; any where noise hides it.
+
+    The fit to an estimate that is still wrong may say anything.
+    """
+    widest = cast(Tensor, autocorrelation.widest)
+    slack = _UNCERTAIN * torch.eye(fitted.shape[-1]).to(fitted)
+    values, vectors = torch.linalg.eigh(widest.nan_to_num(0.0) + slack)
+    root, inverse = ((vectors * (values**power)[..., None, :]) @ vectors.mT for power in (0.5, -0.5))
+    ratios, along = torch.linalg.eigh(inverse @ (fitted + slack) @ inverse)
+
+    def within(least: float, most: float) -> Tensor:
+        near = root @ (along * ratios.clamp(least, most)[..., None, :]) @ along.mT @ root - slack
+        values, vectors = torch.linalg.eigh(near)
+        return (vectors * values.clamp(min=_SMALLEST)[..., None, :]) @ vectors.mT
+
+    near = within(1 / _FACTOR, _FACTOR)
+    near = near.where(autocorrelation.allows(Gaussian(near))[..., None, None], within(1 / _FACTOR, 1.0))
+    return fitted.where(widest.isnan(), near)
 
 
 def together(forms: Sequence[Kernel | Gaussian], shape: Sequence[int]) -> Kernel | Gaussian:
@@ -94,7 +112,7 @@ def _fitted(form: Gaussian, magnitude: MagnitudeConstraint, power: Tensor) -> Te
             new[..., b, a] += step[..., i, 0]
     values, vectors = torch.linalg.eigh(new)
     before = form.values.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
-    values = values.minimum(4 * before).clamp(1e-4, _LARGEST)  # a variance; from a poor estimate not at one bound
+    values = values.minimum(4 * before).clamp(_SMALLEST, _LARGEST)  # a variance; from a poor estimate not at one bound
     return (vectors * values[..., None, :]) @ vectors.mT
 
 

@@ -115,6 +115,8 @@ class Algorithm(Step):
         arrays: How many arrays of the grid's size each item needs while it is worked on, beside what the run keeps: a
             graphics card works on as many items at a time as fit into its free memory so. Subclasses do not inherit
             it either.
+        descends: Whether it goes down the misfit of the data, as error reduction does, and does not search: then
+            blurred intensities are scaled to the measured ones. Others are given the magnitudes before the blur.
 
     Example:
         >>> class Averaged(pr.solvers.Algorithm):
@@ -128,6 +130,7 @@ class Algorithm(Step):
     on_the_box = False
     varies: bool = False
     arrays: float = 16.0
+    descends: bool = False
 
     def __init__(self, n_iter: int = 1000, **options: Any) -> None:
         super().__init__(n_iter=_checks.integer("n_iter", n_iter), **options)
@@ -298,6 +301,8 @@ class _Worker:
     def __init__(self, run: Run, algorithm: Algorithm, items: Items, differentiable: bool) -> None:
         self.algorithm, self.problem, self.differentiable = algorithm, run.problem, differentiable
         self.magnitude = run.magnitude(items)
+        if algorithm.descends:
+            self.magnitude = self.magnitude.as_measured()
         self.known = run.known(items, whole=False)
         self._known_whole = partial(run.known, items, whole=True)
         kind = type(algorithm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -16,9 +16,10 @@ from phaseret.operators._data import check_lit
 from phaseret.operators._origin import gathers_away, where_it_gathers
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.projections._spread import Kernel, PointSpread, check_kernel, check_shares, shares
-from phaseret.solvers._coherence import begun
+from phaseret.solvers._coherence import Coherence
 from phaseret.solvers._known import split
 from phaseret.solvers._options import Options
+from phaseret.solvers._sharp import measured, widest
 
 
 @dataclass
@@ -129,20 +130,17 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
     )
     known = known.within(None, lambda bound: _on_box(bound, intensity, object_shape, box))
     real = known.constraint != "complex"
+    counts = _are_counts(values) & (asked["background"] is None)
+    magnitude = MagnitudeConstraint(
+        _fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim, reference=reference
+    )
+    magnitude.spread = _spread(asked, intensity, magnitude, counts)
     return Problem(
         batch=batch,
         shape=shape,
         object_shape=object_shape,
         box=box,
-        magnitude=MagnitudeConstraint(
-            _fft.root(values),
-            mask=mask,
-            real=real,
-            norm=asked["norm"],
-            ndim=ndim,
-            spread=_spread(asked, intensity, ndim),
-            reference=reference,
-        ),
+        magnitude=magnitude,
         support=support,
         pixels=pixels,
         known=known,
@@ -151,7 +149,7 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         dtype=intensity.dtype,
         device=intensity.device,
         requires_grad=torch.is_grad_enabled() and any(x.requires_grad for x in (intensity, reference) if x is not None),
-        counts=_are_counts(values) & (asked["background"] is None),
+        counts=counts,
         intensity=values.detach(),
         mask=mask,
     )
@@ -190,27 +188,33 @@ def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) 
     return value.expand(*([1] * len(batch) if one else batch), *shape).reshape(-1, 1, *shape)
 
 
-def _spread(asked: Options, intensity: Tensor, ndim: int) -> PointSpread | None:
+def _spread(asked: Options, intensity: Tensor, magnitude: MagnitudeConstraint, counts: Tensor) -> PointSpread | None:
     """What blurs the intensities: that is given, or to be found."""
-    spread = _point_spread(asked["point_spread"], intensity, ndim)
-    if asked["coherence"] is None:
-        return spread
-    if spread is not None:
-        rule = f"coherence={asked['coherence']!r} must be left out where point_spread says what it is"
-        _checks.fail(f"{rule}, got both", "Give one of them")
-    return begun(asked["coherence"], math.prod(intensity.shape[:-ndim]), intensity, ndim)
-
-
-def _point_spread(kernel: Tensor | None, intensity: Tensor, ndim: int) -> PointSpread | None:
-    """The given one, with its middle as the sizes say."""
-    if kernel is None:
+    kernel, coherence = asked["point_spread"], asked["coherence"]
+    if coherence is not None:
+        _checks.choice("coherence", coherence, get_args(Coherence))
+        if kernel is not None:
+            rule = f"coherence={coherence!r} must be left out where point_spread says what it is"
+            _checks.fail(f"{rule}, got both", "Give one of them")
+    elif kernel is None:
         return None
+    form = None if kernel is None else _point_spread(kernel, intensity, magnitude.ndim)
+    autocorrelation = measured(magnitude, counts)
+    if form is not None:
+        return PointSpread(form, autocorrelation)
+    begun, seen = widest(autocorrelation)
+    autocorrelation.widest = begun.values.where(seen[..., None, None], torch.nan)
+    return PointSpread(begun, autocorrelation)
+
+
+def _point_spread(kernel: Tensor, intensity: Tensor, ndim: int) -> Kernel:
+    """The given one, with its middle as the sizes say."""
     shape, batch = tuple(intensity.shape[-ndim:]), tuple(intensity.shape[:-ndim])
     check_kernel(kernel, intensity, shape)
     check_shares(kernel, ndim)
     _check_batch("point_spread", kernel, batch, ndim)
     kernel = _per_pattern(kernel.to(intensity.dtype), batch, tuple(kernel.shape[-ndim:]))
-    return PointSpread(Kernel(shares(kernel, ndim)))
+    return Kernel(shares(kernel, ndim))
 
 
 def _on_box(bound: Tensor, intensity: Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> Tensor:
