@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Coherence = Literal["gaussian", "free"]
 # The smallest and largest variance, in squared pixels. What the pattern says of it may be wrong by the one, and then by
-# this factor; upwards where it leaves nothing negative.
-_SMALLEST, _LARGEST, _UNCERTAIN, _FACTOR = 1e-4, 16.0, 0.02, 2.0
+# this factor; upwards where it, or this part of it, leaves nothing negative.
+_SMALLEST, _LARGEST, _UNCERTAIN, _FACTOR, _SMALLER = 1e-4, 16.0, 0.02, 2.0, 0.95
 # A free point spread is a Gaussian at the first checks; then this many iterations at each, on a window of this width.
 _GAUSSIAN_CHECKS, _ITERATIONS, _WIDTH = 15, 10, 11
 # What all pixels of the window get at first, in all: those at 0 would stay there.
@@ -75,9 +75,10 @@ def _near(fitted: Tensor, autocorrelation: Autocorrelation) -> Tensor:
         values, vectors = torch.linalg.eigh(near)
         return (vectors * values.clamp(min=_SMALLEST)[..., None, :]) @ vectors.mT
 
-    near = within(1 / _FACTOR, _FACTOR)
-    near = near.where(autocorrelation.allows(Gaussian(near))[..., None, None], within(1 / _FACTOR, 1.0))
-    return fitted.where(widest.isnan(), near)
+    near, found = within(1 / _FACTOR, _FACTOR), within(1 / _FACTOR, 1.0)
+    for part in (_SMALLER * near, near):
+        found = part.where(autocorrelation.allows(Gaussian(part))[..., None, None], found)
+    return fitted.where(widest.isnan(), found)
 
 
 def together(forms: Sequence[Kernel | Gaussian], shape: Sequence[int]) -> Kernel | Gaussian:
