@@ -154,7 +154,7 @@ def _power(problem: Problem) -> Tensor:
 
 # Where the error e that noise leaves is large, a wrong part of the object adds little to it: the largest that noise
 # explains is sqrt((_STRICT e)^2 + _WRONG^2).
-_STRICT, _WRONG = 1.06, 0.02
+_STRICT, _WRONG = 1.025, 0.02
 
 
 class Enough(Step):
@@ -169,7 +169,7 @@ class Enough(Step):
 
     Args:
         misfit: Largest error relative to the error e that counting noise leaves. Default: 1.3, and where noise is
-            strong less: no error above sqrt((1.06 e)^2 + 0.02^2), since a wrong part of the object adds little to it.
+            strong less: no error above sqrt((1.025 e)^2 + 0.02^2), since a wrong part of the object adds little to it.
 
     Example:
         >>> obj = 10 * torch.rand(8, 8)
@@ -181,7 +181,7 @@ class Enough(Step):
     """
 
     misfit: float | None
-    starts = 5
+    starts = 4
 
     def __init__(self, *, misfit: float | None = None) -> None:
         super().__init__(misfit=None if misfit is None else _checks.number("misfit", misfit, above=0))
