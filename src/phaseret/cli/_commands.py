@@ -161,7 +161,7 @@ class Search:
         metavar="RECIPE",
         heading="how to find it",
     )
-    starts: int | None = option("random starts per pattern (default: 12, with --schedule bragg at most 5)", type=whole)
+    starts: int | None = option("random starts per pattern (default: 12, with --schedule bragg at most 4)", type=whole)
     tolerance: float | None = option(
         "the residual at which a start is solved, and ends; default: all iterations are done", type=number, metavar="R"
     )

@@ -348,7 +348,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
         undersampled: Allow a support of more than (m + 1) / 2 pixels along an axis (but at most m): data below 2n - 1
             samples, as benchmarks have them, which other objects have too. A warning says so once.
         starts: Number of starts of each pattern. Default: 12, whatever the schedule, but 1 for one with "algebraic",
-            and at most 5, one after the other, where it ends with :class:`Enough`; an algorithm or a recipe
+            and at most 4, one after the other, where it ends with :class:`Enough`; an algorithm or a recipe
             that is called itself, ``HIO(50)(intensity, ...)``, runs from one.
         init: Object-shaped or data-shaped start, for example a network's output: it replaces the first start. With an
             axis of starts before the object's axes it replaces all of them.

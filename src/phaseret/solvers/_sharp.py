@@ -33,8 +33,7 @@ _NARROWER, _ROUNDS = 0.8, 3
 def measured(magnitude: MagnitudeConstraint, counts: Tensor) -> Autocorrelation:
     """The autocorrelations of all patterns; whether their intensities are counts (patterns), whose variance is known.
 
-    Noise is what lies in the corners of the grid, which the autocorrelation of few objects reaches. That of counts
-    follows the intensity; else it may be the same everywhere.
+    The noise of counts follows the intensity; else it may be the same everywhere.
     """
     d, shape = magnitude.ndim, magnitude.shape
     axes = tuple(range(-d, 0))
@@ -46,14 +45,24 @@ def measured(magnitude: MagnitudeConstraint, counts: Tensor) -> Autocorrelation:
         intensity = intensity.detach()
         inside, level = counted(intensity, d, None)
         region = _fft.uncenter(hull(_fft.center(inside, axes), d, _ROOM, level), axes)
-        power = smoothed(_fft.full_from_half(_fft.power(half), shape), d)
-        beyond = corners(shape, power)
-        noise = (power * beyond).sum(axes, keepdim=True) / beyond.sum().clamp(min=1)
+        power = _fft.full_from_half(_fft.power(half), shape)
+        noise, power = _noise(power, d), smoothed(power, d)
         gain = _fft.half_from_full((power - noise).clamp(min=0) / _fft.divisor(power) * region).contiguous()
         total, pixels = intensity.sum(axes, keepdim=True), math.prod(shape)
         white = torch.where(counts.reshape(-1, *[1] * (d + 1)), 0, noise / pixels)
         variance = noise / _fft.divisor(total) * intensity.clamp(min=0) + white
     return Autocorrelation(shape, half * gain, gain, variance, (_CUT * total / pixels).square())
+
+
+def _noise(power: Tensor, ndim: int) -> Tensor:
+    """The mean power (patterns, 1, 1..1) beyond the autocorrelation: in the corners of the grid, which that of few
+    objects reaches, or at the largest lags along the axes, whichever is less.
+    """
+    shape, axes = power.shape[-ndim:], tuple(range(-ndim, 0))
+    beyond = corners(shape, power)
+    inside = (power * beyond).sum(axes, keepdim=True) / beyond.sum().clamp(min=1)
+    rims = [power.narrow(axis, m // 2, 1).flatten(-ndim) for axis, m in zip(axes, shape, strict=True)]
+    return torch.minimum(inside, torch.cat(rims, -1).mean(-1).reshape(inside.shape))
 
 
 @torch.no_grad()
