@@ -1,9 +1,9 @@
 """How far the intensities are blurred, found while the object is: the covariance of a Gaussian, or any point spread.
 
 Source:
-    Clark, Huang, Harder, Robinson (2012), doi:10.1038/ncomms1994: the modulus is multiplied by
-    sqrt(measured / blurred), and the point spread is found by Richardson and Lucy's iteration from the estimate. That a
-    Gaussian is fitted first, to the magnitudes by Gauss and Newton's step, is ours: it needs a tenth of the iterations.
+    Clark, Huang, Harder, Robinson (2012), doi:10.1038/ncomms1994: the point spread is found by Richardson and Lucy's
+    iteration from the estimate. That a Gaussian is fitted first, to the magnitudes by Gauss and Newton's step, near the
+    widest one that the pattern allows, is ours.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ _ROOM, _CUT = 1.15, 3e-3
 # between the last two is halved. Where none is too wide noise hides the blur, and this one is as good as another.
 _FIRST, _LAST, _STEP, _HALVED, _HIDDEN = 0.002, 6.0, 1.3, 4, 0.25
 # One that is alike in all directions is taken so much narrower; then it grows so often at most along each other axis.
-_NARROWER, _ROUNDS = 0.8, 3
+# Of those that come out the larger one counts.
+_NARROWER, _ROUNDS = (0.8, 0.5), 3
 
 
 def measured(magnitude: MagnitudeConstraint, counts: Tensor) -> Autocorrelation:
@@ -84,18 +85,27 @@ def _widest(some: Autocorrelation) -> tuple[Tensor, Tensor]:
     eye, zero = torch.eye(d).to(least), torch.zeros_like(least)
     width = _reached(some, zero[..., None, None] * eye, eye, zero + _FIRST, _STEP)
     seen = width < _LAST
-    # narrower than it may be, it has room to grow where it is wider
-    width = torch.where(seen, (_NARROWER * width).clamp(min=_FIRST), _HIDDEN)
-    covariance = width[..., None, None] * eye
+    found = torch.where(seen, width.clamp(min=_FIRST), _HIDDEN)[..., None, None] * eye
+    if d == 1:
+        return found, seen
+    for part in _NARROWER:  # what is narrower than it may be has room to grow where it is wider
+        grown = _grown(some, (part * width).clamp(min=_FIRST)[..., None, None] * eye)
+        larger = seen & ((part == _NARROWER[0]) | (torch.linalg.det(grown) > torch.linalg.det(found)))
+        found = grown.where(larger[..., None, None], found)
+    return found, seen
+
+
+def _grown(some: Autocorrelation, covariance: Tensor) -> Tensor:
+    """Covariances (patterns, 1, d, d) that grow along one direction after the other, by as much as they may."""
+    d, first = len(some.shape), covariance[..., 0, 0] / 8
+    ways = [u @ u.mT for u in _directions(d).to(first)[..., None]]
     for _ in range(_ROUNDS * (d - 1)):
-        ways = [(u @ u.mT) for u in _directions(d).to(least)[..., None]]
-        grown = torch.stack([_reached(some, covariance, way, width / 8, 2.0) for way in ways])
-        most, which = grown.max(0)
-        most = torch.where(seen & (most < _LAST), most, 0.0)
+        grown = torch.stack([_reached(some, covariance, way, first, 2.0) for way in ways])
+        most, which = torch.where(grown < _LAST, grown, 0.0).max(0)
         if not bool(most.any()):
             break
         covariance = covariance + most[..., None, None] * torch.stack(ways)[which]
-    return covariance, seen
+    return covariance
 
 
 def _reached(some: Autocorrelation, covariance: Tensor, way: Tensor, first: Tensor, step: float) -> Tensor:
