@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from phaseret.solvers import _coherence
 from phaseret.solvers._sharp import measured, widest
 
 DOUBLE = torch.float64
+KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]], dtype=torch.float64)
 SHAPES = [((9,), (26,)), ((9, 7), (24, 21)), ((5, 6, 4), (16, 15, 13))]
 
 
@@ -31,10 +31,8 @@ def blurred(obj: Tensor, grid: tuple[int, ...], form: Any) -> tuple[Tensor, Tens
     return sharp, PointSpread(form).blurred(sharp, grid, real=False)
 
 
-def seen_in(data: Tensor, ndim: int, *, counts: bool = False, **options: Any) -> Autocorrelation:
-    return measured(
-        MagnitudeConstraint(data.sqrt(), ndim=ndim, norm="backward", **options), torch.tensor([counts] * len(data))
-    )
+def seen_in(data: Tensor, ndim: int, *, counts: bool = False, mask: Tensor | None = None) -> Autocorrelation:
+    return measured(data, mask, ndim, torch.tensor([counts] * len(data)))
 
 
 def gaussian(*rows: tuple[float, ...]) -> Gaussian:
@@ -47,12 +45,14 @@ def test_a_blur_is_undone(size: tuple[int, ...], grid: tuple[int, ...], real: bo
     """To what lags below the floor of the autocorrelation's extent leave."""
     d = len(size)
     root = 0.5 * torch.eye(d, dtype=DOUBLE) + 0.3 * torch.rand(d, d, dtype=DOUBLE)
-    for form in (Gaussian((root @ root.mT)[None, None]), Kernel(torch.ones(1, 1, *[1] * d, dtype=DOUBLE))):
+    uneven = torch.rand(1, 1, *[3] * d, dtype=DOUBLE) * 0.1
+    uneven[(0, 0, *[1] * d)] = 0
+    uneven[(0, 0, *[1] * d)] = 1 - uneven.sum()
+    for form in (Gaussian((root @ root.mT)[None, None]), Kernel(uneven / uneven.sum())):
         sharp, data = blurred(some_object(size, real=real), grid, form)
-        found = PointSpread(form, seen_in(data, d, real=real)).sharp(real)
+        found = PointSpread(form, seen_in(data, d)).sharp(real)
         sharp = _fft.half_from_full(sharp) if real else sharp
-        unit = math.prod(grid)  # the constraint's own
-        error = (found * unit - sharp.sqrt()).norm() / sharp.sqrt().norm()
+        error = (found - sharp.sqrt()).norm() / sharp.sqrt().norm()
         assert error < 0.02
 
 
@@ -62,10 +62,10 @@ def test_unmeasured_pixels_are_filled_before() -> None:
     mask = torch.ones(24, 21, dtype=torch.bool)
     mask[5:7, 9:11] = False
     damaged = torch.where(mask, data, 0)
-    found = PointSpread(form, seen_in(damaged, 2, mask=mask)).sharp(real=False) * 24 * 21
+    found = PointSpread(form, seen_in(damaged, 2, mask=mask)).sharp(real=False)
     assert (found - sharp.sqrt()).norm() < 0.02 * sharp.sqrt().norm()
     constraint = MagnitudeConstraint(damaged.sqrt(), mask=mask, norm="backward")
-    constraint.spread = PointSpread(form, measured(constraint, torch.tensor([False])))
+    constraint.spread = PointSpread(form, seen_in(damaged, 2, mask=mask))
     x = torch.randn(1, 1, 24, 21, dtype=torch.complex128)
     before, after = (torch.fft.fft2(y)[0, 0] for y in (x, constraint.project(x)))
     torch.testing.assert_close(after[~mask], before[~mask])  # they keep what they have
@@ -78,7 +78,7 @@ def test_the_magnitude_before_the_blur_is_what_is_set(real: bool) -> None:
     sharp, data = blurred(some_object((9, 7), real=real), (24, 21), form)
     constraint = MagnitudeConstraint(data.sqrt(), real=real, norm="backward")
     plain = constraint.project_fast(torch.rand(1, 1, 24, 21, dtype=DOUBLE if real else torch.complex128))
-    constraint.spread = PointSpread(form, measured(constraint, torch.tensor([False])))
+    constraint.spread = PointSpread(form, seen_in(data, 2))
     x = torch.rand(1, 1, 24, 21, dtype=plain.dtype)
     for project in (constraint.project, constraint.project_fast):
         found = torch.fft.fft2(project(x.clone())).abs()
@@ -115,6 +115,34 @@ def test_a_wider_blur_would_leave_negative_intensities(size: tuple[int, ...], gr
     known = seen_in(data, d)
     assert known.allows(Gaussian(0.3 * eye[None, None])).all()
     assert not known.allows(Gaussian(1.2 * eye[None, None])).any()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e22, 1e30])
+def test_intensities_in_any_unit_are_unblurred(scale: float) -> None:
+    form = gaussian((0.5, 0.1), (0.1, 0.4))
+    sharp, data = blurred(some_object((9, 7), real=False), (24, 21), form)
+    single = Gaussian(form.values.float())
+    known = seen_in((data * scale).float(), 2)
+    found = PointSpread(single, known).sharp(real=False).double() / scale**0.5
+    assert (found - sharp.sqrt()).norm() < 0.02 * sharp.sqrt().norm()
+    torch.testing.assert_close(widest(known)[0].values, widest(seen_in(data.float(), 2))[0].values, atol=0.05, rtol=0.1)
+
+
+@pytest.mark.parametrize("steps", ["rrr:3", "er:3"])
+def test_the_gradient_through_blurred_intensities_is_right(steps: str) -> None:
+    """Against a difference, along one direction."""
+    form = gaussian((0.5, 0.1), (0.1, 0.4))
+    data = blurred(some_object((5, 4), real=False), (12, 11), form)[1][0, 0]
+    data = (data + 0.05 * data.mean() * torch.rand(12, 11, dtype=DOUBLE)).requires_grad_()
+    options: dict[str, Any] = {"support": torch.ones(5, 4) > 0, "constraint": "complex", "point_spread": KERNEL}
+
+    def value(intensity: Tensor) -> Tensor:
+        return _fft.power(solvers.Recipe(steps)(intensity, **options).obj).sum()
+
+    (gradient,) = torch.autograd.grad(value(data), data)
+    way = torch.randn(12, 11, dtype=DOUBLE) * data.detach() * 1e-6
+    expected = (value(data.detach() + way) - value(data.detach() - way)) / 2
+    torch.testing.assert_close((gradient * way).sum(), expected, rtol=1e-3, atol=0)
 
 
 def test_noise_hides_a_blur_and_then_nothing_is_claimed() -> None:

@@ -76,7 +76,7 @@ class MagnitudeConstraint:
         magnitude, size = _fft.promote(magnitude), math.prod(self.shape)
         # magnitude = unit * |unnormalised transform|; the inverse without its factor wants magnitude / (unit * size)
         self._unit = {"ortho": size**-0.5, "backward": 1.0, "forward": 1.0 / size}[norm]
-        self._size = size
+        self._size, self._scale = size, self._unit * size
         if mask is not None:
             magnitude = torch.where(mask, magnitude, 0.0)
         self.total = magnitude.square().flatten(-ndim).sum(-1)
@@ -93,7 +93,7 @@ class MagnitudeConstraint:
             count = count / 2 * weights
         # without a mask a view of few numbers
         self._weight = count.expand(magnitude.shape[-ndim:]) if mask is None else count
-        self._target = magnitude / (self._unit * size)
+        self._target = magnitude / self._scale
         # In the units of the target.
         self._reference = None if reference is None else self._spectrum_of(reference) / size
         self._scratch: tuple[torch.Size, Kernel | Gaussian | None, list[_Slab]] | None = None
@@ -157,7 +157,7 @@ class MagnitudeConstraint:
         """The magnitude that spectra are given, in the units of the target: that before a blur."""
         if self.spread is None:
             return self._target
-        sharp = self.spread.sharp(self.real)
+        sharp = self.spread.sharp(self.real) / self._scale
         if self.shape != self._measured_shape:
             sharp = _fft.resize_spectrum(sharp, self._measured_shape, self.shape, self.real)
         return sharp if self._free is None else sharp * (self._weight > 0)

@@ -48,14 +48,18 @@ class PointSpread:
         return part
 
     def sharp(self, real: bool) -> Tensor:
-        """The root of the intensity as it was before the blur, (patterns, 1, m1..md), or its half for a real object.
+        """The root of the intensity as it was before the blur, (patterns, 1, m1..md).
 
-        What noise leaves below 0 is 0.
+        Of a real object the half of it, opposite frequencies averaged. What noise leaves below 0 is 0.
         """
-        assert self.autocorrelation is not None
+        known = self.autocorrelation
+        assert known is not None
         if self._sharp is None or self._sharp[0] is not self.form:
-            intensity = self.autocorrelation.before(self.form)
-            self._sharp = self.form, _fft.root(_fft.half_from_full(intensity) if real else intensity)
+            intensity = known.before(self.form)
+            if real:
+                other = _fft.mirror(intensity, range(-len(known.shape), 0))
+                intensity = _fft.half_from_full((intensity + other) / 2)
+            self._sharp = self.form, _fft.root(intensity) * known.unit
         return self._sharp[1]
 
     def blurred(self, power: Tensor, shape: Sequence[int], real: bool) -> Tensor:
@@ -90,6 +94,7 @@ class Autocorrelation:
         gain: The filter, between 0 and 1.
         variance: That of each pixel of the intensities.
         least: The smallest variance that counts, of intensities before a blur.
+        unit: All intensities are in units of its square.
         widest: Covariance of the widest Gaussian that it allows, NaN where noise hides it; None if nobody asked.
     """
 
@@ -98,13 +103,14 @@ class Autocorrelation:
     gain: Tensor  # the same, real
     variance: Tensor  # (patterns, 1, *shape)
     least: Tensor  # (patterns, 1, 1..1)
+    unit: Tensor  # the same
     widest: Tensor | None = None  # (patterns, 1, d, d)
 
     def index(self, items: Any) -> Autocorrelation:
         """Those of some patterns: `items` indexes the batch axes."""
-        values, gain, variance, least = (x[items] for x in (self.values, self.gain, self.variance, self.least))
+        values, gain, variance = self.values[items], self.gain[items], self.variance[items]
         widest = None if self.widest is None else self.widest[items]
-        return Autocorrelation(self.shape, values, gain, variance, least, widest)
+        return Autocorrelation(self.shape, values, gain, variance, self.least[items], self.unit[items], widest)
 
     def before(self, form: Kernel | Gaussian, values: Tensor | None = None) -> Tensor:
         """The intensities before a blur, (patterns, 1, *shape), or planes of other values."""

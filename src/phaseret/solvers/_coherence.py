@@ -70,12 +70,12 @@ def _near(fitted: Tensor, autocorrelation: Autocorrelation) -> Tensor:
     root, inverse = ((vectors * (values**power)[..., None, :]) @ vectors.mT for power in (0.5, -0.5))
     ratios, along = torch.linalg.eigh(inverse @ (fitted + slack) @ inverse)
 
-    def within(least: float, most: float) -> Tensor:
-        near = root @ (along * ratios.clamp(least, most)[..., None, :]) @ along.mT @ root - slack
+    def within(most: float) -> Tensor:
+        near = root @ (along * ratios.clamp(max=most)[..., None, :]) @ along.mT @ root - slack
         values, vectors = torch.linalg.eigh(near)
         return (vectors * values.clamp(min=_SMALLEST)[..., None, :]) @ vectors.mT
 
-    near, found = within(1 / _FACTOR, _FACTOR), within(1 / _FACTOR, 1.0)
+    near, found = within(_FACTOR), within(1.0)
     for part in (_SMALLER * near, near):
         found = part.where(autocorrelation.allows(Gaussian(part))[..., None, None], found)
     return fitted.where(widest.isnan(), found)

@@ -134,7 +134,7 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
     magnitude = MagnitudeConstraint(
         _fft.root(values), mask=mask, real=real, norm=asked["norm"], ndim=ndim, reference=reference
     )
-    magnitude.spread = _spread(asked, intensity, magnitude, counts)
+    magnitude.spread = _spread(asked, intensity, values, mask, counts)
     return Problem(
         batch=batch,
         shape=shape,
@@ -188,9 +188,11 @@ def _per_pattern(value: Tensor, batch: tuple[int, ...], shape: tuple[int, ...]) 
     return value.expand(*([1] * len(batch) if one else batch), *shape).reshape(-1, 1, *shape)
 
 
-def _spread(asked: Options, intensity: Tensor, magnitude: MagnitudeConstraint, counts: Tensor) -> PointSpread | None:
-    """What blurs the intensities: that is given, or to be found."""
-    kernel, coherence = asked["point_spread"], asked["coherence"]
+def _spread(
+    asked: Options, intensity: Tensor, values: Tensor, mask: Tensor | None, counts: Tensor
+) -> PointSpread | None:
+    """What blurs the intensities, whose values (patterns, 1, *grid) are these: that is given, or to be found."""
+    kernel, coherence, ndim = asked["point_spread"], asked["coherence"], asked["ndim"]
     if coherence is not None:
         _checks.choice("coherence", coherence, get_args(Coherence))
         if kernel is not None:
@@ -198,8 +200,8 @@ def _spread(asked: Options, intensity: Tensor, magnitude: MagnitudeConstraint, c
             _checks.fail(f"{rule}, got both", "Give one of them")
     elif kernel is None:
         return None
-    form = None if kernel is None else _point_spread(kernel, intensity, magnitude.ndim)
-    autocorrelation = measured(magnitude, counts)
+    form = None if kernel is None else _point_spread(kernel, intensity, ndim)
+    autocorrelation = measured(values, mask, ndim, counts)
     if form is not None:
         return PointSpread(form, autocorrelation)
     begun, seen = widest(autocorrelation)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from phaseret import _fft, _memory
-from phaseret.projections import MagnitudeConstraint
 from phaseret.projections._spread import Autocorrelation, Gaussian
 from phaseret.solvers._extent import corners, counted, hull, smoothed
 from phaseret.solvers._gaps import filled_in_hull
@@ -31,28 +30,27 @@ _FIRST, _LAST, _STEP, _HALVED, _HIDDEN = 0.002, 6.0, 1.3, 4, 0.25
 _NARROWER, _ROUNDS = (0.8, 0.5), 3
 
 
-def measured(magnitude: MagnitudeConstraint, counts: Tensor) -> Autocorrelation:
-    """The autocorrelations of all patterns; whether their intensities are counts (patterns), whose variance is known.
+def measured(intensity: Tensor, mask: Tensor | None, ndim: int, counts: Tensor) -> Autocorrelation:
+    """The autocorrelations of intensities (patterns, 1, m1..md), and whether they are counts (patterns).
 
-    The noise of counts follows the intensity; else it may be the same everywhere.
+    The noise of counts is known; that of others may follow the intensity, or be the same everywhere.
     """
-    d, shape = magnitude.ndim, magnitude.shape
-    axes = tuple(range(-d, 0))
-    intensity, mask = magnitude.planes()
+    shape, axes = tuple(intensity.shape[-ndim:]), tuple(range(-ndim, 0))
     if mask is not None:
-        intensity = filled_in_hull(intensity, mask.expand(intensity.shape), d)
-    half = _fft.transform(intensity, d)
-    with torch.no_grad():
-        intensity = intensity.detach()
-        inside, level = counted(intensity, d, None)
-        region = _fft.uncenter(hull(_fft.center(inside, axes), d, _ROOM, level), axes)
-        power = _fft.full_from_half(_fft.power(half), shape)
-        noise, power = _noise(power, d), smoothed(power, d)
-        gain = _fft.half_from_full((power - noise).clamp(min=0) / _fft.divisor(power) * region).contiguous()
-        total, pixels = intensity.sum(axes, keepdim=True), math.prod(shape)
-        white = torch.where(counts.reshape(-1, *[1] * (d + 1)), 0, noise / pixels)
-        variance = noise / _fft.divisor(total) * intensity.clamp(min=0) + white
-    return Autocorrelation(shape, half * gain, gain, variance, (_CUT * total / pixels).square())
+        intensity = filled_in_hull(intensity, mask.expand(intensity.shape), ndim)
+    unit = _fft.root_unit(intensity.detach(), ndim)
+    intensity = intensity / unit.square()
+    half = _fft.transform(intensity, ndim)
+    inside, level = counted(intensity.detach(), ndim, None)
+    region = _fft.uncenter(hull(_fft.center(inside, axes), ndim, _ROOM, level), axes)
+    power = _fft.full_from_half(_fft.power(half), shape)
+    total, pixels, known = intensity.sum(axes, keepdim=True), math.prod(shape), counts.reshape(-1, *[1] * (ndim + 1))
+    noise, power = torch.where(known, total / unit.square(), _noise(power, ndim)), smoothed(power, ndim)
+    gain = _fft.half_from_full((power - noise).clamp(min=0) / _fft.divisor(power) * region).contiguous()
+    per_intensity = torch.where(known, unit.square().reciprocal(), noise / _fft.divisor(total))
+    variance = per_intensity * intensity.clamp(min=0) + torch.where(known, 0, noise / pixels)
+    least = (_CUT * total / pixels).square()
+    return Autocorrelation(shape, half * gain, gain.detach(), variance.detach(), least.detach(), unit)
 
 
 def _noise(power: Tensor, ndim: int) -> Tensor:
@@ -61,9 +59,9 @@ def _noise(power: Tensor, ndim: int) -> Tensor:
     """
     shape, axes = power.shape[-ndim:], tuple(range(-ndim, 0))
     beyond = corners(shape, power)
-    inside = (power * beyond).sum(axes, keepdim=True) / beyond.sum().clamp(min=1)
+    inside = (power * beyond).sum(axes, keepdim=True) / beyond.sum()  # NaN along a line, which has no corners
     rims = [power.narrow(axis, m // 2, 1).flatten(-ndim) for axis, m in zip(axes, shape, strict=True)]
-    return torch.minimum(inside, torch.cat(rims, -1).mean(-1).reshape(inside.shape))
+    return torch.fmin(inside, torch.cat(rims, -1).mean(-1).reshape(inside.shape))
 
 
 @torch.no_grad()
