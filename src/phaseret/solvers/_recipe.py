@@ -333,8 +333,8 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
             does it: "gaussian", whose widths and direction the pattern tells (a wider one would leave negative
             intensities) and which is fitted to its best start at each check, or "free" in its shape, which needs bright
             data and more iterations. Without it a blur of a pixel spoils the object, and the residual hardly shows it.
-            End with error reduction: the others know the data from before the blur alone. A run takes three times
-            as long.
+            End with error reduction: the others know the data from before the blur alone. A run takes two and
+            a half times as long.
         point_spread: The same, known: what becomes of the intensity of one pixel, with its middle at index k // 2 and
             its sum 1; one for all patterns or one for each.
         mask: True where measured; it broadcasts to the intensity. Unmeasured pixels are free: their intensity may hold
