@@ -216,7 +216,10 @@ def test_weights_are_not_made_of_other_kinds_of_numbers(dtype: torch.dtype, tmp_
     net = models.DnCNN(depth=2, channels=2)
     text = json.dumps({"architecture": "DnCNN", "options": net.options, "card": {}})
     tensors = {name: value.to(dtype).contiguous() for name, value in net.state_dict().items()}
-    content = safetensors.save(tensors, metadata={"phaseret": f"{checksum(text, tensors)} {text}"})
+    try:
+        content = safetensors.save(tensors, metadata={"phaseret": f"{checksum(text, tensors)} {text}"})
+    except KeyError:
+        pytest.skip(f"this safetensors knows no {dtype}")
     (tmp_path / "net").write_bytes(content)
     with pytest.raises(
         ValueError, match=f"load: .*net must fit DnCNN, got the error: .* is {dtype}, and no network of"
