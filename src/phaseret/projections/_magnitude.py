@@ -99,11 +99,16 @@ class MagnitudeConstraint:
         self._scratch: tuple[torch.Size, Kernel | Gaussian | None, list[_Slab]] | None = None
         self._free = None if mask is None else (self._weight == 0).to(magnitude.dtype) / size
 
-    def index(self, items: Any) -> MagnitudeConstraint:
-        """The constraint of some items: `items` indexes the batch axes of the magnitude."""
+    def _copy(self) -> MagnitudeConstraint:
+        """The same, with buffers of its own."""
         part = object.__new__(MagnitudeConstraint)
         part.__dict__.update(self.__dict__)
         part._scratch = None
+        return part
+
+    def index(self, items: Any) -> MagnitudeConstraint:
+        """The constraint of some items: `items` indexes the batch axes of the magnitude."""
+        part = self._copy()
         batch = self._target.shape[: self._target.ndim - self.ndim]
         for name in ("_target", "_free", "_weight", "_spread", "total", "_reference"):
             value = getattr(self, name)
@@ -117,9 +122,8 @@ class MagnitudeConstraint:
 
         What no object can explain, the difference between the two sides of a frequency pair, no longer counts.
         """
-        part = object.__new__(MagnitudeConstraint)
-        part.__dict__.update(self.__dict__)
-        part.shape, part._size, part._scratch = tuple(shape), math.prod(shape), None
+        part = self._copy()
+        part.shape, part._size = tuple(shape), math.prod(shape)
         part._unit = 1 / part._size
         part._target, part._weight = (
             _fft.resize_spectrum(plane, self.shape, shape, self.real) for plane in (self._target, self._weight)
@@ -134,18 +138,16 @@ class MagnitudeConstraint:
 
     def without_reference(self) -> MagnitudeConstraint:
         """The constraint of whole objects."""
-        part = object.__new__(MagnitudeConstraint)
-        part.__dict__.update(self.__dict__)
-        part._scratch = part._reference = None
+        part = self._copy()
+        part._reference = None
         return part
 
     def as_measured(self) -> MagnitudeConstraint:
         """The constraint that scales blurred intensities to the measured ones, without what was before the blur."""
         if self.spread is None:
             return self
-        part = object.__new__(MagnitudeConstraint)
-        part.__dict__.update(self.__dict__)
-        part._scratch, part.spread = None, PointSpread(self.spread.form)
+        part = self._copy()
+        part.spread = PointSpread(self.spread.form)
         return part
 
     @property

@@ -67,18 +67,22 @@ def _near(fitted: Tensor, autocorrelation: Autocorrelation) -> Tensor:
     widest = cast(Tensor, autocorrelation.widest)
     slack = _UNCERTAIN * torch.eye(fitted.shape[-1]).to(fitted)
     values, vectors = torch.linalg.eigh(widest.nan_to_num(0.0) + slack)
-    root, inverse = ((vectors * (values**power)[..., None, :]) @ vectors.mT for power in (0.5, -0.5))
+    root, inverse = (_matrix(values**power, vectors) for power in (0.5, -0.5))
     ratios, along = torch.linalg.eigh(inverse @ (fitted + slack) @ inverse)
 
     def within(most: float) -> Tensor:
-        near = root @ (along * ratios.clamp(max=most)[..., None, :]) @ along.mT @ root - slack
-        values, vectors = torch.linalg.eigh(near)
-        return (vectors * values.clamp(min=_SMALLEST)[..., None, :]) @ vectors.mT
+        values, vectors = torch.linalg.eigh(root @ _matrix(ratios.clamp(max=most), along) @ root - slack)
+        return _matrix(values.clamp(min=_SMALLEST), vectors)
 
     near, found = within(_FACTOR), within(1.0)
     for part in (_SMALLER * near, near):
         found = part.where(autocorrelation.allows(Gaussian(part))[..., None, None], found)
     return fitted.where(widest.isnan(), found)
+
+
+def _matrix(values: Tensor, vectors: Tensor) -> Tensor:
+    """The symmetric matrix of these eigenvalues and eigenvectors."""
+    return (vectors * values[..., None, :]) @ vectors.mT
 
 
 def together(forms: Sequence[Kernel | Gaussian], shape: Sequence[int]) -> Kernel | Gaussian:
@@ -114,7 +118,7 @@ def _fitted(form: Gaussian, magnitude: MagnitudeConstraint, power: Tensor) -> Te
     values, vectors = torch.linalg.eigh(new)
     before = form.values.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
     values = values.minimum(4 * before).clamp(_SMALLEST, _LARGEST)  # a variance; from a poor estimate not at one bound
-    return (vectors * values[..., None, :]) @ vectors.mT
+    return _matrix(values, vectors)
 
 
 def _deconvolved(form: Kernel, magnitude: MagnitudeConstraint, power: Tensor) -> Tensor:

@@ -43,8 +43,7 @@ def counted(
     peak = power.amax(axes, keepdim=True)
     level = torch.zeros_like(peak)
     if threshold is None:
-        rims = [power.narrow(axis, m // 2, 1).flatten(power.ndim - ndim) for axis, m in zip(axes, shape, strict=True)]
-        noise = torch.cat(rims, -1).mean(-1).reshape(peak.shape) / _fft.divisor(peak)
+        noise = rim(power, ndim) / _fft.divisor(peak)
         level = (SIGMAS * noise.sqrt()).maximum(FLOOR * left).clamp(max=MOST)
     else:
         level = level + threshold * left
@@ -57,6 +56,13 @@ def counted(
         share = torch.where(inside, level / left.clamp(min=torch.finfo(left.dtype).tiny), 0.0)
         level = share.amax(axes, keepdim=True).clamp(max=MOST)
     return inside, level
+
+
+def rim(power: Tensor, ndim: int) -> Tensor:
+    """The mean (*, 1..1) at the largest lags along the axes, which an object of half the grid does not reach."""
+    sizes = zip(range(-ndim, 0), power.shape[-ndim:], strict=True)
+    rims = [power.narrow(axis, m // 2, 1).flatten(-ndim) for axis, m in sizes]
+    return torch.cat(rims, -1).mean(-1)[(...,) + (None,) * ndim]
 
 
 def smoothed(correlation: Tensor, ndim: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from phaseret import _fft, _memory
 from phaseret.projections._spread import Autocorrelation, Gaussian
-from phaseret.solvers._extent import corners, counted, hull, smoothed
+from phaseret.solvers._extent import corners, counted, hull, rim, smoothed
 from phaseret.solvers._gaps import filled_in_hull
 
 # The hull of the autocorrelation is so much wider than what counts. What is left out, of lags and by their noise, may
@@ -57,11 +57,9 @@ def _noise(power: Tensor, ndim: int) -> Tensor:
     """The mean power (patterns, 1, 1..1) beyond the autocorrelation: in the corners of the grid, which that of few
     objects reaches, or at the largest lags along the axes, whichever is less.
     """
-    shape, axes = power.shape[-ndim:], tuple(range(-ndim, 0))
-    beyond = corners(shape, power)
+    axes, beyond = tuple(range(-ndim, 0)), corners(power.shape[-ndim:], power)
     inside = (power * beyond).sum(axes, keepdim=True) / beyond.sum()  # NaN along a line, which has no corners
-    rims = [power.narrow(axis, m // 2, 1).flatten(-ndim) for axis, m in zip(axes, shape, strict=True)]
-    return torch.fmin(inside, torch.cat(rims, -1).mean(-1).reshape(inside.shape))
+    return torch.fmin(inside, rim(power, ndim))
 
 
 @torch.no_grad()
