@@ -218,6 +218,22 @@ def test_the_units_of_a_pair_count_too_and_in_cxi_they_are_si(tmp_path: Path) ->
     assert pr.io.load_intensity(write(tmp_path / "x.cxi", arrays)).distance == 2
 
 
+@pytest.mark.parametrize("value", [[b"two"], ["two", "three"], b"two", True], ids=["bytes", "texts", "one", "bool"])
+def test_what_is_no_number_in_the_place_of_one_says_nothing(value: object, tmp_path: Path) -> None:
+    names = (
+        f"{DETECTOR}/distance",
+        f"{DETECTOR}/x_pixel_size",
+        f"{DETECTOR}/y_pixel_size",
+        f"{DETECTOR}/beam_center_x",
+    )
+    path = write(tmp_path / "x.h5", {f"{DETECTOR}/data": counts()}, NEXUS)
+    with h5py.File(path, "a") as file:
+        for name in names:
+            file[name] = value
+    found = pr.io.load_intensity(path)
+    assert (found.distance, found.pixel_size, unmeasured(found)) == (None, None, 0)
+
+
 def test_the_bit_of_a_support_means_something_good_in_images_alone(tmp_path: Path) -> None:
     """CXI 1.6: the bit is free for anybody in the mask of a detector, where a bit that is set means something bad."""
     mask = np.zeros((20, 22), np.uint32)

@@ -172,8 +172,10 @@ class Contents:
         """The first of them that is there, and its value if that is finite; of a row of numbers that of all."""
         for name in names:
             entry = self.lookup(name)
-            size = 0 if entry is None or entry.dtype.kind not in "iuf" else math.prod(entry.shape)
-            if entry is None or (size != 1 and len(entry.shape) > 1):
+            if entry is None or entry.dtype.kind not in "iuf":
+                continue
+            size = math.prod(entry.shape)
+            if size != 1 and len(entry.shape) > 1:
                 continue
             values = self.read(name).reshape(-1) if size <= _MOST else np.empty(0)
             if values.size and (values[0] == values).all() | (values.size == 1):
