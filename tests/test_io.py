@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -590,6 +591,14 @@ def test_reconstructions_of_other_programs_are_read(tmp_path: Path) -> None:
     assert set(found) == {"obj", "support", "llk_poisson"}
     assert float(found["llk_poisson"]) == 1.25
     assert found["support"].dtype == torch.bool
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">c8", ">i4", np.longdouble, np.clongdouble, np.float16])
+def test_a_reconstruction_of_any_type_is_read(dtype: Any, tmp_path: Path) -> None:
+    obj = np.arange(20).reshape(4, 5).astype(dtype)
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        file["entry_1/image_1/data"] = obj
+    assert np.array_equal(pr.io.load_reconstruction(tmp_path / "x.cxi")["obj"].numpy(), obj)
 
 
 # --- properties ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from phaseret import _checks
 from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, reading, same_word
 from phaseret.io._heaps import damaged_heap
-from phaseret.io._layout import INTENSITIES, NUMBERED, finite
+from phaseret.io._layout import INTENSITIES, MASKS, NUMBERED, finite
 from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
@@ -348,14 +348,22 @@ def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> Any:
-    """The values of an array, NaN where a virtual one has no source: HDF5 fills it up with what nobody measured."""
-    if not dataset.is_virtual or dataset.dtype.kind not in "biufc" or not dataset.shape:
-        return values
-    spaces = [source.vspace for source in dataset.virtual_sources()]
-    if _cover(spaces, dataset.shape):
+    """The values of an array, NaN where a virtual one has no source, and where one was not written to its end: HDF5
+    fills it up with what nobody measured.
+    """
+    if dataset.dtype.kind not in "biufc" or not dataset.shape:
         return values
     numbers = np.arange(dataset.shape[0])
     numbers = numbers if index is None else np.atleast_1d(numbers[index])
+    known = _with_source(dataset, numbers) if dataset.is_virtual else _written(dataset, numbers)
+    return values if known is None else np.where(known.reshape(np.shape(values)), values, np.nan)
+
+
+def _with_source(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Where rows of a virtual array have a source; None if it has one everywhere."""
+    spaces = [source.vspace for source in dataset.virtual_sources()]
+    if _cover(spaces, dataset.shape):
+        return None
     known = np.zeros((len(numbers), *dataset.shape[1:]), dtype=bool)
     for space in spaces:
         for first, last in space.get_select_hyper_blocklist():
@@ -363,7 +371,33 @@ def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> An
             inside = (slice(start, stop + 1) for start, stop in zip(first[1:], last[1:], strict=True))
             region: tuple[Any, ...] = (rows, *inside)
             known[region] = True
-    return np.where(known.reshape(np.shape(values)), values, np.nan)
+    return known
+
+
+def _written(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Where rows of an array that is stored in chunks were written; None if all of it was, or nothing. Of a mask only
+    what is not the same as elsewhere may have been.
+    """
+    if dataset.chunks is None or same_word(dataset.name.rpartition("/")[2]) in MASKS:
+        return None
+    count = dataset.id.get_num_chunks()
+    if count in (0, math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))):
+        return None
+    step, *sides = dataset.chunks
+    stored: list[Any] = []
+    if hasattr(dataset.id, "chunk_iter"):  # from HDF5 1.12.3 on: the other way takes the square of the time
+        dataset.id.chunk_iter(stored.append)
+    else:
+        stored = [dataset.id.get_chunk_info(number) for number in range(count)]
+    places: dict[int, list[tuple[slice, ...]]] = {}
+    for first, *others in (chunk.chunk_offset for chunk in stored):
+        places.setdefault(first, []).append(tuple(slice(at, at + n) for at, n in zip(others, sides, strict=True)))
+    known = np.zeros((len(numbers), *dataset.shape[1:]), dtype=bool)
+    for row, number in enumerate(numbers.tolist()):
+        for place in places.get(number // step * step, ()):
+            region: tuple[Any, ...] = (row, *place)
+            known[region] = True
+    return known
 
 
 def _points(space: Any) -> int | None:

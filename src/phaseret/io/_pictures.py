@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,6 +19,10 @@ import numpy as np
 from phaseret import _checks
 from phaseret.io._contents import Contents, Entry, part, reading
 from phaseret.io._layout import finite
+
+# The first pixel and the steps of each pass of an interlaced png (PNG, 3rd edition, 8.1), and of one that is not.
+_WHOLE = ((0, 0, 1, 1),)
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -69,11 +76,23 @@ def _series(series: Any) -> Entry:
     def read(index: int | slice | None) -> Any:
         if index is not None and by_page:
             if isinstance(index, int):
-                return pages[index].asarray()
-            return np.stack([pages[number].asarray() for number in range(shape[0])[index]])
+                return _written(pages[index]).asarray()
+            return np.stack([_written(pages[number]).asarray() for number in range(shape[0])[index]])
+        for page in pages:
+            _written(page)
         return part(series.asarray(), index)
 
     return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"), whole=not by_page)
+
+
+def _written(page: Any) -> Any:
+    """The page, of which nothing is missing: tifffile fills up what is."""
+    if page is None:
+        raise ValueError("a page is missing, as where one of several files is")
+    lost = page.databytecounts.count(0)
+    if lost:
+        raise ValueError(f"{lost} of its {len(page.databytecounts)} pieces were never written")
+    return page
 
 
 def _pages(entries: list[Entry], index: int | slice | None) -> Any:
@@ -89,6 +108,7 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
         if name == "png":
             with image_module.open(path) as first:
                 first.verify()  # the checksums of its parts, which are else not looked at
+            _check_rows(path)
         picture = stack.enter_context(image_module.open(path))
         mode = picture.mode
         color = mode not in ("1", "L", "F", "I") and not mode.startswith("I;")
@@ -103,6 +123,28 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
         return part(np.asarray(picture.convert(as_mode) if color else picture), index)
 
     return named(path, name, {"data": Entry(shape, np.dtype(kind), read, color, whole=True)})
+
+
+def _check_rows(path: Path) -> None:
+    """Whether all rows are in a png file whose parts are whole: Pillow fills up those that are not."""
+    unpack, bytes_held = zlib.decompressobj(), 0
+    with path.open("rb") as stream:
+        width, height, depth, color, *_, interlaced = struct.unpack(">8x4x4xIIBBBBB4x", stream.read(33))
+        while len(start := stream.read(8)) == 8 and not unpack.eof:
+            size, kind = struct.unpack(">I4s", start)
+            if kind != b"IDAT":
+                stream.seek(size + 4, os.SEEK_CUR)
+                continue
+            packed = stream.read(size)
+            stream.seek(4, os.SEEK_CUR)
+            while packed and not unpack.eof:
+                bytes_held += len(unpack.decompress(packed, 1 << 20))
+                packed = unpack.unconsumed_tail
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(color, 1)
+    rows = ((-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in (_PASSES if interlaced else _WHOLE))
+    needed = sum(count * (1 + -(-bits * length // 8)) for length, count in rows if length > 0)
+    if bytes_held < needed:
+        raise ValueError(f"its rows have {needed} bytes, and it holds {bytes_held}")
 
 
 @contextlib.contextmanager

@@ -105,12 +105,13 @@ def load_reconstruction(path: str | os.PathLike[str]) -> dict[str, Any]:
         names = {name: name for name in contents.entries if name not in _layout.FACTS}
         if contents.format == "HDF5":
             names = _cxi.result_names(contents)
-        if contents.lookup(names.get("obj", "obj")) is None:
+        obj = contents.lookup(names.get("obj", "obj"))
+        if obj is None or obj.dtype.kind not in "biufc":
             fix = "Write it with save_reconstruction"
             _checks.fail(f"{path} must hold a reconstruction, got no array 'obj'", fix)
         for field, name in names.items():
             entry = contents.lookup(name)
-            if entry is not None and entry.dtype.names is None:
+            if entry is not None and entry.dtype.kind in "biufcOSU":
                 value = contents.read(name)
                 fields[field] = value != 0 if field == "support" else value
     plain = {as_text(name) for name in fields.pop("plain", np.empty(0)).reshape(-1)}
@@ -121,4 +122,8 @@ def _as_saved(value: np.ndarray[Any, Any], plain: bool) -> Any:
     """A text, a number or a list of them, or a tensor."""
     if value.dtype.kind in "OSU":
         return as_text(value)
-    return value.tolist() if plain else torch.from_numpy(np.array(value, order="C"))
+    if plain:
+        return value.tolist()
+    widest = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(value.dtype.kind)  # of those torch knows
+    known = value.dtype.newbyteorder("=") if widest is None or value.dtype.itemsize <= widest.itemsize else widest
+    return torch.from_numpy(np.array(value, known, order="C"))
