@@ -381,8 +381,10 @@ X = torch.rand(2, 4, 4)
         (
             lambda: project_object(X, bounds=1.0),
             TypeError,
-            "project_object: bounds must be a sequence of numbers or tens",
+            r"project_object: bounds must be a pair \(low, high\) of numbers or",
         ),
+        (lambda: project_object(X, bounds={0.0, 1.0}), TypeError, r"bounds must be a pair \(low, high\) of numbers or"),
+        (lambda: project_object(X, bounds=(0, X.numpy())), TypeError, r"bounds\[1\] must be a torch.Tensor, got ndarr"),
         (lambda: project_object(X, bounds=(X, X, X)), TypeError, r"bounds must be a pair \(low, high\), got 3"),
         (
             lambda: pr.projections.ProjectObject(bounds=(X, X - 1), constraint="real"),

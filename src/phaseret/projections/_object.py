@@ -168,7 +168,14 @@ def _checked_bounds(bounds: Any, constraint: str, dtype: torch.dtype) -> Bounds 
     """
     if bounds is None:
         return None
-    _checks.sequence("bounds", bounds, "numbers or tensors", "Use (0, 1), for example")
+    fix = "Use (0, 1), for example"
+    if isinstance(bounds, str) or not (isinstance(bounds, Sequence) or getattr(bounds, "shape", ())):
+        _checks.fail(f"bounds must be a pair (low, high) of numbers or tensors, got {bounds!r}", fix, TypeError)
+    bounds = tuple(bounds)
+    if len(bounds) != 2:
+        _checks.fail(f"bounds must be a pair (low, high), got {len(bounds)}", fix, TypeError)
+    arrays = {f"bounds[{i}]": value for i, value in enumerate(bounds) if getattr(value, "shape", ())}
+    _checks.tensor(**arrays)
     tensors = {f"bounds[{i}]": value for i, value in enumerate(bounds) if isinstance(value, Tensor)}
     if not tensors:
         _check_pair("bounds", bounds)
@@ -176,8 +183,6 @@ def _checked_bounds(bounds: Any, constraint: str, dtype: torch.dtype) -> Bounds 
             rule = f"bounds must be non-negative for constraint={constraint!r}"
             _checks.fail(f"{rule}, got {bounds}", "Use a lower bound of at least 0")
         return cast("Bounds", bounds)
-    if len(bounds) != 2:
-        _checks.fail(f"bounds must be a pair (low, high), got {len(bounds)}", "Use (0, 1), for example", TypeError)
     _checks.real(**tensors)
     _checks.same_device(**tensors)
     device = next(iter(tensors.values())).device
