@@ -169,7 +169,7 @@ def _checked_bounds(bounds: Any, constraint: str, dtype: torch.dtype) -> Bounds 
     if bounds is None:
         return None
     fix = "Use (0, 1), for example"
-    if isinstance(bounds, str) or not (isinstance(bounds, Sequence) or getattr(bounds, "shape", ())):
+    if isinstance(bounds, str) or not (isinstance(bounds, Sequence) or (hasattr(bounds, "shape") and bounds.shape)):
         _checks.fail(f"bounds must be a pair (low, high) of numbers or tensors, got {bounds!r}", fix, TypeError)
     bounds = tuple(bounds)
     if len(bounds) != 2:
