@@ -1,4 +1,4 @@
-"""Files of which a part was never written, as where a measurement ended early: readers fill up what is missing."""
+"""Files of which a part was never written or is lost: readers fill up what is missing."""
 
 from __future__ import annotations
 
@@ -134,3 +134,14 @@ def test_a_mask_may_be_written_where_it_is_not_the_same(tmp_path: Path) -> None:
     found = load(hdf5(tmp_path / "x.h5", "mask", SHAPE, (5, 22), slice(0, 3), 1), mask_is="bad")
     assert found.mask is not None
     assert int((~found.mask).sum()) == 3 * 22
+
+
+# --- jpeg ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pattern_in_jpeg_is_said_to_have_lost_something_and_a_picture_is_not(tmp_path: Path) -> None:
+    picture = pytest.importorskip("PIL.Image").fromarray((FRAMES[0] % 200).astype(np.uint8))
+    picture.save(tmp_path / "x.jpg", quality=95)
+    assert pr.io.load_object(tmp_path / "x.jpg").shape == SHAPE
+    with pytest.warns(UserWarning, match=r"JPEG leaves out what eyes do not see, .* Use the file from before"):
+        load(tmp_path / "x.jpg")

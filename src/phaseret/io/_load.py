@@ -22,7 +22,7 @@ from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
-from phaseret.io._pictures import grey
+from phaseret.io._pictures import LOSSY, grey
 from phaseret.io._readers import opened
 from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
 
@@ -516,6 +516,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
     said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units())
+    said += (LOSSY,) if contents.format == "jpeg" else ()
     notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 

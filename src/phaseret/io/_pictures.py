@@ -24,6 +24,9 @@ from phaseret.io._layout import finite
 _WHOLE = ((0, 0, 1, 1),)
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
+LOSSY = "JPEG leaves out what eyes do not see, so these are not the numbers that were measured"
+LOSSY += ": use the file from before it was packed so"
+
 
 def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     """The series of a tif file; frames that were written one by one are one stack."""
@@ -57,6 +60,8 @@ def _doubt(series: Any, said: str) -> str:
     if said.startswith("ImageJ=") and None not in (shift, scale) and (shift, scale) != (0, 1):
         what = f"ImageJ shows its numbers as {shift:g} + {scale:g} times what is stored, which was not applied"
         return f"{what}: if counts are what it shows, apply it first"
+    if series.keyframe.compression in (6, 7):
+        return LOSSY
     if "S" in series.axes[:-1]:
         return (
             "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
