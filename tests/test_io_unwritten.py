@@ -136,6 +136,19 @@ def test_a_mask_may_be_written_where_it_is_not_the_same(tmp_path: Path) -> None:
     assert int((~found.mask).sum()) == 3 * 22
 
 
+# --- cbf -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [19, 21])
+def test_a_cbf_that_does_not_hold_the_pixels_it_announces_is_not_whole(rows: int, tmp_path: Path) -> None:
+    pytest.importorskip("fabio").cbfimage.CbfImage(data=FRAMES[0].astype(np.int32)).write(str(tmp_path / "x.cbf"))
+    whole, told = (tmp_path / "x.cbf").read_bytes(), b"Second-Dimension: "
+    assert whole.count(told + b"20") == 1
+    (tmp_path / "x.cbf").write_bytes(whole.replace(told + b"20", told + str(rows).encode()))
+    with pytest.raises(ValueError, match=r"x\.cbf must be a whole cbf file"):
+        load(tmp_path / "x.cbf")
+
+
 # --- jpeg ------------------------------------------------------------------------------------------------------------
 
 

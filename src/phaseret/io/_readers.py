@@ -208,7 +208,12 @@ def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             or len(whole) < start + len(_CBF_VALUES) + int(size[1])
         ):
             raise ValueError("it ends before its values do")
-    return _open_fabio(path, name, stack)
+    found = _open_fabio(path, name, stack)
+    with reading(path, name):
+        count, shape = found.attribute("", "X-Binary-Number-of-Elements"), found.entries["data"].shape
+        if count and int(count) != math.prod(shape):
+            raise ValueError(f"it announces {count} numbers in {' x '.join(map(str, shape))} pixels")
+    return found
 
 
 def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
