@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, reading, same_word
+from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, finite, reading, same_word
 from phaseret.io._heaps import damaged_heap
-from phaseret.io._layout import INTENSITIES, NUMBERED, finite
+from phaseret.io._layout import INTENSITIES, NUMBERED
 from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.

@@ -24,7 +24,7 @@ from phaseret.io._masks import as_inside, as_measured, doubts, fitted, misplaced
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
-from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
+from phaseret.io._series import OpenSeries, about_names, as_volume, files_of, frame_of
 
 # The layouts of files, the first that says something is believed.
 LAYOUTS = (_cxi, _nexus, _spimage, _headers, _layout)
@@ -457,7 +457,7 @@ def opened_pattern(
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
             volume, notes = as_volume(files, contents, name, partial(_told_of_frame, name=name, wanted=wanted))
-            notes += lost(files, "are one volume, whose axis of frames is not even without")
+            notes += about_names(files, "are one volume, whose axis of frames is not even without")
             pattern = _pattern(volume, name, wanted, notes)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
@@ -506,7 +506,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if not all(shape):
         fix = "It may be damaged or still being written"
         _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
-    told = _told(contents, name)
+    told, about_lengths = _layout.sensible(_told(contents, name))
     ndim = item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
     axis, about_axis = stack_axis(contents.format, shape, ndim, wanted.stack_axis)
     shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape
@@ -515,7 +515,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
         told = replace(told, support=None, obj=None)  # they belong to the whole frame
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
-    said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units())
+    said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units(), *about_lengths)
     notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 

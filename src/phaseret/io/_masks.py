@@ -31,7 +31,7 @@ def marked(contents: Contents, name: str) -> np.ndarray[Any, Any]:
             f"{name!r} of {contents.path} must hold one real number per pixel, got {value.dtype}",
             "Name another array with key=",
         )
-    if contents.format in _PICTURES and value.dtype.kind in "iu":
+    if contents.format in _PICTURES and value.dtype.kind in "iu" and value.min(initial=0) >= 0:
         half = value > value.max(initial=0) / 2
         between = int(((value > 0) & (value < value.max(initial=0))).sum())
         if between:

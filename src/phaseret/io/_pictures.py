@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, part, reading
-from phaseret.io._layout import finite
+from phaseret.io._contents import Contents, Entry, finite, part, reading
 
 
 def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -73,7 +72,9 @@ def _series(series: Any) -> Entry:
             return np.stack([pages[number].asarray() for number in range(shape[0])[index]])
         return part(series.asarray(), index)
 
-    return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"), whole=not by_page)
+    several = int(series.keyframe.photometric) in (0, 1) and shape[-1] > 2  # grey, and more than grey and alpha
+    color = series.axes.endswith("S") and not several
+    return Entry(shape, np.dtype(series.dtype), read, color, whole=not by_page)
 
 
 def _pages(entries: list[Entry], index: int | slice | None) -> Any:
