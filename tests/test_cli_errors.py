@@ -100,7 +100,7 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
     ("line", "message"),
     [
         ("info none.h5", "phaseret info: error: FILE must name a file, got 'none.h5', which does not exist. Look"),
-        ("info dir", "FILE must name a file, got the folder 'dir'. Name a file in it."),
+        ("info dir", "got the folder 'dir'. Name a file in it, or all by a pattern such as 'dir/*.tif'."),
         ("info empty.h5", "FILE must name a file with data, got 'empty.h5', which is empty. Write or copy it again."),
         ("info text", "FILE must name a file of a known kind, got 'text'"),
         ("info cut.h5", "cut.h5 must be a whole HDF5 file, got the error: "),
