@@ -498,3 +498,34 @@ def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: p
     )
     with pytest.raises(ImportError, match=rule):
         pr.io.load_intensity(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("key", ["a", "/a", "a/", "a/b", "a.b", "a/b/pattern"])
+def test_a_group_stands_for_the_pattern_in_it_in_every_kind_of_file(key: str, tmp_path: Path) -> None:
+    arrays = {"pattern": 1.0 * COUNTS, "bad_pixels": ~GOOD}
+    scipy.io.savemat(tmp_path / "x.mat", {"a": {"b": arrays}, "c": 1.0 * COUNTS})
+    np.savez(tmp_path / "x.npz", **{f"a/b/{name}": value for name, value in arrays.items()}, c=COUNTS)  # type: ignore[arg-type]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.update({f"a/b/{name}": value for name, value in arrays.items()})
+        file["c"] = COUNTS
+    for name in ("x.mat", "x.npz", "x.h5")[: 1 if "." in key else 3]:
+        found = pr.io.load_intensity(tmp_path / name, key=key)
+        assert unmeasured(found) == 6
+        np.testing.assert_array_equal(in_frame(found), COUNTS * GOOD)
+
+
+@pytest.mark.parametrize("name", ["mask", "good_pixels", "background", "flatfield"])
+def test_a_group_stands_for_no_mask_unless_that_is_asked_for(name: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file[f"a/{name}"], file["b/data"] = GOOD * 1.0, COUNTS
+    with pytest.raises(ValueError, match=f"got the group 'a'. It holds 'a/{name}'"):
+        pr.io.load_intensity(tmp_path / "x.h5", key="a")
+    if name in ("mask", "good_pixels"):
+        assert unmeasured(pr.io.load_mask(tmp_path / "x.h5", key="a")) == 6
+
+
+def test_a_mask_that_does_not_fit_can_be_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, bad_pixels=np.zeros((5, 4)))
+    with pytest.raises(ValueError, match=r"or one for each; mask_is='ignored' leaves it out\."):
+        pr.io.load_intensity(tmp_path / "x.npz")
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz", mask_is="ignored")) == 0

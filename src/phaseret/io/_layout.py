@@ -124,9 +124,12 @@ def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
     return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
 
 
-def intensity(contents: Contents) -> str | None:
-    """The array of numbers that is called as a pattern, or the only one that is not called as what goes with one."""
-    numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
+def intensity(contents: Contents, group: str = "") -> str | None:
+    """The array of numbers that is called as a pattern, or the only one that is not called as what goes with one; in a
+    group, if one is named.
+    """
+    start = f"{group}/" if group else ""
+    numbers = [name for name, x in contents.arrays.items() if x.dtype.kind in "iuf" and name.startswith(start)]
     pictures = [name for name in numbers if contents.arrays[name].picture]
     for word in INTENSITIES:  # a row of numbers is none where there are pictures
         called = [name for name in pictures or numbers if same_word(name) == word]
@@ -135,7 +138,7 @@ def intensity(contents: Contents) -> str | None:
     if not pictures and contents.unread():  # a row of numbers is no answer where what cannot be read may be
         return None
     left = [name for name in pictures if same_word(name) not in (*BESIDE, *MASKS, *OBJECTS, SUPPORT)]
-    return next((some[0] for some in (numbers, pictures, left) if len(some) == 1), None)
+    return next((some[0] for some in ((left,) if group else (numbers, pictures, left)) if len(some) == 1), None)
 
 
 def told(contents: Contents, name: str) -> Told:

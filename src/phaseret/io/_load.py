@@ -20,7 +20,7 @@ from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
+from phaseret.io._masks import OWN, as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
@@ -231,8 +231,8 @@ class OpenPattern:
         self, values: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor], index: Index | None
     ) -> tuple[Tensor | None, list[str]]:
         """True where the file's mask and all others say that a pixel was measured, and what is to be asked of them."""
-        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
-        turned = [] if counted is None else [*misplaced("the mask of the file", counted, values)]
+        counted = None if mask is None else fitted(OWN, mask, values.shape)
+        turned = [] if counted is None else [*misplaced(OWN, counted, values)]
         for label, other in masks.items():
             if tuple(other.shape) == self._stored:
                 other = other.movedim(self.stack_axis, 0)
@@ -473,8 +473,10 @@ def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPa
 def _named(contents: Contents, wanted: Wanted) -> str:
     """The array that is asked for, or else is the pattern."""
     name = wanted.key or _only(contents)
-    if contents.lookup(name) is None and contents.children(name):
-        name = _nexus.signal(contents, name) or name
+    if contents.lookup(name) is None:
+        place = contents.where(name).strip("/")
+        shown = _nexus.signal(contents, name) if contents.children(name) else None
+        name = shown or _layout.intensity(contents, place) or name
     return name
 
 

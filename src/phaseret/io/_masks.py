@@ -14,6 +14,7 @@ from phaseret.io._contents import Contents, same_word
 from phaseret.io._layout import MASKS, MaskIs
 from phaseret.io._pictures import grey
 
+OWN = "the mask of the file"
 _PICTURES = ("png", "jpeg", "bmp", "tif")
 
 
@@ -139,4 +140,6 @@ def fitted(name: str, mask: Tensor, shape: Sequence[int]) -> Tensor:
     fix = "Use one mask for all patterns, of the shape of one, or one for each"
     if tuple(mask.shape[-2:]) == tuple(shape[-2:])[::-1]:
         fix = "Transpose it: it has the pixels of the other axis along each"
+    if name == OWN:
+        fix = f"{fix}; mask_is='ignored' leaves it out"
     _checks.fail(f"{name} must broadcast to the intensity {tuple(shape)}, got {tuple(mask.shape)}", fix)

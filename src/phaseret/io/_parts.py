@@ -64,6 +64,8 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with _opened_whole(path) as contents:
+        inside = _layout.mask_in(contents, contents.where(key).strip("/")) if key and contents.children(key) else None
+        key = inside[0] if inside else key
         name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or _only_mask(contents)
         value, fix = marked(contents, name), f"use mask_is={OTHER[mask_is]!r}"
         if _cxi.marks_bad(contents, name):
