@@ -319,6 +319,35 @@ def test_fftshift_in_place_of_its_inverse_is_seen(shape: tuple[int, int], tmp_pa
     assert heard(tmp_path / "x.npy", center=at)[0].intensity[0, 0] == pytest.approx(pattern[0, 0])
 
 
+def speckle(kind: str, seed: int) -> np.ndarray[Any, Any]:
+    random = np.random.default_rng(seed)
+    obj = random.random((24, 24)) if kind == "real" else np.exp(2j * np.pi * random.random((24, 24)))
+    return np.fft.fftshift(abs(np.fft.fft2(obj, (96, 100))) ** 2)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@given(seed=st.integers(0, 99))
+def test_pictures_of_logarithms_are_questioned(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path, pattern = tmp_path_factory.mktemp("x") / "x.npy", speckle(kind, seed)
+    share = pattern / pattern.max()
+    for logs in (np.log10(1 + 1e3 * pattern), np.log(share + 1e-9) + 21, np.round(255 * np.log1p(1e6 * share) / 14)):
+        np.save(path, logs)
+        assert "its values spread as logarithms do" in heard(path)[1]
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@given(seed=st.integers(0, 99), photons=st.sampled_from([1e3, 1e5, 1e7]), dark=st.sampled_from([0, 3, 100]))
+def test_intensities_and_roots_are_not_taken_for_logarithms(
+    kind: str, seed: int, photons: float, dark: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path, pattern = tmp_path_factory.mktemp("x") / "x.npy", speckle(kind, seed)
+    counts = np.random.default_rng(seed).poisson(pattern * (photons / pattern.sum()) + dark)
+    level = max(1, int(np.median(counts)))
+    for values in (pattern, np.sqrt(pattern), counts, np.minimum(counts, level), np.roll(counts, 48, 0)):
+        np.save(path, values)
+        assert "spread as" not in heard(path)[1]
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-4, 1e-3])
 def test_small_numbers_are_no_roots_and_no_logarithms(scale: float, tmp_path: Path) -> None:
     pattern = np.fft.fftshift(abs(np.fft.fft2(np.random.default_rng(3).random((20, 20)), (64, 64))) ** 2)

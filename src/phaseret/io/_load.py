@@ -21,9 +21,10 @@ from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slice
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import OWN, as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
-from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes
 from phaseret.io._pictures import grey
 from phaseret.io._readers import opened
+from phaseret.io._scale import transformed
 from phaseret.io._series import OpenSeries, about_names, as_volume, files_of, frame_of
 
 # The layouts of files, the first that says something is believed.
@@ -209,7 +210,7 @@ class OpenPattern:
                 error.args = (f"{error} {as_sentences(about_mask)}",)
             raise
         is_asked = kind == "intensity" and wanted.kind is None and not about_kind
-        transforms = [transformed(made.intensity)] if is_asked else []
+        transforms = [transformed(made.intensity, made.ndim)] if is_asked else []
         notes = (
             *self.notes,
             *about_kind,

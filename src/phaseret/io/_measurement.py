@@ -436,26 +436,6 @@ def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence
     return f"{hot}: if it is broken, or the direct beam, {fix}"
 
 
-def transformed(values: Tensor) -> str:
-    """A question, if values that nobody called intensities are the roots or the logarithms of whole numbers."""
-    some = values[(values > 0) & (values < 100)][: 1 << 16].double()  # whose squares have digits behind the point
-    if some.numel() < 16 or bool((some == some.round()).double().mean() > 0.95):
-        return ""
-    if _whole(some.square()):
-        return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
-    for base, counts in (("10", 10**some), ("e", some.exp())):
-        if _whole(counts[counts < 1000], least=2):
-            what = f"its values are logarithms to the base {base} of whole numbers, and were taken for the intensity"
-            return f"{what}: if so, take their exponential first"
-    return ""
-
-
-def _whole(numbers: Tensor, least: int = 1) -> bool:
-    """Whether they are whole numbers up to rounding, from `least` on, of which there are enough to tell."""
-    whole = numbers.round()
-    return numbers.numel() >= 16 and not bool((((numbers - whole).abs() > 1e-2) | (whole < least)).any())
-
-
 def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:
     """What was made of a beam stop that was stored as zeros."""
     if stop is None:
