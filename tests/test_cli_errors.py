@@ -67,6 +67,12 @@ def test_what_others_call_an_option_is_answered_with_ours(folder: Path, capsys: 
             "(choose from 'info', 'reconstruct', 'simulate', 'compare', 'bench'), did you mean reconstruct? (see",
         ),
         ("reconstruct pattern.h5 --suport s.npy", "there is no option --suport, did you mean --support? (see"),
+        ("info pattern.h5 --ind 0", "there is no option --ind, did you mean --index? (see"),
+        ("info pattern.h5 --origin corner", "there is no option --origin, did you mean --center? (see"),
+        (
+            "info pattern.h5 --key data",
+            "there is no option --key: the array stands behind its file, as in pattern.h5::",
+        ),
         ("reconstruct pattern.h5 -o r.h5 --constrain=real", "no option --constrain, did you mean --constraint? (see"),
         (
             "info pattern.h5 --wavelets",
@@ -100,7 +106,8 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
     ("line", "message"),
     [
         ("info none.h5", "phaseret info: error: FILE must name a file, got 'none.h5', which does not exist. Look"),
-        ("info dir", "FILE must name a file, got the folder 'dir'. Name a file in it."),
+        ("info pattern.h5 --mask-is good", "got 'good'. Did you mean 'measured'?"),
+        ("info dir", "got the folder 'dir'. Name a file in it, or all by a pattern such as 'dir/*.tif'."),
         ("info empty.h5", "FILE must name a file with data, got 'empty.h5', which is empty. Write or copy it again."),
         ("info text", "FILE must name a file of a known kind, got 'text'"),
         ("info cut.h5", "cut.h5 must be a whole HDF5 file, got the error: "),

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import tifffile
 import torch
 
@@ -121,6 +122,70 @@ def test_a_group_stands_for_what_it_shows(tmp_path: Path) -> None:
     assert pr.io.load_intensity(tmp_path / "x.nxs", key="2.1", ndim=2).intensity.shape == (2, *SHAPE)
 
 
+@pytest.mark.parametrize("text", ["40", b"40", [b"40"], ["40"], 40, [40], np.full(3, 40)])
+def test_numbers_count_however_they_are_stored(text: Any, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        image = file.create_group("entry_1/image_1")
+        image["data"], image["data_type"] = np.sqrt(COUNTS), np.array([b"unphased amplitude"])
+    np.testing.assert_allclose(in_frame(pr.io.load_intensity(tmp_path / "x.cxi")), COUNTS, rtol=1e-6)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        detector = file.create_group("entry/instrument/detector")
+        detector["data"], detector["saturation_value"] = COUNTS, text
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.h5")) == (COUNTS > 40).sum()
+
+
+@pytest.mark.parametrize("name", ["entry/instrument/detector", "entry_1/instrument_1/detector_1"])
+@pytest.mark.parametrize("level", [-1, 0, np.nan])
+def test_a_saturation_that_is_no_count_says_nothing(name: str, level: float, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file[f"{name}/data"], file[f"{name}/saturation_value"] = COUNTS, level
+        file[f"{name}/pixel_mask"] = np.zeros((0, 0))
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.h5")) == 0
+
+
+@pytest.mark.parametrize("unit", ["m", "mm", "micrometer", None])
+def test_a_beam_in_lengths_is_divided_by_the_pixel(unit: str | None, tmp_path: Path) -> None:
+    scale = {"m": 1.0, "mm": 1e3, "micrometer": 1e6, None: 1.0}[unit]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        detector = file.create_group("entry/instrument/detector")
+        detector["data"] = COUNTS
+        for name, x in {"beam_center_y": 11 * 75e-6, "beam_center_x": 9 * 55e-6}.items():
+            detector[name] = scale * x
+            detector[name].attrs.update({} if unit is None else {"units": unit})
+        for name, x in {"y_pixel_size": 75.0, "x_pixel_size": 55.0}.items():
+            detector[name] = x
+            detector[name].attrs["units"] = "micrometre"
+    with pytest.warns(UserWarning, match=r"beam centre \(11, 9\) was taken for the zero frequency"):
+        assert pr.io.load_intensity(tmp_path / "x.h5").intensity[0, 0] == COUNTS[11, 9]
+
+
+def test_a_beam_that_moves_is_said(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        detector = file.create_group("entry/instrument/detector")
+        detector["data"], detector["beam_center_y"] = np.stack([COUNTS, COUNTS]), [11.0, 11.0]
+        detector["beam_center_x"] = [9.0, 10.0]
+    with pytest.warns(UserWarning, match=r"beam_center_x', not one number for all patterns, was not used\. Give the"):
+        pr.io.load_intensity(tmp_path / "x.h5", ndim=2)
+
+
+def test_the_corner_of_a_detector_is_asked_about(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        file["cxi_version"], detector = 160, file.create_group("entry_1/instrument_1/detector_1")
+        detector["data"], detector["corner_position"] = COUNTS, [9 * 55e-6, -11 * 75e-6, 0.7]
+        detector["x_pixel_size"], detector["y_pixel_size"] = 55e-6, 75e-6
+    with pytest.warns(UserWarning, match=r"corner_position' of the file tells, \(11, 9\), was not used"):
+        pr.io.load_intensity(tmp_path / "x.cxi")
+
+
+@pytest.mark.parametrize("place", ["masks/all/mask", "detector/n0/mask", "a/data/mask"])
+def test_a_mask_deeper_in_the_file_is_named_and_found(place: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["measurement/n0/data"], file[place], file["a/data/x"] = COUNTS, GOOD, np.ones(SHAPE[1])
+    with pytest.warns(UserWarning, match=f"'{place}' of the file lies beside the pattern"):
+        pr.io.load_intensity(tmp_path / "x.h5")
+    assert unmeasured(pr.io.load_mask(tmp_path / "x.h5")) == 6
+
+
 # --- headers ---------------------------------------------------------------------------------------------------------
 
 DECTRIS = """# Detector: PILATUS
@@ -170,6 +235,49 @@ def test_a_header_that_says_nothing_changes_nothing(text: str, tmp_path: Path) -
     np.testing.assert_array_equal(in_frame(found), COUNTS)
     assert found.notes == ()
     assert found.wavelength is None
+
+
+def test_lengths_of_a_header_are_divided_by_the_pixel(tmp_path: Path) -> None:
+    text = DECTRIS.replace("172e-6 m x 150e-6 m", "0.172 mm x 0.15 mm").replace(
+        "(14.2, 11.0) pixels", "(2.408, 1.65) mm"
+    )
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS.astype(np.int32), description=text, metadata=None)
+    with pytest.warns(UserWarning, match=r"beam centre \(11, 14\) was taken for the zero frequency"):
+        assert pr.io.load_intensity(tmp_path / "x.tif").intensity[0, 0] == COUNTS[11, 14]
+    text = text.replace("# Pixel_size 0.172 mm x 0.15 mm\n", "")
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS.astype(np.int32), description=text, metadata=None)
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.tif")) == (COUNTS > 48).sum()  # of the whole frame
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (200.0, 100.0), (-3.0, 2.0)])
+def test_the_centre_of_an_edf_is_counted_from_its_offset(offset: tuple[float, float], tmp_path: Path) -> None:
+    header = {f"Offset_{axis}": f"{start} pixel" for axis, start in zip("21", offset, strict=True)}
+    header |= {f"Center_{axis}": f"{c + start}" for axis, c, start in zip("21", (11.5, 14.5), offset, strict=True)}
+    fabio.edfimage.EdfImage(data=COUNTS.astype(np.uint16), header=header).write(str(tmp_path / "x.edf"))
+    with pytest.warns(UserWarning, match=r"beam centre \(11, 14\) was taken for the zero frequency"):
+        assert pr.io.load_intensity(tmp_path / "x.edf").intensity[0, 0] == COUNTS[11, 14]
+
+
+def test_a_length_that_nothing_has_is_said_and_not_used(tmp_path: Path) -> None:
+    header = {"WaveLength": "1.54", "PSize_1": "55", "PSize_2": "55", "beam_x": "14", "beam_y": "11"}
+    fabio.edfimage.EdfImage(data=COUNTS.astype(np.uint16), header=header).write(str(tmp_path / "x.edf"))
+    with pytest.warns(UserWarning, match="was not used") as said:
+        found = pr.io.load_intensity(tmp_path / "x.edf")
+    assert (found.wavelength, found.pixel_size) == (None, None)
+    texts = [str(one.message) for one in said]
+    assert [text.partition(": ")[2] for text in texts] == [
+        "the file's wavelength would be 1.54 m and was not used. Look at its unit.",
+        "the file's pixel size would be 55 m and was not used. Look at its unit.",
+        "the file's centre, (11, 14), was not used. If that is the pixel of the beam, use center=(11, 14).",
+    ]
+
+
+def test_frames_of_unlike_shapes_in_one_file_are_named(tmp_path: Path) -> None:
+    image = fabio.edfimage.EdfImage(data=COUNTS.astype(np.uint16), header={})
+    image.append_frame(data=COUNTS[:9].astype(np.uint16), header={})
+    image.write(str(tmp_path / "x.edf"))
+    with pytest.raises(ValueError, match=r"must have one shape, \(26, 30\), got \(9, 30\) of frame 1\. Save it in"):
+        pr.io.load_intensity(tmp_path / "x.edf", ndim=2)
 
 
 # --- tables, pictures, series ----------------------------------------------------------------------------------------
@@ -271,6 +379,55 @@ def test_a_hole_in_a_series_is_said(tmp_path: Path) -> None:
     assert pr.io.load_intensity(even).notes == ()
 
 
+@pytest.mark.parametrize("shape", [(1, *SHAPE), (SHAPE[0], 1, SHAPE[1]), (*SHAPE, 1)])
+def test_an_axis_of_one_counts_one_pattern(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS.reshape(shape))
+    scipy.io.savemat(tmp_path / "x.mat", {"I": COUNTS.reshape(shape)})
+    for name in ("x.npy", "x.mat")[: 1 if shape[-1] == 1 else 2]:  # MATLAB has no last axis of one
+        for ndim in (None, 2):
+            found = pr.io.load_intensity(tmp_path / name, ndim=ndim)
+            np.testing.assert_array_equal(in_frame(found), COUNTS[None])
+    np.save(tmp_path / "x.npy", np.stack([COUNTS.reshape(shape)] * 3))
+    if shape[-1] == 1:
+        with pytest.raises(
+            ValueError, match=r"must end in the axes of one pattern, got a last one of 1\. Save it with"
+        ):
+            pr.io.load_intensity(tmp_path / "x.npy", ndim=2)
+
+
+def test_samples_of_grey_are_frames(tmp_path: Path) -> None:
+    frames = np.stack([COUNTS + number for number in range(5)]).astype(np.uint16)
+    last = np.moveaxis(frames, 0, -1)
+    tifffile.imwrite(tmp_path / "x.tif", last, planarconfig="contig", photometric="minisblack")
+    np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "x.tif", ndim=2, stack_axis=-1)), frames)
+
+
+def test_a_mask_below_0_is_not_painted(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", -(~GOOD).astype(np.int8))
+    assert unmeasured(pr.io.load_mask(tmp_path / "x.tif", mask_is="bad")) == 6
+
+
+def test_files_in_folders_of_folders_and_other_words_of_printf(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a/1", "a/2/b/c", "a/10")):
+        (tmp_path / folder).mkdir(parents=True)
+        np.save(tmp_path / folder / f"f_{number:03d}.npy", COUNTS + number)
+        np.save(tmp_path / f"g_{number:03d}.npy", COUNTS + number)
+    for pattern in ("a/**/f_*.npy", "g_%03d.npy", "g_%03i.npy", "g_%u.npy", "g_*.npy"):
+        found = pr.io.load_intensity(tmp_path / pattern)
+        np.testing.assert_array_equal(in_frame(found), [COUNTS, COUNTS + 1, COUNTS + 2])
+    with pytest.raises(IsADirectoryError, match=r"got the folder .* or all by a pattern such as '.*\*\.tif'"):
+        pr.io.load_intensity(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["dark.npy", "background_1.npy", "f_mask.npy"])
+def test_a_file_that_is_called_otherwise_than_the_others_is_named(name: str, tmp_path: Path) -> None:
+    for file in ("f_1.npy", "f_2.npy", name):
+        np.save(tmp_path / file, COUNTS)
+    with pytest.warns(UserWarning, match=f"{name} of the files is called as what goes with a pattern"):
+        pr.io.load_intensity(tmp_path / "*.npy")
+    assert pr.io.load_intensity([tmp_path / name, tmp_path / name]).notes == ()
+
+
 def test_every_value_can_be_trusted(tmp_path: Path) -> None:
     counts = np.minimum(COUNTS * 5, 255).astype(np.uint8)
     np.save(tmp_path / "x.npy", counts)
@@ -341,3 +498,34 @@ def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: p
     )
     with pytest.raises(ImportError, match=rule):
         pr.io.load_intensity(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("key", ["a", "/a", "a/", "a/b", "a.b", "a/b/pattern"])
+def test_a_group_stands_for_the_pattern_in_it_in_every_kind_of_file(key: str, tmp_path: Path) -> None:
+    arrays = {"pattern": 1.0 * COUNTS, "bad_pixels": ~GOOD}
+    scipy.io.savemat(tmp_path / "x.mat", {"a": {"b": arrays}, "c": 1.0 * COUNTS})
+    np.savez(tmp_path / "x.npz", **{f"a/b/{name}": value for name, value in arrays.items()}, c=COUNTS)  # type: ignore[arg-type]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.update({f"a/b/{name}": value for name, value in arrays.items()})
+        file["c"] = COUNTS
+    for name in ("x.mat", "x.npz", "x.h5")[: 1 if "." in key else 3]:
+        found = pr.io.load_intensity(tmp_path / name, key=key)
+        assert unmeasured(found) == 6
+        np.testing.assert_array_equal(in_frame(found), COUNTS * GOOD)
+
+
+@pytest.mark.parametrize("name", ["mask", "good_pixels", "background", "flatfield"])
+def test_a_group_stands_for_no_mask_unless_that_is_asked_for(name: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file[f"a/{name}"], file["b/data"] = GOOD * 1.0, COUNTS
+    with pytest.raises(ValueError, match=f"got the group 'a'. It holds 'a/{name}'"):
+        pr.io.load_intensity(tmp_path / "x.h5", key="a")
+    if name in ("mask", "good_pixels"):
+        assert unmeasured(pr.io.load_mask(tmp_path / "x.h5", key="a")) == 6
+
+
+def test_a_mask_that_does_not_fit_can_be_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, bad_pixels=np.zeros((5, 4)))
+    with pytest.raises(ValueError, match=r"or one for each; mask_is='ignored' leaves it out\."):
+        pr.io.load_intensity(tmp_path / "x.npz")
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz", mask_is="ignored")) == 0

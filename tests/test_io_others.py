@@ -279,6 +279,82 @@ def test_axes_of_one_around_a_support_are_left_out(tmp_path: Path) -> None:
     assert pr.io.load_support(tmp_path / "x.npy").shape == (1, 6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"crop": (60, 60)},
+        {"bin": 2},
+        {"crop": (60, 62), "bin": (2, 1)},
+        {"roi": ((6, 76), (4, 74))},
+        {"roi": ((30, 70), (20, 60)), "crop": (36, 36)},
+        {"center": (40, 40)},
+        {"center": (44, 39), "crop": (60, 60)},
+    ],
+)
+def test_the_centre_that_is_advised_is_that_of_the_file(options: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever part of the frame is read: with the advice there is none left to give."""
+    obj = np.random.default_rng(3).random((12, 12))
+    pattern = np.fft.fftshift(abs(np.fft.fft2(obj, (80, 84))) ** 2)
+    np.save(tmp_path / "x.npy", np.roll(pattern, (3, -5), (0, 1)))
+    told = [text for text in pr.io.inspect(pr.io.load_intensity(tmp_path / "x.npy", **options)).warnings if "=" in text]
+    assert [text.partition(": ")[2] for text in told] == ["load it with center=(43, 37)"]
+    found = pr.io.inspect(pr.io.load_intensity(tmp_path / "x.npy", **options | {"center": (43, 37)}))
+    assert not any("center=" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize("shape", [(63, 75), (64, 75), (63, 64)])
+def test_fftshift_in_place_of_its_inverse_is_seen(shape: tuple[int, int], tmp_path: Path) -> None:
+    obj = np.random.default_rng(3).random((20, 20))
+    pattern = abs(np.fft.fft2(obj, shape)) ** 2
+    np.save(tmp_path / "x.npy", np.fft.fftshift(np.fft.fftshift(pattern)))
+    last = tuple(m - 1 if m % 2 else 0 for m in shape)
+    said = heard(tmp_path / "x.npy")[1]
+    assert f"gathers at the pixel {last} of the frame" in said
+    assert "If fftshift moved it there in place of ifftshift, undo that, and use center='corner'" in said
+    np.save(tmp_path / "x.npy", np.fft.ifftshift(pattern))
+    at = tuple((m + 1) // 2 for m in shape)
+    said = heard(tmp_path / "x.npy", center="corner")[1]
+    assert f"gathers at the pixel {at} of the frame" in said
+    assert heard(tmp_path / "x.npy", center=at)[0].intensity[0, 0] == pytest.approx(pattern[0, 0])
+
+
+def speckle(kind: str, seed: int) -> np.ndarray[Any, Any]:
+    random = np.random.default_rng(seed)
+    obj = random.random((24, 24)) if kind == "real" else np.exp(2j * np.pi * random.random((24, 24)))
+    return np.fft.fftshift(abs(np.fft.fft2(obj, (96, 100))) ** 2)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@given(seed=st.integers(0, 99))
+def test_pictures_of_logarithms_are_questioned(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path, pattern = tmp_path_factory.mktemp("x") / "x.npy", speckle(kind, seed)
+    share = pattern / pattern.max()
+    for logs in (np.log10(1 + 1e3 * pattern), np.log(share + 1e-9) + 21, np.round(255 * np.log1p(1e6 * share) / 14)):
+        np.save(path, logs)
+        assert "its values spread as logarithms do" in heard(path)[1]
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@given(seed=st.integers(0, 99), photons=st.sampled_from([1e3, 1e5, 1e7]), dark=st.sampled_from([0, 3, 100]))
+def test_intensities_and_roots_are_not_taken_for_logarithms(
+    kind: str, seed: int, photons: float, dark: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path, pattern = tmp_path_factory.mktemp("x") / "x.npy", speckle(kind, seed)
+    counts = np.random.default_rng(seed).poisson(pattern * (photons / pattern.sum()) + dark)
+    level = max(1, int(np.median(counts)))
+    for values in (pattern, np.sqrt(pattern), counts, np.minimum(counts, level), np.roll(counts, 48, 0)):
+        np.save(path, values)
+        assert "spread as" not in heard(path)[1]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-4, 1e-3])
+def test_small_numbers_are_no_roots_and_no_logarithms(scale: float, tmp_path: Path) -> None:
+    pattern = np.fft.fftshift(abs(np.fft.fft2(np.random.default_rng(3).random((20, 20)), (64, 64))) ** 2)
+    np.save(tmp_path / "x.npy", scale / pattern.max() * pattern)
+    assert heard(tmp_path / "x.npy")[1] == ""
+
+
 @pytest.mark.parametrize("offset", [(0.5, 0.5), (0.0, 0.5), (2.0, -3.0), (0.0, 0.0)])
 def test_a_centre_beside_the_middle_is_said_also_between_pixels(
     offset: tuple[float, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]

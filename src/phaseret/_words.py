@@ -17,6 +17,13 @@ _OTHER_WORDS = {
     "init": ("x0", "initial", "guess", "start", "obj"),
     "constraint": ("real", "nonnegative", "positive", "positivity"),
     "resolution": ("step",),
+    "measured": ("good", "valid"),
+    "bad": ("invalid", "dead", "hot"),
+    "bin": ("rebin", "downsample"),
+    "center": ("origin", "beam"),
+    "index": ("frame", "frames"),
+    "background": ("dark", "bg", "bkg"),
+    "saturation": ("threshold", "overload", "cutoff"),
 }
 
 
@@ -24,7 +31,9 @@ def meant(word: str, known: Iterable[str]) -> str:
     """The word that was meant by one that is not known; an empty text where that cannot be told."""
     words = list(known)
     other = (ours for ours, theirs in _OTHER_WORDS.items() if ours in words and word.lower() in theirs)
-    return next(other, "") or next(iter(difflib.get_close_matches(word, words, 1)), "")
+    begun = [name for name in words if len(word) > 2 and name.startswith(word)]
+    near = begun if len(begun) == 1 else difflib.get_close_matches(word, words, 1)
+    return next(other, "") or next(iter(near), "")
 
 
 def shortened(text: str, longest: int = 600) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from phaseret import _fft, io, solvers
 from phaseret.io._inspect import flat_level, friedel
+from phaseret.io._measurement import in_file
 from phaseret.projections import Constraint
 from phaseret.solvers._gaps import disagreeing
 from phaseret.solvers._reduce import quick_grid
@@ -113,7 +114,9 @@ def off_centre(measurement: io.Measurement, constraint: Constraint | None) -> li
         return []
     shown = ",".join(f"{c:g}" for c in place)
     what = f"the pattern of a real object is symmetric about its middle, and this one is to {here:.2f}"
-    fix = "use --support auto, which moves it there" if any(c % 1 for c in place) else f"use --center {shown}"
+    fix = f"use --center {','.join(map(str, in_file(measurement, place)))}"
+    if any(c % 1 for c in place):
+        fix = "use --support auto, which moves it there"
     return [f"{what}, but to {there:.2f} about {shown}: if that is its centre, {fix}"]
 
 

@@ -37,6 +37,9 @@ _ELSEWHERE |= dict.fromkeys(
     ("--algorithm", "--method", "--solver", "--recipe", "--beta"),
     'algorithms and their numbers stand in the recipe, as in --schedule "hio(beta=0.8):500,er:50"',
 )
+_BEHIND = dict.fromkeys(
+    ("--key", "--dataset", "--path"), "the array stands behind its file, as in pattern.h5::entry/data"
+)
 EXAMPLES = """
 begin with:
   phaseret simulate picture.png --size 64,64 -o pattern.h5     (or take a pattern that you measured)
@@ -87,8 +90,9 @@ def _check_spelling(words: Sequence[str]) -> None:
         flag = word.partition("=")[0]
         if flag == "--":
             return
-        if flag in _ELSEWHERE and flag not in known and words[0] == "reconstruct":
-            _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}: {_ELSEWHERE[flag]}")
+        elsewhere = _ELSEWHERE | _BEHIND if words[0] == "reconstruct" else _BEHIND
+        if flag in elsewhere and flag not in known:
+            _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}: {elsewhere[flag]}")
         if flag.startswith("--") and flag not in known:
             _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}{_meant(flag, known)}")
 

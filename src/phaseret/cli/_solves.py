@@ -215,6 +215,7 @@ class Solves(Search, Pattern):
         frame, sizes = job.measurement.fourier_shape, tuple(place.shape[-job.measurement.ndim :])
         if "background" in given:
             intensity = without_background(intensity, given.pop("background"))
+            check_lit(intensity, given.get("mask"), job.measurement.ndim)
         if "init" in given:
             shape = tuple(given["init"].shape[-len(sizes) :])
             if shape == frame:

@@ -52,6 +52,8 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
         return asked % len(shape), ()
     if len(shape) != ndim + 1 or ndim == 1:
         return 0, ()
+    if shape.count(1) == 1:  # of one pattern
+        return shape.index(1), ()
     first, last = shape[1:], shape[:-1]
     if format.startswith("MATLAB"):
         if len(set(first)) == 1 and len(set(last)) > 1:
@@ -92,10 +94,12 @@ def item_axes(what: str, shape: tuple[int, ...], asked: int | None, said: int | 
     if asked is not None:
         if _checks.item_axes(asked) > len(shape):
             _checks.fail(f"ndim must be at most the number of axes of {what}, got {asked}", "Choose fewer axes")
+        if len(shape) > asked + 1 > 2 and shape[-1] == 1:
+            _checks.fail(f"{what} must end in the axes of one pattern, got a last one of 1", "Save it without that")
         return int(asked)
     if said is not None and said <= len(shape):
         return said
-    if len(shape) == 3 and shape[0] == 1:
+    if len(shape) == 3 and shape.count(1) == 1:
         return 2
     if len(shape) not in (1, 2):
         fix = "Use ndim=2 for a stack of patterns or ndim=3 for volumes"

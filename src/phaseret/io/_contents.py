@@ -25,7 +25,12 @@ UNITS = {"": 1.0, "m": 1.0, "cm": 1e-2, "mm": 1e-3, "nm": 1e-9, "pm": 1e-12, "J"
 UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16, "MeV": 1.602176634e-13}
 UNITS |= dict.fromkeys(("um", "µm", "μm", "micron", "microns"), 1e-6)
 UNITS |= dict.fromkeys(("A", "\u00c5", "\u212b", "angstrom", "Angstrom", "angstroms", "Angstroms"), 1e-10)
-UNITS |= dict.fromkeys(("meter", "meters", "metre", "metres", "pixel", "pixels", "px"), 1.0)
+UNITS |= dict.fromkeys(("pixel", "pixels", "px"), 1.0)
+UNITS |= {
+    f"{prefix}{word}": scale
+    for prefix, scale in {"": 1.0, "centi": 1e-2, "milli": 1e-3, "micro": 1e-6, "nano": 1e-9, "pico": 1e-12}.items()
+    for word in ("meter", "meters", "metre", "metres")
+}
 
 
 @dataclass(frozen=True)
@@ -172,22 +177,29 @@ class Contents:
         """The first of them that is there, and its value if that is finite; of a row of numbers that of all."""
         for name in names:
             entry = self.lookup(name)
-            if entry is None or entry.dtype.kind not in "iuf":
+            if entry is None or entry.dtype.kind not in "iufOSU":
                 continue
-            size = math.prod(entry.shape)
-            if size != 1 and len(entry.shape) > 1:
+            if entry.dtype.kind in "OSU":
+                if (value := finite(self.text(name))) is not None:
+                    return name, value
                 continue
-            values = self.read(name).reshape(-1) if size <= _MOST else np.empty(0)
-            if values.size and (values[0] == values).all() | (values.size == 1):
-                return name, float(values[0]) if math.isfinite(values[0]) else None
+            values = self.numbers(name)
+            if len(set(values)) == 1 or len(values) == 1:
+                return name, values[0] if math.isfinite(values[0]) else None
         return "", None
+
+    def numbers(self, name: str) -> list[float]:
+        """A row of numbers, one of them or many, as those of each frame; none where that is something else."""
+        entry = self.lookup(name)
+        size = 0 if entry is None or entry.dtype.kind not in "iuf" else math.prod(entry.shape)
+        is_row = entry is not None and (size == 1 or len(entry.shape) == 1)
+        return [float(x) for x in self.read(name).reshape(-1).tolist()] if is_row and 0 < size <= _MOST else []
 
     def text(self, name: str) -> str:
         """The named text, empty if the file does not hold it."""
         entry = self.lookup(name)
-        if entry is None or entry.dtype.kind not in "OSU" or entry.shape:
-            return ""
-        return as_text(self.read(name))
+        is_one = entry is not None and entry.dtype.kind in "OSU" and math.prod(entry.shape) == 1
+        return as_text(self.read(name)) if is_one else ""
 
     def entry(self, name: str) -> Entry:
         """The entry of that name, which the file must have."""
@@ -249,6 +261,15 @@ class Contents:
             ]
         shown = ", ".join(arrays[:12]) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "")
         return f"It holds {shown}" if arrays else "It holds no array"
+
+
+def finite(text: str) -> float | None:
+    """The number that a text is, if it is finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def same_word(name: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, reading, same_word
+from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, finite, reading, same_word
 from phaseret.io._heaps import damaged_heap
-from phaseret.io._layout import INTENSITIES, MASKS, NUMBERED, finite
+from phaseret.io._layout import BESIDE, INTENSITIES, MASKS, NUMBERED
 from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
@@ -293,8 +293,8 @@ class _Tree:
     # --- groups that stand for an array ------------------------------------------------------------------------------
 
     def _named_by(self, group: Any) -> str | None:
-        """The array in a group that it says is its signal, or its only one with two axes or more, or that is called as
-        a pattern among several.
+        """The array in a group that it says is its signal, or its only one with two axes or more but for masks and
+        what else goes with a pattern, or that is called as a pattern among several.
         """
         signal = as_text(np.asarray(group.attrs.get("signal", "")))
         if signal and self._child(group, signal) is not None:
@@ -303,6 +303,7 @@ class _Tree:
         arrays = {key: entry for key, value in inside.items() if value is not None and (entry := self._entry(value))}
         marked = [key for key in arrays if as_text(np.asarray(inside[key].attrs.get("signal", ""))) == "1"]
         large = [key for key, entry in arrays.items() if entry.dtype.kind in "biufc" and len(entry.shape) > 1]
+        large = [key for key in large if same_word(key) not in (*MASKS, *BESIDE)]
         found = marked or large
         called = [key for word in INTENSITIES for key in found if same_word(key) == word]
         return found[0] if len(found) == 1 else next(iter(called), None)

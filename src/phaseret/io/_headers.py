@@ -4,8 +4,9 @@ ADSC's, which look like those.
 Source:
     Dectris, the miniCBF header (lines such as ``# Beam_xy (243.5, 309.2) pixels``), which Pilatus writes into tif, too.
     Boesecke (2007), Reduction of two-dimensional small- and wide-angle X-ray scattering data,
-    doi:10.1107/S0021889807001100: SAXS keywords of EDF, in which the first pixel reaches from 0 to 1, and Dummy, which
-    stands where nothing was measured. ADSC, the SMV format: lengths in millimetres, the wavelength in angstrom.
+    doi:10.1107/S0021889807001100: SAXS keywords of EDF, in which the first pixel reaches from Offset (0 where that is
+    not said) to Offset + 1, and Dummy, which stands where nothing was measured. ADSC, the SMV format: lengths in
+    millimetres, the wavelength in angstrom.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from phaseret.io._contents import UNITS, Contents
-from phaseret.io._layout import LEVELS, Told, finite, positive
+from phaseret.io._contents import UNITS, Contents, finite
+from phaseret.io._layout import LEVELS, PIXELS, Told, positive
 
 _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
 _DECTRIS = {
     "saturation": rf"Count_cutoff\s+{_NUMBER}",
-    "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?",
+    "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?\s*(\w*)",
     "pixel_size": rf"Pixel_size\s+{_NUMBER}\s*(\w*)\s*x\s*{_NUMBER}",
     "wavelength": rf"Wavelength\s+{_NUMBER}\s*(\w*)",
     "exposure": rf"Exposure_time\s+{_NUMBER}\s*s",
@@ -46,9 +47,13 @@ def _of_dectris(text: str) -> Told:
     found = {key: match for key, pattern in _DECTRIS.items() if (match := re.search(pattern, text))}
     size, center = found.get("pixel_size"), found.get("center")
     height, width = (_length(size[number], size[2]) if size else None for number in (3, 1))
+    # Of lengths the pixels are their multiples.
+    y, x = (_length(center[number], center[3]) or 0.0 for number in (2, 1)) if center else (0.0, 0.0)
+    if center and center[3] not in PIXELS:
+        y, x = (y / height, x / width) if height and width else (0.0, 0.0)
     return Told(
         saturation=positive(found["saturation"][1]) if "saturation" in found else None,
-        center=_pixel(positive(center[2]) or 0.0, positive(center[1]) or 0.0, 0.0) if center else None,
+        center=_pixel(y, x, 0.0),
         exposure=positive(found["exposure"][1]) if "exposure" in found else None,
         pixel_size=(height, width) if height and width else None,
         wavelength=_length(*found["wavelength"].groups()) if "wavelength" in found else None,
@@ -69,7 +74,9 @@ def of_edf(header: Callable[[str], str | None]) -> Told:
     if header("HEADER_BYTES") and (size := said("PIXEL_SIZE")):
         return _of_adsc(said, 1e-3 * size)
     height, width = length("PSize_2"), length("PSize_1")
-    center = (said("Center_2") or 0.0, said("Center_1") or 0.0)
+    y, x = (said(f"Center_{axis}") for axis in "21")
+    first = [finite((header(f"Offset_{axis}") or "").split(" ")[0]) or 0.0 for axis in "21"]
+    center = (y - first[0], x - first[1]) if y and x else (0.0, 0.0)
     return Told(
         saturation=said(*LEVELS),
         center=_pixel(*center, 0.5),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from phaseret import _checks, _fft
-from phaseret.io._measurement import Measurement
+from phaseret.io._measurement import Measurement, in_file
 
 # The autocorrelation is present above seven standard deviations of its noise, between these shares of its peak.
 _PRESENT_AT_LEAST, _PRESENT_AT_MOST = 0.001, 0.04
@@ -149,7 +149,8 @@ def inspect(measurement: Measurement) -> Inspection:
         warnings=(),
     )
     fills = any(width >= m for width, m in zip(extent, shape, strict=True))
-    said = _warnings(found, at_middle, center_known, fills) + flat_level(mean, mask)
+    said = _warnings(found, at_middle, center_known, fills, in_file(measurement, center_friedel))
+    said += flat_level(mean, mask)
     return dataclasses.replace(found, warnings=(*measurement.notes, *said))
 
 
@@ -219,14 +220,17 @@ def flat_level(mean: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> list[s
     return [f"{what} solver as background={outer:.3g}"]
 
 
-def _warnings(found: Inspection, at_middle: float, center_known: bool, fills: bool) -> list[str]:
+def _warnings(
+    found: Inspection, at_middle: float, center_known: bool, fills: bool, pixel: tuple[int, ...]
+) -> list[str]:
+    """What to look at; `pixel` is the centre of symmetry in the frame that was read."""
     said = []
     away = [abs(c - middle) for c, middle in zip(found.center_friedel, found.center, strict=True)]
     if found.friedel > 0.5:
         if max(away) >= 1 and 1 - found.friedel < _BETTER * (1 - at_middle):
             said.append(
                 f"the pattern is symmetric about {_pixel(found.center_friedel)}, not about the middle "
-                f"{_pixel(found.center)} of the frame: load it with center={tuple(map(round, found.center_friedel))}"
+                f"{_pixel(found.center)} of the frame: load it with center={pixel}"
             )
         between = any(c % 1 for c in found.center_friedel) and at_middle < _EXACT
         if between and 1 - found.friedel < _BETTER * (1 - at_middle):

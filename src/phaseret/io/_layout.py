@@ -11,11 +11,11 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from phaseret._words import shortened
-from phaseret.io._contents import Contents, same_word
+from phaseret.io._contents import Contents, finite, same_word
 from phaseret.io._measurement import Place
 
 MaskIs = Literal["measured", "bad", "ignored"]
@@ -41,7 +41,8 @@ _OVERLOADS = ("saturationvalue", "saturation", "saturationlevel", "saturatedvalu
 LEVELS = (*_OVERLOADS, "countcutoff", "countratecorrectioncountcutoff")
 CENTERS = ("center", "centre", "beamcenter", "beamcentre", "beamposition", "beampos", "ctr")
 # Those of each axis, whose names are sometimes those of something else, as of what is scanned.
-AXES = ("beamcenter{}", "beamcentre{}", "center{}", "centre{}", "beam{}", "c{}", "{}center", "{}centre", "beampos{}")
+_BEAMS = ("beamcenter{}", "beamcentre{}", "center{}", "centre{}", "beam{}", "beampos{}")
+AXES = (*_BEAMS, "c{}", "{}center", "{}centre", "{}c", "{}0")
 PIXELS = ("", "pixel", "pixels", "px", "pix")
 # Numbers along an axis are no more than the coordinates of one point; so many groups in one are looked through.
 _LIST, _MOST = 3, 100
@@ -49,6 +50,8 @@ _LIST, _MOST = 3, 100
 _RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
 _RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
 EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime")
+# No wavelength and no pixel is shorter or longer, in metres.
+_LEAST, _LARGEST_LENGTH = 1e-14, 1e-2
 # Frames of one detector, written one after the other.
 NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
@@ -121,9 +124,12 @@ def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
     return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
 
 
-def intensity(contents: Contents) -> str | None:
-    """The array of numbers that is called as a pattern, or the only one that is not called as what goes with one."""
-    numbers = [name for name, entry in contents.arrays.items() if entry.dtype.kind in "iuf"]
+def intensity(contents: Contents, group: str = "") -> str | None:
+    """The array of numbers that is called as a pattern, or the only one that is not called as what goes with one; in a
+    group, if one is named.
+    """
+    start = f"{group}/" if group else ""
+    numbers = [name for name, x in contents.arrays.items() if x.dtype.kind in "iuf" and name.startswith(start)]
     pictures = [name for name in numbers if contents.arrays[name].picture]
     for word in INTENSITIES:  # a row of numbers is none where there are pictures
         called = [name for name in pictures or numbers if same_word(name) == word]
@@ -132,7 +138,7 @@ def intensity(contents: Contents) -> str | None:
     if not pictures and contents.unread():  # a row of numbers is no answer where what cannot be read may be
         return None
     left = [name for name in pictures if same_word(name) not in (*BESIDE, *MASKS, *OBJECTS, SUPPORT)]
-    return next((some[0] for some in (numbers, pictures, left) if len(some) == 1), None)
+    return next((some[0] for some in ((left,) if group else (numbers, pictures, left)) if len(some) == 1), None)
 
 
 def told(contents: Contents, name: str) -> Told:
@@ -165,19 +171,26 @@ def told(contents: Contents, name: str) -> Told:
     )
 
 
-def finite(text: str) -> float | None:
-    """The number that a text is, if it is finite."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def positive(text: str) -> float | None:
     """The number that a text is, if it is finite and above 0: others say nothing."""
-    value = finite(text)
+    return above_0(finite(text))
+
+
+def above_0(value: float | None) -> float | None:
+    """The number, if there is one above 0: others say nothing."""
     return value if value is not None and value > 0 else None
+
+
+def sensible(told: Told) -> tuple[Told, list[str]]:
+    """The same without lengths that no light and no detector has, as of those whose unit is not said; and a note."""
+    said = {"wavelength": told.wavelength, "pixel_size": told.pixel_size and max(told.pixel_size)}
+    wrong = {name: x for name, x in said.items() if x is not None and not _LEAST < x < _LARGEST_LENGTH}
+    nothing: dict[str, Any] = dict.fromkeys(wrong)
+    notes = [
+        f"the file's {_RECORDED[name]} would be {x:.3g} m and was not used: look at its unit"
+        for name, x in wrong.items()
+    ]
+    return replace(told, **nothing), notes
 
 
 def about_scale(contents: Contents, name: str) -> list[str]:
@@ -232,6 +245,10 @@ def _pair(contents: Contents, places: Iterable[str], strays: Iterable[str]) -> t
             numbers = tuple(filter(None, map(positive, contents.attribute(place, word).split())))
             if len(numbers) in (2, 3):
                 return "the file's centre", numbers
+        for form in AXES:
+            numbers = tuple(filter(None, (positive(contents.attribute(place, form.format(axis))) for axis in "yx")))
+            if len(numbers) == 2:
+                return "the file's centre", numbers
     names = [name for place in places for name in contents.called(place, CENTERS)]
     for name in (*names, *(stray for stray in strays if same_word(stray) in CENTERS)):
         entry = contents.lookup(name)
@@ -279,26 +296,35 @@ def _strays(contents: Contents, name: str) -> Iterator[str]:
             is_mask = same_word(each) in MASKS and len(pixels) > 1 and fits(pixels, contents.entry(name).shape)
             if entry is None or not (is_mask or len(pixels) < 2):
                 continue
-            another = contents.attribute(group, "NX_class") == "NXentry" and not place.startswith(f"{group}/")
-            if another or _holds_pattern(contents, group):
+            if _holds_pattern(contents, group):  # as the groups above may
                 break
             yield each
 
 
 def _about(contents: Contents, place: str) -> Iterator[str]:
-    """The groups in which the one of an array lies, and those in each of them; not its own."""
+    """The groups in which the one of an array lies, and those in each of them, two deep, unless they hold a pattern
+    too; not its own.
+    """
     parts = place.split("/")[:-1]
     above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
-    flat = [folder_of(name) for name in contents.entries] if contents.flat else []
-    for parent in above:
-        inner = [inside(parent, key) for key in contents.children(parent)[:_MOST]]
-        yield from (name for name in inner if name not in above and contents.children(name))
-    yield from dict.fromkeys(group for group in (*flat, *above) if group != above[-1])
+    found = [folder_of(name) for name in contents.entries] if contents.flat else list[str]()
+    for group in (group for parent in above for group in _groups(contents, parent)):
+        inner = [group, *_groups(contents, group)]
+        if group not in above and not any(_holds_pattern(contents, name) for name in inner):
+            found += inner
+    yield from dict.fromkeys(group for group in (*found, *above) if group != above[-1])
+
+
+def _groups(contents: Contents, parent: str) -> list[str]:
+    """The groups in a group, or so many of them."""
+    inner = (inside(parent, key) for key in contents.children(parent)[:_MOST])
+    return [name for name in inner if contents.children(name)]
 
 
 def _holds_pattern(contents: Contents, group: str) -> bool:
     """Whether a group holds pictures other than masks and what else goes with a pattern."""
     masks = {*MASKS, *BESIDE}
+    contents.called(group, ())  # looks it through
     inner = (name for word, name in contents.folders[group].items() if word not in masks)
     found = (contents.lookup(name) for name in inner if not contents.children(name))
     return any(entry is not None and entry.picture and min(entry.shape[-2:]) > _LIST for entry in found)
@@ -317,7 +343,7 @@ def inside(folder: str, name: str) -> str:
 def mask_in(contents: Contents, folder: str, mask_is: MaskIs | None = None) -> tuple[str, MaskIs | None] | None:
     """The mask in a folder, and what its name says of its non-zero pixels; `mask_is` where that says nothing."""
     names = [name for name in contents.called(folder, MASKS) if not _is_list(contents, name)]
-    name = contents.first(*names)
+    name = contents.first(*(name for name in names if (entry := contents.lookup(name)) and 0 not in entry.shape))
     return None if name is None else (name, MASKS[same_word(name)] or mask_is)
 
 

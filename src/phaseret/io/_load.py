@@ -20,11 +20,12 @@ from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
 from phaseret.io._layout import MaskIs, Told
-from phaseret.io._masks import as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
-from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes, transformed
+from phaseret.io._masks import OWN, as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
+from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes
 from phaseret.io._pictures import LOSSY, grey
 from phaseret.io._readers import opened
-from phaseret.io._series import OpenSeries, as_volume, files_of, frame_of, lost
+from phaseret.io._scale import transformed
+from phaseret.io._series import OpenSeries, about_names, as_volume, files_of, frame_of
 
 # The layouts of files, the first that says something is believed.
 LAYOUTS = (_cxi, _nexus, _spimage, _headers, _layout)
@@ -209,7 +210,7 @@ class OpenPattern:
                 error.args = (f"{error} {as_sentences(about_mask)}",)
             raise
         is_asked = kind == "intensity" and wanted.kind is None and not about_kind
-        transforms = [transformed(made.intensity)] if is_asked else []
+        transforms = [transformed(made.intensity, made.ndim)] if is_asked else []
         notes = (
             *self.notes,
             *about_kind,
@@ -231,8 +232,8 @@ class OpenPattern:
         self, values: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor], index: Index | None
     ) -> tuple[Tensor | None, list[str]]:
         """True where the file's mask and all others say that a pixel was measured, and what is to be asked of them."""
-        counted = None if mask is None else fitted("the mask of the file", mask, values.shape)
-        turned = [] if counted is None else [*misplaced("the mask of the file", counted, values)]
+        counted = None if mask is None else fitted(OWN, mask, values.shape)
+        turned = [] if counted is None else [*misplaced(OWN, counted, values)]
         for label, other in masks.items():
             if tuple(other.shape) == self._stored:
                 other = other.movedim(self.stack_axis, 0)
@@ -457,7 +458,7 @@ def opened_pattern(
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
             volume, notes = as_volume(files, contents, name, partial(_told_of_frame, name=name, wanted=wanted))
-            notes += lost(files, "are one volume, whose axis of frames is not even without")
+            notes += about_names(files, "are one volume, whose axis of frames is not even without")
             pattern = _pattern(volume, name, wanted, notes)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
@@ -473,8 +474,10 @@ def _opened_one(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[OpenPa
 def _named(contents: Contents, wanted: Wanted) -> str:
     """The array that is asked for, or else is the pattern."""
     name = wanted.key or _only(contents)
-    if contents.lookup(name) is None and contents.children(name):
-        name = _nexus.signal(contents, name) or name
+    if contents.lookup(name) is None:
+        place = contents.where(name).strip("/")
+        shown = _nexus.signal(contents, name) if contents.children(name) else None
+        name = shown or _layout.intensity(contents, place) or name
     return name
 
 
@@ -506,7 +509,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if not all(shape):
         fix = "It may be damaged or still being written"
         _checks.fail(f"{name!r} of {path} must hold pixels, got the shape {shape}", fix)
-    told = _told(contents, name)
+    told, about_lengths = _layout.sensible(_told(contents, name))
     ndim = item_axes(f"{name!r} of {path} with the shape {shape}", shape, wanted.ndim, told.ndim)
     axis, about_axis = stack_axis(contents.format, shape, ndim, wanted.stack_axis)
     shape = (shape[axis], *shape[:axis], *shape[axis + 1 :]) if axis else shape
@@ -515,7 +518,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
         told = replace(told, support=None, obj=None)  # they belong to the whole frame
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
-    said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units())
+    said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units(), *about_lengths)
     said += (LOSSY,) if contents.format == "jpeg" else ()
     notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)

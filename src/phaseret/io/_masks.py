@@ -14,6 +14,7 @@ from phaseret.io._contents import Contents, same_word
 from phaseret.io._layout import MASKS, MaskIs
 from phaseret.io._pictures import grey
 
+OWN = "the mask of the file"
 _PICTURES = ("png", "jpeg", "bmp", "tif")
 
 
@@ -31,7 +32,7 @@ def marked(contents: Contents, name: str) -> np.ndarray[Any, Any]:
             f"{name!r} of {contents.path} must hold one real number per pixel, got {value.dtype}",
             "Name another array with key=",
         )
-    if contents.format in _PICTURES and value.dtype.kind in "iu":
+    if contents.format in _PICTURES and value.dtype.kind in "iu" and value.min(initial=0) >= 0:
         half = value > value.max(initial=0) / 2
         between = int(((value > 0) & (value < value.max(initial=0))).sum())
         if between:
@@ -139,4 +140,6 @@ def fitted(name: str, mask: Tensor, shape: Sequence[int]) -> Tensor:
     fix = "Use one mask for all patterns, of the shape of one, or one for each"
     if tuple(mask.shape[-2:]) == tuple(shape[-2:])[::-1]:
         fix = "Transpose it: it has the pixels of the other axis along each"
+    if name == OWN:
+        fix = f"{fix}; mask_is='ignored' leaves it out"
     _checks.fail(f"{name} must broadcast to the intensity {tuple(shape)}, got {tuple(mask.shape)}", fix)

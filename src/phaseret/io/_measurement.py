@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,6 +23,18 @@ _PLATEAU = 0.05
 
 Kind = Literal["intensity", "magnitude"]
 Place = Literal["corner", "middle"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Region:
+    """What was read of a frame: its first pixel and sizes, the zero frequency in it, and along each axis how many of
+    its pixels are one of the measurement.
+    """
+
+    first: tuple[int, ...]
+    sizes: tuple[int, ...]
+    center: tuple[int, ...]
+    step: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -58,6 +71,7 @@ class Measurement:
     saturated: float = 0.0
     source: str = ""
     notes: tuple[str, ...] = ()
+    _region: _Region | None = None
 
     @property
     def fourier_shape(self) -> tuple[int, ...]:
@@ -100,7 +114,7 @@ class Measurement:
                 x = x.narrow(axis, x.shape[axis] // 2 - n // 2, n)
             return _fft.uncenter(x, axes)
 
-        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), (1, 1))
+        return self._resized(part(self.intensity), None if self.mask is None else part(self.mask), [1] * self.ndim)
 
     def about(self, pixel: Sequence[int]) -> Measurement:
         """The same about another pixel, counted in a frame with the zero frequency in the middle (index m // 2).
@@ -115,7 +129,15 @@ class Measurement:
         )
         measured &= _inside_frame(self.fourier_shape, pixel).to(measured.device)
         mask = None if bool(measured.all()) else measured
-        return dataclasses.replace(self, intensity=intensity.where(measured, 0.0), mask=mask)
+        region = self._region and dataclasses.replace(self._region, center=self._in_region(pixel))
+        return dataclasses.replace(self, intensity=intensity.where(measured, 0.0), mask=mask, _region=region)
+
+    def _in_region(self, place: Sequence[float]) -> tuple[int, ...]:
+        """The pixel of what was read that lies there in a frame with the zero frequency in the middle."""
+        if self._region is None:
+            return tuple(map(round, place))
+        along = zip(place, self.fourier_shape, *dataclasses.astuple(self._region)[1:], strict=True)
+        return tuple((zero + round((c - m // 2) * step)) % size for c, m, size, zero, step in along)
 
     def binned(self, count: int | Sequence[int]) -> Measurement:
         """The sums over blocks of `count` pixels along each axis; a block with an unmeasured pixel is unmeasured.
@@ -135,16 +157,26 @@ class Measurement:
         for axis, each in zip(range(-self.ndim, 0), counts, strict=True):
             intensity = _joined(intensity, axis, each, torch.sum)
             mask = None if mask is None else _joined(mask, axis, each, torch.all)
-        return self._resized(intensity, mask, (counts[-2 if self.ndim > 1 else -1], counts[-1]))
+        return self._resized(intensity, mask, counts)
 
-    def _resized(self, intensity: Tensor, mask: Tensor | None, counts: tuple[int, int]) -> Measurement:
-        size, missing = self.pixel_size, self.missing
-        pixel = None if size is None else (counts[0] * size[0], counts[1] * size[1])
+    def _resized(self, intensity: Tensor, mask: Tensor | None, counts: Sequence[int]) -> Measurement:
+        size, missing, region = self.pixel_size, self.missing, self._region
+        pixel = None if size is None else (counts[-2 if self.ndim > 1 else -1] * size[0], counts[-1] * size[1])
+        region = region and dataclasses.replace(
+            region, step=tuple(a * b for a, b in zip(region.step, counts, strict=True))
+        )
         if mask is not None:
             intensity = intensity.where(mask, 0.0)
             missing = max(0.0, _share(~mask) - self.negative - self.saturated)
         return dataclasses.replace(
-            self, intensity=intensity, mask=mask, support=None, obj=None, pixel_size=pixel, missing=missing
+            self,
+            intensity=intensity,
+            mask=mask,
+            support=None,
+            obj=None,
+            pixel_size=pixel,
+            missing=missing,
+            _region=region,
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Measurement:
@@ -236,6 +268,14 @@ def as_measurement(
     return made
 
 
+def in_file(measurement: Measurement, place: Sequence[float]) -> tuple[int, ...]:
+    """The pixel of the whole frame as it was read, for `center`, of one in a frame with the zero frequency in the
+    middle.
+    """
+    pixel, region = measurement._in_region(place), measurement._region
+    return pixel if region is None else tuple(c + first for c, first in zip(pixel, region.first, strict=True))
+
+
 def say_notes(notes: Iterable[str]) -> None:
     """Each note, "what: fix", as a warning."""
     for note in notes:
@@ -307,6 +347,12 @@ def ready(
         saturated=_share(saturated),
         source=source,
         notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
+        _region=_Region(
+            tuple(first) or (0,) * ndim,
+            tuple(values.shape[-ndim:]),
+            _center_pixel(center, values.shape[-ndim:]),
+            (1,) * ndim,
+        ),
     )
 
 
@@ -390,25 +436,6 @@ def _hot(values: Tensor, counted: Tensor, ndim: int, kind: Kind, first: Sequence
     return f"{hot}: if it is broken, or the direct beam, {fix}"
 
 
-def transformed(values: Tensor) -> str:
-    """A question, if values that nobody called intensities are the roots or the logarithms of whole numbers."""
-    some = values[(values > 0) & (values < 100)][: 1 << 16].double()  # whose squares have digits behind the point
-    if some.numel() < 16 or bool((some == some.round()).double().mean() > 0.95):
-        return ""
-    if _whole(some.square()):
-        return "its values are the roots of whole numbers, as magnitudes of counts are: if so, use kind='magnitude'"
-    for base, counts in (("10", 10**some), ("e", some.exp())):
-        if _whole(counts[counts < 1000]):
-            what = f"its values are logarithms to the base {base} of whole numbers, and were taken for the intensity"
-            return f"{what}: if so, take their exponential first"
-    return ""
-
-
-def _whole(numbers: Tensor) -> bool:
-    """Whether they are whole numbers up to rounding, of which there are enough to tell."""
-    return numbers.numel() >= 16 and not bool(((numbers - numbers.round()).abs() > 1e-2).any())
-
-
 def _about_stop(stop: Tensor | None, mask: Tensor | None) -> str:
     """What was made of a beam stop that was stored as zeros."""
     if stop is None:
@@ -426,12 +453,22 @@ def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequ
     away = gathers_away(values.detach(), measured, ndim) if isinstance(center, str) else ()
     if not away:
         return ""
-    other = {"corner": "middle", "middle": "corner"}[str(center)]
-    if all(away):
+    other, sizes = {"corner": "middle", "middle": "corner"}[str(center)], values.shape[-ndim:]
+    light = values.detach().where(measured, 0).reshape(-1, *sizes).mean(0)
+    zero, along = _center_pixel(center, sizes), list[list[int]]()
+    for z, m, half in zip(zero, sizes, away, strict=True):  # of odd sizes fftshift is no inverse of itself
+        shifted = [0, -1] if z else [m // 2, m // 2 + 1]
+        along.append(shifted[: 1 + m % 2] if half else [z])
+    places = list(product(*along))
+    found = [float(light[tuple((p - z) % m for p, z, m in zip(at, zero, sizes, strict=True))]) for at in places]
+    at = places[found.index(max(found))]
+    pixel = tuple(p % m + start for p, m, start in zip(at, sizes, first or [0] * ndim, strict=True))
+    if all(away) and at == places[0]:
         return f"{where_it_gathers(other, str(center))}: if it is not, use center={other!r}"
-    at = [0 if half == (center == "middle") else m // 2 for half, m in zip(away, values.shape[-ndim:], strict=True)]
-    pixel = tuple(i + start for i, start in zip(at, first or [0] * ndim, strict=True))
-    return f"{where_it_gathers(f'pixel {pixel}', str(center))}: if it is not, use center={pixel}"
+    said = where_it_gathers(f"pixel {pixel}", str(center))
+    if min(at) < 0:
+        return f"{said}: if fftshift moved it there in place of ifftshift, undo that, and use center='corner'"
+    return f"{said}: if it is not, use center={pixel}"
 
 
 def stacked(measurements: Sequence[Measurement]) -> Measurement:
@@ -455,7 +492,7 @@ def stacked(measurements: Sequence[Measurement]) -> Measurement:
         arrays[name] = torch.stack(parts) if len(shapes) == 1 and None not in shapes else None
     for name in ("missing", "negative", "saturated"):
         arrays[name] = sum(getattr(one, name) for one in measurements) / len(measurements)
-    for name in ("pixel_size", "wavelength", "distance"):
+    for name in ("pixel_size", "wavelength", "distance", "_region"):
         values = {getattr(one, name) for one in measurements}
         arrays[name] = values.pop() if len(values) == 1 else None
     notes = tuple(dict.fromkeys(note for one in measurements for note in one.notes))

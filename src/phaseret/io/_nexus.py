@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 
 from phaseret.io._contents import Contents, same_word
-from phaseret.io._layout import DARKS, EXPOSURES, LEVELS, PIXELS, Told, beside, folder_of, inside, mask_in
+from phaseret.io._layout import DARKS, EXPOSURES, LEVELS, PIXELS, Told, above_0, beside, folder_of, inside, mask_in
 
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
+# So near to the corner no beam is in pixels: numbers below it are metres.
+_METRES = 0.25
 # The words for the number of axes of one item.
 INTERPRETATIONS = {"spectrum": 1, "image": 2, "scaler": 3, "scalar": 3}
 
@@ -49,12 +51,13 @@ def told(contents: Contents, name: str) -> Told:
     return Told(
         ndim=INTERPRETATIONS.get(word),
         center=_beam(contents, detector, size),
+        pair=_of_each(contents, detector),
         mask=next(filter(None, masks), None),
-        saturation=contents.number(*levels) or None,
+        saturation=above_0(contents.number(*levels)),
         wavelength=wavelength(contents, entry),
         distance=contents.quantity(f"{detector}/distance", f"{detector}/detector_distance") or None,
         pixel_size=size,
-        exposure=contents.number(*(name for folder in folders for name in contents.called(folder, EXPOSURES))) or None,
+        exposure=above_0(contents.number(*(x for folder in folders for x in contents.called(folder, EXPOSURES)))),
         beside=beside(contents, group, *(folder for folder in folders if folder != group)),
     )
 
@@ -141,7 +144,10 @@ def _detector_of(contents: Contents, place: str) -> str | None:
 
 
 def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The pixel of the direct beam, (y, x); lengths are taken for pixels of their size. Zeros say nothing."""
+    """The pixel of the direct beam, (y, x); lengths are taken for pixels of their size. Zeros say nothing.
+
+    Numbers without a unit are pixels, as Eiger's are, unless they are so small that they can only be metres.
+    """
     found = []
     for axis, size in zip("yx", sizes or (None, None), strict=True):
         name = f"{detector}/beam_center_{axis}"
@@ -149,8 +155,15 @@ def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) 
         value = contents.quantity(name) if unit else contents.number(name)
         if not value:
             return None
-        is_length = unit not in PIXELS
+        is_length = unit not in PIXELS or (not unit and bool(size) and abs(value) < _METRES)
         if is_length and not size:
             return None
         found.append(value / size if is_length and size else value)
     return (found[0], found[1]) if all(map(math.isfinite, found)) else None
+
+
+def _of_each(contents: Contents, detector: str) -> tuple[str, tuple[float, ...]] | None:
+    """What is asked about where the beam is said of each pattern, and not alike."""
+    names = [f"{detector}/beam_center_{axis}" for axis in "yx"]
+    varied = [name for name in names if len({x for x in contents.numbers(name) if math.isfinite(x)}) > 1]
+    return (f"{' and '.join(map(repr, varied))}, not one number for all patterns,", ()) if varied else None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _layout
-from phaseret.io._contents import Contents
+from phaseret.io._contents import Contents, same_word
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import LAYOUTS, OTHER, object_tensor
 from phaseret.io._masks import as_inside, as_measured, doubts, marked, mostly_bad
@@ -40,7 +40,7 @@ def load_mask(
     Args:
         path: The file, of any kind that `load_intensity` reads.
         key: Name of the array. Default: CXI's mask, else an array called by what its pixels are (measured, valid,
-            good, bad, invalid, beamstop) or mask, else the only one.
+            good, bad, invalid, beamstop) or mask, else the only one that is called so in a group, or the only one.
         ndim: Number of axes of one pattern. A mask of fewer axes is one for all frames of a volume.
         center: Where the file has the zero frequency: "middle", "corner" or its pixel.
         mask_is: What the non-zero pixels are: "measured" (this library's convention) or "bad" (PyNX's). A CXI mask
@@ -64,7 +64,9 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
     with _opened_whole(path) as contents:
-        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only()
+        inside = _layout.mask_in(contents, contents.where(key).strip("/")) if key and contents.children(key) else None
+        key = inside[0] if inside else key
+        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or _only_mask(contents)
         value, fix = marked(contents, name), f"use mask_is={OTHER[mask_is]!r}"
         if _cxi.marks_bad(contents, name):
             value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
@@ -72,6 +74,12 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
         mask = as_measured(value, mask_is)
         said = [*doubts(name, value, mask_is)] or [*mostly_bad(f"the mask {name!r} of {contents.path}", mask, fix)]
         return mask, [*contents.noted(name), *said]
+
+
+def _only_mask(contents: Contents) -> str:
+    """The only array that is called as a mask, or the only one there is."""
+    masks = [name for name, entry in contents.arrays.items() if entry.picture and same_word(name) in _layout.MASKS]
+    return masks[0] if len(masks) == 1 else contents.only()
 
 
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, part, reading
-from phaseret.io._layout import finite
+from phaseret.io._contents import Contents, Entry, finite, part, reading
 
 # The first pixel and the steps of each pass of an interlaced png (PNG, 3rd edition, 8.1), and of one that is not.
 _WHOLE = ((0, 0, 1, 1),)
@@ -87,7 +86,9 @@ def _series(series: Any) -> Entry:
             _written(page)
         return part(series.asarray(), index)
 
-    return Entry(shape, np.dtype(series.dtype), read, series.axes.endswith("S"), whole=not by_page)
+    several = int(series.keyframe.photometric) in (0, 1) and shape[-1] > 2  # grey, and more than grey and alpha
+    color = series.axes.endswith("S") and not several
+    return Entry(shape, np.dtype(series.dtype), read, color, whole=not by_page)
 
 
 def _written(page: Any) -> Any:

@@ -222,7 +222,11 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         image = stack.enter_context(fabio.open(str(path)))
         frames = image.nframes
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)
-        headers = [image.header] if frames == 1 else [image.get_frame(number).header for number in range(frames)]
+        every = [image] if frames == 1 else [image.get_frame(number) for number in range(frames)]
+        headers, shapes = [one.header for one in every], [tuple(one.shape) for one in every]
+        if other := [number for number in range(frames) if shapes[number] != shape]:
+            rule = f"the frames of {path} must have one shape, {shape}, got {shapes[other[0]]} of frame {other[0]}"
+            raise Refusal(rule, "Save it in a file of its own")
 
     texts = [{same_word(str(key)): str(value) for key, value in header.items()} for header in headers]
     asked = [lambda key, text=text: text.get(same_word(key)) for text in texts]

@@ -19,7 +19,7 @@ from torch import Tensor
 from phaseret import _checks
 from phaseret.io._axes import Index
 from phaseret.io._contents import Contents, Entry, numbers_of, part_beside
-from phaseret.io._layout import Told, differences
+from phaseret.io._layout import BESIDE, MASKS, SUPPORT, Told, differences
 from phaseret.io._measurement import Measurement, stacked
 from phaseret.io._readers import opened
 
@@ -29,6 +29,10 @@ Opener = Callable[[Any], AbstractContextManager[Any]]
 def files_of(path: Any, *, must_match: bool = True) -> list[Any]:
     """The files that are meant, in their order; a single one is not looked for."""
     if isinstance(path, str | os.PathLike):
+        if must_match and os.path.isdir(path):
+            what = f"path must name a file, got the folder {str(path)!r}"
+            fix = f"Name a file in it, or all by a pattern such as {os.path.join(str(path), '*.tif')!r}"
+            _checks.fail(what, fix, error=IsADirectoryError)
         return _matching(str(path), must_match) or [path]
     _checks.sequence("path", path, "files", "Name a file, or several")
     files = [file for one in path for file in (_matching(str(_checks.path(one)), must_match) or [one])]
@@ -41,11 +45,11 @@ def _matching(name: str, must_match: bool = True) -> list[str]:
     """The files that a pattern such as frame_*.tif or frame_%05d.tif means; none if a file has that very name."""
     if os.path.lexists(name):
         return []
-    counted = re.search(r"%0?(\d*)d", name)
+    counted = re.search(r"%0?(\d*)[diu]", name)
     if counted is None and not glob.has_magic(name):
         return []
     if counted is None:
-        found = glob.glob(name)
+        found = glob.glob(name, recursive=True)
     else:
         before, after = name[: counted.start()], name[counted.end() :]
         number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
@@ -126,7 +130,19 @@ def as_volume(
     return whole, differences([str(file) for file in files], said)
 
 
-def lost(files: Sequence[Any], are: str = "are one stack, without") -> list[str]:
+def about_names(files: Sequence[Any], are: str = "are one stack, without") -> list[str]:
+    """Questions, if files whose names differ in one number alone leave numbers out, or if some are called as what goes
+    with a pattern is.
+    """
+    words = {*BESIDE, *MASKS, SUPPORT}
+    other = [file for file in files if words.intersection(re.findall(r"[a-z]+", Path(file).stem.lower()))]
+    if not 0 < len(other) < len(files):
+        return _gaps(files, are)
+    what = f"{other[0]}{f' and {len(other) - 1} more' if other[1:] else ''} of the files {'are' if other[1:] else 'is'}"
+    return [*_gaps(files, are), f"{what} called as what goes with a pattern: if it is none, leave it out"]
+
+
+def _gaps(files: Sequence[Any], are: str) -> list[str]:
     """A question, if files whose names differ in one number alone leave numbers out."""
     parts = [re.split(r"(\d+)", str(file)) for file in files]
     places = [place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1]
@@ -196,7 +212,7 @@ class OpenSeries:
         whole = stacked(parts)
         return replace(
             whole,
-            notes=(*whole.notes, *lost(self.files)),
+            notes=(*whole.notes, *about_names(self.files)),
             source=f"{self.files[places[chosen[0]][0]]} to {Path(self.files[places[chosen[-1]][0]]).name}",
         )
 

@@ -15,13 +15,27 @@ from typing import Any
 import numpy as np
 
 from phaseret import _memory
-from phaseret.io._contents import Contents, Entry, part, reading
+from phaseret._words import shortened
+from phaseret.io._contents import Contents, Entry, Refusal, part, reading
 from phaseret.io._pictures import named
 
 _COMMENT = re.compile(r"#|%|//|!")
-_PLAIN = re.compile(r"(?:[+.\deE,\s]|-(?=[\d.]))*")
+_PLAIN = re.compile(r"(?:[+.\deE, \t]|-(?=[\d.]))*")
 _FORTRAN = re.compile(r"([-+]?\d[\d.]*)[dD]([-+]?\d+)")
+# What spreadsheets and C of old write for no number, in which a sign of comments stands.
+_NO_NUMBER = re.compile(r"#(?:N/[AD]|NV|[¡¿]?[^\W\d_]+(?:/0)?[!?])|#{3,}(?=[,;\t])|[-+]?1\.#(?:INF|IND|[QS]NAN)\d*")
+# Thousands parted by what is no point or comma; numbers with a decimal comma; a number with commas in quotes.
+_GROUPS = re.compile(r"([-+]?\d{1,3}(?:['’\u00a0\u202f\u2009 ]\d{3})+)((?:[.,]\d*)?)")
+_AS_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?")
+_COMMA = re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?")
+_QUOTED = re.compile(r'"([-+]?\d+,\d+(?:[eE][-+]?\d+)?|[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?)"')
+# Words of a table whose thousands are parted by one sign: those that have it, and those that are too small for it.
+_THOUSANDS = {
+    ".": (re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?"), re.compile(r"[-+]?\d{1,3}(?:,\d+)?")),
+    ",": (re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"), re.compile(r"[-+]?\d{1,3}(?:\.\d+)?")),
+}
 _MISSING = ("", "-", "--", "---", "na", "n/a", "#n/a", "nan", "null", "none", "masked")
+_TRUE = {"true": "1", "false": "0"}
 # What the coordinates of a picture are called.
 _DOWN, _ACROSS = ("y", "qy", "row", "v"), ("x", "qx", "col", "column", "u")
 _COUNTED = ("", "first", "second", "third", "fourth")
@@ -39,7 +53,8 @@ def is_table(start: bytes, cut: bool) -> bool:
     rows = [row for block in blocks for row in block]
     if cut and len(lines) == 1 and rows:
         rows[0].pop()
-    return bool(rows) and all(map(_are_numbers, rows)) and len({*map(len, rows)}) == 1
+    alike = sum(len(row) == len(rows[0]) and _are_numbers(row) for row in rows)
+    return 2 * alike > len(rows)  # one that is unlike the others is named when all are read
 
 
 def open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -47,9 +62,16 @@ def open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     _memory.check_fits(f"{path}, a text,", 8 * path.stat().st_size, "Save it as npy or HDF5")
     with reading(path, name):
         whole = path.read_bytes()
-        title, blocks = _parts(whole.decode(_encoding(whole), "replace").splitlines())
-        array = np.loadtxt((" ".join(row) for block in blocks for row in block), ndmin=2)
+        lines = whole.decode(_encoding(whole), "replace").splitlines()
+        sign = _thousands(lines)
+        title, blocks = _parts(lines, sign=sign)
+        rows = [row for block in blocks for row in block]
+        _check_rows(path, rows)
+        array = np.loadtxt(map(" ".join, rows), ndmin=2)
     values, note = _meant(array, title, [len(block) for block in blocks])
+    if sign and {".": ",", ",": "."}[sign] not in "".join(lines):  # else that is the point
+        counted = f"the table's {sign!r} was taken for a sign between thousands: if it stands for the point, write one"
+        note = f"{note}; {counted}" if note else counted
     entries = {"data": Entry(values.shape, values.dtype, partial(part, values))}
     table = entries | {"table": Entry(array.shape, array.dtype, partial(part, array))}
     found = named(path, name, entries)
@@ -69,6 +91,17 @@ def _meant(array: np.ndarray[Any, Any], title: str, rows: Sequence[int]) -> tupl
     return values, note if counted else ""
 
 
+def _check_rows(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Every row has as many words as the first, and all are numbers."""
+    for number, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            what = f"{path} must hold as many numbers in every row as in the first, {len(rows[0])}, got {len(row)}"
+            raise Refusal(f"{what} in row {number} of them", "Complete that row, or leave it out")
+        if not _are_numbers(row) and (word := next((word for word in row if not _is_number(word)), None)) is not None:
+            what = f"{path} must hold a number in every cell, got {shortened(word, 60)!r} in row {number} of them"
+            raise Refusal(what, "Write nan for what is missing, and a point before decimals")
+
+
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +112,25 @@ def _encoding(start: bytes) -> str:
     return next((name for mark, name in marks.items() if start.startswith(mark)), "utf-8-sig")
 
 
-def _parts(lines: Sequence[str], cut: bool = False) -> tuple[str, list[list[list[str]]]]:
+def _thousands(lines: Sequence[str]) -> str:
+    """The sign, a point or a comma, that parts thousands; none where it may stand for the decimal point, as where a
+    number has it and others than three digits behind, or four before.
+    """
+    for sign, (large, small) in _THOUSANDS.items():
+        kinds = set[str]()
+        for line in lines if any(map(large.search, lines)) else ():
+            cells = re.split(r"[;\t]", line) if sign == "." else re.findall(r'"[^"]*"|[^",]+', line)
+            for cell in (cell.strip(" \"'") for cell in cells):
+                if _AS_NUMBER.fullmatch(cell):
+                    kinds.add("large" if large.fullmatch(cell) else "small" if small.fullmatch(cell) else "other")
+            if "other" in kinds:
+                break
+        if kinds == {"large", "small"}:
+            return sign
+    return ""
+
+
+def _parts(lines: Sequence[str], cut: bool = False, sign: str = "") -> tuple[str, list[list[list[str]]]]:
     """The last line before the numbers, and the numbers as words: of each block its rows.
 
     Lines before them that hold no numbers are titles, as is one of names that has none for a first column of numbers
@@ -89,7 +140,7 @@ def _parts(lines: Sequence[str], cut: bool = False) -> tuple[str, list[list[list
     title, kept = "", list[tuple[bool, str]]()
     after_gap = False
     for line in lines:
-        row = _COMMENT.split(line, maxsplit=1)[0].rstrip()
+        row = _COMMENT.split(_NO_NUMBER.sub("nan", line), maxsplit=1)[0].rstrip()
         if row.strip():
             kept.append((after_gap, row))
         elif not kept:
@@ -105,11 +156,12 @@ def _parts(lines: Sequence[str], cut: bool = False) -> tuple[str, list[list[list
     for number, (gap, row) in enumerate(every):
         if gap or not number:
             blocks.append([])
-        blocks[-1].append(_words(row))
+        blocks[-1].append(_words(row, sign))
     if len(blocks) == 1:
         head, *rest = blocks[0]
         sizes = {str(len(rest)), str(len(rest[0]))} if rest and len(rest[0]) != 2 == len(head) else {""}
-        if sizes == {*head} or (cut and sizes & {*head}):
+        alone = cut or head == [str(len(rest))]  # as fit2d counts the rows
+        if sizes == {*head} or (cut and sizes & {*head}) or (rest and 1 == len(head) < len(rest[0]) and alone):
             blocks[0] = rest
     return title, blocks
 
@@ -136,11 +188,18 @@ def _is_damaged(words: Sequence[str], count: int) -> bool:
     return len(words) == count and len(names) < count and begun
 
 
-def _words(row: str) -> list[str]:
-    """The numbers of a row; where semicolons or tabs part them, a comma stands for the point."""
+def _words(row: str, sign: str = "") -> list[str]:
+    """The numbers of a row; where semicolons or tabs part them, or spaces alone do, a comma stands for the point.
+
+    `sign` is what parts thousands, where that is known.
+    """
     row = row.strip(" ")
+    if '"' in row:
+        row = _QUOTED.sub(lambda found: _pointed(found[1], sign), row)
     if ";" in row or ("\t" in row and "," in row):
-        words = row.strip("\t").replace("\t", ";").replace(",", ".").split(";")
+        words = [_pointed(word, sign) for word in row.strip("\t").replace("\t", ";").split(";")]
+    elif "," in row and len(cells := row.split()) > 1 and all(map(_COMMA.fullmatch, cells)):
+        words = [_pointed(cell, sign) for cell in cells]
     else:
         words = row.strip().split(",") if "," in row else row.split()
     if _PLAIN.fullmatch(row) and all(map(str.strip, words)):
@@ -148,21 +207,41 @@ def _words(row: str) -> list[str]:
     return [_number(word.strip().strip("\"'").strip()) for word in words]
 
 
+def _pointed(word: str, sign: str) -> str:
+    """A number with a point before its decimals, and nothing between thousands, which `sign` parts or what can part
+    nothing else.
+    """
+    for each, (large, _) in _THOUSANDS.items():
+        is_one = each == sign or word.count(each) > 1 or {".", ","} <= {*word}
+        if is_one and large.fullmatch(word.strip(" \"'")):
+            word = word.replace(each, "")
+    return word.replace(",", ".")
+
+
 def _number(word: str) -> str:
     """A number as Python writes it; of a missing one, that it is none."""
     if word.lower() in _MISSING:
         return "nan"
+    if word.lower() in _TRUE:
+        return _TRUE[word.lower()]
+    word = word.replace("\N{MINUS SIGN}", "-")
+    if groups := _GROUPS.fullmatch(word):
+        word = re.sub(r"[^-+\d]", "", groups[1]) + groups[2].replace(",", ".")
     fortran = _FORTRAN.fullmatch(word)
     return f"{fortran[1]}e{fortran[2]}" if fortran else word
 
 
 def _are_numbers(words: Sequence[str]) -> bool:
     """Whether all words are numbers, and one of them at least is not missing."""
+    return all(map(_is_number, words)) and not all(math.isnan(float(word)) for word in words)
+
+
+def _is_number(word: str) -> bool:
     try:
-        values = [float(word) for word in words]
+        float(word)
     except ValueError:
         return False
-    return any(not math.isnan(value) for value in values)
+    return True
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
