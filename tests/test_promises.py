@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -304,6 +305,20 @@ def test_shapes_are_known_without_values(path: str) -> None:
     found = list(parts(call(function, {**{name: x.to("meta") for name, x in tensors.items()}, **others})))
     assert [x.shape for x in found] == [x.shape for x in given(path)]
     assert all(x.is_meta for x in found)
+
+
+# (A class for torchmetrics that lies on another device than its data is answered by torchmetrics.)
+@pytest.mark.parametrize("path", [path for path in CALLS if CALLS[path][0] and not path.startswith("metrics.")])
+def test_what_looks_at_values_says_so_where_there_are_none(path: str) -> None:
+    tensors, _, others = CALLS[path]
+    function = called(path)
+    if isinstance(function, nn.Module):
+        function = copy.deepcopy(function).to("meta")
+    try:
+        call(function, {**{name: x.to("meta") for name, x in tensors.items()}, **others})
+    except ValueError as error:
+        if not re.search(r"must hold values, got one on the device 'meta'|must lie on one device", str(error)):
+            raise
 
 
 TRACED = [

@@ -150,6 +150,8 @@ def tensor(**tensors: Any) -> None:
             kind = "a nested one" if value.is_nested else f"one of the layout {value.layout}"
             fix = f"Use torch.nested.to_padded_tensor({name}, 0)" if value.is_nested else f"Use {name}.to_dense()"
             fail(f"{name} must be a dense tensor, got {kind}", fix, TypeError)
+        if value.is_quantized:
+            fail(f"{name} must not be quantized, got {value.dtype}", f"Use {name}.dequantize()", TypeError)
         if value.numel() == 0:
             fail(
                 f"{name} must hold at least one element, got shape {tuple(value.shape)}",

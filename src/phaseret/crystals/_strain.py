@@ -181,7 +181,7 @@ def strain(
         whose phase +Q u belongs to the kernel exp(+2 pi i k n / m).
     """
     _checks.floating(obj=obj)
-    _memory.not_mapped(obj=obj)
+    _memory.with_values(obj=obj)
     _checks.rank(3, obj=obj)
     if not obj.is_complex():
         rule = f"obj must be complex, got {obj.dtype}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.io._axes import plain
 from phaseret.io._stop import beam_stop
 from phaseret.operators._hot import hot_pixels
@@ -272,6 +272,7 @@ def ready(
     `first` is the first pixel in the frame, where part of it was read; `limit` the saturation where nobody said one.
     """
     _checks.real(intensity=intensity)
+    _memory.with_values(intensity=intensity)
     _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
     _checks.instance("source", source, str, "Use str(source)")

@@ -78,7 +78,7 @@ def finetune(
             "Pass the network itself",
             error=TypeError,
         )
-    _memory.not_mapped(intensity=intensity, mask=mask)
+    _memory.with_values(intensity=intensity, mask=mask)
     intensity, mask = tracked(intensity), tracked(mask)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)

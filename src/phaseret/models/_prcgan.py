@@ -194,7 +194,7 @@ def latent_optimize(
     """
     fix = "Make one with PRCGANGenerator(object_shape, data_shape)"
     _checks.instance("network", network, PRCGANGenerator, fix)
-    _memory.not_mapped(intensity=intensity, mask=mask, latent=latent)
+    _memory.with_values(intensity=intensity, mask=mask, latent=latent)
     intensity, mask, latent = tracked(intensity), tracked(mask), tracked(latent)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0)

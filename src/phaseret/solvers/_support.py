@@ -94,7 +94,7 @@ def autocorrelation_support(
         reaches beyond the noise is ours.
     """
     _checks.real(intensity=intensity)
-    _memory.not_mapped(intensity=intensity, mask=mask)
+    _memory.with_values(intensity=intensity, mask=mask)
     _checks.item_axes(ndim, intensity=intensity)
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)

@@ -117,7 +117,7 @@ def diagnose(
         (True, 0.0, 0.0)
     """
     objects = _stack(dataset)
-    _memory.not_mapped(dataset=objects)
+    _memory.with_values(dataset=objects)
     if not objects.isfinite().all():
         _checks.fail("dataset must be finite, got nan or infinite values", "Leave out the items that hold them")
     _checks.switch("phase", phase)
