@@ -235,7 +235,7 @@ def _numbers(name: str, given: Any) -> Tensor:
         return (
             torch.as_tensor(given, dtype=None if isinstance(given, Tensor) else torch.float64).detach().cpu().double()
         )
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         _checks.fail(f"{name} must hold numbers, got {given!r}", "Use a tuple such as (0.0, 0.0, 1e-8)", TypeError)
 
 

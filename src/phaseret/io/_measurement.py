@@ -273,7 +273,7 @@ def ready(
     """
     _checks.real(intensity=intensity)
     _memory.with_values(intensity=intensity)
-    _checks.item_axes(ndim, intensity=intensity)
+    ndim = _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
     _checks.instance("source", source, str, "Use str(source)")
     _check_beside(intensity, support, obj, ndim)
@@ -326,7 +326,7 @@ def _saturated(
     values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int, kind: Kind
 ) -> tuple[Tensor, str]:
     """The pixels that are not trusted for their height, and a note of those that nobody named."""
-    if saturation == math.inf:
+    if isinstance(saturation, float) and saturation == math.inf:
         return torch.zeros_like(given), ""
     limit = limit if saturation is None else _checks.number("saturation", saturation, above=0)
     beyond = given & (values >= limit)

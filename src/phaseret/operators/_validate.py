@@ -41,7 +41,7 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
         >>> validate(intensity, mask=intensity.isfinite())
     """
     _checks.real(intensity=intensity)
-    _checks.item_axes(ndim, intensity=intensity)
+    ndim = _checks.item_axes(ndim, intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
     mask = _checks.mask(mask, intensity)
