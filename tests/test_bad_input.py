@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -125,7 +126,8 @@ def nonsense(argument: inspect.Parameter) -> list[Any]:
     """Values that the argument's type does not allow."""
     words = str(argument.annotation)
     text, nothing = bool(re.search(r"\bstr\b", words)), "None" in words or words == "Any" or argument.default is None
-    return [Nonsense(), *([] if text else ["no"]), *([] if nothing else [None])]
+    arrays = [] if argument.name in ("entries", "protocols") else [np.zeros((2, 2)), np.zeros(())]
+    return [Nonsense(), *arrays, *([] if text else ["no"]), *([] if nothing else [None])]
 
 
 @pytest.mark.parametrize(("path", "argument"), arguments(), ids=lambda value: getattr(value, "name", value))

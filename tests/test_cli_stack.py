@@ -206,11 +206,14 @@ def test_damaged_parts_are_refused(folder: Path, capsys: pytest.CaptureFixture[s
         note.write_text(damaged)
         assert "run.json must be whole, got a damaged file. Use --restart to begin anew." in fails(line, capsys)
     note.unlink()
-    os.mkfifo(note)
-    assert "run.json must be whole, got a damaged file. Use --restart to begin anew." in fails(line, capsys)
-    said = "run.json must be a file that an interrupted run kept, got a pipe or device. Move it away, or choose"
-    assert said in fails(f"{line} --restart", capsys)
-    note.unlink()
+    for number in ("run.json", "000000.json", "000000.npz"):
+        kept = folder / "r.h5.parts" / number
+        kept.unlink(missing_ok=True)
+        os.mkfifo(kept)
+        said = f"{number} must be a file that an interrupted run kept, got a pipe or device. Move it away, or choose"
+        assert said in fails(line, capsys)
+        assert said in fails(f"{line} --restart", capsys)
+        kept.unlink()
     assert "r.h5" not in listing(folder)
     (folder / "r.h5.parts" / "mine").mkdir()
     said = "r.h5.parts/mine must be a file that an interrupted run kept, got a folder. Move it away, or choose"

@@ -393,7 +393,7 @@ def test_finetune_never_reads_unmeasured_pixels() -> None:
         (
             lambda: DoubleDIP((4, 4), spacing=0),
             ValueError,
-            "DoubleDIP: spacing must be a finite number above 0",
+            "DoubleDIP: spacing must be a finite number at least 0.01",
         ),
         (
             lambda: DeepImagePrior((4, 4), channels=(2,)).fit(torch.rand(8, 8) + 0j),

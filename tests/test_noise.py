@@ -204,6 +204,7 @@ def test_readout_noise_clips_at_zero_if_asked() -> None:
 def test_saturation_is_a_ceiling() -> None:
     intensity = torch.tensor([0.0, 1.0, 99.0, 100.0, 101.0, math.inf, math.nan])
     expected = torch.tensor([0.0, 1.0, 99.0, 100.0, 100.0, 100.0, math.nan])
+    assert torch.equal(noise.saturation(intensity[:5], level=1e300), intensity[:5])
     assert torch.equal(noise.saturation(intensity, level=100).nan_to_num(nan=-1), expected.nan_to_num(nan=-1))
 
 
@@ -212,6 +213,8 @@ def test_masked_pixels_show_the_value() -> None:
     mask = torch.rand(3, 4) > 0.5
     for value in (0.0, -1.0):
         assert torch.equal(noise.mask_pixels(intensity, mask, value=value), intensity.where(mask, value))
+    with pytest.raises(ValueError, match="value must fit the dtype of the intensity, which ends at 3"):
+        noise.MaskPixels(mask, value=1e300)(intensity)
     assert torch.equal(noise.mask_pixels(intensity, mask, value=math.nan).isfinite(), mask.expand(2, 3, 4))
     each = torch.rand(2, 3, 4) > 0.5
     assert torch.equal(noise.mask_pixels(intensity, each), intensity * each)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -126,6 +130,19 @@ def test_vmap_works_or_is_answered(path: str) -> None:
     except ValueError as error:
         if f"{name} must not be under torch.func.vmap, got one that is. Pass the whole batch" not in str(error):
             raise
+
+
+NUMBERS = [(path, p) for path in OURS for p in spelt(path) if type(p.default) in (int, float)]
+NUMBERS += [(path, p) for path in OURS for p in spelt(path) if type(CALLS[path][2].get(p.name)) in (int, float)]
+
+
+@pytest.mark.parametrize(("path", "argument"), NUMBERS, ids=lambda value: getattr(value, "name", value))
+def test_a_number_of_any_kind_is_a_number(path: str, argument: inspect.Parameter) -> None:
+    value = CALLS[path][2].get(argument.name, argument.default)
+    expected = given(path, **{argument.name: value})
+    kinds = [np.int64, np.uint16] if isinstance(value, int) else [Fraction, np.float64]
+    for kind in kinds:
+        alike(given(path, **{argument.name: kind(value)}), expected)
 
 
 # --- masks -----------------------------------------------------------------------------------------------------------
@@ -304,6 +321,20 @@ def test_shapes_are_known_without_values(path: str) -> None:
     found = list(parts(call(function, {**{name: x.to("meta") for name, x in tensors.items()}, **others})))
     assert [x.shape for x in found] == [x.shape for x in given(path)]
     assert all(x.is_meta for x in found)
+
+
+# (A class for torchmetrics that lies on another device than its data is answered by torchmetrics.)
+@pytest.mark.parametrize("path", [path for path in CALLS if CALLS[path][0] and not path.startswith("metrics.")])
+def test_what_looks_at_values_says_so_where_there_are_none(path: str) -> None:
+    tensors, _, others = CALLS[path]
+    function = called(path)
+    if isinstance(function, nn.Module):
+        function = copy.deepcopy(function).to("meta")
+    try:
+        call(function, {**{name: x.to("meta") for name, x in tensors.items()}, **others})
+    except ValueError as error:
+        if not re.search(r"must hold values, got one on the device 'meta'|must lie on one device", str(error)):
+            raise
 
 
 TRACED = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -392,6 +393,13 @@ def test_no_axis_is_special(word):
 def test_a_schedule_beyond_0_and_1_is_refused(beta, wrong):
     with pytest.raises(ValueError, match=rf"RAAR: beta\[{wrong}\] must be .*above 0.*at most 1, got {beta[wrong]}"):
         solvers.RAAR(5, beta=beta)
+
+
+@pytest.mark.parametrize("kind", [solvers.HIO, solvers.RAAR, solvers.DifferenceMap, solvers.RRR, solvers.ADMM])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0, [0.5, 0.7]])
+def test_a_beta_that_is_a_tensor_is_as_good_as_a_number(kind, value):
+    with pytest.raises(ValueError, match=f"^{kind.__name__}: beta must be a"):
+        kind(5, beta=torch.tensor(value))
 
 
 def test_the_misfit_of_oss_is_that_of_each_pattern_and_start():

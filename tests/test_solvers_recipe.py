@@ -193,9 +193,7 @@ class Own(solvers.Algorithm):
         return known.project(p)
 
 
-@pytest.mark.parametrize(
-    "step", [Own(3), solvers.Detwin(solvers.RAAR(3)), solvers.HIO(3, beta=torch.tensor([0.5, 0.7]))]
-)
+@pytest.mark.parametrize("step", [Own(3), solvers.Detwin(solvers.RAAR(3)), solvers.HIO(3, beta=torch.tensor(0.5))])
 def test_a_step_that_text_cannot_say_is_refused(step):
     with pytest.raises(ValueError, match="a step must be one that text can say, got"):
         _ = Recipe("hio:5", step).text

@@ -198,6 +198,12 @@ def test_one_symmetry_acts_on_all_items() -> None:
     torch.testing.assert_close(g(obj), torch.stack([g(item) for item in obj]))
 
 
+def test_a_subpixel_shift_of_any_length_keeps_its_digits() -> None:
+    obj = torch.rand(8, 8)
+    far = subpixel_shift(obj, (2.0**40 + 1, -(2.0**33) + 3.25))
+    torch.testing.assert_close(far, subpixel_shift(obj, (1.0, 3.25)))
+
+
 @given(grids, st.floats(-3, 3))
 def test_subpixel_shift_keeps_all_magnitudes_of_odd_grids(
     grid: tuple[tuple[int, ...], tuple[int, ...]], move: float

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from numbers import Integral, Real
 from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
@@ -150,6 +150,8 @@ def tensor(**tensors: Any) -> None:
             kind = "a nested one" if value.is_nested else f"one of the layout {value.layout}"
             fix = f"Use torch.nested.to_padded_tensor({name}, 0)" if value.is_nested else f"Use {name}.to_dense()"
             fail(f"{name} must be a dense tensor, got {kind}", fix, TypeError)
+        if value.is_quantized:
+            fail(f"{name} must not be quantized, got {value.dtype}", f"Use {name}.dequantize()", TypeError)
         if value.numel() == 0:
             fail(
                 f"{name} must hold at least one element, got shape {tuple(value.shape)}",
@@ -232,8 +234,8 @@ def broadcast(name: str, value: Tensor, of: str, to: Tensor, item: str = "object
 def background(value: Any, intensity: Tensor) -> Tensor:
     """The value is a number of at least 0, or a real tensor that broadcasts to the intensity, in its dtype."""
     if not isinstance(value, Tensor):
-        number("background", value, at_least=0)
-        return torch.tensor(float(value), dtype=intensity.dtype, device=intensity.device)
+        value = number("background", value, at_least=0)
+        return torch.tensor(value, dtype=intensity.dtype, device=intensity.device)
     real(background=value)
     same_device(intensity=intensity, background=value)
     broadcast("background", value, "the intensity", intensity, item="pattern")
@@ -315,7 +317,8 @@ def known(given: Iterable[str], options: Sequence[str], elsewhere: Mapping[str, 
 def choice(name: str, value: Any, options: Iterable[Any]) -> None:
     """The value is one of the options."""
     options = tuple(options)
-    if value not in options:
+    several = isinstance(value, Sized) and not isinstance(value, str)  # arrays compare themselves item by item
+    if several or value not in options:
         words = [option for option in options if isinstance(option, str)]
         near = meant(value, words) if isinstance(value, str) else ""
         fix = f"Did you mean {near!r}?" if near else "Choose one of these"
@@ -330,8 +333,9 @@ def instance(name: str, value: Any, kind: type, fix: str) -> None:
 
 
 def sequence(name: str, value: Any, of: str, fix: str) -> None:
-    """The value holds several; a text does not."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    """The value holds several in an order: a text and a set do not."""
+    other = isinstance(value, str | bytes | Set | Mapping) or getattr(value, "ndim", 1) == 0
+    if other or not isinstance(value, Iterable):
         fail(f"{name} must be a sequence of {of}, got {value!r}", fix, TypeError)
 
 
@@ -342,6 +346,14 @@ def path(value: Any, name: str = "path") -> Path:
     if "\0" in str(value):
         fail(f"{name} must be a text without the character 0, got {value!r}", "Look for a misprint")
     return Path(value)
+
+
+def key(value: Any) -> None:
+    """The value names an array of a file, or is None."""
+    if value is not None and not isinstance(value, str):
+        fail(f"key must be a text or None, got {value!r}", "Use one name, such as 'entry/data'", TypeError)
+    if value == "":
+        fail("key must name an array, got ''", "Leave it out for the default")
 
 
 def readable(file: Path, name: str = "path") -> Path:
@@ -430,7 +442,7 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     given = value
     if isinstance(value, Integral) and not isinstance(value, bool):
         fail(f"{name} must be a sequence of sizes, got {given!r}", f"Use ({given}, {given})", TypeError)
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         fail(f"{name} must be a sequence of sizes, got {given!r}", "Use a tuple such as (64, 64)", TypeError)
     if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in value):
         fail(f"{name} must hold integers, got {given!r}", "Use int() of each size", TypeError)

@@ -159,10 +159,15 @@ def transformed() -> bool:
     return bool(getattr(torch._C, "_are_functorch_transforms_active", lambda: True)())
 
 
-def not_mapped(**tensors: Any) -> None:
-    """No tensor stands for many to `torch.func.vmap`: of such a one no value can be looked at."""
-    for name, value in tensors.items() if transformed() else ():
-        if isinstance(value, Tensor) and _is_mapped(value):
+def with_values(**tensors: Any) -> None:
+    """No tensor stands for many to `torch.func.vmap`, nor lies on the meta device: there no value can be looked at."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            continue
+        if value.is_meta:
+            rule = f"{name} must hold values, got one on the device 'meta'"
+            _checks.fail(rule, "What is found depends on them: use a device with memory")
+        if transformed() and _is_mapped(value):
             rule = f"{name} must not be under torch.func.vmap, got one that is"
             _checks.fail(rule, "Pass the whole batch: the axes in front count its items")
 

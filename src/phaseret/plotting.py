@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft, metrics
+from phaseret import _checks, _fft, _memory, metrics
 from phaseret._output import check_free, written
 from phaseret.crystals import StrainField
 from phaseret.io import Measurement
@@ -152,6 +152,7 @@ def plot_comparison(estimate: Tensor, obj: Tensor, *, ndim: int = 2) -> Figure:
         ImportError: if Matplotlib is not installed.
     """
     aligned = align(estimate, obj, ndim=ndim, phase=True, scale=True).aligned.detach()
+    _memory.with_values(estimate=estimate, obj=obj)
     obj = obj.detach()
     if obj.ndim != ndim:
         fix = "Index one item of a batch, or set ndim"

@@ -154,6 +154,7 @@ class Stack:
                 remove_file(file)
             self.team.wait()
         note = self.folder / "run.json"
+        check_kept(note)
         if note.exists():
             try:
                 kept = _noted(note)
@@ -179,6 +180,8 @@ class Stack:
 
     def _kept(self, number: int) -> dict[str, str]:
         """The checksums of what a kept block was made from; none where it is not there, or not whole."""
+        check_kept(self.note(number))
+        check_kept(self.file(number))
         try:
             note = _noted(self.note(number))
             return note if note.pop("result") == _content(self.file(number)) else {}

@@ -78,7 +78,7 @@ def geometry_from_q(q: Tensor) -> BraggGeometry:
         tensor(3.)
     """
     _checks.real(q=q)
-    _memory.not_mapped(q=q)
+    _memory.with_values(q=q)
     if q.ndim != 4 or q.shape[3] != 3 or min(q.shape) < 2:
         rule = f"q must have the shape (m1, m2, m3, 3) with at least two pixels along each axis, got {tuple(q.shape)}"
         _checks.fail(rule, "Stack qx, qy and qz along a new last axis")

@@ -181,7 +181,7 @@ def strain(
         whose phase +Q u belongs to the kernel exp(+2 pi i k n / m).
     """
     _checks.floating(obj=obj)
-    _memory.not_mapped(obj=obj)
+    _memory.with_values(obj=obj)
     _checks.rank(3, obj=obj)
     if not obj.is_complex():
         rule = f"obj must be complex, got {obj.dtype}"
@@ -235,7 +235,7 @@ def _numbers(name: str, given: Any) -> Tensor:
         return (
             torch.as_tensor(given, dtype=None if isinstance(given, Tensor) else torch.float64).detach().cpu().double()
         )
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         _checks.fail(f"{name} must hold numbers, got {given!r}", "Use a tuple such as (0.0, 0.0, 1e-8)", TypeError)
 
 

@@ -107,6 +107,7 @@ def load_intensity(
         Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6; NeXus
         2024.02, the classes NXdata and NXdetector.
     """
+    _checks.key(key)
     wanted = Wanted(key, ndim, kind, center, mask_is, saturation, dtype, stack_axis, roi, crop, bin)
     with opened_pattern(path, wanted) as pattern:
         measurement = pattern.read(checked_index(index))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.io._axes import plain
 from phaseret.io._stop import beam_stop
 from phaseret.operators._hot import hot_pixels
@@ -312,7 +312,8 @@ def ready(
     `first` is the first pixel in the frame, where part of it was read; `limit` the saturation where nobody said one.
     """
     _checks.real(intensity=intensity)
-    _checks.item_axes(ndim, intensity=intensity)
+    _memory.with_values(intensity=intensity)
+    ndim = _checks.item_axes(ndim, intensity=intensity)
     _checks.choice("kind", kind, get_args(Kind))
     _checks.instance("source", source, str, "Use str(source)")
     _check_beside(intensity, support, obj, ndim)
@@ -371,7 +372,7 @@ def _saturated(
     values: Tensor, given: Tensor, saturation: float | None, limit: float, ndim: int, kind: Kind
 ) -> tuple[Tensor, str]:
     """The pixels that are not trusted for their height, and a note of those that nobody named."""
-    if saturation == math.inf:
+    if isinstance(saturation, float) and saturation == math.inf:
         return torch.zeros_like(given), ""
     limit = limit if saturation is None else _checks.number("saturation", saturation, above=0)
     beyond = given & (values >= limit)

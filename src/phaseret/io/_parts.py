@@ -56,13 +56,14 @@ def load_mask(
     say_notes(notes)
     axes = min(_checks.item_axes(ndim), mask.ndim)
     if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
-        center = center[-axes:]
+        center = tuple(center)[-axes:]
     return to_corner(mask, axes, center)
 
 
 def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
+    _checks.key(key)
     with _opened_whole(path) as contents:
         inside = _layout.mask_in(contents, contents.where(key).strip("/")) if key and contents.children(key) else None
         key = inside[0] if inside else key
@@ -97,6 +98,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
     """
+    _checks.key(key)
     with _opened_whole(path) as contents:
         name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
         value = marked(contents, name)
@@ -132,6 +134,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
 
     The number of axes is what the file says of it, or all axes of an array of one or two; None where nobody knows.
     """
+    _checks.key(key)
     with _opened_whole(path) as contents:
         beside_pattern = key is None and contents.first(_cxi.PATTERN, "intensity") is not None
         name = key or contents.first(_cxi.OBJECT, *(() if beside_pattern else (_cxi.LINK,)), *_layout.OBJECTS)

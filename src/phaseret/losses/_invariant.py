@@ -82,6 +82,7 @@ def invariant_loss(
     """
     _check_options(ndim, fourier_shape, shift, flip, phase, temperature, reduction)
     estimate, obj, shape, phase = prepare(estimate, obj, ndim, fourier_shape, phase, shift=shift, flip=flip)
+    ndim = int(ndim)
     shapes = estimate.shape[-ndim:], obj.shape[-ndim:]
     if shapes[0] != shapes[1] and looks(_calls, estimate, shapes) and _looks_measured(obj, ndim):
         asked(_calls, shapes)

@@ -49,7 +49,7 @@ def supervised_loss(
     _checks.floating(estimate=estimate, obj=obj)
     _checks.same_shape(estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)
-    _checks.item_axes(ndim, estimate=estimate, obj=obj)
+    ndim = _checks.item_axes(ndim, estimate=estimate, obj=obj)
     check_reduction(reduction)
     values = pixelwise(criterion, _fft.promote(estimate), _fft.promote(obj))
     return reduce(values.mean(tuple(range(-ndim, 0))), reduction)

@@ -53,7 +53,7 @@ def iou(
         tensor(0.7500)
     """
     estimate, obj = _brought(estimate, obj, align, ndim, reduction)
-    axes = tuple(range(-ndim, 0))
+    axes = tuple(range(-int(ndim), 0))
     a, b = estimate != 0, obj != 0
     both, any_ = (x.sum(axes).to(obj.real.dtype) for x in (a & b, a | b))
     return _reduced(both / any_, estimate, obj, reduction)
@@ -85,7 +85,7 @@ def phase_error(
         (tensor(0.), tensor(1.5708))
     """
     estimate, obj = _brought(estimate, obj, align, ndim, reduction)
-    axes = tuple(range(-ndim, 0))
+    axes = tuple(range(-int(ndim), 0))
     product = torch.sgn(estimate) * torch.sgn(obj).conj()
     if align:
         product = product * torch.sgn(product.sum(axes, keepdim=True)).conj()

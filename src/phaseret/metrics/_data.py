@@ -222,6 +222,9 @@ def free_pixels(
     _checks.flag(centered=centered, onesided=onesided)
     _checks.generator(generator)
     d = len(shape)
+    if radius > max(shape):
+        fix = "Use one of a few pixels"
+        _checks.fail(f"radius must be at most the largest size of fourier_shape {shape}, got {radius}", fix)
     outside = _fft.frequency_radius(shape, (1,) * d) > exclude
     candidates = outside.flatten().nonzero()[:, 0]
     if len(candidates) == 0:

@@ -230,6 +230,7 @@ def ssim(
     _checks.real(estimate=estimate, obj=obj)
     check_options(align, scale, reduction)
     estimate, obj, axes = pair(estimate, obj, ndim, align)
+    ndim = len(axes)
     smallest = min(obj.shape[-ndim:])
     if width > smallest:
         fix = f"Use win_size={smallest - 1 + smallest % 2}"

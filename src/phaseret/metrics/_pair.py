@@ -16,7 +16,7 @@ def pair(estimate: Tensor, obj: Tensor, ndim: int, align: bool) -> tuple[Tensor,
     Where they are aligned one of them may be laid out on the whole grid.
     """
     _checks.floating(estimate=estimate, obj=obj)
-    _checks.item_axes(ndim, estimate=estimate, obj=obj)
+    ndim = _checks.item_axes(ndim, estimate=estimate, obj=obj)
     _checks.same_device(estimate=estimate, obj=obj)
     if align:
         common_grid(estimate, obj, ndim)
@@ -31,5 +31,5 @@ def aligned(estimate: Tensor, obj: Tensor, ndim: int, align: bool = True, scale:
 
     Without `align` at most the scale changes.
     """
-    shape = common_grid(estimate, obj, ndim)
+    shape = common_grid(estimate, obj, int(ndim))
     return register(estimate, obj, shape, shift=align, flip=align, phase=align and obj.is_complex(), scale=scale)

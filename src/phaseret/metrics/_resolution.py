@@ -68,7 +68,8 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
         van Heel, Schatz (2005), Fourier shell correlation threshold criteria, doi:10.1016/j.jsb.2005.05.009.
     """
     _checks.flag(align=align)
-    estimate, obj, _ = pair(estimate, obj, ndim, align)
+    estimate, obj, axes = pair(estimate, obj, ndim, align)
+    ndim = len(axes)
     if align:
         estimate = aligned(estimate, obj, ndim).aligned
     shape = tuple(obj.shape[-ndim:])

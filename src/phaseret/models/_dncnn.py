@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret._module import called_as
-from phaseret.models._layers import CONV, NORM, Model
+from phaseret.models._layers import CONV, NORM, Model, check_weights
 
 
 class DnCNN(Model):
@@ -48,6 +48,7 @@ class DnCNN(Model):
         ndim = _checks.item_axes(ndim)
         _checks.flag(noise_map=noise_map)
         depth, channels = _checks.integer("depth", depth, at_least=2), _checks.integer("channels", channels)
+        check_weights("channels", (depth - 2) * channels**2)
         self.ndim, self.noise_map = ndim, noise_map
         conv, norm = CONV[ndim], NORM[ndim]
         layers: list[nn.Module] = [conv(1 + noise_map, channels, 3, padding=1), nn.ReLU()]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _memory
+from phaseret.models._layers import LARGEST_STEP
 from phaseret.models._misfit import Misfit, descend, tracked
 
 
@@ -78,10 +79,10 @@ def finetune(
             "Pass the network itself",
             error=TypeError,
         )
-    _memory.not_mapped(intensity=intensity, mask=mask)
+    _memory.with_values(intensity=intensity, mask=mask)
     intensity, mask = tracked(intensity), tracked(mask)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
-    lr = _checks.number("lr", lr, above=0)
+    lr = _checks.number("lr", lr, above=0, at_most=LARGEST_STEP)
     chosen = _chosen(model, parameters)
     if ndim is None:
         ndim = len(getattr(model, "data_shape", getattr(model, "fourier_shape", (0, 0))))
@@ -116,19 +117,20 @@ def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, n
 def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
     """The names of the parameters that are adapted."""
     names = [name for name, _ in model.named_parameters()]
-    if parameters == "all":
+    if isinstance(parameters, str) and parameters == "all":
         return set(names)
     wanted = parameters
-    if parameters == "decoder":
+    if isinstance(parameters, str) and parameters == "decoder":
         wanted = getattr(model, "decoder", ())
         if not wanted:
             fix = "Use parameters='all', or names of submodules"
             _checks.fail(f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
     wanted = [wanted] if isinstance(wanted, str) else wanted
     _checks.sequence("parameters", wanted, "names", "Use 'decoder', 'all', or names of submodules")
+    wanted = list(wanted)
     chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
     unknown = [prefix for prefix in wanted if not any(f"{name}.".startswith(f"{prefix}.") for name in names)]
-    if parameters != "decoder" and (unknown or not chosen):
+    if (unknown or not chosen) and not (isinstance(parameters, str) and parameters == "decoder"):
         known = ", ".join(repr(name) for name, _ in model.named_children())
         rule = "parameters must be 'decoder', 'all', or name submodules or parameters of the model"
         _checks.fail(f"{rule}, got {parameters!r}", f"It has {known}")

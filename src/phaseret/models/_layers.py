@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret._module import Spelled, as_text
 
 Output = Literal["nonnegative", "unit", "real", "modulus_phase", "real_imaginary"]
@@ -59,16 +60,28 @@ def evaluating(network: Any) -> Iterator[None]:
             part.training = mode
 
 
+LARGEST_STEP = 1e30  # of a descent, which single precision holds
+
+
 def levels(name: str, value: Any) -> list[int]:
     """A sequence of at least one positive integer, as a list."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         fix = "Give one width per level, such as (32, 64)"
         _checks.fail(f"{name} must be a sequence of integers, got {value!r}", fix, TypeError)
     if not value:
         _checks.fail(
             f"{name} must hold at least one level, got {value!r}", "Give one width per level, such as (32, 64)"
         )
-    return [_checks.integer(name, one) for one in value]
+    widths = [_checks.integer(name, one) for one in value]
+    check_weights(name, sum(a * b for a, b in itertools.pairwise(widths)))
+    return widths
+
+
+def check_weights(name: str, count: int) -> None:
+    """Memory holds a network of so many weights, unless it is made without any, to learn its shapes."""
+    device = torch.empty(0).device
+    if device.type != "meta":
+        _memory.check_fits(name, 4.0 * count, "Use a smaller one", f"{count:,} weights", device)
 
 
 def as_items(
@@ -95,6 +108,7 @@ def dense(before: int, width: int, depth: int, after: int, dropout: float = 0.0)
 
     Every other hidden layer, from the first on, drops a share of its values in training.
     """
+    check_weights("width", width * (before + (depth - 2) * width + after))
     layers: list[nn.Module] = []
     for number, size in enumerate([before] + (depth - 2) * [width]):
         layers.append(nn.Linear(size, width))

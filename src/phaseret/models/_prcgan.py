@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
 from phaseret._module import called_as
-from phaseret.models._layers import Model, Output, as_items, evaluating, plain_units
+from phaseret.models._layers import LARGEST_STEP, Model, Output, as_items, check_weights, evaluating, plain_units
 from phaseret.models._misfit import Misfit, descend, tracked
 from phaseret.models._mlp import MLP
 
@@ -122,6 +122,7 @@ class PRCGANDiscriminator(Model):
         self.object_shape = _checks.shape("object_shape", object_shape)
         self.data_shape = _checks.shape("data_shape", data_shape)
         width = _checks.integer("width", width)
+        check_weights("width", width**2)
         layers: list[nn.Module] = []
         for before in (math.prod(self.object_shape) + math.prod(self.data_shape), width):
             layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.LeakyReLU(0.2)]
@@ -194,10 +195,10 @@ def latent_optimize(
     """
     fix = "Make one with PRCGANGenerator(object_shape, data_shape)"
     _checks.instance("network", network, PRCGANGenerator, fix)
-    _memory.not_mapped(intensity=intensity, mask=mask, latent=latent)
+    _memory.with_values(intensity=intensity, mask=mask, latent=latent)
     intensity, mask, latent = tracked(intensity), tracked(mask), tracked(latent)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
-    lr = _checks.number("lr", lr, above=0)
+    lr = _checks.number("lr", lr, above=0, at_most=LARGEST_STEP)
     misfit = Misfit(intensity, len(network.data_shape), operator=operator, mask=mask)
     if latent is None:
         latent = misfit.magnitude.new_zeros(network._latent_sizes(misfit.magnitude))

@@ -100,7 +100,8 @@ def prdeep(
     if not levels:
         _checks.fail("sigmas must hold at least one noise level, got none", "Give at least one, such as [0.1]")
     n_iter = _checks.integer("n_iter", n_iter)
-    pull = _checks.number("lam", lam, at_least=0) * _checks.number("step_size", step_size, above=0)
+    step_size = _checks.number("step_size", step_size, above=0)
+    pull = _checks.number("lam", lam, at_least=0) * step_size
     x = _fft.promote(init)
     batch, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
     _checks.flag(undersampled=undersampled)

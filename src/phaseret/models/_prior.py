@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret._module import called_as
-from phaseret.models._layers import CONV, NORM, OUTPUTS, Model, Output, as_estimate, levels, resized
+from phaseret.models._layers import CONV, LARGEST_STEP, NORM, OUTPUTS, Model, Output, as_estimate, levels, resized
 from phaseret.models._misfit import Misfit, descend, tracked
 
 
@@ -57,7 +57,7 @@ class _Prior(Model):
             TypeError: if intensity is complex, or operator is not an Operator.
             ValueError: if an option is out of range.
         """
-        n_iter, lr = _checks.integer("n_iter", n_iter), _checks.number("lr", lr, above=0)
+        n_iter, lr = _checks.integer("n_iter", n_iter), _checks.number("lr", lr, above=0, at_most=LARGEST_STEP)
         intensity, mask = tracked(intensity), tracked(mask)
         every = Misfit(intensity, len(self.object_shape), operator=operator, mask=mask)
         _checks.same_device(intensity=intensity, network=self._weight())
@@ -187,7 +187,7 @@ class DoubleDIP(_Prior):
     ) -> None:
         super().__init__()
         self.object_shape = _checks.shape("object_shape", object_shape)
-        spacing = _checks.number("spacing", spacing, above=0)
+        spacing = _checks.number("spacing", spacing, at_least=0.01)
         widths, seed = levels("channels", channels), _checks.integer("seed", seed, at_least=0)
         phase_widths = levels("phase_channels", phase_channels)
         splines = [_splines(n, spacing) for n in self.object_shape]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from phaseret import _checks, _fft
 from phaseret._module import called_as
-from phaseret.models._layers import CONV, Model, as_items, normalised, times
+from phaseret.models._layers import CONV, LARGEST_STEP, Model, as_items, check_weights, normalised, times
 from phaseret.projections import CONSTRAINTS, Constraint, MagnitudeConstraint, ObjectConstraint
 from phaseret.projections._object import hio_update, raar_update
 
@@ -95,8 +95,9 @@ class Unrolled(Model):
         _checks.choice("constraint", constraint, CONSTRAINTS)
         stages = _checks.integer("stages", stages)
         self.n_iter = _checks.integer("n_iter", n_iter)
-        beta = _checks.number("beta", beta, above=0)
+        beta = _checks.number("beta", beta, above=0, at_most=LARGEST_STEP)
         channels = _checks.integer("channels", channels, at_least=0)
+        check_weights("channels", stages * channels**2)
         self.algorithm, self.constraint = algorithm, constraint
         self.beta = nn.Parameter(torch.full((stages,), beta))
         parts = 2 if constraint == "complex" else 1

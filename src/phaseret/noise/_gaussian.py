@@ -84,7 +84,7 @@ def gaussian_noise(
     signal = _fft.promote(intensity)
     if domain == "magnitude":
         signal = _fft.root(signal)
-    noisy = signal + sigma * _normal(signal, generator)
+    noisy = signal + float(sigma) * _normal(signal, generator)
     noisy = noisy.clamp(min=0) if clip else noisy
     return noisy.square() if domain == "magnitude" else noisy
 
@@ -155,7 +155,7 @@ def alpha_noise(intensity: Tensor, *, alpha: float, generator: torch.Generator |
     _check(generator, alpha=alpha)
     _checks.real(intensity=intensity)
     intensity = _fft.promote(intensity).clamp(min=0)
-    return (intensity + alpha * _fft.root(intensity) * _normal(intensity, generator)).clamp(min=0)
+    return (intensity + float(alpha) * _fft.root(intensity) * _normal(intensity, generator)).clamp(min=0)
 
 
 class AlphaNoise(RandomModule):
@@ -219,8 +219,9 @@ def readout_noise(
     _check(generator, clip, resolution=resolution, sigma=sigma)
     _checks.real(intensity=intensity)
     intensity = _fft.promote(intensity)
-    noisy = intensity + sigma * _normal(intensity, generator)
-    noisy = noisy if resolution is None else (noisy / resolution).round() * resolution
+    noisy = intensity + float(sigma) * _normal(intensity, generator)
+    if resolution is not None:
+        noisy = (noisy / float(resolution)).round() * float(resolution)
     return noisy.clamp(min=0) if clip else noisy
 
 

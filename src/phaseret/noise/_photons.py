@@ -61,6 +61,7 @@ def poisson_noise(
         tensor([1., 1., 1., 1.])
     """
     _check_photons(photons_per_pixel, total_photons, counts, ndim, generator)
+    ndim = int(ndim)
     _checks.real(intensity=intensity)
     _checks.rank(ndim, intensity=intensity)
     intensity = _fft.promote(intensity).detach().clamp(min=0)
@@ -72,7 +73,7 @@ def poisson_noise(
         peak = _fft.divisor(intensity.amax(axes, keepdim=True))
         relative = intensity / peak
         level = relative.mean(axes, keepdim=True) if total_photons is None else relative.sum(axes, keepdim=True)
-        exposure = photons / _fft.divisor(level)
+        exposure = float(photons) / _fft.divisor(level)
         rate, unit = exposure * relative, peak / exposure
     possible = rate < LARGEST_RATE
     device = rate.device if generator is None else generator.device

@@ -39,9 +39,10 @@ def saturation(intensity: Tensor, *, level: float) -> Tensor:
         >>> saturation(torch.tensor([1.0, 5.0, 70000.0]), level=65535)
         tensor([1.0000e+00, 5.0000e+00, 6.5535e+04])
     """
-    _checks.number("level", level, above=0)
+    level = _checks.number("level", level, above=0)
     _checks.real(intensity=intensity)
-    return _fft.promote(intensity).clamp(max=level)
+    intensity = _fft.promote(intensity)
+    return intensity.clamp(max=min(level, torch.finfo(intensity.dtype).max))
 
 
 class Saturation(Module):
@@ -52,8 +53,7 @@ class Saturation(Module):
     """
 
     def __init__(self, *, level: float) -> None:
-        _checks.number("level", level, above=0)
-        super().__init__(level=level)
+        super().__init__(level=_checks.number("level", level, above=0))
 
     def forward(self, intensity: Tensor) -> Tensor:
         """The intensity, at most `level`."""
@@ -89,19 +89,24 @@ def mask_pixels(intensity: Tensor, mask: Tensor, *, value: float = 0.0) -> Tenso
     """
     _checks.real(intensity=intensity)
     _checks.boolean(mask=mask)
-    _check_value(value)
     masked = _masked(intensity, mask, value)
     _check_some(mask)
     return masked
 
 
 def _masked(intensity: Tensor, mask: Tensor | None, value: float) -> Tensor:
-    return _fft.promote(intensity).where(_checks.mask(mask, intensity), value)
+    intensity = _fft.promote(intensity)
+    return intensity.where(_checks.mask(mask, intensity), _checked_value(value, torch.finfo(intensity.dtype).max))
 
 
-def _check_value(value: float) -> None:
-    if not (isinstance(value, float) and math.isnan(value)):
-        _checks.number("value", value)
+def _checked_value(value: float, most: float | None = None) -> float:
+    """A number of at most this size, or nan."""
+    if isinstance(value, float) and math.isnan(value):
+        return value
+    value = _checks.number("value", value)
+    if most is not None and abs(value) > most:
+        _checks.fail(f"value must fit the dtype of the intensity, which ends at {most:g}, got {value:g}", "Use nan")
+    return value
 
 
 def _check_some(mask: Tensor) -> None:
@@ -133,7 +138,7 @@ class MaskPixels(Module):
 
     def __init__(self, mask: Tensor, *, value: float = 0.0) -> None:
         _checks.boolean(mask=mask)
-        _check_value(value)
+        _checked_value(value)
         _check_some(mask)
         super().__init__(mask=mask, value=value)
 

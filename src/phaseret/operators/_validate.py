@@ -41,8 +41,7 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
         >>> validate(intensity, mask=intensity.isfinite())
     """
     _checks.real(intensity=intensity)
-    _memory.not_mapped(intensity=intensity, mask=mask)
-    _checks.item_axes(ndim, intensity=intensity)
+    ndim = _checks.item_axes(ndim, intensity=intensity)
     if mask is None:
         mask = torch.ones((), dtype=torch.bool, device=intensity.device)
     mask = _checks.mask(mask, intensity)
@@ -52,6 +51,7 @@ def validate(intensity: Tensor, *, mask: Tensor | None = None, ndim: int = 2) ->
 
 def look(intensity: Tensor, mask: Tensor, ndim: int) -> None:
     """The values of a mask and of data that fit, with any number of axes."""
+    _memory.with_values(intensity=intensity, mask=mask)
     axes = tuple(range(-ndim, 0))
     dark = ~mask.any(axes), ~(mask & (intensity > 0)).any(axes)
     wrong = mask & ~intensity.isfinite(), mask & (intensity < 0)

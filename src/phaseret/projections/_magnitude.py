@@ -56,7 +56,7 @@ class MagnitudeConstraint:
         reference: Tensor | None = None,
     ) -> None:
         _checks.real(magnitude=magnitude)
-        _checks.item_axes(ndim, magnitude=magnitude)
+        ndim = _checks.item_axes(ndim, magnitude=magnitude)
         _checks.choice("norm", norm, get_args(Norm))
         _checks.flag(real=real)
         if spread is not None:
@@ -383,7 +383,7 @@ def project_magnitude(
     _checks.floating(obj=obj)
     _checks.real(magnitude=magnitude)
     _check_magnitude_options(mask, norm, ndim)
-    _checks.item_axes(ndim, obj=obj, magnitude=magnitude)
+    ndim = _checks.item_axes(ndim, obj=obj, magnitude=magnitude)
     _checks.same_device(obj=obj, magnitude=magnitude, mask=mask)
     mask = None if mask is None else _checks.broadcast("mask", mask, "obj", obj)
     obj = _fft.promote(obj)

@@ -58,7 +58,7 @@ class ObjectConstraint:
         bounds = _checked_bounds(bounds, constraint, dtype)
         _look_at_bounds(bounds, constraint)
         _check_phase_range(phase_range, constraint)
-        _checks.item_axes(ndim)
+        ndim = _checks.item_axes(ndim)
         if support is not None:
             _checks.boolean(support=support)
         self.support_size, self.constraint = support_size, constraint
@@ -323,7 +323,7 @@ def project_object(
         dtype=_fft.promote(obj).real.dtype,
     )
     rule.bounds = _checked_bounds(bounds, constraint, rule.dtype)
-    _checks.item_axes(ndim, obj=obj)
+    ndim = _checks.item_axes(ndim, obj=obj)
     obj = _fft.promote(obj)
     if known is not None:
         obj = torch.where(_given(known, obj, constraint).isnan(), obj, 0.0)

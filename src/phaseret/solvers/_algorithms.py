@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.projections import ObjectConstraint
 from phaseret.projections._object import hio_update, raar_update
 from phaseret.solvers._loop import Algorithm, Projection, Step
@@ -16,9 +16,14 @@ from phaseret.solvers._sparse import SparseRRR
 
 
 def _relaxation(beta: float | Tensor, at_most: float = 2.0) -> float | Tensor:
-    """The relaxation, checked: a number, or a tensor that may be learned."""
+    """The relaxation, checked: a number, or a tensor of one that may be learned, which is looked at here alone."""
     if isinstance(beta, Tensor):
         _checks.real(beta=beta)
+        if beta.numel() != 1:
+            rule = f"beta must be a number or a tensor of one, got shape {tuple(beta.shape)}"
+            _checks.fail(rule, "Make an algorithm with each of them")
+        if not (beta.is_meta or _memory.transformed()):
+            _checks.number("beta", beta.item(), above=0, at_most=at_most)
         return beta
     return _checks.number("beta", beta, above=0, at_most=at_most)
 

@@ -95,7 +95,7 @@ def _spectral(problem: Measured, n_iter: int, truncation: float | None, seed: in
     """The spectral start (*, 1, object) of a problem."""
     weight = problem.intensity
     if truncation is not None:
-        weight = weight * (weight <= truncation**2 * problem.over_data(problem.mean))
+        weight = weight * (weight <= (truncation * truncation) * problem.over_data(problem.mean))
     z, light = problem.noise([seed]), problem.light()
     white: Tensor | float = 1.0
     if light is not None:  # what nothing is measured of stays 0
@@ -250,7 +250,7 @@ def truncated_amplitude_flow(
         tolerance,
     )
     mu = _checks.number("mu", mu, above=0)
-    gamma = gamma if gamma == math.inf else _checks.number("gamma", gamma, above=0)
+    gamma = gamma if isinstance(gamma, float) and gamma == math.inf else _checks.number("gamma", gamma, above=0)
     measured = problem.magnitude
 
     def slope(power: Tensor, k: int) -> Tensor:

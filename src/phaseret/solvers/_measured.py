@@ -131,7 +131,7 @@ class Measured:
     def given(self, name: str, obj: Tensor) -> Tensor:
         """Objects that were given, which must be of the constraint's kind."""
         _checks.floating(**{name: obj})
-        _memory.not_mapped(**{name: obj})
+        _memory.with_values(**{name: obj})
         _checks.rank(self.operator.object_ndim, **{name: obj})
         _checks.same_device(intensity=self.intensity, **{name: obj})
         if is_fourier(self.operator) and tuple(obj.shape[-self.operator.object_ndim :]) == self.operator.fourier_shape:
@@ -226,7 +226,7 @@ class Measured:
         check to the next, or its error is at most `tolerance`. It is left alone from then on, and the run ends with the
         last of them. Only checks wait for the device.
         """
-        _memory.not_mapped(intensity=self.intensity)
+        _memory.with_values(intensity=self.intensity)
         errors: list[Tensor] = []
         checked: list[int] = []
         field, last = self.operator.linear(x), x

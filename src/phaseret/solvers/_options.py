@@ -80,14 +80,15 @@ def complete(options: Mapping[str, Any]) -> Options:
     asked: dict[str, Any] = {**dict.fromkeys(Options.__annotations__), **_DEFAULTS, **options}
     _checks.flag(**{name: asked[name] for name in ("centered", "undersampled", "compile", "progress")})
     for name in ("check_every", "checkpoint_every"):
-        _checks.integer(name, asked[name])
+        asked[name] = _checks.integer(name, asked[name])
+    asked["ndim"] = _checks.item_axes(asked["ndim"])
     for name in ("starts", "chunk"):
         if asked[name] is not None:
-            _checks.integer(name, asked[name])
-    checked_tolerance(asked["tolerance"])
+            asked[name] = _checks.integer(name, asked[name])
+    asked["tolerance"] = checked_tolerance(asked["tolerance"])
     if asked["resume"] is not None:
         _checks.instance("resume", asked["resume"], dict, "Pass what checkpoint was called with")
-    _checks.integer("seed", asked["seed"], at_least=0)
+    asked["seed"] = _checks.integer("seed", asked["seed"], at_least=0)
     _checks.generator(asked["generator"])
     for name in ("callback", "checkpoint"):
         if asked[name] is not None and not callable(asked[name]):

@@ -116,8 +116,9 @@ def _offset(offset: Sequence[float] | None, d: int) -> tuple[float, ...]:
     if offset is None:
         return (0.0,) * d
     _checks.sequence("offset", offset, "numbers", "Use one for each axis")
+    offset = tuple(offset)
     if len(offset) != d:
-        _checks.fail(f"offset must hold {d} numbers, one for each axis, got {tuple(offset)}", "Use 0.0 for no offset")
+        _checks.fail(f"offset must hold {d} numbers, one for each axis, got {offset}", "Use 0.0 for no offset")
     return tuple(_checks.number("offset", c) for c in offset)
 
 

@@ -94,8 +94,8 @@ def autocorrelation_support(
         reaches beyond the noise is ours.
     """
     _checks.real(intensity=intensity)
-    _memory.not_mapped(intensity=intensity, mask=mask)
-    _checks.item_axes(ndim, intensity=intensity)
+    _memory.with_values(intensity=intensity, mask=mask)
+    ndim = _checks.item_axes(ndim, intensity=intensity)
     if threshold is not None:
         threshold = _checks.number("threshold", threshold, above=0, at_most=1)
     _checks.choice("form", form, get_args(Form))
@@ -220,7 +220,7 @@ def shrinkwrap_support(
         doi:10.1103/PhysRevB.68.140101, with 0.2 of the maximum: it loses what is faint beside something bright.
     """
     _checks.floating(obj=obj)
-    _checks.item_axes(ndim, obj=obj)
+    ndim = _checks.item_axes(ndim, obj=obj)
     _check_shrinkwrap(threshold, sigma, method, least, most)
     obj = _fft.promote(obj.detach())
     modulus = _fft.power(obj).sqrt()
@@ -242,7 +242,7 @@ def _blurred(
     modulus: Tensor, threshold: float, sigma: float, method: Method, ndim: int, level: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The blurred modulus and where it is cut (an axis of one pixel for each of the item's), as a known level has."""
-    axes = tuple(range(-ndim, 0))
+    axes, threshold = tuple(range(-ndim, 0)), float(threshold)
     if level is not None:
         return _fft.blur(modulus.minimum(level), ndim, 2 * (math.pi * sigma) ** 2), threshold * level
     blurred = _fft.blur(modulus, ndim, 2 * (math.pi * sigma) ** 2)
@@ -258,7 +258,7 @@ def _guarded(blurred: Tensor, level: Tensor, room: Tensor, least: float, most: f
     sorted_ = blurred.flatten(-ndim).sort(-1, descending=True).values
     # The smallest of the largest so many values.
     lowest, highest = (
-        sorted_.gather(-1, (share * room).round().long().clamp(1, sorted_.shape[-1])[..., None] - 1).reshape(
+        sorted_.gather(-1, (float(share) * room).round().long().clamp(1, sorted_.shape[-1])[..., None] - 1).reshape(
             level.shape
         )
         for share in (most, least)

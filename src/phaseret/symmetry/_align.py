@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from phaseret import _checks, _fft
+from phaseret import _checks, _fft, _memory
 from phaseret.symmetry._elements import Symmetry
 from phaseret.symmetry._search import box_of, prepare, search, twin
 
@@ -150,6 +150,8 @@ def _refined(
     changes by less than single precision resolves.
     """
     d, reach = len(shape), math.ceil(0.75 * upsample)
+    needed = 2.0 * 16 * (1 + flip) * (obj.numel() // math.prod(obj.shape[-d:])) * (2 * reach + 1) ** d
+    _memory.check_fits("the places to compare", needed, "Use a smaller one", f"upsample={upsample}", obj.device)
     twins = torch.stack([estimate, twin(estimate, box_of(estimate, obj, d))] if flip else [estimate])
     rough = search(twins, obj.expand(len(twins), *obj.shape), shape, flip=False, phase=phase, double=True)
     offsets = torch.arange(-reach, reach + 1, device=obj.device).to(_fft.double(obj.real.dtype, obj.device)) / upsample

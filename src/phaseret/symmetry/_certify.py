@@ -169,7 +169,7 @@ def certify(
         factorization of multivariate polynomials using singular value decomposition, J. Symbolic Computation 43, 359.
         The proof modulo a prime, and the bound with its rounding, are put together here.
     """
-    _memory.not_mapped(obj=obj)
+    _memory.with_values(obj=obj)
     ndim = _checks.item_axes(ndim, obj=_numbers(obj))
     _checks.flag(distance=distance)
     limit = _checks.integer("rivals", rivals, at_least=0)

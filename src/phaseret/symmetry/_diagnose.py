@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ def diagnose(
         (True, 0.0, 0.0)
     """
     objects = _stack(dataset)
-    _memory.not_mapped(dataset=objects)
+    _memory.with_values(dataset=objects)
     if not objects.isfinite().all():
         _checks.fail("dataset must be finite, got nan or infinite values", "Leave out the items that hold them")
     _checks.switch("phase", phase)
@@ -174,7 +174,8 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 def _stack(dataset: Any) -> Tensor:
     """The objects of the data set in one tensor (N, n1..nd)."""
     if not isinstance(dataset, Tensor):
-        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+        several = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+        if not several or isinstance(dataset, Mapping) or getattr(dataset, "ndim", 1) == 0:
             kind = type(dataset).__name__
             _checks.fail(f"dataset must be a tensor or hold tensors, got {kind}", "Use torch.stack", TypeError)
         items = [dataset[i] for i in range(len(dataset))]

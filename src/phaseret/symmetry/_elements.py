@@ -225,7 +225,7 @@ def conj_flip(obj: Tensor, *, ndim: int = 2) -> Tensor:
         tensor([0.-2.j, 1.-0.j])
     """
     _checks.tensor(obj=obj)
-    _checks.item_axes(ndim, obj=obj)
+    ndim = _checks.item_axes(ndim, obj=obj)
     flipped = _movable(obj).flip(tuple(range(-ndim, 0)))
     return _given_back(flipped.conj().resolve_conj() if flipped.is_complex() else flipped, obj.dtype)
 
@@ -361,6 +361,7 @@ class Symmetry:
         _checks.boolean(flipped=self.flipped)
         _checks.real(phase=self.phase)
         object.__setattr__(self, "phase", _fft.promote(self.phase))
+        _checks.tensor(shifts=self.shifts)
         object.__setattr__(self, "shifts", integer_shifts(self.shifts))
         _checks.same_device(shifts=self.shifts, flipped=self.flipped, phase=self.phase)
         object.__setattr__(self, "object_shape", _checks.shape("object_shape", self.object_shape))

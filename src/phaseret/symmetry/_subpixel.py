@@ -49,13 +49,16 @@ def subpixel_shift(
     """
     _checks.floating(obj=obj)
     obj = _fft.promote(obj)
-    moves = _fractions(shifts).to(obj.real.dtype)
-    if not isinstance(shifts, Tensor):
-        moves = moves.to(obj.device)
-    _checks.same_device(obj=obj, shifts=moves)
+    moves = _fractions(shifts)
     d = moves.shape[-1]
     _checks.rank(d, obj=obj)
     shape = grid(fourier_shape, obj.shape[-d:])
+    # once around the grid is nowhere: what is left keeps its digits in the precision of the object
+    moves = moves - (moves / (sizes := moves.new_tensor(shape))).round() * sizes
+    moves = moves.to(obj.real.dtype)
+    if not isinstance(shifts, Tensor):
+        moves = moves.to(obj.device)
+    _checks.same_device(obj=obj, shifts=moves)
     return _fft.fourier_shift(obj, per_item("shifts", moves, obj.shape[:-d], 1), shape)
 
 
