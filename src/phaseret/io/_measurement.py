@@ -318,13 +318,14 @@ def ready(
     _checks.instance("source", source, str, "Use str(source)")
     _check_beside(intensity, support, obj, ndim)
     given = torch.isfinite(values := _fft.promote(intensity))
+    shape = tuple(values.shape[-ndim:])
     if mask is not None:
         given &= _checks.mask(mask, values)
     negative = given & (values < 0)
     saturated, clipped = _saturated(values, given, saturation, limit, ndim, kind)
     measured = to_corner(given & ~negative & ~saturated, ndim, center)
     if not isinstance(center, str):
-        measured &= _inside_frame(values.shape[-ndim:], center).to(measured.device)
+        measured &= _inside_frame(shape, center).to(measured.device)
     hot = "" if may_be_dark or saturation == math.inf else _hot(values, given & ~saturated, ndim, kind, first)
     values = to_corner(values, ndim, center)
     stop = None if may_be_dark else beam_stop(values, measured, ndim)
@@ -348,12 +349,7 @@ def ready(
         saturated=_share(saturated),
         source=source,
         notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
-        _region=_Region(
-            tuple(first) or (0,) * ndim,
-            tuple(values.shape[-ndim:]),
-            _center_pixel(center, values.shape[-ndim:]),
-            (1,) * ndim,
-        ),
+        _region=_Region(tuple(first) or (0,) * ndim, shape, _center_pixel(center, shape), (1,) * ndim),
     )
 
 
