@@ -24,7 +24,7 @@ import phaseret as pr
 from phaseret.cli import main
 from phaseret.cli._main import COMMANDS
 from phaseret.cli._options import flags
-from tools.fuzz._attempt import Refused, Target, Wrong, is_clear
+from tools.fuzz._attempt import CLEAR, Refused, Target, Wrong, is_clear
 from tools.fuzz._mutate import NUMBERS, words_mutated
 
 SHORT = ("--schedule", "er:3", "--starts", "2", "-o", "out.h5", "--overwrite")
@@ -120,8 +120,8 @@ def called(words: list[str]) -> Any:
         return main(words)
     except SystemExit as end:
         return end.code
-    except ValueError as error:  # as --debug shows it: the command does not stand in front of what it says itself
-        if "--debug" in words and is_clear(ValueError(f"phaseret: {error}")):
+    except CLEAR as error:  # as --debug shows it: the command does not stand in front of what it says itself
+        if "--debug" in words and is_clear(type(error)(f"phaseret: {error}")):
             raise Refused(error) from None
         raise
 
