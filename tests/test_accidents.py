@@ -339,6 +339,7 @@ def test_the_fast_size_is_the_smallest(n: int, ratio: float) -> None:
 
 
 ABSURD = [
+    "--",
     "1e300",
     "9" * 5000,
     "nan",

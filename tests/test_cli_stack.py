@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -224,6 +225,19 @@ def test_damaged_parts_are_refused(folder: Path, capsys: pytest.CaptureFixture[s
     (folder / "r.h5.checkpoint").mkdir()
     one = "reconstruct pattern.h5 --schedule er:3 --checkpoint-every 2 -o r.h5 --overwrite --restart"
     assert "r.h5.checkpoint must be a file that an interrupted run kept, got a folder" in fails(one, capsys)
+
+
+def test_a_folder_that_another_run_removed_is_said_to_be_that(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solve = pr.solvers.reconstruct
+
+    def late(*args: Any, **options: Any) -> Any:
+        shutil.rmtree(folder / "r.h5.parts")
+        return solve(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pr.solvers, "reconstruct", late)
+        said = fails(f"reconstruct stack.h5 {QUICK} --block 2 -o r.h5", capsys)
+    assert "r.h5.parts must stay until the run ends, got none: another run with this output has ended and" in said
 
 
 def test_a_damaged_block_is_done_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,7 @@ def test_a_run_waits_at_its_start_and_end_alone(starts: int, constraint: str) ->
     with fake_gpu() as gpu:
         errors(pr.solvers.HIO(2), "cuda", count=2, starts=starts, constraint=constraint)
     places = [place for place in gpu.waits.elements() if place.startswith(("solvers", "operators"))]
-    assert len(places) == 7, gpu.waits
+    assert len(places) == 8, gpu.waits
 
 
 @pytest.mark.parametrize("word", ["hio", "rrr", "raar"])

@@ -201,6 +201,11 @@ def test_readout_noise_clips_at_zero_if_asked() -> None:
     assert kept.min() < 0
 
 
+def test_shapes_are_known_without_values_whatever_draws() -> None:
+    counted = noise.PoissonNoise(generator=torch.Generator())(torch.empty(2, 3, 4, device="meta"))
+    assert (counted.shape, counted.device.type) == ((2, 3, 4), "meta")
+
+
 def test_saturation_is_a_ceiling() -> None:
     intensity = torch.tensor([0.0, 1.0, 99.0, 100.0, 101.0, math.inf, math.nan])
     expected = torch.tensor([0.0, 1.0, 99.0, 100.0, 100.0, 100.0, math.nan])

@@ -483,11 +483,19 @@ def test_the_own_option_of_reconstruct_is_meant_too():
         solvers.reconstruct(GOOD, shedule="hio:2")
 
 
+@pytest.mark.parametrize("unit", [1e-36, 1e36])
+def test_intensities_at_the_ends_of_single_precision_are_refused_and_double_precision_is_named(unit):
+    with pytest.raises(ValueError, match=r"^HIO: the largest intensity of an item must lie between 1e-29 and 3e\+34"):
+        solvers.HIO(2)(unit * GOOD, support=S)
+    wide = solvers.HIO(2)(unit * GOOD.double(), support=S).obj / unit**0.5
+    torch.testing.assert_close(wide, solvers.HIO(2)(GOOD.double(), support=S).obj)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_start_that_is_not_finite_is_refused(value):
     init = torch.rand(6, 6).index_fill(0, torch.tensor([2]), value)
     operator = pr.operators.FourierIntensity((12, 12))
-    said = r"must be finite, got other values\. Set them to 0 with torch\.nan_to_num"
+    said = r"must be finite, got other values\. Set them to 0 with torch\.nan_to_num\(\w+, 0, 0, 0\)"
     with pytest.raises(ValueError, match="HIO: init " + said):
         solvers.HIO(2)(GOOD, support=S, init=init)
     with pytest.raises(ValueError, match="wirtinger_flow: init " + said):

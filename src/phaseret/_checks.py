@@ -189,7 +189,7 @@ def finite(**tensors: Tensor) -> None:
     for name, value in tensors.items():
         _wide(name, value)
         if not bool(value.isfinite().all()):
-            fail(f"{name} must be finite, got other values", f"Set them to 0 with torch.nan_to_num({name})")
+            fail(f"{name} must be finite, got other values", f"Set them to 0 with torch.nan_to_num({name}, 0, 0, 0)")
 
 
 def real(**tensors: Any) -> None:

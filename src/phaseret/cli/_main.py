@@ -82,7 +82,7 @@ def _meant(word: str, words: Sequence[str]) -> str:
 
 
 def _check_spelling(words: Sequence[str]) -> None:
-    """Answer an option that does not exist with the one that was meant, before anything that is missing."""
+    """Answer an option that does not exist with the one that was meant, and one without a value."""
     if not words or words[0] not in COMMANDS:
         return
     known = ["--help", "--debug", *spellings(COMMANDS[words[0]])]
@@ -95,6 +95,8 @@ def _check_spelling(words: Sequence[str]) -> None:
             _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}: {elsewhere[flag]}")
         if flag.startswith("--") and flag not in known:
             _Parser(prog=f"phaseret {words[0]}").error(f"there is no option {flag}{_meant(flag, known)}")
+        if word == f"{flag}=--":  # which argparse takes for no value at all
+            _Parser(prog=f"phaseret {words[0]}").error(f"argument {flag}: must be a value, got '--'")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

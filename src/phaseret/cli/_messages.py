@@ -28,7 +28,7 @@ _PHRASES = (
     (r"\bwith key=", "as FILE::KEY"),
     (r" or phaseret\.io\.save_intensity\b", ""),
     (r"\bUse \w+\.clamp\(min=0(\.0)?\)", "Set what is negative in it to 0"),
-    (r" with \w+\.clamp\(min=0\)| with torch\.nan_to_num\(\w+\)", ""),
+    (r" with \w+\.clamp\(min=0\)| with torch\.nan_to_num\([^)]*\)", ""),
     (r"\bMask them with mask = \w+\.isfinite\(\)", "Mask them with --mask or --bad-pixels"),
     (r"\bTrue means measured: use ~mask if yours marks the bad pixels", "Use --bad-pixels if it marks the bad pixels"),
     (r"\bAdd one with unsqueeze\(0\)", "Look at the axes of the array"),

@@ -97,14 +97,17 @@ class Stack:
         except LostProcess as error:
             self._report(error)
         except BaseException as error:
+            if isinstance(error, Exception) and not self.folder.is_dir():
+                got = "none: another run with this output has ended and removed it"
+                _checks.fail(f"{self.folder} must stay until the run ends, got {got}", "Look at the output it wrote")
             if self.team.size == 1 and not any(self.folder.glob("*.npz")):
                 self._leave()  # nothing was done that could be kept
             elif isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(f"{self._how_far()}. {_AGAIN}.") from None
             raise
         for number in mine:
-            self.file(number).unlink()
-            self.note(number).unlink()
+            self.file(number).unlink(missing_ok=True)  # another run of the same was as fast
+            self.note(number).unlink(missing_ok=True)
         self._leave()
 
     def _solve_some(self, shows_progress: bool) -> list[int]:

@@ -43,8 +43,9 @@ def invariant_loss(
 
     With a `temperature` t the minimum over shifts and flip is the soft one, :math:`-t \log \sum_g \exp(-d_g / t)`,
     in which copies that are nearly as good have a say: all whose box shares a pixel with the object's, so that a larger
-    grid does not count the copies beside it over and over. It lies below the minimum, by at most t times
-    the logarithm of the number of copies, and can be negative. The phase is still the best one of each copy.
+    grid does not count the copies beside it over and over; what is laid out on the whole grid has the other's box. It
+    lies below the minimum, by at most t times the logarithm of the number of copies, and can be negative. The phase is
+    still the best one of each copy.
 
     Args:
         estimate: Candidate object, real or complex.
@@ -155,7 +156,9 @@ def _soft_minimum(
     planes = correlations(estimate, obj, shape, shift=shift, flip=flip)
     if shift:
         planes = [_overlapping(plane, estimate, obj, d, flipped=i == 1) for i, plane in enumerate(planes)]
-    values = torch.cat([plane.flatten(-d) for plane in planes], dim=-1)
+    else:
+        planes = [plane.flatten(-d) for plane in planes]
+    values = torch.cat(planes, dim=-1)
     correlation = values.abs() if phase else values.real
     norms = _fft.power(estimate).sum(axes) + _fft.power(obj).sum(axes)
     distance = (norms[..., None] - 2 * correlation) / math.prod(box_of(estimate, obj, d))
@@ -168,12 +171,17 @@ def _soft_minimum(
 
 def _overlapping(plane: Tensor, estimate: Tensor, obj: Tensor, d: int, *, flipped: bool) -> Tensor:
     """The correlations of the shifts that leave an overlap: without one all copies are alike, and their number free."""
+    boxes, shape = (tuple(estimate.shape[-d:]), tuple(obj.shape[-d:])), tuple(plane.shape[-d:])
+    if shape in boxes and boxes[0] != boxes[1]:  # one is a copy of such a box in any place, beside which they are 0
+        number = math.prod(min(2 * n - 1, m) for n, m in zip(min(boxes), shape, strict=True))
+        values = plane.flatten(-d)
+        return values.gather(-1, values.detach().abs().topk(number).indices)
     for axis in range(-d, 0):
         a, b, m = estimate.shape[axis], obj.shape[axis], plane.shape[axis]
         if a + b - 1 < m:  # the twin is reflected at the origin
             first = 0 if flipped else 1 - a
             plane = plane.index_select(axis, torch.arange(first, first + a + b - 1, device=plane.device) % m)
-    return plane
+    return plane.flatten(-d)
 
 
 def _check_options(

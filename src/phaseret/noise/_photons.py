@@ -76,6 +76,7 @@ def poisson_noise(
         exposure = float(photons) / _fft.divisor(level)
         rate, unit = exposure * relative, peak / exposure
     possible = rate < LARGEST_RATE
+    generator = None if rate.is_meta else generator  # there is nothing to draw
     device = rate.device if generator is None else generator.device
     sample = torch.poisson(rate.where(possible, 0).to(device), generator=generator).to(rate.device)
     return (sample if counts else sample * unit).where(possible, math.nan)

@@ -122,6 +122,7 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         values = torch.where(mask, values, 0.0)
     if asked["background"] is not None:
         check_lit(values, None, ndim)
+    _check_range(values, ndim)
     if away := gathers_away(values.detach(), mask, ndim):
         _ask_about_origin(asked["centered"], away)
     support, reference = _restricted(asked, known, intensity, restricted)
@@ -153,6 +154,18 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         intensity=values.detach(),
         mask=mask,
     )
+
+
+def _check_range(values: Tensor, ndim: int) -> None:
+    """The squares of what is computed, sums over spectra without their norm, are numbers of the dtype."""
+    limits = torch.finfo(values.dtype)
+    tops = values.detach().amax(tuple(range(-ndim, 0)))
+    least, most = torch.stack([tops.min(), tops.max()]).tolist()
+    low, high = 1e9 * limits.tiny, 1e-4 * limits.max
+    if least < low or most > high:
+        rule = f"the largest intensity of an item must lie between {low:.1g} and {high:.1g} in {values.dtype}"
+        wide = "" if values.dtype == torch.float64 else ", or intensity.double()"
+        _checks.fail(f"{rule}, got {least if least < low else most:.2g}", f"Use other units{wide}")
 
 
 def _ask_about_origin(centered: bool, away: tuple[bool, ...]) -> None:
