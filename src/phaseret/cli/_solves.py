@@ -22,6 +22,7 @@ from phaseret.cli._phase import SYMMETRIC, with_phase
 from phaseret.cli._stack import Job
 from phaseret.cli._team import local_rank
 from phaseret.io._axes import Index
+from phaseret.io._load import AS_BACKGROUND
 from phaseret.io._measurement import say_notes
 from phaseret.operators._data import check_lit, without_background
 from phaseret.projections import Constraint
@@ -50,6 +51,9 @@ class Solves(Search, Pattern):
         What is `assumed` of all patterns of a stack some of them told.
         """
         measurement = source.read(index)
+        if self.background is not None:
+            open_ = tuple(note for note in measurement.notes if not note.endswith(AS_BACKGROUND))
+            measurement = dataclasses.replace(measurement, notes=open_)
         arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
         if self.support is None:
             arrays["support"] = measurement.support
