@@ -546,3 +546,25 @@ def test_what_was_never_written_is_said(fill: int, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "a") as file:
         file["scan/data"][3] = COUNTS
     assert pr.io.load_intensity(tmp_path / "x.h5", key="scan/data", ndim=2).notes == ()
+
+
+@pytest.mark.parametrize("load", [pr.io.load_intensity, pr.io.load_mask, pr.io.load_support, pr.io.load_object])
+@pytest.mark.parametrize("key", [3, ["data"], b"data"])
+def test_a_key_is_a_text(load: Any, key: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    with pytest.raises(TypeError, match=rf"^{load.__name__}: key must be .*\. Name an array of the file, as in"):
+        load(tmp_path / "x.npy", key=key)
+
+
+def test_what_names_no_file_is_called_so(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    for array in (COUNTS, torch.from_numpy(COUNTS)):
+        with pytest.raises(TypeError, match=r"path must name a file, got an array\. Give as_measurement the values\.$"):
+            pr.io.load_intensity(array)  # type: ignore[arg-type]
+    with (
+        (tmp_path / "x.npy").open("rb") as file,
+        pytest.raises(TypeError, match=r"got one that is open\. Give its name"),
+    ):
+        pr.io.load_intensity(file)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"got 'center'\. Did you mean 'middle'"):
+        pr.io.load_intensity(tmp_path / "x.npy", center="center")  # type: ignore[arg-type]

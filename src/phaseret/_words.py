@@ -18,6 +18,7 @@ _OTHER_WORDS = {
     "constraint": ("real", "nonnegative", "positive", "positivity"),
     "resolution": ("step",),
     "measured": ("good", "valid"),
+    "middle": ("center", "centre", "centered"),
     "bad": ("invalid", "dead", "hot"),
     "bin": ("rebin", "downsample"),
     "center": ("origin", "beam"),

@@ -274,6 +274,12 @@ def finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def check_key(key: Any) -> None:
+    """A key is a name, or None for none."""
+    if key is not None:
+        _checks.instance("key", key, str, "Name an array of the file, as in 'entry/data'")
+
+
 def same_word(name: str) -> str:
     """What names that people spell differently have in common: bad_pixels, BadPixels, bad-pixels."""
     return re.sub(r"[\W_]", "", name.rpartition("/")[2].lower())

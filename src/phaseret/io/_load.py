@@ -18,7 +18,7 @@ from torch import Tensor
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
-from phaseret.io._contents import Contents, part_beside
+from phaseret.io._contents import Contents, check_key, part_beside
 from phaseret.io._layout import MaskIs, Told
 from phaseret.io._masks import OWN, as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes
@@ -137,6 +137,7 @@ class Wanted:
         for name in ("ndim", "center", "stack_axis", "roi", "crop", "bin"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         _checks.choice("dtype", self.dtype, (torch.float32, torch.float64))
+        check_key(self.key)
         for name, kind in (("kind", Kind), ("mask_is", MaskIs)):
             if getattr(self, name) is not None:
                 _checks.choice(name, getattr(self, name), get_args(kind))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _layout
-from phaseret.io._contents import Contents, same_word
+from phaseret.io._contents import Contents, check_key, same_word
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import LAYOUTS, OTHER, object_tensor
 from phaseret.io._masks import as_inside, as_measured, doubts, marked, mostly_bad
@@ -21,8 +21,9 @@ from phaseret.io._readers import opened
 
 
 @contextlib.contextmanager
-def _opened_whole(path: str | os.PathLike[str]) -> Iterator[Contents]:
-    """A file of which all of an array is used."""
+def _opened_whole(path: str | os.PathLike[str], key: str | None) -> Iterator[Contents]:
+    """A file of which all of an array is used, that of the key if there is one."""
+    check_key(key)
     with opened(path) as contents, _memory.in_memory(str(path), "Use a smaller array"):
         yield contents
 
@@ -63,7 +64,7 @@ def load_mask(
 def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
-    with _opened_whole(path) as contents:
+    with _opened_whole(path, key) as contents:
         inside = _layout.mask_in(contents, contents.where(key).strip("/")) if key and contents.children(key) else None
         key = inside[0] if inside else key
         name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or _only_mask(contents)
@@ -97,7 +98,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
     """
-    with _opened_whole(path) as contents:
+    with _opened_whole(path, key) as contents:
         name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
         value = marked(contents, name)
         say_notes([*contents.noted(name), *doubts(name, value, None)])
@@ -132,7 +133,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
 
     The number of axes is what the file says of it, or all axes of an array of one or two; None where nobody knows.
     """
-    with _opened_whole(path) as contents:
+    with _opened_whole(path, key) as contents:
         beside_pattern = key is None and contents.first(_cxi.PATTERN, "intensity") is not None
         name = key or contents.first(_cxi.OBJECT, *(() if beside_pattern else (_cxi.LINK,)), *_layout.OBJECTS)
         if name is None and beside_pattern:
