@@ -568,3 +568,26 @@ def test_what_names_no_file_is_called_so(tmp_path: Path) -> None:
         pr.io.load_intensity(file)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"got 'center'\. Did you mean 'middle'"):
         pr.io.load_intensity(tmp_path / "x.npy", center="center")  # type: ignore[arg-type]
+
+
+def test_supports_and_objects_are_found_by_their_names_in_groups(tmp_path: Path) -> None:
+    obj = COUNTS * (1 + 2j)
+    scipy.io.savemat(tmp_path / "x.mat", {"found": {"object": obj, "support": GOOD, "errors": COUNTS}})
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["found/object"], file["found/support"], file["found/probe"] = obj, GOOD, obj
+    for name in ("x.mat", "x.h5"):
+        assert np.array_equal(pr.io.load_object(tmp_path / name), obj)
+        assert np.array_equal(pr.io.load_support(tmp_path / name), GOOD)
+
+
+def test_a_support_that_is_inside_out_is_questioned(tmp_path: Path) -> None:
+    inside = np.zeros(SHAPE, bool)
+    inside[5:20, 6:25] = True
+    np.save(tmp_path / "x.npy", ~inside)
+    with pytest.warns(
+        UserWarning, match="holds all of its border and is empty inside. If it means the opposite, invert"
+    ):
+        pr.io.load_support(tmp_path / "x.npy")
+    for right in (inside, np.ones(SHAPE), GOOD):
+        np.save(tmp_path / "x.npy", right)
+        pr.io.load_support(tmp_path / "x.npy")

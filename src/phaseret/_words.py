@@ -17,6 +17,7 @@ _OTHER_WORDS = {
     "init": ("x0", "initial", "guess", "start", "obj"),
     "constraint": ("real", "nonnegative", "positive", "positivity"),
     "resolution": ("step",),
+    "nonnegative": ("positive", "positivity"),
     "measured": ("good", "valid"),
     "middle": ("center", "centre", "centered"),
     "bad": ("invalid", "dead", "hot"),

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -241,8 +241,11 @@ class Contents:
             self.folders[folder] = {same_word(key): f"{start}{key}" for key in reversed(inner)}
         return (name for word in words if (name := self.folders[folder].get(word)))
 
-    def only(self) -> str:
-        """The name of the only array of numbers."""
+    def only(self, words: Container[str] = ()) -> str:
+        """The name of the only picture that is called by one of the words, or of the only array of numbers."""
+        called = [name for name, entry in self.arrays.items() if entry.picture and same_word(name) in words]
+        if len(called) == 1:
+            return called[0]
         pictures = any(entry.picture for entry in self.arrays.values())
         names = [*self.arrays, *([] if pictures else (name for name, _ in self.unread()))]
         if len(names) != 1:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _layout
-from phaseret.io._contents import Contents, check_key, same_word
+from phaseret.io._contents import Contents, check_key
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import LAYOUTS, OTHER, object_tensor
-from phaseret.io._masks import as_inside, as_measured, doubts, marked, mostly_bad
+from phaseret.io._masks import as_inside, as_measured, doubts, inside_out, marked, mostly_bad
 from phaseret.io._measurement import Place, say_notes, to_corner
 from phaseret.io._readers import opened
 
@@ -67,7 +67,7 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
     with _opened_whole(path, key) as contents:
         inside = _layout.mask_in(contents, contents.where(key).strip("/")) if key and contents.children(key) else None
         key = inside[0] if inside else key
-        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or _only_mask(contents)
+        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only(_layout.MASKS)
         value, fix = marked(contents, name), f"use mask_is={OTHER[mask_is]!r}"
         if _cxi.marks_bad(contents, name):
             value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
@@ -77,12 +77,6 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
         return mask, [*contents.noted(name), *said]
 
 
-def _only_mask(contents: Contents) -> str:
-    """The only array that is called as a mask, or the only one there is."""
-    masks = [name for name, entry in contents.arrays.items() if entry.picture and same_word(name) in _layout.MASKS]
-    return masks[0] if len(masks) == 1 else contents.only()
-
-
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
     """Read a support: True where the object may be non-zero.
 
@@ -90,7 +84,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
 
     Args:
         path: The file, of any kind that `load_intensity` reads; also a saved reconstruction.
-        key: Name of the array. Default: CXI's support, else an array called support, else the only one.
+        key: Name of the array. Default: CXI's support, else an array called support, else the only one that is called
+            so in a group, or the only one.
 
     Returns:
         Boolean tensor of the array's shape, without the axes of one around a picture: non-zero values are True.
@@ -99,7 +94,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
     """
     with _opened_whole(path, key) as contents:
-        name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
+        name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only((_layout.SUPPORT,))
         value = marked(contents, name)
         say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
@@ -108,6 +103,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     if not bool(inside.any()):
         what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
         _checks.fail(what, "Name another array with key=")
+    say_notes(inside_out(f"the support {name!r} of {path}", inside))
     return inside
 
 
@@ -116,8 +112,9 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
 
     Args:
         path: The file, of any kind that `load_intensity` reads. Colour pictures become grey by their luma.
-        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one. In a
-            file of a simulated pattern this is the object that it was made from.
+        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one that is
+            called so in a group, or the only one. In a file of a simulated pattern this is the object that it was made
+            from.
 
     Returns:
         Tensor in single precision (double if the file has it), complex if the file's array is.
@@ -139,7 +136,7 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
         if name is None and beside_pattern:
             fix = "Reconstruct it first, or name another array with key="
             _checks.fail(f"{path} must hold an object, got a diffraction pattern", fix)
-        name = name or contents.only()
+        name = name or contents.only(_layout.OBJECTS)
         value = contents.read(name)
         say_notes(contents.noted(name))
         if contents.entry(name).color:
