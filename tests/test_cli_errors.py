@@ -106,6 +106,8 @@ def test_wrong_options_are_one_line(line: str, message: str, folder: Path, capsy
     ("line", "message"),
     [
         ("info none.h5", "phaseret info: error: FILE must name a file, got 'none.h5', which does not exist. Look"),
+        ("reconstruct pattern.h5 -o r.h5 --support Auto", "be a file that exists, got 'Auto'. Did you mean 'auto'?"),
+        ("reconstruct pattern.h5 -o r.h5 --constraint positive", "got 'positive'. Did you mean 'nonnegative'?"),
         ("info pattern.h5 --mask-is good", "got 'good'. Did you mean 'measured'?"),
         ("info dir", "got the folder 'dir'. Name a file in it, or all by a pattern such as 'dir/*.tif'."),
         ("info empty.h5", "FILE must name a file with data, got 'empty.h5', which is empty. Write or copy it again."),

@@ -317,7 +317,8 @@ def test_columns_of_coordinates_are_not_pixels(tmp_path: Path) -> None:
     assert pr.io.load_intensity(tmp_path / "curve.txt", key="table", ndim=1).intensity.shape == (30, 2)
     for narrow in (COUNTS[:, :3], np.linspace(0, 1, 5000)[:, None] ** [1.1, 2]):
         np.savetxt(tmp_path / "narrow.txt", narrow)
-        assert pr.io.load_intensity(tmp_path / "narrow.txt").intensity.shape == narrow.shape
+        with pytest.warns(UserWarning, match=f"table's {narrow.shape[1]} columns were taken for pixels of"):
+            assert pr.io.load_intensity(tmp_path / "narrow.txt").intensity.shape == narrow.shape
 
 
 def test_what_a_tif_seldom_means_is_said(tmp_path: Path) -> None:
@@ -529,3 +530,66 @@ def test_a_mask_that_does_not_fit_can_be_left_out(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"or one for each; mask_is='ignored' leaves it out\."):
         pr.io.load_intensity(tmp_path / "x.npz")
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz", mask_is="ignored")) == 0
+
+
+@pytest.mark.parametrize("fill", [0, 7])
+def test_what_was_never_written_is_said(fill: int, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        data = file.create_dataset("scan/data", (4, *SHAPE), "i4", chunks=(1, 13, 30), fillvalue=fill)
+        data[:3] = COUNTS
+        file["all"] = h5py.SoftLink("/scan/data")
+    for key, index in ((None, slice(3)), ("scan", [0, 1]), ("all", 2)):
+        with pytest.warns(
+            UserWarning, match=rf"2 of the 8 pieces of '/scan/data' were never written and hold {fill} in"
+        ):
+            pr.io.load_intensity(tmp_path / "x.h5", key=key, ndim=2, index=index)
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["scan/data"][3] = COUNTS
+    assert pr.io.load_intensity(tmp_path / "x.h5", key="scan/data", ndim=2).notes == ()
+
+
+@pytest.mark.parametrize("load", [pr.io.load_intensity, pr.io.load_mask, pr.io.load_support, pr.io.load_object])
+@pytest.mark.parametrize("key", [3, ["data"], b"data"])
+def test_a_key_is_a_text(load: Any, key: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    with pytest.raises(
+        TypeError, match=rf"^{load.__name__}: key must be a text or None, got .*\. Use one name, such as"
+    ):
+        load(tmp_path / "x.npy", key=key)
+
+
+def test_what_names_no_file_is_called_so(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    for array in (COUNTS, torch.from_numpy(COUNTS)):
+        with pytest.raises(TypeError, match=r"path must name a file, got an array\. Give as_measurement the values\.$"):
+            pr.io.load_intensity(array)  # type: ignore[arg-type]
+    with (
+        (tmp_path / "x.npy").open("rb") as file,
+        pytest.raises(TypeError, match=r"got one that is open\. Give its name"),
+    ):
+        pr.io.load_intensity(file)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"got 'center'\. Did you mean 'middle'"):
+        pr.io.load_intensity(tmp_path / "x.npy", center="center")  # type: ignore[arg-type]
+
+
+def test_supports_and_objects_are_found_by_their_names_in_groups(tmp_path: Path) -> None:
+    obj = COUNTS * (1 + 2j)
+    scipy.io.savemat(tmp_path / "x.mat", {"found": {"object": obj, "support": GOOD, "errors": COUNTS}})
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["found/object"], file["found/support"], file["found/probe"] = obj, GOOD, obj
+    for name in ("x.mat", "x.h5"):
+        assert np.array_equal(pr.io.load_object(tmp_path / name), obj)
+        assert np.array_equal(pr.io.load_support(tmp_path / name), GOOD)
+
+
+def test_a_support_that_is_inside_out_is_questioned(tmp_path: Path) -> None:
+    inside = np.zeros(SHAPE, bool)
+    inside[5:20, 6:25] = True
+    np.save(tmp_path / "x.npy", ~inside)
+    with pytest.warns(
+        UserWarning, match="holds all of its border and is empty inside. If it means the opposite, invert"
+    ):
+        pr.io.load_support(tmp_path / "x.npy")
+    for right in (inside, np.ones(SHAPE), GOOD):
+        np.save(tmp_path / "x.npy", right)
+        pr.io.load_support(tmp_path / "x.npy")

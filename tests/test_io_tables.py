@@ -130,3 +130,30 @@ def test_a_row_that_is_no_row_of_numbers_is_named(end: str, said: str, tmp_path:
     path.write_text(path.read_text() + end)
     with pytest.raises(ValueError, match=said):
         pr.io.load_intensity(path)
+
+
+@pytest.mark.parametrize("lost", [[], [0], [77, 78], list(range(0, 780, 7))])
+@pytest.mark.parametrize("names", ["x,y,I", "y,x,I", "col,row,counts"])
+def test_points_that_a_grid_lacks_were_not_measured(lost: list[int], names: str, tmp_path: Path) -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]].reshape(2, -1)
+    columns = {"x": x, "col": x, "y": y, "row": y, "I": VALUES.ravel(), "counts": VALUES.ravel()}
+    table = np.delete(np.stack([columns[name] for name in names.split(",")], -1), lost, 0)
+    np.savetxt(tmp_path / "x.csv", table, delimiter=",", header=names, comments="")
+    note = f"; {len(lost)} points that it lacks were not measured" if lost else "were taken for"
+    with pytest.warns(UserWarning, match=note):
+        found = pr.io.load_intensity(tmp_path / "x.csv")
+    measured = np.ones(SHAPE, bool) if found.mask is None else np.fft.fftshift(found.mask.numpy())
+    assert np.flatnonzero(~measured).tolist() == lost
+    np.testing.assert_allclose(in_frame(found)[measured], VALUES[measured], rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", ["frame,y,x,counts", "x,y,frame,counts", "row,t,column,I,err"])
+def test_frames_in_one_long_table_are_a_stack(names: str, tmp_path: Path) -> None:
+    frames = np.stack([VALUES, 2 * VALUES, 3 * VALUES])
+    t, y, x = np.mgrid[:3, : SHAPE[0], : SHAPE[1]].reshape(3, -1)
+    columns = {"frame": t, "t": t, "y": y, "row": y, "x": x, "column": x, "err": 0 * x}
+    table = np.stack([columns.get(name, frames.ravel()) for name in names.split(",")], -1)
+    np.savetxt(tmp_path / "x.csv", table, delimiter=",", header=names, comments="")
+    with pytest.warns(UserWarning, match="its first three were taken for x, y and the frame"):
+        found = pr.io.load_intensity(tmp_path / "x.csv", ndim=2)
+    np.testing.assert_allclose(in_frame(found), frames, rtol=1e-6)

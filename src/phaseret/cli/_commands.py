@@ -139,7 +139,9 @@ class Search:
         'symmetric, else "complex"'
     )
     background: str | None = option(
-        "what the detector counts without the object: a number, or a pattern of its own", metavar="VALUE|FILE"
+        "what the detector counts without the object: a number, or a pattern of its own; of several frames for one "
+        "pattern the mean",
+        metavar="VALUE|FILE",
     )
     coherence: Any = option(
         'the pattern is blurred, as by a source that is not quite coherent: "gaussian", or "free" in its shape; how '

@@ -29,9 +29,9 @@ _FLAGS = {"measured": "--mask", "bad": "--bad-pixels"}
 
 
 def split(file: str) -> tuple[str, str | None]:
-    """FILE::KEY in its two parts."""
+    """FILE::KEY in its two parts, unless it is the name of a file."""
     path, _, key = file.partition("::")
-    return path, key or None
+    return (file, None) if os.path.isfile(file) else (path, key or None)
 
 
 def read(load: Callable[..., Tensor], file: str, name: str, **options: Any) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory, io, solvers
+from phaseret._words import meant
 from phaseret.cli._commands import Pattern, Search
 from phaseret.cli._files import Source, read, split
 from phaseret.cli._find import REAL, Found, beside, box_of, find, off_centre, symmetries
@@ -22,6 +23,7 @@ from phaseret.cli._phase import SYMMETRIC, with_phase
 from phaseret.cli._stack import Job
 from phaseret.cli._team import local_rank
 from phaseret.io._axes import Index
+from phaseret.io._load import AS_BACKGROUND
 from phaseret.io._measurement import say_notes
 from phaseret.operators._data import check_lit, without_background
 from phaseret.projections import Constraint
@@ -50,6 +52,9 @@ class Solves(Search, Pattern):
         What is `assumed` of all patterns of a stack some of them told.
         """
         measurement = source.read(index)
+        if self.background is not None:
+            open_ = tuple(note for note in measurement.notes if not note.endswith(AS_BACKGROUND))
+            measurement = dataclasses.replace(measurement, notes=open_)
         arrays = {"FILE": measurement.intensity, "mask": measurement.mask, "support": None}
         if self.support is None:
             arrays["support"] = measurement.support
@@ -251,6 +256,9 @@ class Solves(Search, Pattern):
         if re.fullmatch(r"\d+(\s*[xX*×;:]\s*\d+)+", self.support) and not os.path.exists(self.support):
             typed_as = ",".join(re.findall(r"\d+", self.support))
             _checks.fail(f"--support must be sizes N,M or a file, got {self.support!r}", f"Use --support {typed_as}")
+        near = meant(self.support.lower(), ("auto", "none")) if self.support.isalpha() else ""
+        if near and not os.path.exists(self.support):
+            _checks.fail(f"--support must be a file that exists, got {self.support!r}", f"Did you mean {near!r}?")
         if not all(size.strip().isdecimal() for size in sizes):
             return read(io.load_support, self.support, "--support")
         frame = source.pattern.shape[-source.pattern.ndim :]

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +94,7 @@ class Contents:
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be read; None if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
+        doubt: What is to be asked about an array, which is found out when it is needed; "" if nothing.
         units: The units of the quantities that were asked for, by their names.
         folders: What each folder that was looked through holds, by `same_word`.
     """
@@ -107,6 +108,7 @@ class Contents:
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], Lost | None] = lambda name: None
     notes: Mapping[str, str] = field(default_factory=dict)
+    doubt: Callable[[str], str] = _nothing
     units: dict[str, str] = field(default_factory=dict)
     folders: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -219,7 +221,7 @@ class Contents:
 
     def noted(self, name: str) -> list[str]:
         """What was assumed of an array."""
-        return [self.notes[name]] if name in self.notes else []
+        return list(filter(None, (self.notes.get(name), self.doubt(name))))
 
     def first(self, *names: str) -> str | None:
         """The first of the names that the file has an array of."""
@@ -239,8 +241,11 @@ class Contents:
             self.folders[folder] = {same_word(key): f"{start}{key}" for key in reversed(inner)}
         return (name for word in words if (name := self.folders[folder].get(word)))
 
-    def only(self) -> str:
-        """The name of the only array of numbers."""
+    def only(self, words: Container[str] = ()) -> str:
+        """The name of the only picture that is called by one of the words, or of the only array of numbers."""
+        called = [name for name, entry in self.arrays.items() if entry.picture and same_word(name) in words]
+        if len(called) == 1:
+            return called[0]
         pictures = any(entry.picture for entry in self.arrays.values())
         names = [*self.arrays, *([] if pictures else (name for name, _ in self.unread()))]
         if len(names) != 1:

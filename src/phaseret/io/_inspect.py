@@ -257,6 +257,6 @@ def _warnings(
     if found.saturated > 0:
         said.append(
             f"{found.saturated:.2%} of the pixels are saturated and were left out: if they are right, load it with "
-            "saturation= above them"
+            "saturation=inf"
         )
     return said

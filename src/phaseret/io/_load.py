@@ -29,6 +29,8 @@ from phaseret.io._series import OpenSeries, about_names, as_volume, files_of, fr
 
 # The layouts of files, the first that says something is believed.
 LAYOUTS = (_cxi, _nexus, _spimage, _headers, _layout)
+# How a note ends that a background which was given answers.
+AS_BACKGROUND = "give it to the solver as background="
 OTHER: dict[str, MaskIs] = {"measured": "bad", "bad": "measured"}
 
 
@@ -57,9 +59,9 @@ def load_intensity(
     and kept in `Measurement.notes`.
 
     Args:
-        path: The file; or several, or a pattern such as ``"frame_*.tif"`` or ``"frame_%05d.tif"``, whose patterns
-            become one stack in the order given, or of their names; one volume, where `ndim` is one more than the axes
-            of their frames, which must all hold a mask, or none.
+        path: The file; or several, or a pattern such as ``"frame_*.tif"``, ``"scan/**/frame_*.tif"`` (in any folder of
+            scan) or ``"frame_%05d.tif"``, whose patterns become one stack in the order given, or of their names; one
+            volume, where `ndim` is one more than the axes of their frames, which must all hold a mask, or none.
         key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
             shows by default, else an array called intensity, iobs or data, else the only array there is.
         index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
@@ -107,7 +109,6 @@ def load_intensity(
         Maia (2012), The Coherent X-ray Imaging Data Bank, doi:10.1038/nmeth.2110, and the CXI file format 1.6; NeXus
         2024.02, the classes NXdata and NXdetector.
     """
-    _checks.key(key)
     wanted = Wanted(key, ndim, kind, center, mask_is, saturation, dtype, stack_axis, roi, crop, bin)
     with opened_pattern(path, wanted) as pattern:
         measurement = pattern.read(checked_index(index))
@@ -136,6 +137,7 @@ class Wanted:
         for name in ("ndim", "center", "stack_axis", "roi", "crop", "bin"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         _checks.choice("dtype", self.dtype, (torch.float32, torch.float64))
+        _checks.key(self.key)
         for name, kind in (("kind", Kind), ("mask_is", MaskIs)):
             if getattr(self, name) is not None:
                 _checks.choice(name, getattr(self, name), get_args(kind))
@@ -321,7 +323,7 @@ class OpenPattern:
 
     def _kind(self) -> tuple[Kind, list[str]]:
         """What the values are: as asked for, as the file says, else the intensity."""
-        said, place = self.told.magnitude, self.contents.where(self.name)
+        said, place = self.told.magnitude, self._place
         name = place.rpartition("/")[2]
         if self.wanted.kind is None and said is not None:
             note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
@@ -345,7 +347,7 @@ class OpenPattern:
             return ()
         names = list(beside.values())
         dark = next(filter(_nexus.dark, names), None)
-        fix = f"if the pattern still holds what {dark!r} does, give it to the solver as background="
+        fix = f"if the pattern still holds what {dark!r} does, {AS_BACKGROUND}"
         if dark is None:
             fix = "if it is to be masked, divided or weighted by what lies there, say or do so"
         shown = ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
@@ -355,29 +357,46 @@ class OpenPattern:
     def background(self, path: str, key: str | None) -> Tensor:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
         center, _ = self._center()
-        with opened(path) as contents:
-            key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only(contents)
-            axes = min(len(contents.entry(key).shape), self.ndim)
+        with opened(files_of(path)[0]) as contents:
+            key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only_dark(contents)
+            sizes = len(contents.entry(key).shape)
+            if (os.path.realpath(path), contents.where(key)) == (os.path.realpath(self.contents.path), self._place):
+                what = f"background must be another array than the pattern, got {key!r} of {path} for both"
+                _checks.fail(what, "Name its key")
+        axes = min(sizes, self.ndim)
         counts = [self.wanted.bin] * self.ndim if isinstance(self.wanted.bin, int) else list(self.wanted.bin)
         wanted = replace(
             self.wanted,
             key=key,
-            bin=counts[len(counts) - axes :],
+            bin=1,
             ndim=axes,
+            stack_axis=self.wanted.stack_axis if sizes == axes + 1 else None,
             center=center if isinstance(center, str) else center[-axes:],
             mask_is="ignored",
             saturation=math.inf,
             roi=None if self.wanted.roi is None else self.wanted.roi[-axes:],
-            crop=None if self.wanted.crop is None else self.wanted.crop[-axes:],
+            crop=None,
             may_be_dark=True,
         )
-        with _opened_one(path, wanted) as pattern:
+        with opened_pattern(path, wanted) as pattern:
             dark = pattern.read()
         if dark.negative + dark.missing:
             what = f"{dark.negative + dark.missing:.2%} of the pixels of the background in {path} are negative or no"
             _checks.warn(f"{what} numbers, and count as 0", "Give what was counted, before anything was subtracted")
+        if self.wanted.crop is not None:
+            dark = dark.cropped(self.wanted.crop[-axes:])
+        light = dark.binned(counts[len(counts) - axes :]).intensity if max(counts) > 1 else dark.intensity
+        if not self.is_stack and light.ndim == axes + 1:
+            what = f"the mean of the {len(light)} frames in {path} was taken for the background"
+            _checks.warn(what, "If only one of them belongs to the pattern, give that alone")
+            light = light.mean(0)
         # The frames of a volume that are added up hold as many times the light.
-        return dark.intensity * math.prod(counts[: len(counts) - axes])
+        return light * math.prod(counts[: len(counts) - axes])
+
+    @property
+    def _place(self) -> str:
+        """Where the array lies in its file."""
+        return self.contents.where(self.name)
 
     def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""
@@ -444,6 +463,12 @@ def _only(contents: Contents) -> str:
     """The array that is the pattern."""
     names = (layout.intensity(contents) for layout in LAYOUTS)
     return next(filter(None, names), None) or contents.only()
+
+
+def _only_dark(contents: Contents) -> str:
+    """The only array that is called as a background, else the pattern of the file."""
+    called = [name for name, entry in contents.arrays.items() if entry.picture and _nexus.dark(name)]
+    return called[0] if len(called) == 1 else _only(contents)
 
 
 @contextlib.contextmanager

@@ -78,6 +78,13 @@ def mostly_bad(what: str, mask: Tensor, fix: str) -> Iterator[str]:
         yield f"{what} leaves out {share:.1%} of the pixels: if it means the opposite, {fix}"
 
 
+def inside_out(what: str, support: Tensor) -> Iterator[str]:
+    """A question, if a support holds all of its border, and a tenth of it or more is a hole."""
+    rim = (support.select(axis, end) for axis in range(support.ndim) for end in (0, -1))
+    if support.ndim > 1 and all(bool(face.all()) for face in rim) and float((~support).double().mean()) >= 0.1:
+        yield f"{what} holds all of its border and is empty inside: if it means the opposite, invert it"
+
+
 def wrapped(values: np.ndarray[Any, Any]) -> Iterator[str]:
     """A question, if unsigned numbers lie just below the largest of their type, and none between those and the others:
     those that were to be negative do.

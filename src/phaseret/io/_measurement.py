@@ -36,6 +36,12 @@ class _Region:
     center: tuple[int, ...]
     step: tuple[int, ...]
 
+    @classmethod
+    def of(cls, first: Sequence[int], sizes: Sequence[int], center: Place | Sequence[int]) -> _Region:
+        """What is read as it is stored."""
+        some = [0] * len(sizes)
+        return cls(tuple(first or some), tuple(sizes), _center_pixel(center, sizes), tuple(1 for _ in some))
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Measurement:
@@ -349,7 +355,7 @@ def ready(
         saturated=_share(saturated),
         source=source,
         notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
-        _region=_Region(tuple(first) or (0,) * ndim, shape, _center_pixel(center, shape), (1,) * ndim),
+        _region=_Region.of(first, values.shape[-ndim:], center),
     )
 
 

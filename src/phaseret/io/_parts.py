@@ -12,17 +12,18 @@ from torch import Tensor
 
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _layout
-from phaseret.io._contents import Contents, same_word
+from phaseret.io._contents import Contents
 from phaseret.io._layout import MaskIs
 from phaseret.io._load import LAYOUTS, OTHER, object_tensor
-from phaseret.io._masks import as_inside, as_measured, doubts, marked, mostly_bad
+from phaseret.io._masks import as_inside, as_measured, doubts, inside_out, marked, mostly_bad
 from phaseret.io._measurement import Place, say_notes, to_corner
 from phaseret.io._readers import opened
 
 
 @contextlib.contextmanager
-def _opened_whole(path: str | os.PathLike[str]) -> Iterator[Contents]:
-    """A file of which all of an array is used."""
+def _opened_whole(path: str | os.PathLike[str], key: str | None) -> Iterator[Contents]:
+    """A file of which all of an array is used, that of the key if there is one."""
+    _checks.key(key)
     with opened(path) as contents, _memory.in_memory(str(path), "Use a smaller array"):
         yield contents
 
@@ -63,11 +64,10 @@ def load_mask(
 def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:
     """The mask as it lies in the frame, True = measured, and what is to be asked about it."""
     _checks.choice("mask_is", mask_is, get_args(MaskIs)[:2])
-    _checks.key(key)
-    with _opened_whole(path) as contents:
+    with _opened_whole(path, key) as contents:
         inside = _layout.mask_in(contents, contents.where(key).strip("/")) if key and contents.children(key) else None
         key = inside[0] if inside else key
-        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or _only_mask(contents)
+        name = key or contents.first(_cxi.MASK, *contents.called("", _layout.MASKS)) or contents.only(_layout.MASKS)
         value, fix = marked(contents, name), f"use mask_is={OTHER[mask_is]!r}"
         if _cxi.marks_bad(contents, name):
             value, mask_is = _cxi.without_good_bits(contents, name, value), "bad"
@@ -77,12 +77,6 @@ def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -
         return mask, [*contents.noted(name), *said]
 
 
-def _only_mask(contents: Contents) -> str:
-    """The only array that is called as a mask, or the only one there is."""
-    masks = [name for name, entry in contents.arrays.items() if entry.picture and same_word(name) in _layout.MASKS]
-    return masks[0] if len(masks) == 1 else contents.only()
-
-
 def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Tensor:
     """Read a support: True where the object may be non-zero.
 
@@ -90,7 +84,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
 
     Args:
         path: The file, of any kind that `load_intensity` reads; also a saved reconstruction.
-        key: Name of the array. Default: CXI's support, else an array called support, else the only one.
+        key: Name of the array. Default: CXI's support, else an array called support, else the only one that is called
+            so in a group, or the only one.
 
     Returns:
         Boolean tensor of the array's shape, without the axes of one around a picture: non-zero values are True.
@@ -98,9 +93,8 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     Raises:
         ValueError: if the array is 0 everywhere, and as `load_intensity`.
     """
-    _checks.key(key)
-    with _opened_whole(path) as contents:
-        name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only()
+    with _opened_whole(path, key) as contents:
+        name = key or contents.first(_cxi.SUPPORT, _layout.SUPPORT) or contents.only((_layout.SUPPORT,))
         value = marked(contents, name)
         say_notes([*contents.noted(name), *doubts(name, value, None)])
     inside = as_inside(value)
@@ -109,6 +103,7 @@ def load_support(path: str | os.PathLike[str], *, key: str | None = None) -> Ten
     if not bool(inside.any()):
         what = f"support must be non-zero somewhere, got 0 everywhere in {name!r} of {path}"
         _checks.fail(what, "Name another array with key=")
+    say_notes(inside_out(f"the support {name!r} of {path}", inside))
     return inside
 
 
@@ -117,8 +112,9 @@ def load_object(path: str | os.PathLike[str], *, key: str | None = None) -> Tens
 
     Args:
         path: The file, of any kind that `load_intensity` reads. Colour pictures become grey by their luma.
-        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one. In a
-            file of a simulated pattern this is the object that it was made from.
+        key: Name of the array. Default: CXI's image, else an array called obj or object, else the only one that is
+            called so in a group, or the only one. In a file of a simulated pattern this is the object that it was made
+            from.
 
     Returns:
         Tensor in single precision (double if the file has it), complex if the file's array is.
@@ -134,14 +130,13 @@ def named_object(path: str | os.PathLike[str], key: str | None) -> tuple[Tensor,
 
     The number of axes is what the file says of it, or all axes of an array of one or two; None where nobody knows.
     """
-    _checks.key(key)
-    with _opened_whole(path) as contents:
+    with _opened_whole(path, key) as contents:
         beside_pattern = key is None and contents.first(_cxi.PATTERN, "intensity") is not None
         name = key or contents.first(_cxi.OBJECT, *(() if beside_pattern else (_cxi.LINK,)), *_layout.OBJECTS)
         if name is None and beside_pattern:
             fix = "Reconstruct it first, or name another array with key="
             _checks.fail(f"{path} must hold an object, got a diffraction pattern", fix)
-        name = name or contents.only()
+        name = name or contents.only(_layout.OBJECTS)
         value = contents.read(name)
         say_notes(contents.noted(name))
         if contents.entry(name).color:

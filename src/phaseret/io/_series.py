@@ -34,6 +34,10 @@ def files_of(path: Any, *, must_match: bool = True) -> list[Any]:
             fix = f"Name a file in it, or all by a pattern such as {os.path.join(str(path), '*.tif')!r}"
             _checks.fail(what, fix, error=IsADirectoryError)
         return _matching(str(path), must_match) or [path]
+    array = isinstance(path, Tensor) or (isinstance(path, np.ndarray) and path.dtype.kind not in "OSU")
+    if array or hasattr(path, "read"):
+        fix = "Give as_measurement the values" if array else "Give its name"
+        _checks.fail(f"path must name a file, got {'an array' if array else 'one that is open'}", fix, TypeError)
     _checks.sequence("path", path, "files", "Name a file, or several")
     files = [file for one in path for file in (_matching(str(_checks.path(one)), must_match) or [one])]
     if not files:

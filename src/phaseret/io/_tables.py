@@ -39,6 +39,8 @@ _TRUE = {"true": "1", "false": "0"}
 # What the coordinates of a picture are called.
 _DOWN, _ACROSS = ("y", "qy", "row", "v"), ("x", "qx", "col", "column", "u")
 _COUNTED = ("", "first", "second", "third", "fourth")
+# No pattern has so few columns.
+_NARROW = 4
 
 
 def is_table(start: bytes, cut: bool) -> bool:
@@ -86,6 +88,11 @@ def _meant(array: np.ndarray[Any, Any], title: str, rows: Sequence[int]) -> tupl
     if len(rows) > 1 and len({*rows}) == 1 and rows[0] > 1:
         note = f"the table's {len(rows)} blocks were taken for frames: if they are one, use key='table'"
         return array.reshape(len(rows), rows[0], -1), note
+    if 1 < array.shape[1] <= _NARROW and len(array) > 8 * array.shape[1]:
+        note = (
+            f"the table's {array.shape[1]} columns were taken for pixels of {len(array)} rows: if they are coordinates "
+        )
+        return array, f"{note}and values, write the values alone, in the rows and columns of the pattern"
     values, counted = _without_numbers(array)
     note = f"the table was taken without {counted}, where numbers count on: if they are pixels, use key='table'"
     return values, note if counted else ""
@@ -248,29 +255,37 @@ def _is_number(word: str) -> bool:
 
 
 def _over_coordinates(table: np.ndarray[Any, Any], title: str) -> tuple[np.ndarray[Any, Any] | None, str]:
-    """The first column behind one or two that count every point of a grid, a curve or a picture, and what was assumed.
+    """The first column behind those that count the points of a grid, a curve, a picture or frames, and what was
+    assumed.
 
-    There are few columns behind it, as that of its errors. Which of two is x is what the title says, else the first.
+    There are few columns behind it, as that of its errors. Which of two is x is what the title says, else the first;
+    of three it has to say x and y.
     """
     columns = table.shape[1]
-    for axes in (2, 1):
+    names = re.findall(r"[a-z_]+", title.lower().replace("q_", "q"))
+    down, across = (next((i for i, name in enumerate(names) if name in some), -1) for some in (_DOWN, _ACROSS))
+    is_said = {down, across} < {0, 1, 2} and down != across
+    for axes in (3, 2, 1) if is_said else (2, 1):
         behind = columns - axes - 1
         values = _on_grid(table, axes) if 0 <= behind < 3 else None
-        if values is not None:
-            which = "last" if not behind else _COUNTED[axes + 1]
-            names = re.findall(r"[a-z_]+", title.lower().replace("q_", "q"))
-            down, across = (next((i for i, name in enumerate(names) if name in some), -1) for some in (_DOWN, _ACROSS))
-            turned = axes == 2 and 0 <= down < across
-            what = "two columns were taken for y and x" if turned else "two columns were taken for x and y"
-            note = f"the table's {which} column is the pattern, and its first "
-            note += "column was taken for its coordinate" if axes == 1 else what
-            note += ", those behind it left out" if behind else ""
-            return values if turned else values.T, note
+        if values is None:
+            continue
+        turned = axes == 2 and 0 <= down < across
+        order = {3: (3 - down - across, down, across), 2: (0, 1) if turned else (1, 0), 1: (0,)}[axes]
+        what = {1: "column was taken for its coordinate", 3: "three were taken for x, y and the frame"}
+        what[2] = "two columns were taken for y and x" if turned else "two columns were taken for x and y"
+        note = f"the table's {'last' if not behind else _COUNTED[axes + 1]} column is the pattern, and its first "
+        note += f"{what[axes]}{', those behind it left out' if behind else ''}"
+        if lost := values.size - len(table):
+            note += f"; {lost} points that it lacks were not measured"
+        return values.transpose(order), note
     return None, ""
 
 
 def _on_grid(table: np.ndarray[Any, Any], axes: int) -> np.ndarray[Any, Any] | None:
-    """The column behind the coordinates, arranged by them, the first first; None if they count no grid."""
+    """The column behind the coordinates, arranged by them, the first first; None if they count no grid, or less than
+    half of one.
+    """
     coordinates = table[:, :axes]
     if len(table) < 4 or not np.isfinite(coordinates).all():
         return None
@@ -278,9 +293,10 @@ def _on_grid(table: np.ndarray[Any, Any], axes: int) -> np.ndarray[Any, Any] | N
     shape = tuple(len(values) for values, _ in points)
     place = np.ravel_multi_index([index for _, index in points], shape)
     even = all(_are_even(values) for values, _ in points)
-    if not even or min(shape) < 2 or math.prod(shape) != len(table) or len(np.unique(place)) != len(table):
+    few = math.prod(shape) > 2 * len(table)
+    if not even or few or min(shape) < 2 or len(np.unique(place)) != len(table):
         return None
-    values = np.empty(len(table))
+    values = np.full(math.prod(shape), np.nan)
     values[place] = table[:, axes]
     return values.reshape(shape)
 
