@@ -532,22 +532,6 @@ def test_a_mask_that_does_not_fit_can_be_left_out(tmp_path: Path) -> None:
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz", mask_is="ignored")) == 0
 
 
-@pytest.mark.parametrize("fill", [0, 7])
-def test_what_was_never_written_is_said(fill: int, tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        data = file.create_dataset("scan/data", (4, *SHAPE), "i4", chunks=(1, 13, 30), fillvalue=fill)
-        data[:3] = COUNTS
-        file["all"] = h5py.SoftLink("/scan/data")
-    for key, index in ((None, slice(3)), ("scan", [0, 1]), ("all", 2)):
-        with pytest.warns(
-            UserWarning, match=rf"2 of the 8 pieces of '/scan/data' were never written and hold {fill} in"
-        ):
-            pr.io.load_intensity(tmp_path / "x.h5", key=key, ndim=2, index=index)
-    with h5py.File(tmp_path / "x.h5", "a") as file:
-        file["scan/data"][3] = COUNTS
-    assert pr.io.load_intensity(tmp_path / "x.h5", key="scan/data", ndim=2).notes == ()
-
-
 @pytest.mark.parametrize("load", [pr.io.load_intensity, pr.io.load_mask, pr.io.load_support, pr.io.load_object])
 @pytest.mark.parametrize("key", [3, ["data"], b"data"])
 def test_a_key_is_a_text(load: Any, key: Any, tmp_path: Path) -> None:

@@ -94,7 +94,6 @@ class Contents:
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be read; None if nothing is wrong.
         notes: What the reader assumed of an array, by its name.
-        doubt: What is to be asked about an array, which is found out when it is needed; "" if nothing.
         units: The units of the quantities that were asked for, by their names.
         folders: What each folder that was looked through holds, by `same_word`.
     """
@@ -108,7 +107,6 @@ class Contents:
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], Lost | None] = lambda name: None
     notes: Mapping[str, str] = field(default_factory=dict)
-    doubt: Callable[[str], str] = _nothing
     units: dict[str, str] = field(default_factory=dict)
     folders: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -221,7 +219,7 @@ class Contents:
 
     def noted(self, name: str) -> list[str]:
         """What was assumed of an array."""
-        return list(filter(None, (self.notes.get(name), self.doubt(name))))
+        return [self.notes[name]] if name in self.notes else []
 
     def first(self, *names: str) -> str | None:
         """The first of the names that the file has an array of."""

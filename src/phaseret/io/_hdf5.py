@@ -54,7 +54,6 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         guarded(tree.children),
         guarded(tree.where),
         guarded(tree.missing),
-        doubt=guarded(tree.doubt),
     )
 
 
@@ -152,18 +151,6 @@ class _Tree:
         if isinstance(found, self.h5py.Dataset) and found.dtype.kind == "O" and kind != "char":
             return NO_ARRAY["cell" if kind == "cell" else "struct"]
         return None
-
-    def doubt(self, name: str) -> str:
-        """A question, if part of an array was never written: HDF5 fills it up with what nobody measured."""
-        found = self._object(self.where(name))
-        if not isinstance(found, self.h5py.Dataset) or found.chunks is None:
-            return ""
-        pieces = math.prod(-(-size // chunk) for size, chunk in zip(found.shape, found.chunks, strict=True))
-        lost = pieces - found.id.get_num_chunks()
-        if not 0 < lost < pieces:
-            return ""
-        what = f"{lost} of the {pieces} pieces of {found.name!r} were never written and hold {found.fillvalue} instead"
-        return f"{what}: if the measurement was broken off, leave out what is not there"
 
     def attribute(self, name: str, attribute: str) -> str:
         """A text beside an array or a group."""
