@@ -237,7 +237,7 @@ def free_pixels(
     # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, since each has a mirror image.
     wanted = -math.log1p(-fraction) * len(candidates) / size / 2
     device = None if generator is None else generator.device
-    number = max(1, int(wanted + torch.rand((), generator=generator, device=device).item()))
+    number = max(1, int(wanted + torch.rand((), generator=generator, device=device, dtype=torch.float32).item()))
     chosen = torch.randint(len(candidates), (number,), generator=generator, device=device).cpu()
     centres = torch.stack(torch.unravel_index(candidates[chosen], shape), -1)
     pixels = (centres[:, None] + offsets).flatten(0, 1) % torch.tensor(shape)
