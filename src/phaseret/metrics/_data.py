@@ -266,7 +266,7 @@ def _magnitudes(
         magnitude = _fft.root(seen(_fft.power(field), of_data(point_spread, intensity, operator), operator))
     if mask is not None:
         magnitude = magnitude.where(mask, 0)
-    unit = _fft.largest(measured, len(axes))
+    unit = _fft.unit(measured, len(axes))
     return magnitude / unit, measured / unit, operator.weights(measured), axes
 
 
