@@ -54,7 +54,8 @@ def subpixel_shift(
     _checks.rank(d, obj=obj)
     shape = grid(fourier_shape, obj.shape[-d:])
     # once around the grid is nowhere: what is left keeps its digits in the precision of the object
-    moves = moves - (moves / (sizes := moves.new_tensor(shape))).round() * sizes
+    sizes = torch.tensor(shape, dtype=moves.dtype, device=moves.device)
+    moves = moves - (moves / sizes).round() * sizes
     moves = moves.to(obj.real.dtype)
     if not isinstance(shifts, Tensor):
         moves = moves.to(obj.device)
