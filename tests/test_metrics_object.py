@@ -311,6 +311,14 @@ def test_ssim_takes_real_objects_only() -> None:
         metrics.ssim(x + 0j, x)
 
 
+def test_nmse_does_not_lose_its_digits_on_a_pedestal() -> None:
+    obj = torch.rand(2, 15, 12) + 1e5
+    estimate = obj + 0.1 * torch.randn(2, 15, 12)
+    for align in (False, True):
+        expected = metrics.nmse(estimate.double(), obj.double(), align=align)
+        torch.testing.assert_close(metrics.nmse(estimate, obj, align=align).double(), expected, rtol=1e-4, atol=0)
+
+
 def test_ssim_does_not_lose_its_digits_on_a_pedestal() -> None:
     obj = torch.rand(2, 24, 24, dtype=torch.float64)
     estimate = obj + 0.3 * torch.randn(2, 24, 24, dtype=torch.float64)

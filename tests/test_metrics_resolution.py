@@ -78,6 +78,16 @@ def test_frc_does_not_depend_on_the_unit() -> None:
     torch.testing.assert_close(metrics.frc(1e-30 * x, 1e30 * y).value, metrics.frc(x, y).value, rtol=1e-3, atol=1e-4)
 
 
+def test_frc_does_not_lose_its_digits_on_a_pedestal() -> None:
+    obj = torch.rand(2, 15, 12) + 1e5
+    estimate = obj + 0.3 * torch.randn(2, 15, 12)
+    for align in (False, True):
+        expected = metrics.frc(estimate.double(), obj.double(), align=align).value
+        torch.testing.assert_close(
+            metrics.frc(estimate, obj, align=align).value.double(), expected, rtol=1e-3, atol=1e-3
+        )
+
+
 def test_an_empty_object_correlates_with_nothing() -> None:
     assert metrics.frc(torch.rand(8, 8), torch.zeros(8, 8)).value.tolist() == [0] * 5
 

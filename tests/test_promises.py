@@ -97,6 +97,25 @@ def test_autocast_changes_nothing(path: str) -> None:
     alike(found, expected)
 
 
+DRAWS = ["metrics.free_pixels", "noise.dead_pixels", "operators.coded_masks", "operators.gaussian_matrix"]
+
+
+@pytest.mark.parametrize("path", [*OURS, *DRAWS, "datasets.strained_crystal"])
+def test_the_default_dtype_changes_nothing(path: str) -> None:
+    def found() -> list[Tensor]:
+        if path in CALLS:
+            return given(path)
+        torch.manual_seed(0)
+        return list(parts(call(PUBLIC[path], OPTIONS[path])))
+
+    expected = found()
+    torch.set_default_dtype(torch.float64)
+    try:
+        alike(found(), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("path", [path for path in CALLS if path != "models.Cascade()"])  # which draws
 def test_inference_mode_changes_nothing(path: str) -> None:
     """As in a validation step of Lightning."""

@@ -96,7 +96,7 @@ class _Draw:
         return radius * (2 * math.pi * self.uniform(0, 1, *sizes)).cos()
 
     def uniform(self, low: float, high: float, *sizes: int) -> Tensor:
-        share = torch.rand(sizes, generator=self.generator, device=self.device).cpu().double()
+        share = torch.rand(sizes, generator=self.generator, device=self.device, dtype=torch.float32).cpu().double()
         return low + (high - low) * share
 
     def integer(self, low: int, high: int) -> int:

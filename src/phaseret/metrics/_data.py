@@ -237,7 +237,7 @@ def free_pixels(
     # Islands at random cover the share 1 - exp(-number * size / pixels); half as many, since each has a mirror image.
     wanted = -math.log1p(-fraction) * len(candidates) / size / 2
     device = None if generator is None else generator.device
-    number = max(1, int(wanted + torch.rand((), generator=generator, device=device).item()))
+    number = max(1, int(wanted + torch.rand((), generator=generator, device=device, dtype=torch.float32).item()))
     chosen = torch.randint(len(candidates), (number,), generator=generator, device=device).cpu()
     centres = torch.stack(torch.unravel_index(candidates[chosen], shape), -1)
     pixels = (centres[:, None] + offsets).flatten(0, 1) % torch.tensor(shape)
@@ -266,7 +266,7 @@ def _magnitudes(
         magnitude = _fft.root(seen(_fft.power(field), of_data(point_spread, intensity, operator), operator))
     if mask is not None:
         magnitude = magnitude.where(mask, 0)
-    unit = _fft.largest(measured, len(axes))
+    unit = _fft.unit(measured, len(axes))
     return magnitude / unit, measured / unit, operator.weights(measured), axes
 
 

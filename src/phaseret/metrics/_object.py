@@ -104,7 +104,7 @@ def nmse(
 
 
 def _relative(estimate: Tensor, obj: Tensor, align: bool, scale: bool, axes: tuple[int, ...]) -> Tensor:
-    unit = _fft.largest(obj, len(axes))
+    unit = _fft.unit(obj, len(axes))
     estimate, obj = estimate / unit, obj / unit
     power = _fft.power(obj).sum(axes) / math.prod(box_of(estimate, obj, len(axes)))
     return _fft.quotient(_squared_error(estimate, obj, align, scale, axes), power)

@@ -73,11 +73,20 @@ def frc(estimate: Tensor, obj: Tensor, *, align: bool = True, ndim: int = 2) -> 
     if align:
         estimate = aligned(estimate, obj, ndim).aligned
     shape = tuple(obj.shape[-ndim:])
-    a, b = (_fft.spectrum(x / _fft.largest(x, ndim) + 0j, shape) for x in (estimate, obj))
+    a, b = (_off_its_pedestal(x / _fft.unit(x, ndim) + 0j, shape) for x in (estimate, obj))
     rings = _fft.Rings(shape, obj)
     product = rings.sum(a.real * b.real + a.imag * b.imag)
     norm = _fft.root(rings.sum(_fft.power(a))) * _fft.root(rings.sum(_fft.power(b)))
     return RingCurve(rings.frequency, product / _fft.divisor(norm), rings.count)
+
+
+def _off_its_pedestal(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The spectrum, in which the rounding of a large mean does not show at other frequencies."""
+    axes = tuple(range(-len(shape), 0))
+    mean = x.mean(axes, keepdim=True).detach()
+    middle = torch.zeros(shape, dtype=x.dtype, device=x.device)
+    middle[(0,) * len(shape)] = math.sqrt(math.prod(shape))
+    return _fft.spectrum(x - mean, shape) + mean * middle
 
 
 def resolution(curve: RingCurve, *, criterion: Literal["half-bit"] | float = "half-bit") -> Tensor:

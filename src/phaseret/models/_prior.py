@@ -234,8 +234,9 @@ class _Decoder(nn.Module):
         # at least two pixels along each axis, so that there is something to normalise
         self.grids = [tuple(max(min(2, n), -(-n // scale)) for n in object_shape) for scale in scales]
         source = torch.Generator().manual_seed(seed)
-        seen = torch.rand(1, widths[0], *self.grids[0], generator=source, device="cpu")
-        self.register_buffer("seen", seen.to(torch.get_default_device()))  # where its layers are made
+        seen = torch.rand(1, widths[0], *self.grids[0], generator=source, device="cpu", dtype=torch.float32)
+        # where and as its layers are made
+        self.register_buffer("seen", seen.to(torch.get_default_device(), torch.get_default_dtype()))
         self.layers = nn.ModuleList()
         for before, width in zip([widths[0], *widths], widths, strict=False):
             conv = CONV[d](before, width, 3, padding=1, bias=False)

@@ -221,7 +221,7 @@ def dead_pixels(
     fraction = _checks.number("fraction", fraction, at_least=0, at_most=1)
     _checks.generator(generator)
     device = None if generator is None else generator.device
-    mask = torch.rand(shape, generator=generator, device=device) >= fraction
+    mask = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) >= fraction
     if not mask.any():
         _checks.fail(f"fraction must leave pixels of the shape {shape}, got {fraction}", "Use a smaller one")
     return mask

@@ -158,7 +158,12 @@ class Breed(Step):
             return problem.crop(child) / math.prod(problem.shape)
         if self.rule == "switch":
             generator = torch.Generator().manual_seed(run.iteration)
-            coins = torch.rand(run.error.shape[1], *problem.box_shape, generator=generator, device="cpu") < 0.5
+            coins = (
+                torch.rand(
+                    run.error.shape[1], *problem.box_shape, generator=generator, device="cpu", dtype=torch.float32
+                )
+                < 0.5
+            )
             return torch.where(coins[items[1]].to(a.device), a, b)
         return _CHILDREN[self.rule](a, b)
 
