@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -577,3 +578,51 @@ def test_a_support_that_is_inside_out_is_questioned(tmp_path: Path) -> None:
     for right in (inside, np.ones(SHAPE), GOOD):
         np.save(tmp_path / "x.npy", right)
         pr.io.load_support(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("center", (23, 11)),
+        ("center", (11, 23)),
+        ("beam_xy", (11, 23)),
+        ("center_yx", (23, 11)),
+        ("direct_beam", (11, 23)),
+        ("origin", (23.3, 10.8)),
+    ],
+)
+@pytest.mark.parametrize("as_text", ["{} {}", "({}, {})", "[{};{}]", None])
+def test_the_order_of_a_centre_is_what_its_name_or_the_light_says(
+    name: str, stored: tuple[float, float], as_text: str | None, tmp_path: Path
+) -> None:
+    pattern = np.fft.fftshift(abs(np.fft.fft2(np.random.default_rng(0).random((9, 9)), (40, 44))) ** 2)
+    value = np.array(stored) if as_text is None else as_text.format(*stored)
+    np.savez(tmp_path / "x.npz", data=np.roll(pattern, (3, -11), (0, 1)), **{name: value})  # type: ignore[arg-type]
+    with pytest.warns(
+        UserWarning, match=rf"'{name}' of the file, .* was not used\. If that is .* use center=\(23, 11\)"
+    ):
+        pr.io.load_intensity(tmp_path / "x.npz")
+    with pytest.warns(
+        UserWarning, match=rf"'{name}' of the file, .* was not used\. If that is .* use center=\(23, 11\)"
+    ):
+        pr.io.load_intensity(tmp_path / "x.npz", roi=((2, 38), (0, 40)))
+    assert pr.io.load_intensity(tmp_path / "x.npz", center=(23, 11)).intensity[0, 0] == pytest.approx(pattern[20, 22])
+
+
+@pytest.mark.parametrize("name", ["logI", "lnI", "I_log", "log", "intensity_dB", "log10", "log1p_counts"])
+def test_a_logarithm_is_told_by_its_name(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{name: COUNTS * 1.3})  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=f"'{name}' sounds like a logarithm and was taken for the intensity"):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("mag", True), ("amps", True), ("Fobs", True), ("amp2", False), ("magnitude_sq", False)]
+)
+def test_a_square_of_magnitudes_is_no_magnitude(name: str, is_one: bool, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{name: COUNTS * 1.3})  # type: ignore[arg-type]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = pr.io.load_intensity(tmp_path / "x.npz")
+    np.testing.assert_allclose(in_frame(found), (COUNTS * 1.3) ** (2 if is_one else 1), rtol=1e-6)
+    assert len(said) == is_one

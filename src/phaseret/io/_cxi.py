@@ -19,7 +19,7 @@ from phaseret import _checks
 from phaseret._version import __version__
 from phaseret.io import _nexus
 from phaseret.io._contents import Contents
-from phaseret.io._layout import Told, above_0, beside, folder_of, mask_in
+from phaseret.io._layout import Pair, Told, above_0, beside, folder_of, mask_in
 from phaseret.io._measurement import Place
 
 _INSTRUMENT, _IMAGE, _DATA = "entry_1/instrument_1", "entry_1/image_1", "entry_1/data_1"
@@ -105,14 +105,14 @@ def _center(contents: Contents, image: str) -> Place | tuple[float, ...] | None:
     return (y, x) if x and y and math.isfinite(x + y) else None
 
 
-def _corner(contents: Contents, detector: str) -> tuple[str, tuple[float, ...]] | None:
+def _corner(contents: Contents, detector: str) -> Pair | None:
     """What is asked about where the corner of the detector is told, x first, as seen from the beam."""
     name, size = f"{detector}/corner_position", _nexus.pixel_size(contents, detector)
     entry = contents.lookup(name)
     if size is None or entry is None or entry.dtype.kind not in "iuf" or entry.shape not in ((2,), (3,)):
         return None
     x, y, *_ = (abs(float(value)) for value in contents.read(name))
-    return f"the pixel that {name!r} of the file tells", (y / size[0], x / size[1])
+    return Pair(f"the pixel that {name!r} of the file tells", (y / size[0], x / size[1]), True)
 
 
 def marks_bad(contents: Contents, mask: str) -> bool:

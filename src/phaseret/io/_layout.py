@@ -12,7 +12,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from phaseret._words import shortened
 from phaseret.io._contents import Contents, finite, same_word
@@ -23,6 +25,7 @@ MaskIs = Literal["measured", "bad", "ignored"]
 INTENSITIES = ("intensity", "iobs", "data")
 # The words for roots are those of an array's name, or of an attribute that says what its numbers are.
 MAGNITUDES = ("magnitude", "magnitudes", "amplitude", "amplitudes", "amp", "diffamp", "modulus", "moduli", "fmag")
+_SHORT = ("mag", "amps", "ampl", "fobs", "absf")  # of names alone: in texts they mean other things
 # Masks by what the name says of non-zero pixels; "mask" says nothing. These words are those of `same_word`, as all that
 # names are compared with.
 _FORMS = ("{}", "{}pixels", "{}pixel", "{}pix", "{}mask", "mask{}", "{}pixelmask", "{}pixelsmask")
@@ -38,11 +41,24 @@ _AMPLITUDE = re.compile(rf"\b({'|'.join(MAGNITUDES)})\b", re.IGNORECASE)
 _SQUARED = re.compile(r"squared?\b|²|\^\s*2|\*\*\s*2|intensit|counts|\bgain\b", re.IGNORECASE)
 # What the largest right value is called, and the pixel of the beam.
 _OVERLOADS = ("saturationvalue", "saturation", "saturationlevel", "saturatedvalue", "overload", "overloadvalue")
-LEVELS = (*_OVERLOADS, "countcutoff", "countratecorrectioncountcutoff")
-CENTERS = ("center", "centre", "beamcenter", "beamcentre", "beamposition", "beampos", "ctr")
+LEVELS = (
+    *_OVERLOADS,
+    "sat",
+    "satlevel",
+    "satvalue",
+    "overflow",
+    "overflowvalue",
+    "countcutoff",
+    "countratecorrectioncountcutoff",
+)
+_SOME_CENTERS = ("center", "centre", "beamcenter", "beamcentre", "beamposition", "beampos", "ctr", "beam", "directbeam")
+_CENTERS_IN_ORDER = ("beamxy", "beamyx", "centerxy", "centeryx", "centrexy", "centreyx", "origin")
+CENTERS = (*_SOME_CENTERS, *_CENTERS_IN_ORDER)
 # Those of each axis, whose names are sometimes those of something else, as of what is scanned.
 _BEAMS = ("beamcenter{}", "beamcentre{}", "center{}", "centre{}", "beam{}", "beampos{}")
-AXES = (*_BEAMS, "c{}", "{}center", "{}centre", "{}c", "{}0")
+_FORMS_OF_AXES = (*_BEAMS, "c{}", "{}center", "{}centre", "{}cen", "{}c", "{}0", "org{}")
+PAIRS = tuple((form.format("y"), form.format("x")) for form in _FORMS_OF_AXES)
+PAIRS += tuple((form.format("row"), form.format("col")) for form in ("center{}", "{}center", "beam{}"))
 PIXELS = ("", "pixel", "pixels", "px", "pix")
 # Numbers along an axis are no more than the coordinates of one point; so many groups in one are looked through.
 _LIST, _MOST = 3, 100
@@ -55,9 +71,20 @@ _LEAST, _LARGEST_LENGTH = 1e-14, 1e-2
 # Frames of one detector, written one after the other.
 NUMBERED = re.compile(r"data_\d+$")
 # Arrays that belong to a pattern and change what it means, the darks first.
-DARKS = ("datadark", "background", "dark", "bg", "bkg", "darkframe", "darkfield", "darkcurrent", "pedestal")
+_BACKGROUNDS = ("background", "bg", "bkg", "bkgd", "backgroundimage", "pedestal")
+DARKS = ("datadark", "dark", "darks", "darkframe", "darkfield", "darkcurrent", "darkimage", "darkmean", *_BACKGROUNDS)
 _ERRORS = ("dataerror", "errors", "error", "weights", "weight")
 BESIDE = (*DARKS, "datawhite", "flatfield", "flat", *_ERRORS)
+
+
+class Pair(NamedTuple):
+    """What may be the pixel of the zero frequency: in words, its numbers (none in pixels are known), and whether they
+    are in the order of the axes.
+    """
+
+    what: str
+    numbers: tuple[float, ...] = ()
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +95,7 @@ class Told:
         ndim: Number of axes of one pattern.
         magnitude: What says that it holds the square root of the intensity, in words; "" where the format does.
         center: Where the zero frequency lies: a place, or the last coordinates of its pixel, not rounded.
-        pair: What may be the pixel of the zero frequency in some order of its axes, in words, and its numbers.
+        pair: What may be the pixel of the zero frequency.
         mask: The array that is the mask, and what its non-zero pixels are if that is certain.
         support: The array that is the support.
         obj: The array that is the object.
@@ -84,7 +111,7 @@ class Told:
     ndim: int | None = None
     magnitude: str | None = None
     center: Place | tuple[float, ...] | None = None
-    pair: tuple[str, tuple[float, ...]] | None = None
+    pair: Pair | None = None
     mask: tuple[str, MaskIs | None] | None = None
     support: str | None = None
     obj: str | None = None
@@ -149,7 +176,7 @@ def told(contents: Contents, name: str) -> Told:
     pair = None if scale is None else contents.read("pixel_size").reshape(-1) * scale
     folder, _, word = contents.where(name).rpartition("/")
     places = dict.fromkeys((contents.where(name), folder))
-    center = tuple(_said(contents, places, [form.format(axis) for form in AXES[:2]], PIXELS) or 0.0 for axis in "yx")
+    center = tuple(_said(contents, places, names, PIXELS) or 0.0 for names in zip(*PAIRS[:2], strict=True))
     strays = list[str]()
     with contextlib.suppress(ValueError):  # the file is damaged, but perhaps not the pattern in it
         strays += _strays(contents, name)
@@ -212,7 +239,8 @@ def about_scale(contents: Contents, name: str) -> list[str]:
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
     """What says that numbers are roots of intensities: a word of their array's name, or an attribute of a place."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    if any(word in MAGNITUDES or word.startswith("sqrt") for word in words) and not _SQUARED.search(name):
+    is_one = any(word in (*MAGNITUDES, *_SHORT) or word.startswith("sqrt") for word in words)
+    if is_one and not _SQUARED.search(name) and not re.search(r"2$|_sq$", name):
         return "its name says"
     if name.lower().startswith("sqrt"):
         return "its name says"
@@ -238,36 +266,52 @@ def _said(contents: Contents, places: Iterable[str], words: Sequence[str], units
     return None
 
 
-def _pair(contents: Contents, places: Iterable[str], strays: Iterable[str]) -> tuple[str, tuple[float, ...]] | None:
-    """What may be the pixel of the beam: in words, and its numbers, y first where they have names of their own."""
+def _pair(contents: Contents, places: Iterable[str], strays: Iterable[str]) -> Pair | None:
+    """What may be the pixel of the beam."""
     for place in places:
         for word in CENTERS:
-            numbers = tuple(filter(None, map(positive, contents.attribute(place, word).split())))
-            if len(numbers) in (2, 3):
-                return "the file's centre", numbers
-        for form in AXES:
-            numbers = tuple(filter(None, (positive(contents.attribute(place, form.format(axis))) for axis in "yx")))
+            if pair := _of_text(contents.attribute(place, word), "the file's centre", word):
+                return pair
+        for both in PAIRS:
+            numbers = tuple(filter(None, (positive(contents.attribute(place, word)) for word in both)))
             if len(numbers) == 2:
-                return "the file's centre", numbers
+                return Pair("the file's centre", numbers, True)
     names = [name for place in places for name in contents.called(place, CENTERS)]
     for name in (*names, *(stray for stray in strays if same_word(stray) in CENTERS)):
         entry = contents.lookup(name)
         if entry is not None and entry.dtype.kind in "iuf" and math.prod(entry.shape) in (2, 3):
             return _in_pixels(contents, (name,), tuple(map(float, contents.read(name).reshape(-1))))
+        if pair := _of_text(contents.text(name), f"{name!r} of the file", name):
+            return pair
     folders = [*places, *dict.fromkeys(map(folder_of, strays))]
-    for folder, form in ((folder, form) for folder in folders for form in AXES):
-        both = (*contents.called(folder, (form.format("y"), form.format("x"))),)
-        values = tuple(filter(None, map(contents.number, both)))
+    for folder, words in ((folder, words) for folder in folders for words in PAIRS):
+        two = (*contents.called(folder, words),)
+        values = tuple(filter(None, map(contents.number, two)))
         if len(values) == 2:
-            return _in_pixels(contents, both, values)
+            return _in_pixels(contents, two, values)
     return None
 
 
-def _in_pixels(contents: Contents, names: Sequence[str], values: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+def _of_text(text: str, what: str, name: str) -> Pair | None:
+    """The two or three numbers of a text, with or without signs between and about them."""
+    numbers = [positive(word) for word in re.split(r"[\s,;()\[\]]+", text) if word]
+    found = tuple(x for x in numbers if x)
+    return _ordered(what, found, name) if len(found) in (2, 3) and len(found) == len(numbers) else None
+
+
+def _ordered(what: str, values: tuple[float, ...], name: str) -> Pair:
+    """The numbers y first, where the name says in which order they are."""
+    said = same_word(name)[-2:]
+    return Pair(what, values[::-1] if said == "xy" else values, said in ("xy", "yx") and len(values) == 2)
+
+
+def _in_pixels(contents: Contents, names: Sequence[str], values: tuple[float, ...]) -> Pair:
     """What the arrays are called, and their numbers; none where they are lengths."""
     units = {contents.attribute(name, "units") for name in names}.difference(PIXELS)
     what = f"{' and '.join(map(repr, names))} of the file"
-    return (f"{what}, in {units.pop()!r},", ()) if units else (what, values)
+    if units:
+        return Pair(f"{what}, in {units.pop()!r},")
+    return Pair(what, values, True) if len(names) > 1 else _ordered(what, values, names[0])
 
 
 def about_level(told: Told) -> Iterator[str]:
@@ -276,6 +320,17 @@ def about_level(told: Told) -> Iterator[str]:
         name, value = told.level
         what = f"{name!r} of the file, {value:g}, was not used"
         yield f"{what}: if it is the largest right value, use saturation={value:g}"
+
+
+def brighter(values: np.ndarray[Any, Any], one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether a picture is clearly brighter about another pixel than about one; outside of it all is dark."""
+
+    def light(pixel: Sequence[int]) -> float:
+        about = values[tuple(slice(max(c - 1, 0), max(c + 2, 0)) for c in pixel)]
+        inside = all(0 <= c < m for c, m in zip(pixel, values.shape, strict=True))
+        return float(np.nanmean(np.where(about >= 0, about, np.nan))) if inside and (about >= 0).any() else -1.0
+
+    return light(other) > max(4 * light(one), 0)
 
 
 def _levels(contents: Contents, strays: Iterable[str]) -> Iterator[tuple[str, float]]:
@@ -287,7 +342,7 @@ def _levels(contents: Contents, strays: Iterable[str]) -> Iterator[tuple[str, fl
 
 def _strays(contents: Contents, name: str) -> Iterator[str]:
     """Masks that fit the pattern, levels and centres in groups about it that hold no pattern, nor are an entry."""
-    axes = [form.format(axis) for form in AXES for axis in "yx"]
+    axes = [word for pair in PAIRS for word in pair]
     place = contents.where(name)
     for group in _about(contents, place):
         for each in contents.called(group, (*MASKS, *LEVELS, *CENTERS, *axes)):

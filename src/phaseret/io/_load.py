@@ -19,7 +19,7 @@ from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
 from phaseret.io._contents import Contents, part_beside
-from phaseret.io._layout import MaskIs, Told
+from phaseret.io._layout import MaskIs, Pair, Told, brighter
 from phaseret.io._masks import OWN, as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes
 from phaseret.io._pictures import LOSSY, grey
@@ -218,6 +218,7 @@ class OpenPattern:
             *self.notes,
             *about_kind,
             *about_center,
+            *self._about_pair(stored),
             *about_mask,
             *turned,
             *wrapped(stored),
@@ -329,7 +330,7 @@ class OpenPattern:
             note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
             return "magnitude", [note] if said else []
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
-        logarithm = name.lower().startswith(("log_", "log10")) or re.match(
+        logarithm = re.search(r"(?:^|_)(?:log(?:10|2|1p)?|ln|dB|db)(?=$|_|[A-Z])", name) or re.match(
             r"(log|ln)(10|2)?\b", self.contents.attribute(place, "units"), re.IGNORECASE
         )
         return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * bool(logarithm)
@@ -408,7 +409,7 @@ class OpenPattern:
             return tuple(asked), []
         said = self.told.center
         if said is None or isinstance(said, str):
-            return said or "middle", [] if said else list(self._about_pair(frame))
+            return said or "middle", []
         unsaid = max(self.ndim - len(said), 0)  # the axes in front, as that which counts frames
         pixel = (*(m // 2 for m in frame[:unsaid]), *(round(c) for c in said))
         fix = "use center= with one index per axis"
@@ -424,19 +425,31 @@ class OpenPattern:
         halfway = any(abs(c - round(c)) > 0.25 for c in said)
         return pixel, [f"{note}'middle' or its pixel, one index per axis"] * away + between * halfway
 
-    def _about_pair(self, frame: tuple[int, ...]) -> Iterator[str]:
-        """A question, if the file holds a pixel whose order is not known, and which is not the middle in either."""
-        what, numbers = self.told.pair or ("", ())
+    def _about_pair(self, values: np.ndarray[Any, Any]) -> Iterator[str]:
+        """A question, if the file holds a pixel that may be the zero frequency, and is not the middle.
+
+        Where its order is not known, it is that which is brighter.
+        """
+        what, numbers, ordered = self.told.pair or Pair("")
+        if self.wanted.center is not None or self.told.center is not None or min(numbers, default=0) < 0:
+            return
+        frame = self.shape[-self.ndim :]
         if len(numbers) > len(frame) and not any(numbers[len(frame) :]):  # of a volume that has one slice
             numbers = numbers[: len(frame)]
-        if min(numbers, default=0) < 0:  # says nothing
-            return
         pixel, middle = tuple(round(x) if math.isfinite(x) else -1 for x in numbers), tuple(m // 2 for m in frame)
         was = "were" if " and " in what else "was"
         if what and not numbers:
             yield f"{what} {was} not used: give the pixel of the beam with center=, one index per axis"
-        elif any(pixel) and middle not in (pixel, pixel[::-1]):
-            yield f"{what}, {pixel}, {was} not used: if that is the pixel of the beam, use center={pixel}"
+        elif any(pixel) and middle not in (pixel, pixel if ordered else pixel[::-1]):
+            said, order = pixel, ""
+            if not ordered and len(pixel) == 2 == self.ndim:
+                picture = values.reshape(-1, *values.shape[-2:])[0]
+                at = [
+                    tuple(c - start for c, start in zip(way, self._starts() or (0, 0), strict=True))
+                    for way in (pixel, pixel[::-1])
+                ]
+                pixel, order = (pixel[::-1], ", x first,") if brighter(picture, *at) else (pixel, "")
+            yield f"{what}, {said}, {was} not used: if that is the pixel of the beam{order or ','} use center={pixel}"
 
     def _in_region(self, pixel: Place | tuple[int, ...]) -> Place | tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""

@@ -11,7 +11,19 @@ from __future__ import annotations
 import math
 
 from phaseret.io._contents import Contents, same_word
-from phaseret.io._layout import DARKS, EXPOSURES, LEVELS, PIXELS, Told, above_0, beside, folder_of, inside, mask_in
+from phaseret.io._layout import (
+    DARKS,
+    EXPOSURES,
+    LEVELS,
+    PIXELS,
+    Pair,
+    Told,
+    above_0,
+    beside,
+    folder_of,
+    inside,
+    mask_in,
+)
 
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0  # h c in J m, exact in the SI
 # So near to the corner no beam is in pixels: numbers below it are metres.
@@ -162,8 +174,8 @@ def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) 
     return (found[0], found[1]) if all(map(math.isfinite, found)) else None
 
 
-def _of_each(contents: Contents, detector: str) -> tuple[str, tuple[float, ...]] | None:
+def _of_each(contents: Contents, detector: str) -> Pair | None:
     """What is asked about where the beam is said of each pattern, and not alike."""
     names = [f"{detector}/beam_center_{axis}" for axis in "yx"]
     varied = [name for name in names if len({x for x in contents.numbers(name) if math.isfinite(x)}) > 1]
-    return (f"{' and '.join(map(repr, varied))}, not one number for all patterns,", ()) if varied else None
+    return Pair(f"{' and '.join(map(repr, varied))}, not one number for all patterns,") if varied else None
