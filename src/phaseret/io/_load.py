@@ -386,6 +386,7 @@ class OpenPattern:
             _checks.warn(f"{what} numbers, and count as 0", "Give what was counted, before anything was subtracted")
         if self.wanted.crop is not None:
             dark = dark.cropped(self.wanted.crop[-axes:])
+        dark = replace(dark, mask=None)  # what counts as 0 takes no block of pixels along
         light = dark.binned(counts[len(counts) - axes :]).intensity if max(counts) > 1 else dark.intensity
         if not self.is_stack and light.ndim == axes + 1:
             what = f"the mean of the {len(light)} frames in {path} was taken for the background"
