@@ -127,7 +127,7 @@ def test_a_background_above_all_and_a_known_frame_are_told(folder: Path, capsys:
 
 
 def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever the file is called and however it is arranged, the answer is that without background."""
+    """Whatever the file is called and however it is arranged, the object stays: it is the answer without background."""
     objs = torch.rand(3, 9, 8, generator=torch.Generator().manual_seed(0)) + 0.2
     light = torch.fft.fftshift(pr.operators.fourier_intensity(objs, (32, 30)), (-2, -1)).numpy()
     dark = 5 * np.linspace(0.5, 1.5, 30) * np.ones((32, 1))

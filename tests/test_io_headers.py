@@ -250,6 +250,15 @@ def test_lengths_of_a_header_are_divided_by_the_pixel(tmp_path: Path) -> None:
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.tif")) == (COUNTS > 48).sum()  # of the whole frame
 
 
+@pytest.mark.parametrize("unit", [" pixels", " px", " pix", ""])
+def test_a_beam_of_a_header_is_in_pixels_unless_it_says_otherwise(unit: str, tmp_path: Path) -> None:
+    """What stands in the next line is no unit."""
+    text = DECTRIS.replace("# ", "").replace("(14.2, 11.0) pixels", f"(14.2, 11.0){unit}")
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS.astype(np.int32), description=text, metadata=None)
+    with pytest.warns(UserWarning, match=r"beam centre \(11, 14\) was taken for the zero frequency"):
+        assert pr.io.load_intensity(tmp_path / "x.tif").intensity[0, 0] == COUNTS[11, 14]
+
+
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (200.0, 100.0), (-3.0, 2.0)])
 def test_the_centre_of_an_edf_is_counted_from_its_offset(offset: tuple[float, float], tmp_path: Path) -> None:
     header = {f"Offset_{axis}": f"{start} pixel" for axis, start in zip("21", offset, strict=True)}
@@ -609,7 +618,30 @@ def test_the_order_of_a_centre_is_what_its_name_or_the_light_says(
     assert pr.io.load_intensity(tmp_path / "x.npz", center=(23, 11)).intensity[0, 0] == pytest.approx(pattern[20, 22])
 
 
-@pytest.mark.parametrize("name", ["logI", "lnI", "I_log", "log", "intensity_dB", "log10", "log1p_counts"])
+@pytest.mark.parametrize(
+    ("stored", "ndim", "said"),
+    [
+        ((3000, 3), 2, "not used. Give the pixel of the beam with center="),
+        ((11, 9, 3), 2, "not used. Give the pixel of the beam with center="),
+        ((11, 9), 3, "not used. Give the pixel of the beam with center="),
+        ((13, 15), 3, ""),
+        ((0, 0), 2, ""),
+        ((math.nan, 9), 2, ""),
+    ],
+)
+def test_what_is_advised_for_a_centre_is_a_pixel_of_the_frame(
+    stored: tuple[float, ...], ndim: int, said: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "x.npz", data=np.stack([COUNTS] * 3), center=stored)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pr.io.load_intensity(tmp_path / "x.npz", ndim=ndim)
+    texts = [str(one.message) for one in caught]
+    assert len(texts) == bool(said)
+    assert all(said in text for text in texts)
+
+
+@pytest.mark.parametrize("name", ["logI", "LnI", "I_log", "LOG_I", "intensity_dB", "log10counts", "log1p_counts"])
 def test_a_logarithm_is_told_by_its_name(name: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **{name: COUNTS * 1.3})  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match=f"'{name}' sounds like a logarithm and was taken for the intensity"):
@@ -617,7 +649,8 @@ def test_a_logarithm_is_told_by_its_name(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_one"), [("mag", True), ("amps", True), ("Fobs", True), ("amp2", False), ("magnitude_sq", False)]
+    ("name", "is_one"),
+    [("mag", True), ("amps", True), ("Fobs", True), ("magnitude_02", True), ("amp2", False), ("amp_sq", False)],
 )
 def test_a_square_of_magnitudes_is_no_magnitude(name: str, is_one: bool, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **{name: COUNTS * 1.3})  # type: ignore[arg-type]

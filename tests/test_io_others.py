@@ -311,7 +311,10 @@ def test_fftshift_in_place_of_its_inverse_is_seen(shape: tuple[int, int], tmp_pa
     last = tuple(m - 1 if m % 2 else 0 for m in shape)
     said = heard(tmp_path / "x.npy")[1]
     assert f"gathers at the pixel {last} of the frame" in said
-    assert "If fftshift moved it there in place of ifftshift, undo that, and use center='corner'" in said
+    assert "If fftshift moved it there, undo that with ifftshift." in said
+    np.save(tmp_path / "x.npy", np.fft.ifftshift(np.load(tmp_path / "x.npy")))
+    found, said = heard(tmp_path / "x.npy")
+    assert (found.intensity[0, 0], said) == (pytest.approx(pattern[0, 0]), "")
     np.save(tmp_path / "x.npy", np.fft.ifftshift(pattern))
     at = tuple((m + 1) // 2 for m in shape)
     said = heard(tmp_path / "x.npy", center="corner")[1]

@@ -78,6 +78,17 @@ def test_decimals_are_never_taken_for_thousands(
     np.testing.assert_allclose(in_frame(found), values.round(digits), rtol=1e-6)
 
 
+@pytest.mark.parametrize("parting", [";", "\t"])
+def test_whole_coordinates_make_no_thousands_of_decimals(parting: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).uniform(1.001, 999, SHAPE)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]].reshape(2, -1)
+    np.savetxt(tmp_path / "x.txt", np.stack([x, y, values.ravel()], -1), ("%d", "%d", "%.3f"), parting)
+    with pytest.warns(UserWarning, match="first two columns were taken for x and y") as said:
+        found = pr.io.load_intensity(tmp_path / "x.txt")
+    np.testing.assert_allclose(in_frame(found), values.round(3), rtol=1e-6)
+    assert "thousands" not in str(said[0].message)
+
+
 @pytest.mark.parametrize(
     "word",
     ["#DIV/0!", "#N/A", "#WERT!", "#VALEUR!", "#NV", "#N/D", "#¡DIV/0!", "#NAME?", "######", "1.#QNAN", "-1.#IND00"],
@@ -100,7 +111,9 @@ def test_a_cell_with_an_error_was_not_measured_and_takes_no_row_along(
 
 def test_comments_are_still_none_of_the_numbers(tmp_path: Path) -> None:
     rows = [" ".join(f"{x:.0f}" for x in row) + " # row, N/A!" for row in VALUES]
-    (tmp_path / "table.txt").write_text("\n".join(["# DIV/0! was seen", "## two", "#N/A is 1", *rows]))
+    (tmp_path / "table.txt").write_text(
+        "\n".join(["# DIV/0! was seen", "## two", "#N/A is 1", *rows, "#Done!", "#NValues: 30", "#end?"])
+    )
     assert np.array_equal(in_frame(pr.io.load_intensity(tmp_path / "table.txt")), VALUES.round())
 
 

@@ -136,6 +136,14 @@ def test_a_mask_may_be_written_where_it_is_not_the_same(tmp_path: Path) -> None:
     assert int((~found.mask).sum()) == 3 * 22
 
 
+def test_a_support_may_be_written_where_it_is_alone(tmp_path: Path) -> None:
+    hdf5(tmp_path / "x.cxi", "entry_1/image_1/data", SHAPE, SHAPE, slice(None), FRAMES[0])
+    hdf5(tmp_path / "x.cxi", "entry_1/image_1/support", SHAPE, (5, 22), slice(0, 5), 1)
+    inside = np.arange(20)[:, None] < np.full(SHAPE, 5)
+    assert np.array_equal(pr.io.load_support(tmp_path / "x.cxi"), inside)
+    assert np.array_equal(pr.io.load_reconstruction(tmp_path / "x.cxi")["support"], inside)
+
+
 # --- cbf -------------------------------------------------------------------------------------------------------------
 
 

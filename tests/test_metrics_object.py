@@ -319,6 +319,14 @@ def test_nmse_does_not_lose_its_digits_on_a_pedestal() -> None:
         torch.testing.assert_close(metrics.nmse(estimate, obj, align=align).double(), expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-120, 1e120, 1e300])
+def test_nmse_in_double_precision_does_not_depend_on_the_unit(unit: float) -> None:
+    x, y = torch.rand(2, 2, 9, 8, dtype=torch.float64)
+    for align in (False, True):
+        found, expected = metrics.nmse(unit * x, unit * y, align=align), metrics.nmse(x, y, align=align)
+        torch.testing.assert_close(found, expected)
+
+
 def test_ssim_does_not_lose_its_digits_on_a_pedestal() -> None:
     obj = torch.rand(2, 24, 24, dtype=torch.float64)
     estimate = obj + 0.3 * torch.randn(2, 24, 24, dtype=torch.float64)

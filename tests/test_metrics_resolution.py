@@ -76,6 +76,8 @@ def test_aligned_frc_is_that_of_the_aligned_estimate() -> None:
 def test_frc_does_not_depend_on_the_unit() -> None:
     x, y = torch.rand(3, 12, 13), torch.rand(3, 12, 13)
     torch.testing.assert_close(metrics.frc(1e-30 * x, 1e30 * y).value, metrics.frc(x, y).value, rtol=1e-3, atol=1e-4)
+    x, y = x.double(), y.double()
+    torch.testing.assert_close(metrics.frc(1e-300 * x, 1e300 * y).value, metrics.frc(x, y).value)
 
 
 def test_frc_does_not_lose_its_digits_on_a_pedestal() -> None:

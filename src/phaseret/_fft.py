@@ -350,18 +350,20 @@ def largest(x: Tensor, axes: int) -> Tensor:
 
 
 @torch.no_grad()
-def unit(x: Tensor, axes: int, root: int = 1) -> Tensor:
-    """A power of two next to the largest absolute value of each item, or to its root: over it, items lose no digit.
+def unit(x: Tensor, axes: int) -> Tensor:
+    """A power of two next to the largest absolute value of each item: over it, items lose no digit.
 
     Squares and products of such items neither overflow nor underflow, whatever unit they were given in.
     """
     most = largest(x, axes)
-    return torch.ones_like(most).ldexp(torch.frexp(most)[1].clamp(-126, 126) // root)
+    return most / (2 * torch.frexp(most)[0])
 
 
+@torch.no_grad()
 def root_unit(x: Tensor, axes: int) -> Tensor:
-    """That next to the root: over its square, items lose no digit."""
-    return unit(x, axes, 2)
+    """A power of two next to the root of the largest value: over its square, items lose no digit."""
+    most = largest(x, axes)
+    return torch.ones_like(most).ldexp(torch.frexp(most)[1].clamp(-126, 126) // 2)
 
 
 def relative_error(

@@ -16,7 +16,7 @@ import numpy as np
 from phaseret import _checks
 from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_text, finite, reading, same_word
 from phaseret.io._heaps import damaged_heap
-from phaseret.io._layout import BESIDE, INTENSITIES, MASKS, NUMBERED
+from phaseret.io._layout import BESIDE, INTENSITIES, MASKS, NUMBERED, SUPPORT
 from phaseret.io._matlab import NO_ARRAY
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
@@ -376,10 +376,10 @@ def _with_source(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any,
 
 
 def _written(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """Where rows of an array that is stored in chunks were written; None if all of it was, or nothing. Of a mask only
-    what is not the same as elsewhere may have been.
+    """Where rows of an array that is stored in chunks were written; None if all of it was, or nothing. Of a mask or a
+    support only what is not the same as elsewhere may have been.
     """
-    if dataset.chunks is None or same_word(dataset.name.rpartition("/")[2]) in MASKS:
+    if dataset.chunks is None or same_word(dataset.name or "") in (*MASKS, SUPPORT):
         return None
     count = dataset.id.get_num_chunks()
     if count in (0, math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))):

@@ -21,7 +21,7 @@ from phaseret.io._layout import LEVELS, PIXELS, Told, positive
 _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
 _DECTRIS = {
     "saturation": rf"Count_cutoff\s+{_NUMBER}",
-    "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?\s*(\w*)",
+    "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?[ \t]*(\w*)",
     "pixel_size": rf"Pixel_size\s+{_NUMBER}\s*(\w*)\s*x\s*{_NUMBER}",
     "wavelength": rf"Wavelength\s+{_NUMBER}\s*(\w*)",
     "exposure": rf"Exposure_time\s+{_NUMBER}\s*s",
@@ -47,10 +47,12 @@ def _of_dectris(text: str) -> Told:
     found = {key: match for key, pattern in _DECTRIS.items() if (match := re.search(pattern, text))}
     size, center = found.get("pixel_size"), found.get("center")
     height, width = (_length(size[number], size[2]) if size else None for number in (3, 1))
-    # Of lengths the pixels are their multiples.
-    y, x = (_length(center[number], center[3]) or 0.0 for number in (2, 1)) if center else (0.0, 0.0)
-    if center and center[3] not in PIXELS:
-        y, x = (y / height, x / width) if height and width else (0.0, 0.0)
+    y, x = (positive(center[number]) or 0.0 for number in (2, 1)) if center else (0.0, 0.0)
+    if center and center[3] not in PIXELS:  # of lengths the pixels are their multiples
+        y, x = (
+            (_length(center[number], center[3]) or 0.0) / size if size else 0.0
+            for number, size in ((2, height), (1, width))
+        )
     return Told(
         saturation=positive(found["saturation"][1]) if "saturation" in found else None,
         center=_pixel(y, x, 0.0),

@@ -240,7 +240,7 @@ def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
     """What says that numbers are roots of intensities: a word of their array's name, or an attribute of a place."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     is_one = any(word in (*MAGNITUDES, *_SHORT) or word.startswith("sqrt") for word in words)
-    if is_one and not _SQUARED.search(name) and not re.search(r"2$|_sq$", name):
+    if is_one and not _SQUARED.search(name) and not re.search(r"[A-Za-z]2$|_sq$", name):
         return "its name says"
     if name.lower().startswith("sqrt"):
         return "its name says"
@@ -358,14 +358,17 @@ def _strays(contents: Contents, name: str) -> Iterator[str]:
 
 def _about(contents: Contents, place: str) -> Iterator[str]:
     """The groups in which the one of an array lies, and those in each of them, two deep, unless they hold a pattern
-    too; not its own.
+    too, or are another entry; not its own.
     """
     parts = place.split("/")[:-1]
     above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
-    found = [folder_of(name) for name in contents.entries] if contents.flat else list[str]()
+    found, left = [folder_of(name) for name in contents.entries] if contents.flat else list[str](), _MOST
     for group in (group for parent in above for group in _groups(contents, parent)):
-        inner = [group, *_groups(contents, group)]
-        if group not in above and not any(_holds_pattern(contents, name) for name in inner):
+        if group in above or contents.attribute(group, "NX_class") == "NXentry":
+            continue
+        inner = [group, *(_groups(contents, group)[:left] if left else ())]
+        left -= len(inner) - 1
+        if not any(_holds_pattern(contents, name) for name in inner):
             found += inner
     yield from dict.fromkeys(group for group in (*found, *above) if group != above[-1])
 

@@ -336,7 +336,7 @@ class OpenPattern:
             note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
             return "magnitude", [note] if said else []
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
-        logarithm = re.search(r"(?:^|_)(?:log(?:10|2|1p)?|ln|dB|db)(?=$|_|[A-Z])", name) or re.match(
+        logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or re.match(
             r"(log|ln)(10|2)?\b", self.contents.attribute(place, "units"), re.IGNORECASE
         )
         return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * bool(logarithm)
@@ -392,6 +392,7 @@ class OpenPattern:
             _checks.warn(f"{what} numbers, and count as 0", "Give what was counted, before anything was subtracted")
         if self.wanted.crop is not None:
             dark = dark.cropped(self.wanted.crop[-axes:])
+        dark = replace(dark, mask=None)  # what counts as 0 takes no block of pixels along
         light = dark.binned(counts[len(counts) - axes :]).intensity if max(counts) > 1 else dark.intensity
         if not self.is_stack and light.ndim == axes + 1:
             what = f"the mean of the {len(light)} frames in {path} was taken for the background"
@@ -437,25 +438,28 @@ class OpenPattern:
         Where its order is not known, it is that which is brighter.
         """
         what, numbers, ordered = self.told.pair or Pair("")
-        if self.wanted.center is not None or self.told.center is not None or min(numbers, default=0) < 0:
+        if self.wanted.center is not None or self.told.center is not None:
             return
         frame = self.shape[-self.ndim :]
         if len(numbers) > len(frame) and not any(numbers[len(frame) :]):  # of a volume that has one slice
             numbers = numbers[: len(frame)]
-        pixel, middle = tuple(round(x) if math.isfinite(x) else -1 for x in numbers), tuple(m // 2 for m in frame)
-        was = "were" if " and " in what else "was"
-        if what and not numbers:
-            yield f"{what} {was} not used: give the pixel of the beam with center=, one index per axis"
-        elif any(pixel) and middle not in (pixel, pixel if ordered else pixel[::-1]):
-            said, order = pixel, ""
-            if not ordered and len(pixel) == 2 == self.ndim:
+        if not all(0 <= x < math.inf for x in numbers) or (numbers and not any(map(round, numbers))):  # says nothing
+            return
+        pixel, middle = tuple(map(round, numbers)), tuple(m // 2 for m in frame)
+        was, said = "were" if " and " in what else "was", f", {pixel}," if pixel else ""
+        ways = (pixel, pixel if ordered else pixel[::-1])
+        fits = len(pixel) == len(frame) and any(
+            all(0 <= c < m for c, m in zip(way, frame, strict=True)) for way in ways
+        )
+        if what and not fits and (not pixel or middle[-len(pixel) :] not in ways):
+            yield f"{what}{said} {was} not used: give the pixel of the beam with center=, one index per axis"
+        elif fits and middle not in ways:
+            order = ""
+            if not ordered and self.ndim == 2:
                 picture = values.reshape(-1, *values.shape[-2:])[0]
-                at = [
-                    tuple(c - start for c, start in zip(way, self._starts() or (0, 0), strict=True))
-                    for way in (pixel, pixel[::-1])
-                ]
+                at = [tuple(c - start for c, start in zip(way, self._starts() or (0, 0), strict=True)) for way in ways]
                 pixel, order = (pixel[::-1], ", x first,") if brighter(picture, *at) else (pixel, "")
-            yield f"{what}, {said}, {was} not used: if that is the pixel of the beam{order or ','} use center={pixel}"
+            yield f"{what}{said} {was} not used: if that is the pixel of the beam{order or ','} use center={pixel}"
 
     def _in_region(self, pixel: Place | tuple[int, ...]) -> Place | tuple[int, ...]:
         """The pixel of the whole frame, counted in the region of interest."""

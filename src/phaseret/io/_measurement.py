@@ -470,7 +470,7 @@ def _misplaced(values: Tensor, measured: Tensor, ndim: int, center: Place | Sequ
         return f"{where_it_gathers(other, str(center))}: if it is not, use center={other!r}"
     said = where_it_gathers(f"pixel {pixel}", str(center))
     if min(at) < 0:
-        return f"{said}: if fftshift moved it there in place of ifftshift, undo that, and use center='corner'"
+        return f"{said}: if fftshift moved it there, undo that with ifftshift"
     return f"{said}: if it is not, use center={pixel}"
 
 

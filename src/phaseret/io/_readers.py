@@ -222,8 +222,8 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         image = stack.enter_context(fabio.open(str(path)))
         frames = image.nframes
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)
-        every = [image] if frames == 1 else [image.get_frame(number) for number in range(frames)]
-        headers, shapes = [one.header for one in every], [tuple(one.shape) for one in every]
+        every = (image if frames == 1 else image.get_frame(number) for number in range(frames))
+        headers, shapes = zip(*((one.header, tuple(one.shape)) for one in every), strict=True)
         if other := [number for number in range(frames) if shapes[number] != shape]:
             rule = f"the frames of {path} must have one shape, {shape}, got {shapes[other[0]]} of frame {other[0]}"
             raise Refusal(rule, "Save it in a file of its own")

@@ -30,8 +30,8 @@ def transformed(values: Tensor, ndim: int) -> str:
         for base, counts in (("10", 10**some), ("e", some.exp())):
             if _whole(counts[counts < 1000], least=2):
                 return f"its values are logarithms to the base {base} of whole numbers, {what}: {fix}"
-    first = values.reshape(-1, *values.shape[-ndim:])[0].double().numpy()
-    return f"its values spread as logarithms do, {what}: {fix}" if ndim > 1 and _skewed(first) else ""
+    first = values.reshape(-1, *values.shape[-ndim:])[0]
+    return f"its values spread as logarithms do, {what}: {fix}" if ndim > 1 and _skewed(first.numpy()) else ""
 
 
 def dim(intensity: Tensor, ndim: int, numbers: Sequence[int], count: int) -> Iterator[str]:
@@ -57,13 +57,13 @@ def _whole(numbers: Tensor, least: int = 1) -> bool:
 
 def _skewed(pattern: np.ndarray[Any, Any]) -> bool:
     """Whether the values about the zero frequency at index 0 are skewed on their rings as logarithms are."""
-    step = -(-pattern.size // _MOST)
-    away = [
-        np.minimum(i, m - i) for i, m in zip(np.ogrid[tuple(map(slice, pattern.shape))], pattern.shape, strict=True)
-    ]
-    radius = np.sqrt(np.asarray(sum(x.astype(float) ** 2 for x in away))).astype(int)[::step]
-    lit = pattern[::step] > 0
-    values, rings = pattern[::step][lit], radius[lit]
+    shape, step = pattern.shape, -(-pattern.size // _MOST)
+    some = (slice(0, shape[0], step), *map(slice, shape[1:]))
+    away = [np.minimum(i, m - i) for i, m in zip(np.ogrid[some], shape, strict=True)]
+    radius = np.sqrt(np.asarray(sum(x.astype(float) ** 2 for x in away))).astype(int)
+    pattern = pattern[some].astype(float)
+    lit = pattern > 0
+    values, rings = pattern[lit], radius[lit]
     if values.size < _LEAST or values.max() > _REACH * np.median(values):
         return False
     if float((values == values.max()).mean()) > _TOP:

@@ -23,7 +23,9 @@ _COMMENT = re.compile(r"#|%|//|!")
 _PLAIN = re.compile(r"(?:[+.\deE, \t]|-(?=[\d.]))*")
 _FORTRAN = re.compile(r"([-+]?\d[\d.]*)[dD]([-+]?\d+)")
 # What spreadsheets and C of old write for no number, in which a sign of comments stands.
-_NO_NUMBER = re.compile(r"#(?:N/[AD]|NV|[¡¿]?[^\W\d_]+(?:/0)?[!?])|#{3,}(?=[,;\t])|[-+]?1\.#(?:INF|IND|[QS]NAN)\d*")
+_NO_NUMBER = re.compile(
+    r"""(?:#(?:N/[AD]|NV|[¡¿]?[A-ZÀ-Þ]+(?:/0)?[!?])|[-+]?1\.#(?:INF|IND|[QS]NAN)\d*)(?=[\s,;"']|$)|#{3,}(?=[,;\t])"""
+)
 # Thousands parted by what is no point or comma; numbers with a decimal comma; a number with commas in quotes.
 _GROUPS = re.compile(r"([-+]?\d{1,3}(?:['’\u00a0\u202f\u2009 ]\d{3})+)((?:[.,]\d*)?)")
 _AS_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?")
@@ -75,7 +77,8 @@ def open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
             raise
     values, note = _meant(array, title, [len(block) for block in blocks])
     if sign and {".": ",", ",": "."}[sign] not in "".join(lines):  # else that is the point
-        counted = f"the table's {sign!r} was taken for a sign between thousands: if it stands for the point, write one"
+        counted = f"the table's {sign!r} was taken for a sign between thousands: if it stands for the point"
+        counted += ", write other than three digits behind it"
         note = f"{note}; {counted}" if note else counted
     entries = {"data": Entry(values.shape, values.dtype, partial(part, values))}
     table = entries | {"table": Entry(array.shape, array.dtype, partial(part, array))}
@@ -124,19 +127,21 @@ def _encoding(start: bytes) -> str:
 
 def _thousands(lines: Sequence[str]) -> str:
     """The sign, a point or a comma, that parts thousands; none where it may stand for the decimal point, as where a
-    number has it and others than three digits behind, or four before.
+    number has it and others than three digits behind, or four before, or where no column has numbers without it, too.
     """
     for sign, (large, small) in _THOUSANDS.items():
-        kinds = set[str]()
+        found = set[tuple[int, str]]()
         for line in lines if any(map(large.search, lines)) else ():
             cells = re.split(r"[;\t]", line) if sign == "." else re.findall(r'"[^"]*"|[^",]+', line)
-            for cell in (cell.strip(" \"'") for cell in cells):
+            for column, cell in enumerate(cell.strip(" \"'") for cell in cells):
                 if _AS_NUMBER.fullmatch(cell):
-                    kinds.add("large" if large.fullmatch(cell) else "small" if small.fullmatch(cell) else "other")
-            if "other" in kinds:
+                    kind = "large" if large.fullmatch(cell) else "small" if small.fullmatch(cell) else "other"
+                    found.add((column, kind))
+            if any(kind == "other" for _, kind in found):
                 break
-        if kinds == {"large", "small"}:
-            return sign
+        else:
+            if any(kind == "large" and (column, "small") in found for column, kind in found):
+                return sign
     return ""
 
 
