@@ -79,6 +79,18 @@ def test_a_tif_without_one_of_its_strips_is_not_whole(compression: str | None, t
         load(path)
 
 
+def test_a_tif_that_does_not_say_the_size_of_its_only_strip_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, FRAMES[0])
+    with tifffile.TiffFile(path) as file:
+        size = file.pages[0].tags["StripByteCounts"]  # type: ignore[union-attr]
+        place, stop = size.valueoffset, size.valueoffset + size.valuebytecount
+    data = bytearray(path.read_bytes())
+    data[place:stop] = bytes(stop - place)
+    path.write_bytes(data)
+    assert np.array_equal(in_file(load(path).intensity), FRAMES[0])
+
+
 def test_an_ome_tif_without_some_of_its_pages_is_not_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.ome.tif"
     tifffile.imwrite(path, FRAMES, photometric="minisblack", ome=True, metadata={"axes": "TYX"})

@@ -92,12 +92,15 @@ def _series(series: Any) -> Entry:
 
 
 def _written(page: Any) -> Any:
-    """The page, of which nothing is missing: tifffile fills up what is."""
+    """The page, of which nothing is missing: tifffile fills up what is.
+
+    Of one piece that is not packed old programs leave out the size.
+    """
     if page is None:
         raise ValueError("a page is missing, as where one of several files is")
-    lost = page.databytecounts.count(0)
-    if lost:
-        raise ValueError(f"{lost} of its {len(page.databytecounts)} pieces were never written")
+    sizes, places = page.databytecounts, page.dataoffsets
+    if 0 in sizes and not (len(places) == 1 and places[0] and page.is_contiguous):
+        raise ValueError(f"{sizes.count(0)} of its {len(sizes)} pieces were never written")
     return page
 
 
