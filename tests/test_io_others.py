@@ -736,6 +736,16 @@ def test_what_is_no_background_is_said(value: float, tmp_path: Path) -> None:
         pattern.background(str(tmp_path / "dark.npy"), None)
 
 
+def test_a_background_below_0_counts_as_0_in_its_pixel_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((20, 22)))
+    dark = np.full((20, 22), 4.0)
+    dark[3, 5] = -1
+    np.save(tmp_path / "dark.npy", dark)
+    with opened_pattern(tmp_path / "x.npy", Wanted(bin=2)) as pattern, pytest.warns(UserWarning, match="count as 0"):
+        light = pattern.background(str(tmp_path / "dark.npy"), None)
+    assert light.unique().tolist() == [12, 16]
+
+
 def test_of_several_files_the_dark_one_is_named(tmp_path: Path) -> None:
     for number in range(3):
         np.save(tmp_path / f"f{number}.npy", COUNTS * (number != 1))

@@ -41,6 +41,7 @@ def german(text: str) -> str:
         (lambda x: f'"{x:,.4f}"', ","),
         (lambda x: f'"{german(f"{x:.4f}")}"', ","),
         (lambda x: f"{x:,.4f}", ";"),
+        (lambda x: f"{x:,.4f}", " "),
         (lambda x: german(f"{x:,.4f}").replace(".", "\N{NO-BREAK SPACE}"), ";"),
         (lambda x: german(f"{x:,.4f}").replace(".", "\N{NARROW NO-BREAK SPACE}"), ";"),
         (lambda x: f"{x:,.4f}".replace(",", "'"), ";"),
@@ -56,7 +57,10 @@ def test_numbers_are_read_as_their_country_writes_them(
     assert found.notes == ()
 
 
-@pytest.mark.parametrize(("cell", "parting"), [(lambda x: german(f"{x:,.0f}"), ";"), (lambda x: f'"{x:,.0f}"', ",")])
+@pytest.mark.parametrize(
+    ("cell", "parting"),
+    [(lambda x: german(f"{x:,.0f}"), ";"), (lambda x: f'"{x:,.0f}"', ","), (lambda x: f"{x:,.0f}", "  ")],
+)
 def test_whole_numbers_with_a_sign_between_thousands_are_read_and_said(
     cell: Callable[[float], str], parting: str, tmp_path: Path
 ) -> None:

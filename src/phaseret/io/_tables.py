@@ -26,10 +26,10 @@ _FORTRAN = re.compile(r"([-+]?\d[\d.]*)[dD]([-+]?\d+)")
 _NO_NUMBER = re.compile(
     r"""(?:#(?:N/[AD]|NV|[¡¿]?[A-ZÀ-Þ]+(?:/0)?[!?])|[-+]?1\.#(?:INF|IND|[QS]NAN)\d*)(?=[\s,;"']|$)|#{3,}(?=[,;\t])"""
 )
-# Thousands parted by what is no point or comma; numbers with a decimal comma; a number with commas in quotes.
+# Thousands parted by what is no point or comma; numbers with a decimal comma, or one between thousands; one in quotes.
 _GROUPS = re.compile(r"([-+]?\d{1,3}(?:['’\u00a0\u202f\u2009 ]\d{3})+)((?:[.,]\d*)?)")
 _AS_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?")
-_COMMA = re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?")
+_COMMAS = (re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?"), re.compile(r"[-+]?\d{1,3}(?:,\d{3})*(?:\.\d+)?"))
 _QUOTED = re.compile(r'"([-+]?\d+,\d+(?:[eE][-+]?\d+)?|[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?)"')
 # Words of a table whose thousands are parted by one sign: those that have it, and those that are too small for it.
 _THOUSANDS = {
@@ -53,7 +53,7 @@ def is_table(start: bytes, cut: bool) -> bool:
     lines = start.decode(encoding, errors="replace").splitlines()
     if cut and len(lines) > 1:
         lines.pop()
-    _, blocks = _parts(lines, cut)
+    _, blocks = _parts(lines, cut, _thousands(lines))
     rows = [row for block in blocks for row in block]
     if cut and len(lines) == 1 and rows:
         rows[0].pop()
@@ -132,7 +132,9 @@ def _thousands(lines: Sequence[str]) -> str:
     for sign, (large, small) in _THOUSANDS.items():
         found = set[tuple[int, str]]()
         for line in lines if any(map(large.search, lines)) else ():
-            cells = re.split(r"[;\t]", line) if sign == "." else re.findall(r'"[^"]*"|[^",]+', line)
+            cells = re.split(r"[;\t]", line) if sign == "." else line.split()
+            if sign == "," and ('"' in line or len(cells) == 1):
+                cells = re.findall(r'"[^"]*"|[^",]+', line)
             for column, cell in enumerate(cell.strip(" \"'") for cell in cells):
                 if _AS_NUMBER.fullmatch(cell):
                     kind = "large" if large.fullmatch(cell) else "small" if small.fullmatch(cell) else "other"
@@ -213,7 +215,7 @@ def _words(row: str, sign: str = "") -> list[str]:
         row = _QUOTED.sub(lambda found: _pointed(found[1], sign), row)
     if ";" in row or ("\t" in row and "," in row):
         words = [_pointed(word, sign) for word in row.strip("\t").replace("\t", ";").split(";")]
-    elif "," in row and len(cells := row.split()) > 1 and all(map(_COMMA.fullmatch, cells)):
+    elif "," in row and len(cells := row.split()) > 1 and all(map(_COMMAS[sign == ","].fullmatch, cells)):
         words = [_pointed(cell, sign) for cell in cells]
     else:
         words = row.strip().split(",") if "," in row else row.split()
