@@ -382,3 +382,22 @@ def reading(path: Path, kind: str, less: str = "Use a smaller one") -> Iterator[
     finally:
         for logger in loggers:
             logger.removeHandler(quiet)
+
+
+@contextlib.contextmanager
+def errors_logged_are_raised(name: str) -> Iterator[None]:
+    """fabio logs that a file is incomplete and fills it up, tifffile that pages are lost: here that is an error."""
+    messages: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    handler, logger = Collect(logging.ERROR), logging.getLogger(name)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    if messages:
+        raise ValueError(messages[0])

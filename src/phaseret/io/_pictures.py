@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from phaseret import _checks
-from phaseret.io._contents import Contents, Entry, finite, part, reading
+from phaseret.io._contents import Contents, Entry, errors_logged_are_raised, finite, part, reading
 
 # The first pixel and the steps of each pass of an interlaced png (PNG, 3rd edition, 8.1), and of one that is not.
 _WHOLE = ((0, 0, 1, 1),)
@@ -32,8 +32,9 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     tifffile = _checks.extra("tifffile", "tifffile", "io")
     with reading(path, name):
         file = stack.enter_context(tifffile.TiffFile(path))
-        if len(file.pages) == 0:  # which ends where pages lead in a circle: the series would not
-            raise ValueError("it holds no page")
+        with errors_logged_are_raised("tifffile"):
+            if len(file.pages) == 0:  # which ends where pages lead in a circle: the series would not
+                raise ValueError("it holds no page")
         said, every = str(file.pages[0].tags.valueof(270) or ""), file.series  # what it is described as
         series = [one for one in every if not one.keyframe.is_reduced] or list(every)  # others are smaller copies
         for one in series:

@@ -10,7 +10,6 @@ import bz2
 import contextlib
 import gzip
 import importlib
-import logging
 import lzma
 import math
 import os
@@ -27,7 +26,16 @@ import numpy as np
 
 from phaseret import _checks, _memory
 from phaseret._output import is_full, no_room, scratch
-from phaseret.io._contents import Contents, Entry, Refusal, part, reading, same_word, too_large
+from phaseret.io._contents import (
+    Contents,
+    Entry,
+    Refusal,
+    errors_logged_are_raised,
+    part,
+    reading,
+    same_word,
+    too_large,
+)
 from phaseret.io._hdf5 import open_hdf5
 from phaseret.io._headers import dummies, of_edf
 from phaseret.io._layout import differences
@@ -218,7 +226,7 @@ def _open_cbf(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
 
 def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     fabio = _checks.extra("fabio", "fabio", "io")
-    with reading(path, name), _errors_logged_are_raised("fabio"), _few_dimensions():
+    with reading(path, name), errors_logged_are_raised("fabio"), _few_dimensions():
         image = stack.enter_context(fabio.open(str(path)))
         frames = image.nframes
         shape, dtype = tuple(image.shape), np.dtype(image.dtype)
@@ -237,7 +245,7 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         return values if dummy is None else np.where(abs(values - dummy[0]) <= dummy[1], np.float32(np.nan), values)
 
     def read(index: int | slice | None) -> Any:
-        with _errors_logged_are_raised("fabio"):
+        with errors_logged_are_raised("fabio"):
             if frames == 1:
                 return part(frame(0), index)
             if isinstance(index, int):
@@ -249,25 +257,6 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text) for text in asked])
     notes = dict.fromkeys(["data"], differ[0]) if differ else {}
     return replace(found, attribute=lambda name, key: "" if name else asked[0](key) or "", notes=notes)
-
-
-@contextlib.contextmanager
-def _errors_logged_are_raised(name: str) -> Iterator[None]:
-    """fabio logs that a file is incomplete and fills it up: here that is an error."""
-    messages: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    handler, logger = Collect(logging.ERROR), logging.getLogger(name)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-    if messages:
-        raise ValueError(messages[0])
 
 
 @contextlib.contextmanager
