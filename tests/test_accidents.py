@@ -644,6 +644,19 @@ def test_a_state_is_resumed_with_what_it_was_made_from_alone() -> None:
             pr.solvers.reconstruct(data, resume=kept[0], **{**run, **other})
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_state_that_was_changed_is_refused_whatever_was_changed() -> None:
+    states: list[dict[str, Any]] = []
+    data, run = pr.operators.fourier_intensity(torch.rand(6, 6), (12, 12)), {"schedule": "hio:4", "support_size": 9}
+    pr.solvers.reconstruct(data, checkpoint=states.append, checkpoint_every=2, **run)
+    said = "^reconstruct: resume must be as checkpoint was called with it, got one that was changed"
+    for name, value in states[0].items():
+        shifted = value.double() + 1e-9 if isinstance(value, torch.Tensor) else [value]
+        for other in [x for x in (None, "x", torch.zeros(3), shifted) if x is not value]:
+            with pytest.raises(ValueError, match=said):
+                pr.solvers.reconstruct(data, resume={**states[0], name: other}, **run)
+
+
 def test_a_centre_between_pixels_is_said(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.cxi", "w") as file:

@@ -95,6 +95,7 @@ DOUBLES: dict[str, str] = {
     },
     **{f"metrics.{name}()": ALIGNS for name in ("IoU", "MSE", "NMSE", "PSNR", "PhaseError", "SSIM", "SuccessRate")},
     "plotting.plot_comparison": ALIGNS,
+    "symmetry.SubpixelShift()": "shifts many times around the grid keep their digits",
     "operators.fresnel": "the transfer function comes from the CPU in double precision",
 }
 NEED_DOUBLES = {path for path, reason in DOUBLES.items() if reason == EXACT}  # and say so

@@ -676,3 +676,25 @@ def test_a_square_of_magnitudes_is_no_magnitude(name: str, is_one: bool, tmp_pat
         found = pr.io.load_intensity(tmp_path / "x.npz")
     np.testing.assert_allclose(in_frame(found), (COUNTS * 1.3) ** (2 if is_one else 1), rtol=1e-6)
     assert len(said) == is_one
+
+
+@pytest.mark.parametrize("low", [[2], [0, 3]])
+@pytest.mark.parametrize("way", ["stack", "files", "last"])
+def test_patterns_that_are_all_but_dark_are_named(low: list[int], way: str, tmp_path: Path) -> None:
+    frames = np.stack([COUNTS // 40 + np.eye(*SHAPE, dtype=int) if k in low else 100 * COUNTS for k in range(6)])
+    path: Path = tmp_path / "x.npy"
+    options: dict[str, Any] = {} if way == "files" else {"ndim": 2, "stack_axis": -1 if way == "last" else 0}
+    np.save(path, np.moveaxis(frames, 0, -1) if way == "last" else frames)
+    if way == "files":
+        path = tmp_path / "f_%d.npy"
+        for number, frame in enumerate(frames):
+            np.save(tmp_path / f"f_{number}.npy", frame)
+    good = [k for k in range(6) if k not in low]
+    shown = (
+        rf"patterns? {', '.join(map(str, low))} of the stack holds? less than a hundredth .* with index=\[{good[0]}, "
+    )
+    with pytest.warns(UserWarning, match=shown):
+        pr.io.load_intensity(path, **options)
+    found = pr.io.load_intensity(path, index=good, **options)
+    np.testing.assert_array_equal(in_frame(found), frames[good])
+    assert pr.io.load_intensity(path, index=low[0], **options).notes == ()

@@ -469,7 +469,8 @@ def test_a_solver_asks_about_single_axes_too() -> None:
 @given(st.sampled_from([4095.0, 1.0, 2.5e-7, 3e9]), st.sampled_from(["intensity", "magnitude"]), st.integers(0, 20))
 def test_a_flat_top_is_left_out_whatever_the_scale(level: float, kind: Any, seed: int) -> None:
     values = torch.rand(40, 40, generator=torch.Generator().manual_seed(seed)).double() ** 8
-    values = (values / values.flatten().sort().values[-30]).clamp(max=1)
+    values = values / values.flatten().sort().values[-30]
+    values = torch.where(values < 1, 0.85 * values, 1.0)  # few come near
     values = level * (values if kind == "intensity" else values.sqrt())
     at_top = int((values == values.max()).sum())
     with pytest.warns(UserWarning, match=rf"{at_top} pixels share the largest value"):

@@ -53,6 +53,16 @@ def test_a_png_without_its_last_row_is_not_whole(shape: tuple[int, int], interla
         pr.io.load_object(short)
 
 
+def test_a_png_with_two_headers_is_refused(tmp_path: Path) -> None:
+    """The last would count, and what it announces is not there."""
+    whole = png(tmp_path / "x.png", SHAPE, [row.tobytes() for row in FRAMES[0].astype(np.uint8)], False).read_bytes()
+    header = whole[12:29].replace(struct.pack(">I", SHAPE[0]), struct.pack(">I", 10 * SHAPE[0]))
+    second = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "x.png").write_bytes(whole[:33] + second + whole[33:])
+    with pytest.raises(ValueError, match="it has two headers"):
+        load(tmp_path / "x.png")
+
+
 def test_colours_and_bits_of_png_files_of_other_programs_are_whole(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for mode in ("1", "L", "P", "RGB", "RGBA", "LA"):
@@ -154,6 +164,17 @@ def test_a_support_may_be_written_where_it_is_alone(tmp_path: Path) -> None:
     inside = np.arange(20)[:, None] < np.full(SHAPE, 5)
     assert np.array_equal(pr.io.load_support(tmp_path / "x.cxi"), inside)
     assert np.array_equal(pr.io.load_reconstruction(tmp_path / "x.cxi")["support"], inside)
+
+
+def test_a_tif_whose_pages_lead_in_a_circle_ends(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", FRAMES[:3], photometric="minisblack", metadata=None)
+    data = bytearray((tmp_path / "x.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "x.tif") as file:
+        first, last = file.pages[0].offset, file.pages[-1].offset
+    (count,) = struct.unpack_from("<H", data, last)
+    struct.pack_into("<I", data, last + 2 + 12 * count, first)
+    (tmp_path / "x.tif").write_bytes(data)
+    assert np.array_equal(in_file(load(tmp_path / "x.tif", ndim=2).intensity), FRAMES[:3])
 
 
 # --- cbf -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import types
 from collections.abc import Iterator
@@ -203,6 +204,24 @@ def test_fresnel_tends_to_the_angular_spectrum_at_small_angles() -> None:
     options = {"distance": 0.01, "wavelength": 1e-10, "pixel_size": 1e-6}
     fields = [Fresnel((16, 16), paraxial=paraxial, **options).linear(obj) for paraxial in (True, False)]
     torch.testing.assert_close(*fields, rtol=0, atol=1e-6)
+
+
+def test_fresnel_follows_an_option_that_changes() -> None:
+    optics: dict[str, Any] = {"distance": 1.0, "wavelength": 0.5, "pixel_size": 1.0}
+    obj = torch.polar(torch.rand(2, 6, 6), torch.rand(2, 6, 6))
+    changes = {"distance": [2.0, 3.0], "wavelength": 0.7, "pixel_size": (2.0, 1.0), "paraxial": False}
+    for name, value in (changes | {"fourier_shape": (8, 9)}).items():
+        operator = Fresnel((7, 7), **optics).to(torch.float32)
+        before = operator(obj)
+        twin = copy.deepcopy(operator)
+        setattr(twin, name, value)
+        expected = Fresnel(**{"fourier_shape": (7, 7), **optics, name: value})
+        torch.testing.assert_close(twin(obj), expected(obj))
+        assert repr(twin) == repr(expected)
+        assert torch.equal(operator(obj), before)
+        with pytest.raises((TypeError, ValueError), match=f"^Fresnel: {name} must"):
+            setattr(twin, name, "no")
+        torch.testing.assert_close(twin(obj), expected(obj))
 
 
 def test_fresnel_without_distance_is_the_identity() -> None:

@@ -18,7 +18,23 @@ import torch
 from torch import Tensor, nn
 
 import phaseret as pr
-from good_calls import CALLS, FOURIER, MASK, OPTIONS, PUBLIC, call, called, good, made, spelt
+from good_calls import (
+    CALLS,
+    CHECKED,
+    FOUND,
+    FOURIER,
+    FRAME,
+    MASK,
+    OBJ,
+    OPTIONS,
+    PUBLIC,
+    STRAIN,
+    call,
+    called,
+    good,
+    made,
+    spelt,
+)
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("good_files")]
 
@@ -162,6 +178,16 @@ def test_a_number_of_any_kind_is_a_number(path: str, argument: inspect.Parameter
     kinds = [np.int64, np.uint16] if isinstance(value, int) else [Fraction, np.float64]
     for kind in kinds:
         alike(given(path, **{argument.name: kind(value)}), expected)
+
+
+@pytest.mark.parametrize(
+    "result", [FOUND, CHECKED, CHECKED.known, FRAME, STRAIN, pr.symmetry.align(OBJ, OBJ)], ids=type
+)
+def test_results_are_compared_by_identity(result: Any) -> None:
+    another = copy.deepcopy(result)
+    assert result == result
+    assert result != another
+    assert len({result, another}) == 2
 
 
 # --- masks -----------------------------------------------------------------------------------------------------------

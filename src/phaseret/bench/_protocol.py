@@ -19,7 +19,7 @@ VERSION = "bench-1"
 Noise = Literal["none", "poisson", "alpha", "gaussian"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """What an entry is told of an object beside its intensity.
 
@@ -59,7 +59,7 @@ class Known:
         return torch.ones(self.object_shape, dtype=torch.bool) if self.support is None else self.support
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
     """One object (*, n1..nd), its intensity (*, m1..md), and what is told of it.
 

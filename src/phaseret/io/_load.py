@@ -18,13 +18,13 @@ from torch import Tensor
 from phaseret import _checks, _memory
 from phaseret.io import _cxi, _headers, _layout, _nexus, _spimage
 from phaseret.io._axes import Index, Roi, checked_index, item_axes, plain, slices, stack_axis
-from phaseret.io._contents import Contents, part_beside
+from phaseret.io._contents import Contents, numbers_of, part_beside
 from phaseret.io._layout import MaskIs, Pair, Told, brighter
 from phaseret.io._masks import OWN, as_inside, as_measured, doubts, fitted, misplaced, mostly_bad, wrapped
 from phaseret.io._measurement import Kind, Measurement, Place, as_sentences, ready, say_notes
 from phaseret.io._pictures import LOSSY, grey
 from phaseret.io._readers import opened
-from phaseret.io._scale import transformed
+from phaseret.io._scale import dim, transformed
 from phaseret.io._series import OpenSeries, about_names, as_volume, files_of, frame_of
 
 # The layouts of files, the first that says something is believed.
@@ -227,6 +227,7 @@ class OpenPattern:
             *turned,
             *wrapped(stored),
             *filter(None, transforms),
+            *self._about_dim(made, index),
             *(_layout.about_level(told, made.saturated) if wanted.saturation is None else ()),
             *made.notes,
             *self._about_beside,
@@ -235,6 +236,11 @@ class OpenPattern:
         if wanted.crop is not None:
             made = made.cropped(wanted.crop)
         return made if wanted.bin == 1 else made.binned(wanted.bin)
+
+    def _about_dim(self, made: Measurement, index: Index | None) -> Iterator[str]:
+        """See `dim`."""
+        if len(self.shape) == self.ndim + 1 and not isinstance(index, int):
+            yield from dim(made.intensity, self.ndim, numbers_of(index, self.shape[0]), self.shape[0])
 
     def _counted(
         self, values: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor], index: Index | None

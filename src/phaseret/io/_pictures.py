@@ -32,6 +32,8 @@ def open_tif(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     tifffile = _checks.extra("tifffile", "tifffile", "io")
     with reading(path, name):
         file = stack.enter_context(tifffile.TiffFile(path))
+        if len(file.pages) == 0:  # which ends where pages lead in a circle: the series would not
+            raise ValueError("it holds no page")
         said, every = str(file.pages[0].tags.valueof(270) or ""), file.series  # what it is described as
         series = [one for one in every if not one.keyframe.is_reduced] or list(every)  # others are smaller copies
         for one in series:
@@ -141,6 +143,8 @@ def _check_rows(path: Path) -> None:
         width, height, depth, color, *_, interlaced = struct.unpack(">8x4x4xIIBBBBB4x", stream.read(33))
         while len(start := stream.read(8)) == 8 and not unpack.eof:
             size, kind = struct.unpack(">I4s", start)
+            if kind == b"IHDR":
+                raise ValueError("it has two headers")
             if kind != b"IDAT":
                 stream.seek(size + 4, os.SEEK_CUR)
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 # Intensities of one ring are skewed to large values, by 2 for speckle, and roots by 0.6; logarithms to small ones, by
 # -1.1, and they end soon above the median. So many pixels are looked at, no fewer tell, and so many make a ring.
 _SKEWED, _REACH, _MOST, _LEAST, _RING = -0.25, 10.0, 1 << 20, 1024, 16
+# Of the median light: a pattern with less was hardly measured.
+_DIM = 0.01
 # A ring whose values hardly differ tells nothing, nor does a pattern of which so much shares the largest value.
 _FLAT, _TOP = 0.02, 0.01
 
@@ -29,6 +32,21 @@ def transformed(values: Tensor, ndim: int) -> str:
                 return f"its values are logarithms to the base {base} of whole numbers, {what}: {fix}"
     first = values.reshape(-1, *values.shape[-ndim:])[0]
     return f"its values spread as logarithms do, {what}: {fix}" if ndim > 1 and _skewed(first.numpy()) else ""
+
+
+def dim(intensity: Tensor, ndim: int, numbers: Sequence[int], count: int) -> Iterator[str]:
+    """A question, if some patterns of a stack of `count`, of which those `numbers` were read, are all but dark."""
+    light = intensity.detach().flatten(-ndim).sum(-1)
+    if light.ndim != 1 or light.numel() < 3:
+        return
+    dark = (light < _DIM * light.median()).tolist()
+    low = [number % count for number, is_dark in zip(numbers, dark, strict=True) if is_dark]
+    if low:
+        patterns, hold, them = ("pattern", "holds", "it") if len(low) == 1 else ("patterns", "hold", "them")
+        shown = ", ".join(map(str, low[:6])) + (f" and {len(low) - 6} more" if len(low) > 6 else "")
+        what = f"{patterns} {shown} of the stack {hold} less than a hundredth of the light of most others"
+        only = f" with index={[n for n in range(count) if n not in low]}" if count <= 64 else ""
+        yield f"{what}: if nothing was measured, leave {them} out{only}"
 
 
 def _whole(numbers: Tensor, least: int = 1) -> bool:

@@ -22,6 +22,7 @@ from phaseret.io._contents import Contents, Entry, numbers_of, part_beside
 from phaseret.io._layout import BESIDE, MASKS, SUPPORT, Told, differences
 from phaseret.io._measurement import Measurement, stacked
 from phaseret.io._readers import opened
+from phaseret.io._scale import dim
 
 Opener = Callable[[Any], AbstractContextManager[Any]]
 
@@ -216,7 +217,11 @@ class OpenSeries:
         whole = stacked(parts)
         return replace(
             whole,
-            notes=(*whole.notes, *about_names(self.files)),
+            notes=(
+                *whole.notes,
+                *about_names(self.files),
+                *dim(whole.intensity, self.ndim, chosen, len(places)),
+            ),
             source=f"{self.files[places[chosen[0]][0]]} to {Path(self.files[places[chosen[-1]][0]]).name}",
         )
 

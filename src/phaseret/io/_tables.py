@@ -70,8 +70,11 @@ def open_table(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         sign = _thousands(lines)
         title, blocks = _parts(lines, sign=sign)
         rows = [row for block in blocks for row in block]
-        _check_rows(path, rows)
-        array = np.loadtxt(map(" ".join, rows), ndmin=2)
+        try:
+            array = np.loadtxt(map(" ".join, rows), ndmin=2)
+        except ValueError:
+            _check_rows(path, rows)
+            raise
     values, note = _meant(array, title, [len(block) for block in blocks])
     if sign and {".": ",", ",": "."}[sign] not in "".join(lines):  # else that is the point
         counted = f"the table's {sign!r} was taken for a sign between thousands: if it stands for the point"
@@ -102,7 +105,7 @@ def _meant(array: np.ndarray[Any, Any], title: str, rows: Sequence[int]) -> tupl
 
 
 def _check_rows(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Every row has as many words as the first, and all are numbers."""
+    """Say which row has fewer or more words than the first, or one that is no number."""
     for number, row in enumerate(rows):
         if len(row) != len(rows[0]):
             what = f"{path} must hold as many numbers in every row as in the first, {len(rows[0])}, got {len(row)}"

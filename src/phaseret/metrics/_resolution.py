@@ -84,9 +84,7 @@ def _off_its_pedestal(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The spectrum, in which the rounding of a large mean does not show at other frequencies."""
     axes = tuple(range(-len(shape), 0))
     mean = x.mean(axes, keepdim=True).detach()
-    middle = torch.zeros(shape, dtype=x.dtype, device=x.device)
-    middle[(0,) * len(shape)] = math.sqrt(math.prod(shape))
-    return _fft.spectrum(x - mean, shape) + mean * middle
+    return _fft.spectrum(x - mean, shape) + _fft.pad(mean * math.sqrt(math.prod(shape)), shape)
 
 
 def resolution(curve: RingCurve, *, criterion: Literal["half-bit"] | float = "half-bit") -> Tensor:

@@ -140,6 +140,15 @@ class Fresnel(Operator):
         self.register_buffer("kernel", kernel if self.several else kernel[0], persistent=False)
         self.object_ndim, self.data_ndim = len(grid), len(grid) + self.several
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """An option that changes is checked, and changes the kernel."""
+        if name in self.__dict__.get("_names", ()) and "kernel" in self._buffers:
+            made = Fresnel(**{**self.options, name: value})
+            own = (*self._names, "several", "object_ndim", "data_ndim")
+            self.__dict__.update({key: kept for key, kept in vars(made).items() if key in own})
+            value, name = made.kernel.to(self.kernel), "kernel"
+        super().__setattr__(name, value)
+
     def _check(self, obj: Tensor) -> None:
         super()._check(obj)
         check_grid(self.fourier_shape, obj.shape[-self.object_ndim :])

@@ -41,7 +41,7 @@ def _above(name: str) -> Any:
     return importlib.import_module(f"phaseret.{name}")
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Reconstruction:
     """The reconstruction of each pattern, and what all starts say about it.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _memory
+from phaseret._output import checksum_of
 from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.solvers._problem import Problem
 
@@ -101,17 +102,21 @@ class Run:
         saved = {name: getattr(self, name) for name in _SAVED} | {"made_from": self.made_from()}
         spread = self.problem.magnitude.spread
         saved["spread"] = None if spread is None else spread.state_dict()
-        return {
+        copied = {
             name: value.detach().clone() if isinstance(value, Tensor) else list(value) if name in _LISTS else value
             for name, value in saved.items()
         }
+        return copied | {"checksum": checksum_of(copied)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        names = (*_SAVED, "spread", "made_from")
+        names = (*_SAVED, "spread", "made_from", "checksum")
         if set(state) != set(names):
             fix = "Pass what checkpoint was called with"
             _checks.fail(f"resume must hold {', '.join(names)}, got {', '.join(map(str, state))}", fix)
+        if state["checksum"] != checksum_of({name: value for name, value in state.items() if name != "checksum"}):
+            fix = "Load it anew, or begin without resume"
+            _checks.fail("resume must be as checkpoint was called with it, got one that was changed or is damaged", fix)
         now, then = self.made_from(), state["made_from"]
         other = [name for name in now if now[name] != then.get(name)]
         if other:

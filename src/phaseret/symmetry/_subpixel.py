@@ -54,8 +54,7 @@ def subpixel_shift(
     _checks.rank(d, obj=obj)
     shape = grid(fourier_shape, obj.shape[-d:])
     # once around the grid is nowhere: what is left keeps its digits in the precision of the object
-    sizes = torch.tensor(shape, dtype=moves.dtype, device=moves.device)
-    moves = moves - (moves / sizes).round() * sizes
+    moves = torch.stack([x - (x / m).round() * m for x, m in zip(moves.unbind(-1), shape, strict=True)], -1)
     moves = moves.to(obj.real.dtype)
     if not isinstance(shifts, Tensor):
         moves = moves.to(obj.device)
