@@ -144,6 +144,23 @@ def test_a_saturation_that_is_no_count_says_nothing(name: str, level: float, tmp
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.h5")) == 0
 
 
+@pytest.mark.parametrize("name", ["sat", "overflow"])
+def test_a_number_of_saturated_pixels_is_no_level(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, **{name: 3})  # type: ignore[arg-type]
+    assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz")) == 0
+
+
+def test_a_saturation_that_leaves_out_most_pixels_is_asked_about(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, saturation=37)
+    with pytest.warns(UserWarning, match=r"file's saturation 37 leaves out \d\d\.\d% of the pixels\. If it is not the"):
+        assert unmeasured(pr.io.load_intensity(tmp_path / "x.npz")) == (COUNTS > 37).sum()
+    np.savez(tmp_path / "x.npz", data=COUNTS, saturation=1)
+    with pytest.raises(
+        ValueError, match=r"got none\. .* The file's saturation 1 leaves out 100\.0% of the pixels\. If"
+    ):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
 @pytest.mark.parametrize("unit", ["m", "mm", "micrometer", None])
 def test_a_beam_in_lengths_is_divided_by_the_pixel(unit: str | None, tmp_path: Path) -> None:
     scale = {"m": 1.0, "mm": 1e3, "micrometer": 1e6, None: 1.0}[unit]

@@ -25,7 +25,7 @@ UNITS = {"": 1.0, "m": 1.0, "cm": 1e-2, "mm": 1e-3, "nm": 1e-9, "pm": 1e-12, "J"
 UNITS |= {"eV": 1.602176634e-19, "keV": 1.602176634e-16, "MeV": 1.602176634e-13}
 UNITS |= dict.fromkeys(("um", "µm", "μm", "micron", "microns"), 1e-6)
 UNITS |= dict.fromkeys(("A", "\u00c5", "\u212b", "angstrom", "Angstrom", "angstroms", "Angstroms"), 1e-10)
-UNITS |= dict.fromkeys(("pixel", "pixels", "px"), 1.0)
+UNITS |= dict.fromkeys(("pixel", "pixels", "px", "pix"), 1.0)
 UNITS |= {
     f"{prefix}{word}": scale
     for prefix, scale in {"": 1.0, "centi": 1e-2, "milli": 1e-3, "micro": 1e-6, "nano": 1e-9, "pico": 1e-12}.items()

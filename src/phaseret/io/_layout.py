@@ -43,10 +43,8 @@ _SQUARED = re.compile(r"squared?\b|²|\^\s*2|\*\*\s*2|intensit|counts|\bgain\b",
 _OVERLOADS = ("saturationvalue", "saturation", "saturationlevel", "saturatedvalue", "overload", "overloadvalue")
 LEVELS = (
     *_OVERLOADS,
-    "sat",
     "satlevel",
     "satvalue",
-    "overflow",
     "overflowvalue",
     "countcutoff",
     "countratecorrectioncountcutoff",
@@ -314,8 +312,13 @@ def _in_pixels(contents: Contents, names: Sequence[str], values: tuple[float, ..
     return Pair(what, values, True) if len(names) > 1 else _ordered(what, values, names[0])
 
 
-def about_level(told: Told) -> Iterator[str]:
-    """A question, if the file only says elsewhere from which number on a detector is saturated."""
+def about_level(told: Told, share: float) -> Iterator[str]:
+    """A question, if the file only says elsewhere from which number on a detector is saturated, or if what it says
+    leaves out most of the pixels, which `share` of them is.
+    """
+    if told.saturation is not None and share > 0.5:
+        what = f"the file's saturation {told.saturation:g} leaves out {share:.1%} of the pixels"
+        yield f"{what}: if it is not the largest right value, use saturation=inf"
     if told.saturation is None and told.level is not None:
         name, value = told.level
         what = f"{name!r} of the file, {value:g}, was not used"

@@ -209,8 +209,12 @@ class OpenPattern:
                 limit=self._limit(),
             )
         except ValueError as error:
-            if about_mask:  # which may be why
-                error.args = (f"{error} {as_sentences(about_mask)}",)
+            why = list(about_mask)
+            if wanted.saturation is None:
+                share = float((values >= self._limit()).double().mean())
+                why += _layout.about_level(replace(told, level=None), share)
+            if why:
+                error.args = (f"{error} {as_sentences(why)}",)
             raise
         is_asked = kind == "intensity" and wanted.kind is None and not about_kind
         transforms = [transformed(made.intensity, made.ndim)] if is_asked else []
@@ -224,7 +228,7 @@ class OpenPattern:
             *wrapped(stored),
             *filter(None, transforms),
             *self._about_dim(made, index),
-            *(_layout.about_level(told) if wanted.saturation is None else ()),
+            *(_layout.about_level(told, made.saturated) if wanted.saturation is None else ()),
             *made.notes,
             *self._about_beside,
         )
