@@ -94,6 +94,11 @@ class _Tree:
                 return None
         return found
 
+    def _link(self, parts: Sequence[str]) -> Any:
+        """The last link on the way of names, None if there is none; those before are followed where they may be."""
+        group = self._child(self.file, "/".join(parts[:-1]))
+        return group.get(parts[-1], getlink=True) if isinstance(group, self.h5py.Group) else None
+
     def _may_follow(self, group: Any, link: Any) -> bool:
         """Whether a link leads to no pipe or device, for which HDF5 would wait."""
         if not isinstance(link, self.h5py.ExternalLink):
@@ -113,7 +118,7 @@ class _Tree:
         for _ in range(16):  # links may lead in circles
             parts = place.split("/")
             for count in range(1, len(parts) + 1):
-                link = self.file.get("/".join(parts[:count]), getlink=True)
+                link = self._link(parts[:count])
                 if isinstance(link, self.h5py.SoftLink):
                     start = "" if link.path.startswith("/") else "/".join(parts[: count - 1])
                     place = plain("/".join((start, link.path, *parts[count:])))
@@ -131,7 +136,7 @@ class _Tree:
         parts = self._place(name).split("/")
         for count in range(1, len(parts) + 1):
             place = "/".join(parts[:count])
-            link = self.file.get(place, getlink=True)
+            link = self._link(parts[:count])
             if link is None or self._object(place) is not None:
                 continue
             if isinstance(link, self.h5py.ExternalLink):
