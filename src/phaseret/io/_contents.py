@@ -176,15 +176,10 @@ class Contents:
     def _number(self, names: Sequence[str]) -> tuple[str, float | None]:
         """The first of them that is there, and its value if that is finite; of a row of numbers that of all."""
         for name in names:
-            entry = self.lookup(name)
-            if entry is None or entry.dtype.kind not in "iufOSU":
-                continue
-            if entry.dtype.kind in "OSU":
-                if (value := finite(self.text(name))) is not None:
-                    return name, value
-                continue
+            if (value := finite(self.text(name))) is not None:
+                return name, value
             values = self.numbers(name)
-            if len(set(values)) == 1 or len(values) == 1:
+            if len(set(values)) == 1:
                 return name, values[0] if math.isfinite(values[0]) else None
         return "", None
 

@@ -370,14 +370,8 @@ def _with_source(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any,
     spaces = [source.vspace for source in dataset.virtual_sources()]
     if _cover(spaces, dataset.shape):
         return None
-    known = np.zeros((len(numbers), *dataset.shape[1:]), dtype=bool)
-    for space in spaces:
-        for first, last in space.get_select_hyper_blocklist():
-            rows = np.nonzero((numbers >= first[0]) & (numbers <= last[0]))[0]
-            inside = (slice(start, stop + 1) for start, stop in zip(first[1:], last[1:], strict=True))
-            region: tuple[Any, ...] = (rows, *inside)
-            known[region] = True
-    return known
+    blocks = [block for space in spaces for block in space.get_select_hyper_blocklist()]
+    return _in_blocks([(first, np.add(last, 1)) for first, last in blocks], numbers, dataset.shape)
 
 
 def _written(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
@@ -389,20 +383,24 @@ def _written(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
     count = dataset.id.get_num_chunks()
     if count in (0, math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))):
         return None
-    step, *sides = dataset.chunks
     stored: list[Any] = []
     if hasattr(dataset.id, "chunk_iter"):  # from HDF5 1.12.3 on: the other way takes the square of the time
         dataset.id.chunk_iter(stored.append)
     else:
         stored = [dataset.id.get_chunk_info(number) for number in range(count)]
-    places: dict[int, list[tuple[slice, ...]]] = {}
-    for first, *others in (chunk.chunk_offset for chunk in stored):
-        places.setdefault(first, []).append(tuple(slice(at, at + n) for at, n in zip(others, sides, strict=True)))
-    known = np.zeros((len(numbers), *dataset.shape[1:]), dtype=bool)
-    for row, number in enumerate(numbers.tolist()):
-        for place in places.get(number // step * step, ()):
-            region: tuple[Any, ...] = (row, *place)
-            known[region] = True
+    places = [chunk.chunk_offset for chunk in stored]
+    return _in_blocks([(place, np.add(place, dataset.chunks)) for place in places], numbers, dataset.shape)
+
+
+def _in_blocks(
+    blocks: Sequence[tuple[Any, Any]], numbers: np.ndarray[Any, Any], shape: tuple[int, ...]
+) -> np.ndarray[Any, Any]:
+    """Where rows of an array, in rising order, lie in a block: each reaches from its first pixel to before its end."""
+    known = np.zeros((len(numbers), *shape[1:]), dtype=bool)
+    rows = np.searchsorted(numbers, [(first[0], stop[0]) for first, stop in blocks])
+    for (first, stop), (start, end) in zip(blocks, rows, strict=True):
+        region = (slice(start, end), *map(slice, first[1:], stop[1:]))
+        known[region] = True
     return known
 
 

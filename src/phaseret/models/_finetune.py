@@ -117,10 +117,11 @@ def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, n
 def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
     """The names of the parameters that are adapted."""
     names = [name for name, _ in model.named_parameters()]
-    if isinstance(parameters, str) and parameters == "all":
+    word = parameters if isinstance(parameters, str) else ""  # an array compares itself item by item
+    if word == "all":
         return set(names)
     wanted = parameters
-    if isinstance(parameters, str) and parameters == "decoder":
+    if word == "decoder":
         wanted = getattr(model, "decoder", ())
         if not wanted:
             fix = "Use parameters='all', or names of submodules"
@@ -130,7 +131,7 @@ def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
     wanted = list(wanted)
     chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
     unknown = [prefix for prefix in wanted if not any(f"{name}.".startswith(f"{prefix}.") for name in names)]
-    if (unknown or not chosen) and not (isinstance(parameters, str) and parameters == "decoder"):
+    if word != "decoder" and (unknown or not chosen):
         known = ", ".join(repr(name) for name, _ in model.named_children())
         rule = "parameters must be 'decoder', 'all', or name submodules or parameters of the model"
         _checks.fail(f"{rule}, got {parameters!r}", f"It has {known}")

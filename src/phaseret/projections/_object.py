@@ -152,10 +152,8 @@ class ObjectConstraint:
         return torch.lerp(outside, inside, weight)
 
 
-def _check_pair(name: str, pair: Any) -> None:
-    """The value is a pair of numbers in order."""
-    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-        _checks.fail(f"{name} must be a pair (low, high), got {pair!r}", "Use (0, 1), for example", TypeError)
+def _check_order(name: str, pair: Sequence[Any]) -> None:
+    """Both of a pair are numbers, in order."""
     low, high = (_checks.number(f"{name}[{i}]", value) for i, value in enumerate(pair))
     if low > high:
         _checks.fail(f"{name} must be in order, got {pair!r}", f"Use ({high}, {low})")
@@ -178,7 +176,7 @@ def _checked_bounds(bounds: Any, constraint: str, dtype: torch.dtype) -> Bounds 
     _checks.tensor(**arrays)
     tensors = {f"bounds[{i}]": value for i, value in enumerate(bounds) if isinstance(value, Tensor)}
     if not tensors:
-        _check_pair("bounds", bounds)
+        _check_order("bounds", bounds)
         if constraint != "real" and bounds[0] < 0:
             rule = f"bounds must be non-negative for constraint={constraint!r}"
             _checks.fail(f"{rule}, got {bounds}", "Use a lower bound of at least 0")
@@ -208,7 +206,11 @@ def _look_at_bounds(bounds: Bounds | None, constraint: str) -> None:
 def _check_phase_range(phase_range: Any, constraint: str) -> None:
     if phase_range is None:
         return
-    _check_pair("phase_range", phase_range)
+    if not isinstance(phase_range, Sequence) or isinstance(phase_range, str) or len(phase_range) != 2:
+        _checks.fail(
+            f"phase_range must be a pair (low, high), got {phase_range!r}", "Use (0, 1), for example", TypeError
+        )
+    _check_order("phase_range", phase_range)
     if constraint != "complex":
         rule = "phase_range must go with constraint='complex'"
         _checks.fail(f"{rule}, got {constraint!r}", "Leave it out for real objects")
