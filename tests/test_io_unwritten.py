@@ -16,16 +16,13 @@ import torch
 import phaseret as pr
 
 SHAPE = (20, 22)
+load = pr.io.load_intensity
 FRAMES = np.random.default_rng(0).integers(1, 200, (6, *SHAPE)).astype(np.uint16)
 PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 
 
 def in_file(found: torch.Tensor) -> np.ndarray[Any, Any]:
     return torch.fft.fftshift(found, dim=(-2, -1)).numpy()
-
-
-def load(path: Path, **options: Any) -> pr.io.Measurement:
-    return pr.io.load_intensity(path, **options)
 
 
 # --- png -------------------------------------------------------------------------------------------------------------

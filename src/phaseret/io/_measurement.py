@@ -355,7 +355,7 @@ def ready(
         saturated=_share(saturated),
         source=source,
         notes=tuple(filter(None, (clipped, hot, _about_stop(stop, mask), misplaced))),
-        _region=_Region.of(first, values.shape[-ndim:], center),
+        _region=_Region.of(first, shape, center),
     )
 
 
