@@ -146,12 +146,23 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(one)
 
 
-def outcome(path: str, device: str, gpu: FakeGPU | None = None) -> Outcome:
+def rounded(value: Tensor, seed: int) -> Tensor:
+    """The values as another processor might round them: each is off by up to one unit in its last place."""
+    if not (value.is_floating_point() or value.is_complex()):
+        return value
+    dtype = value.real.dtype if value.is_complex() else value.dtype
+    off = 2 * torch.rand(value.shape, generator=torch.Generator().manual_seed(seed), dtype=dtype, device="cpu") - 1
+    return value.detach() * (1 + torch.finfo(dtype).eps * off)
+
+
+def outcome(path: str, device: str, gpu: FakeGPU | None = None, rounding: int | None = None) -> Outcome:
     """What the good call of a function, a class or a Module gives on a device, and its gradients."""
     owner = made(path[:-2]) if path.endswith("()") else None
     torch.manual_seed(0)
     given = good(path)
     for name in CALLS.get(path, ({},))[0]:
+        if rounding is not None:
+            given[name] = rounded(given[name], rounding)
         if path not in NO_GRADIENT and (given[name].is_floating_point() or given[name].is_complex()):
             given[name] = given[name].detach().requires_grad_()
     given, owner = moved(given, device), moved(owner, device)
@@ -180,15 +191,28 @@ def takes_a_device(path: str) -> bool:
     return any(True for _ in tensors_in(given)) or any(p.name == "device" for p in spelt(path))
 
 
-def assert_same(found: Outcome, expected: Outcome, tolerance: float) -> None:
-    """Two outcomes have the same numbers."""
+def off_by(found: Outcome, expected: Outcome) -> Iterator[float]:
+    """How much each tensor of two outcomes differs at most, as a share of the number plus the largest one beside it."""
     assert len(found.values) == len(expected.values)
     assert [g is None for g in found.gradients] == [g is None for g in expected.gradients]
-    pairs = [*zip(found.values, expected.values, strict=True), *zip(found.gradients, expected.gradients, strict=True)]
-    for a, b in pairs:
-        if a is not None:
-            size = b.detach().abs().max().item() if b.numel() and (b.is_floating_point() or b.is_complex()) else 0.0
-            torch.testing.assert_close(a.cpu(), b, rtol=tolerance, atol=tolerance * size, equal_nan=True)
+    for a, b in zip([*found.values, *found.gradients], [*expected.values, *expected.gradients], strict=True):
+        if a is not None and b is not None and b.numel():
+            a, b = a.detach().cpu(), b.detach()
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            same = (a == b) | (a.isnan() & b.isnan())
+            a, b = (x if x.is_floating_point() or x.is_complex() else x.double() for x in (a, b))
+            share = (a - b).abs() / (b.abs() + b.abs().amax())
+            yield share.where(~same, 0.0).nan_to_num(torch.inf).amax().item()
+
+
+def assert_same(path: str, found: Outcome, expected: Outcome, tolerance: float) -> None:
+    """Two outcomes have the same numbers, as far as rounding leaves them."""
+    off = list(off_by(found, expected))
+    if max(off, default=0.0) > tolerance:
+        # where a phase is steep, another rounding of the input moves a gradient by more: no device can do better
+        again = [list(off_by(outcome(path, "cpu", rounding=seed), expected)) for seed in range(8)]
+        allowed = [tolerance + 10 * max(each) for each in zip(*again, strict=True)]
+        assert all(x <= most for x, most in zip(off, allowed, strict=True)), f"off by {off}, {allowed} at most"
 
 
 def run(path: str, kind: str) -> tuple[Outcome, Outcome]:
@@ -206,7 +230,7 @@ def run(path: str, kind: str) -> tuple[Outcome, Outcome]:
 @pytest.mark.parametrize("path", sorted(path for path in {*PUBLIC, *CALLS} if takes_a_device(path)))
 def test_a_call_gives_on_a_gpu_what_it_gives_on_the_cpu(path: str) -> None:
     found, expected = run(path, "cuda")
-    assert_same(found, expected, 1e-4)
+    assert_same(path, found, expected, 1e-4)
     gpu = found.gpu
     assert gpu is not None
     most, _reason = WAITS.get(path, (0, ""))
@@ -217,7 +241,7 @@ def test_a_call_gives_on_a_gpu_what_it_gives_on_the_cpu(path: str) -> None:
 @pytest.mark.parametrize("path", sorted({*DOUBLES, *HOLDS_DOUBLES} - NEED_DOUBLES))
 def test_a_call_that_uses_double_precision_does_without_where_there_is_none(path: str) -> None:
     found, expected = run(path, "mps")
-    assert_same(found, expected, 1e-3)
+    assert_same(path, found, expected, 1e-3)
 
 
 # --- what the good calls do not reach ---------------------------------------------------------------------------------
@@ -340,7 +364,7 @@ def test_a_call_on_the_cpu_does_not_depend_on_the_default_device(path: str) -> N
         found = outcome(path, "cpu")
         if any(True for _ in tensors_in(CALLS.get(path, ({},))[0])):
             assert {x.device.type for x in found.values} <= {"cpu"}
-        assert_same(found._replace(values=[x.cpu() for x in found.values]), expected, 1e-4)
+        assert_same(path, found._replace(values=[x.cpu() for x in found.values]), expected, 1e-4)
 
 
 class Generator(torch.Generator):
