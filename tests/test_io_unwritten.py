@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import phaseret as pr
+from phaseret.io._hdf5 import open_hdf5
 
 SHAPE = (20, 22)
 load = pr.io.load_intensity
@@ -146,6 +150,104 @@ def test_frames_of_several_arrays_that_were_not_written_are_named(tmp_path: Path
         path = hdf5(tmp_path / "x.h5", name, (3, *SHAPE), (1, *SHAPE), slice(0, stop), FRAMES[:stop])
     with pytest.raises(ValueError, match=r"a measured pixel in every pattern, got none in \[4, 5\]"):
         load(path, key="entry/data", ndim=2)
+
+
+def values(path: Path, index: int | slice | None = None) -> np.ndarray[Any, Any]:
+    """What the reader of HDF5 gives."""
+    with contextlib.ExitStack() as stack:
+        entry = open_hdf5(path, "MATLAB" if path.suffix == ".mat" else "HDF5", stack).lookup("data")
+        assert entry is not None
+        return np.asarray(entry.read(index))
+
+
+def assert_lost_where_filled(path: Path) -> None:
+    """Unmeasured is what HDF5 fills up with zeros, of all rows and of some; nothing that is measured is 0 here."""
+    with h5py.File(path) as file:
+        raw = file["data"][()]
+    expected = np.where(raw == 0, np.nan, raw)
+    for index in (None, 0, slice(1, None), slice(0, None, 2), slice(None, None, -1)):
+        wanted = expected if index is None else expected[index]
+        assert np.array_equal(values(path, index), wanted, equal_nan=True)
+
+
+@st.composite
+def layouts(draw: st.DrawFn, shape: tuple[int, ...]) -> list[tuple[str, Any, Any]]:
+    """Which of two sources of that shape a virtual array takes, what of it, and where it puts that."""
+    found = []
+    for _ in range(draw(st.integers(1, 3))):
+        take, put = [], []
+        for size in shape:
+            step, apart = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+            start = draw(st.integers(0, size - 1))
+            count = draw(st.integers(1, min(-(-(size - start) // step), -(-size // apart))))
+            place = draw(st.integers(0, size - 1 - apart * (count - 1)))
+            take.append(slice(start, start + step * (count - 1) + 1, step))
+            put.append(slice(place, place + apart * (count - 1) + 1, apart))
+        found.append((draw(st.sampled_from(["a", "b"])), tuple(take), tuple(put)))
+    return found
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_what_was_not_written_of_the_arrays_that_a_virtual_one_is_made_of_was_not_measured(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=2, max_size=3)))
+    folder = tmp_path_factory.mktemp("virtual")
+    for name in "ab":
+        chunks = tuple(data.draw(st.integers(1, size)) for size in shape)
+        edges = [sorted(data.draw(st.tuples(*2 * [st.integers(0, 7)]))) for _ in shape]  # whole chunks
+        written = tuple(slice(a * step, b * step) for (a, b), step in zip(edges, chunks, strict=True))
+        hdf5(folder / f"{name}.h5", "data", shape, chunks, written, 7)
+    for inner, outer in (("", "one"), ("one", "two")):  # the second is made of the first
+        layout = h5py.VirtualLayout(shape, np.int32)
+        for name, taken, put in data.draw(layouts(shape)):
+            layout[put] = h5py.VirtualSource(f"{inner or name}.h5", "data", shape)[taken]
+        with h5py.File(folder / f"{outer}.h5", "w") as file:
+            file.create_virtual_dataset("data", layout)
+        assert_lost_where_filled(folder / f"{outer}.h5")
+
+
+@pytest.mark.parametrize("written", [slice(0, 2), slice(0, 0)])
+def test_a_scan_that_was_stopped_is_read_by_its_master_as_far_as_it_came(written: slice, tmp_path: Path) -> None:
+    end = h5py.h5s.UNLIMITED
+    for number, rows in ((1, slice(None)), (2, written)):
+        hdf5(tmp_path / f"lima_{number}.h5", "data", (3, *SHAPE), (1, *SHAPE), rows, 7)
+    hdf5(tmp_path / "frame.h5", "data", SHAPE, (5, *SHAPE[1:]), slice(0, 10), 7)
+    layout = h5py.VirtualLayout((8, *SHAPE), np.int32, maxshape=(None, *SHAPE))
+    layout[3:6] = h5py.VirtualSource("lima_1.h5", "data", (3, *SHAPE))
+    layout[6] = h5py.VirtualSource("frame.h5", "data", SHAPE)
+    grows = h5py.VirtualSource("lima_2.h5", "data", (3, *SHAPE), maxshape=(None, *SHAPE))
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    assert_lost_where_filled(tmp_path / "master.h5")
+    layout = h5py.VirtualLayout((3, *SHAPE), np.int32, maxshape=(None, *SHAPE))
+    layout[:end] = grows[:end]
+    with h5py.File(tmp_path / "growing.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    assert_lost_where_filled(tmp_path / "growing.h5")
+
+
+def test_a_part_that_was_written_in_part_and_cannot_be_followed_is_refused(tmp_path: Path) -> None:
+    hdf5(tmp_path / "rows.h5", "data", (20 * 22,), (22,), slice(0, 44), 7)
+    layout = h5py.VirtualLayout(SHAPE, np.int32)
+    layout[...] = h5py.VirtualSource("rows.h5", "data", (20 * 22,))
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    with pytest.raises(ValueError, match=r"of equal rows of them, got pixels of another shape"):
+        load(tmp_path / "master.h5")
+    with h5py.File(tmp_path / "rows.h5", "a") as file:
+        file["data"][...] = 7
+    assert (values(tmp_path / "master.h5") == 7).all()
+
+
+def test_what_was_not_written_of_an_array_of_matlab_was_not_measured(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "x.mat", "data", (3, 22, 20), (1, 11, 20), (slice(0, 2), slice(0, 11)), 7)
+    for index, columns in ((None, slice(None)), (3, 3), (slice(2, 9), slice(2, 9))):
+        found = values(path, index)
+        expected = np.full((20, 22, 3), np.nan)
+        expected[:, :11, :2] = 7
+        assert np.array_equal(found, expected[columns], equal_nan=True)
 
 
 def test_a_mask_may_be_written_where_it_is_not_the_same(tmp_path: Path) -> None:

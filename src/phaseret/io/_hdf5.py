@@ -18,6 +18,7 @@ from phaseret.io._contents import UNREAD, Contents, Entry, Lost, Refusal, as_tex
 from phaseret.io._heaps import damaged_heap
 from phaseret.io._layout import BESIDE, INTENSITIES, MASKS, NUMBERED, SUPPORT
 from phaseret.io._matlab import NO_ARRAY
+from phaseret.io._written import Region, Source, marked, of_sources, points, stored
 
 # A file is searched for its arrays so far: what has more objects must be asked by name.
 _MOST_OBJECTS = 20_000
@@ -232,13 +233,19 @@ class _Tree:
         if dataset.external:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
-        self._check_filters(dataset)
-        self._check_sources(dataset, self.path.parent)
-        if self.reverse:
-            values = self._without_markers(dataset, dataset[() if index is None else (..., index)])
-            return values.T
-        values = _without_filling(dataset, dataset[() if index is None else index], index)
-        return self._without_markers(dataset, values)
+        # of a mask or a support only what is not the same as elsewhere may have been written
+        all_written = same_word(dataset.name or "") in (*MASKS, SUPPORT)
+        regions = self._written(dataset, self.path.parent, all_written)
+        values = dataset[() if index is None else (..., index) if self.reverse else index]
+        values = self._without_markers(dataset, values.T if self.reverse else values)
+        if regions is None or dataset.dtype.kind not in "biufc" or not dataset.shape:
+            return values
+        order = -1 if self.reverse else 1
+        rows = np.arange(dataset.shape[::order][0])
+        rows = rows if index is None else np.atleast_1d(rows[index])
+        regions = [region._replace(places=region.places[::order]) for region in regions]
+        known = marked(regions, rows, dataset.shape[::order])
+        return np.where(known.reshape(np.shape(values)), values, np.nan)
 
     def _without_markers(self, dataset: Any, values: Any) -> Any:
         """NaN in place of the number that stands where nothing was measured, as netCDF's convention says it."""
@@ -258,42 +265,56 @@ class _Tree:
                 what = f"{dataset.name!r} of {self.path} must be packed by a filter that is installed"
                 raise Refusal(f"{what}, got {code} ({called})", "Install hdf5plugin, or ask for a copy without it")
 
-    def _check_sources(self, dataset: Any, folder: Path, above: tuple[tuple[str, str], ...] = ()) -> None:
-        """HDF5 fills up what a virtual array cannot find, and waits for pipes: here that is an error."""
+    def _written(
+        self, dataset: Any, folder: Path, all_written: bool, above: tuple[tuple[str, str], ...] = ()
+    ) -> list[Region] | None:
+        """The parts of an array that were written; None if all of it was. HDF5 fills up what a virtual array cannot
+        find, and waits for pipes: here that is an error.
+        """
+        self._check_filters(dataset)
         if not dataset.is_virtual:
-            return
+            return None if all_written else stored(dataset)
         above = (*above, (os.path.realpath(dataset.file.filename), dataset.name))
-        for source in dataset.virtual_sources():
-            if "%" in source.file_name:
-                continue
-            lost: str | None = None
-            if source.file_name == ".":
-                lost = self._lost_source(source, dataset.file, folder, above)
-            else:
-                place = Path(dataset.file.filename).parent / source.file_name
-                beside = place if place.exists() else folder / source.file_name
-                if not beside.is_file():
-                    lost = f"{source.file_name!r}, which is {'no file' if beside.exists() else 'not there'}"
-                else:
-                    with self.h5py.File(beside, "r") as other:
-                        lost = self._lost_source(source, other, beside.parent, above)
-            if lost is not None:
-                what = f"{dataset.name!r} of {self.path} must find all its parts, got one in {lost}"
-                raise Refusal(what, _COPY)
+        found = [self._source(dataset, source, folder, all_written, above) for source in dataset.virtual_sources()]
+        try:
+            return of_sources(found, dataset.shape)
+        except ValueError as error:
+            what = f"{dataset.name!r} of {self.path} must be made of arrays that were written to their end, or of equal"
+            raise Refusal(f"{what} rows of them, got {error}", "Read the arrays that it is made of") from None
 
-    def _lost_source(self, source: Any, file: Any, folder: Path, above: tuple[tuple[str, str], ...]) -> str | None:
-        """Why a part of a virtual array cannot be found in a file; None if it can."""
-        which = f"{source.dset_name!r} in {'the file itself' if source.file_name == '.' else repr(source.file_name)}"
-        inner = self._child(file, source.dset_name)
-        if not isinstance(inner, self.h5py.Dataset):
-            return f"{which}, which does not hold it"
-        if (os.path.realpath(file.filename), inner.name) in above:
-            return f"{which}, which is made of it"
-        if _takes_more_than(source, inner.shape):
-            return f"{which}, which holds {inner.shape} and no more"
-        self._check_filters(inner)
-        self._check_sources(inner, folder, above)
-        return None
+    def _source(
+        self, dataset: Any, source: Any, folder: Path, all_written: bool, above: tuple[tuple[str, str], ...]
+    ) -> Source:
+        """What a virtual array takes of another one."""
+        file, which = dataset.file, f"{source.dset_name!r} in the file itself"
+        if "%" in source.file_name:  # numbered files, as many as there are
+            return Source(source.src_space, source.vspace, (), None)
+        with contextlib.ExitStack() as stack:
+            if source.file_name != ".":
+                which = f"{source.dset_name!r} in {source.file_name!r}"
+                place = self._beside(dataset, source.file_name, folder)
+                file, folder = stack.enter_context(self.h5py.File(place, "r")), place.parent
+            inner = self._child(file, source.dset_name)
+            if not isinstance(inner, self.h5py.Dataset):
+                raise self._without(dataset, which, "does not hold it")
+            if (os.path.realpath(file.filename), inner.name) in above:
+                raise self._without(dataset, which, "is made of it")
+            if _takes_more_than(source, inner.shape):
+                raise self._without(dataset, which, f"holds {inner.shape} and no more")
+            written = self._written(inner, folder, all_written, above)
+            return Source(source.src_space, source.vspace, inner.shape, written)
+
+    def _beside(self, dataset: Any, name: str, folder: Path) -> Path:
+        """The place of a file of a virtual array: beside the file that the array lies in, or the one it was read by."""
+        place = Path(dataset.file.filename).parent / name
+        place = place if place.exists() else folder / name
+        if not place.is_file():
+            raise self._without(dataset, repr(name), "is no file" if place.exists() else "is not there")
+        return place
+
+    def _without(self, dataset: Any, which: str, why: str) -> Refusal:
+        what = f"{dataset.name!r} of {self.path} must find all its parts, got one in {which}, which {why}"
+        return Refusal(what, _COPY)
 
     # --- groups that stand for an array ------------------------------------------------------------------------------
 
@@ -348,88 +369,9 @@ def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:
     try:
         stops = source.src_space.get_select_bounds()[1]
     except (ValueError, RuntimeError):  # all of it, or without an end
-        taken = _points(source.vspace)
+        taken = points(source.vspace)
         return taken is not None and math.prod(shape) < taken
     return any(stop >= size for stop, size in zip(stops, shape, strict=False))
-
-
-def _without_filling(dataset: Any, values: Any, index: int | slice | None) -> Any:
-    """The values of an array, NaN where a virtual one has no source, and where one was not written to its end: HDF5
-    fills it up with what nobody measured.
-    """
-    if dataset.dtype.kind not in "biufc" or not dataset.shape:
-        return values
-    numbers = np.arange(dataset.shape[0])
-    numbers = numbers if index is None else np.atleast_1d(numbers[index])
-    known = _with_source(dataset, numbers) if dataset.is_virtual else _written(dataset, numbers)
-    return values if known is None else np.where(known.reshape(np.shape(values)), values, np.nan)
-
-
-def _with_source(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """Where rows of a virtual array have a source; None if it has one everywhere."""
-    spaces = [source.vspace for source in dataset.virtual_sources()]
-    if _cover(spaces, dataset.shape):
-        return None
-    blocks = [block for space in spaces for block in space.get_select_hyper_blocklist()]
-    return _in_blocks([(first, np.add(last, 1)) for first, last in blocks], numbers, dataset.shape)
-
-
-def _written(dataset: Any, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """Where rows of an array that is stored in chunks were written; None if all of it was, or nothing. Of a mask or a
-    support only what is not the same as elsewhere may have been.
-    """
-    if dataset.chunks is None or same_word(dataset.name or "") in (*MASKS, SUPPORT):
-        return None
-    count = dataset.id.get_num_chunks()
-    if count in (0, math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))):
-        return None
-    stored: list[Any] = []
-    if hasattr(dataset.id, "chunk_iter"):  # from HDF5 1.12.3 on: the other way takes the square of the time
-        dataset.id.chunk_iter(stored.append)
-    else:
-        stored = [dataset.id.get_chunk_info(number) for number in range(count)]
-    places = [chunk.chunk_offset for chunk in stored]
-    return _in_blocks([(place, np.add(place, dataset.chunks)) for place in places], numbers, dataset.shape)
-
-
-def _in_blocks(
-    blocks: Sequence[tuple[Any, Any]], numbers: np.ndarray[Any, Any], shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
-    """Where rows of an array, in rising order, lie in a block: each reaches from its first pixel to before its end."""
-    known = np.zeros((len(numbers), *shape[1:]), dtype=bool)
-    rows = np.searchsorted(numbers, [(first[0], stop[0]) for first, stop in blocks])
-    for (first, stop), (start, end) in zip(blocks, rows, strict=True):
-        region = (slice(start, end), *map(slice, first[1:], stop[1:]))
-        known[region] = True
-    return known
-
-
-def _points(space: Any) -> int | None:
-    """How many points a selection has; None if it grows."""
-    try:
-        count = int(space.get_select_npoints())
-    except (ValueError, RuntimeError):
-        return None
-    return count if count <= _checks.LARGEST else None
-
-
-def _cover(spaces: Sequence[Any], shape: tuple[int, ...]) -> bool:
-    """Whether each pixel of an array of that shape lies in one of the selections, which may overlap."""
-    size = math.prod(shape)
-    counts = [size if count is None else count for count in map(_points, spaces)]
-    if max(counts, default=0) >= size or sum(counts) < size:  # one has it all, or grows with its source
-        return sum(counts) >= size
-    blocks = np.concatenate([np.asarray(space.get_select_hyper_blocklist()) for space in spaces])
-    cells, edges = [], []
-    for axis, n in enumerate(shape):
-        first, stop = blocks[:, 0, axis], blocks[:, 1, axis] + 1
-        cuts = np.unique(np.concatenate([[0, n], first, stop]))
-        cells.append((np.searchsorted(cuts, first), np.searchsorted(cuts, stop)))
-        edges.append(len(cuts) - 1)
-    known = np.zeros(edges, dtype=bool)  # between all edges of blocks, so that it is small
-    for block in range(len(blocks)):
-        known[tuple(slice(first[block], stop[block]) for first, stop in cells)] = True
-    return bool(known.all())
 
 
 class _Pieces:
