@@ -131,12 +131,14 @@ def _read_idx(path: Path, axes: int) -> _Array:
             # As bytes, and as images in single precision.
             announced = math.prod(sizes)
             _memory.check_fits(str(path), 6 * announced, "It may be damaged: fetch it again")
-            content = stream.read(announced + 1)  # and not what a damaged file unpacks to
+            content = bytearray()  # no more than there is, and not all that a damaged file unpacks to
+            while len(content) <= announced and (block := stream.read(1 << 20)):
+                content += block
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         _fail_file(path, rule, f"a damaged gzip file ({error})")
     if len(content) != announced or not announced:
-        more = "at least " * (len(content) > announced)
-        _fail_file(path, rule, f"{more}{len(content)} bytes after a header that announces {sizes}")
+        more = "more than " * (len(content) > announced)
+        _fail_file(path, rule, f"{more}{min(len(content), announced)} bytes after a header that announces {sizes}")
     return np.frombuffer(content, np.uint8).reshape(sizes)
 
 
