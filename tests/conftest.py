@@ -10,6 +10,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from phaseret import _checks
+from phaseret.losses import _invariant, _passive
+
 settings.register_profile("phaseret", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("phaseret")
 torch.set_num_threads(1)
@@ -29,8 +32,12 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _begins_as_a_process() -> None:
+    """Random numbers are those of the seed, and what is warned of once was not said before."""
     torch.manual_seed(0)
+    _checks._warned.cache_clear()
+    for module in (_invariant, _passive):
+        module._calls.clear()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import phaseret as pr
-from phaseret import _checks
 from phaseret.testing import assert_adjoint
 
 OBJ = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(0))
@@ -45,11 +44,6 @@ CALLS: dict[str, Callable[..., Any]] = {
     "CorrelographyNet": lambda **o: pr.models.CorrelographyNet((6, 5), SHAPE, channels=(4, 4), **o)(DATA),
     "Unrolled": lambda **o: pr.models.Unrolled((6, 5), SHAPE, stages=1, n_iter=1, channels=2, **o)(DATA),
 }
-
-
-@pytest.fixture(autouse=True)
-def _nothing_said_before() -> None:
-    _checks._warned.cache_clear()
 
 
 @pytest.mark.parametrize("name", CALLS)
