@@ -661,12 +661,22 @@ def test_what_imagej_shows_otherwise_than_it_is_stored_is_said(tmp_path: Path) -
     assert heard(tmp_path / "x.tif")[1] == ""
 
 
+@pytest.mark.parametrize("signs", [" {} ", " = {} ", ": {} ", ",{}, "])
+def test_signs_in_the_header_of_dectris_say_no_more_than_a_space(signs: str, tmp_path: Path) -> None:
+    header = re.sub(r"# (\w+) (.*)", lambda line: f"# {line[1]}{signs.format(line[2])}", DECTRIS.strip()) + "\n"
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS.astype(np.int32), description=header, metadata=None)
+    found, _ = heard(tmp_path / "x.tif")
+    assert found.intensity[0, 0] == COUNTS[11, 9]
+    assert (found.pixel_size, found.wavelength, found.distance) == ((172e-6, 172e-6), 1.5e-10, 2.5)
+    assert unmeasured(heard(tmp_path / "x.tif", center="middle")[0]) == OVER
+
+
 def edf(path: Path, values: np.ndarray[Any, Any], **header: str) -> Path:
     fabio.edfimage.EdfImage(data=values, header=header).write(str(path))
     return path
 
 
-@pytest.mark.parametrize("size", ["0.000172", "172e-6 m", "172 um", "0.172 mm"])
+@pytest.mark.parametrize("size", ["0.000172", "172e-6 m", "172 um", "0.172 mm", "172_um", "1.72e-4_m"])
 def test_lengths_of_edf_have_units_and_keys_no_case(size: str, tmp_path: Path) -> None:
     header = {
         "psize_1": size,
@@ -680,6 +690,30 @@ def test_lengths_of_edf_have_units_and_keys_no_case(size: str, tmp_path: Path) -
     assert found.pixel_size == pytest.approx((172e-6, 172e-6))
     assert (found.wavelength, found.distance) == (pytest.approx(1.5e-10), pytest.approx(2.5))
     assert unmeasured(found) == OVER
+
+
+def test_the_centre_of_edf_may_have_a_unit(tmp_path: Path) -> None:
+    found, said = heard(edf(tmp_path / "x.edf", COUNTS, Center_1="9.5_pixel", Center_2="11.5 pixel"))
+    assert "beam centre (11, 9) was taken" in said
+    assert found.intensity[0, 0] == COUNTS[11, 9]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_errors_of_edf_are_no_frames(frames: int, tmp_path: Path) -> None:
+    content = b""
+    for block in (f"{number}.Image.{kind}" for number in range(frames) for kind in ("Psd", "Error")):
+        values = np.sqrt(COUNTS) if block.endswith("Error") else COUNTS + int(block[0])
+        data = values.astype("<f4").tobytes()
+        text = f"{{\nEDF_DataBlockID = {block} ;\nByteOrder = LowByteFirst ;\nDataType = FloatValue ;\n"
+        text += f"Dim_1 = {SHAPE[1]} ;\nDim_2 = {SHAPE[0]} ;\nSize = {len(data)} ;\n"
+        content += text.ljust(1022).encode() + b"}\n" + data
+    (tmp_path / "x.edf").write_bytes(content)
+    found, said = heard(tmp_path / "x.edf", ndim=2)
+    expected = [COUNTS + number for number in range(frames)]
+    assert np.array_equal(in_frame(found), expected[0] if frames == 1 else expected)
+    assert "'error' of the file lies beside the pattern and was not used" in said
+    last, _ = heard(tmp_path / "x.edf", ndim=2, key="error")
+    np.testing.assert_allclose(in_frame(last).reshape(-1, *SHAPE)[-1], np.sqrt(COUNTS), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.float32])
@@ -855,3 +889,141 @@ def test_infinite_numbers_in_a_table_say_nothing_raw(tmp_path: Path) -> None:
     values[0, :] = values[:, 0] = np.inf
     np.savetxt(tmp_path / "x.txt", values)
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.txt")) == 55
+
+
+# --- what lies elsewhere, or means something else --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, "entry/data", "entry/data/data", "entry/instrument/detector/data"])
+@pytest.mark.parametrize("name", ["mask", "pixel_mask", "good_pixels"])
+def test_a_mask_beside_the_link_that_shows_the_pattern_counts_or_is_named(
+    name: str, key: str | None, tmp_path: Path
+) -> None:
+    classes = {"entry": "entry", "entry/instrument": "instrument", "entry/data": "data"}
+    classes["entry/instrument/detector"] = "detector"
+    attributes = {f"{group}@NX_class": f"NX{kind}" for group, kind in classes.items()} | {"entry/data@signal": "data"}
+    arrays = {
+        "entry/instrument/detector/data": COUNTS,
+        "entry/data/data": h5py.SoftLink("/entry/instrument/detector/data"),
+        f"entry/data/{name}": GOOD if name == "good_pixels" else ~GOOD,
+        "entry/data/dark": np.ones(SHAPE),
+    }
+    found, said = heard(
+        write(tmp_path / "x.nxs", arrays, attributes | {"@default": "entry", "entry@default": "data"}), key=key
+    )
+    used = key != "entry/instrument/detector/data"
+    assert unmeasured(found) == (6 if used else 0)
+    assert ("'entry/data/dark'" if used else f"'entry/data/{name}'") in said
+
+
+@pytest.mark.parametrize("mask_is", ["measured", "bad"])
+def test_what_a_mask_is_that_the_file_does_not_hold_is_said_to_say_nothing(mask_is: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    _, said = heard(tmp_path / "x.npy", mask_is=mask_is)
+    assert f"x.npy holds no mask of its own, of which mask_is='{mask_is}' would say what it is. Leave it out" in said
+    assert heard(tmp_path / "x.npy", mask_is="ignored")[1] == ""
+
+
+def test_what_a_mask_is_that_the_file_does_not_hold_is_said_as_it_was_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    np.save(tmp_path / "mask.npy", ~GOOD)
+    argv = ["info", str(tmp_path / "x.npy"), "--mask", str(tmp_path / "mask.npy"), "--mask-is", "bad"]
+    assert main(argv) == 0
+    assert "x.npy holds no mask of its own, of which --mask-is bad would say what it is" in capsys.readouterr().out
+
+
+def test_pictures_of_several_detectors_are_not_joined(tmp_path: Path) -> None:
+    arrays = {"scan/scan_data/data_01": np.stack([COUNTS] * 2), "scan/scan_data/data_02": np.stack([COUNTS + 1] * 2)}
+    path = write(tmp_path / "x.nxs", arrays)
+    with pytest.raises(ValueError, match=r"got the group 'scan/scan_data'\. It holds 'scan/scan_data/data_01'"):
+        pr.io.load_intensity(path, key="scan/scan_data", ndim=2)
+    found, _ = heard(path, key="scan/scan_data/data_02", ndim=2)
+    assert np.array_equal(in_frame(found), arrays["scan/scan_data/data_02"])
+    path = write(tmp_path / "y.nxs", {"a/data_000001": COUNTS[None], "a/data_000002": COUNTS[None] + 1})
+    found, _ = heard(path, key="a", ndim=2)
+    assert found.intensity.shape == (2, *SHAPE)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_gaps_at_the_end_of_a_narrower_type_were_not_measured(
+    dtype: Any, bits: int, frames: int, tmp_path: Path
+) -> None:
+    values = np.stack([COUNTS] * frames).astype(dtype)
+    values[:, 10:14] = 2**bits - 1
+    values[:, 20, :9] = 2**bits - 2
+    np.save(tmp_path / "x.npy", values)
+    found, said = heard(tmp_path / "x.npy", ndim=2)
+    assert unmeasured(found) == frames * (4 * SHAPE[1] + 9)
+    assert "share the largest value" in said
+    assert heard(tmp_path / "x.npy", ndim=2, saturation=np.inf)[0].mask is None
+
+
+def test_arrays_of_matlab_with_more_axes_are_refused(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "x.mat", {"x": np.zeros((26, 30, 1, 6)) + COUNTS[..., None, None]})
+    match = r"one axis beside those of a pattern, got \(26, 30, 1, 6\) for ndim=2. Save it so, as reshape\(x, m1, m2"
+    with pytest.raises(ValueError, match=match):
+        pr.io.load_intensity(tmp_path / "x.mat", ndim=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"),
+    [
+        ((48, 64, 6), True),
+        ((195, 487, 60), True),
+        ((60, 195, 487), False),
+        ((100, 514, 1030), False),
+        ((2, 9, 40), False),
+    ],
+)
+def test_frames_that_would_be_long_and_narrow_are_asked_about(
+    shape: tuple[int, ...], asked: bool, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.full(shape, 7, np.uint16) + np.arange(shape[-1], dtype=np.uint16))
+    with opened_pattern(tmp_path / "x.npy", Wanted(ndim=2)) as pattern:
+        said = " ".join(pattern.notes)
+    assert ("if it is the last, use stack_axis=-1" in said) == asked
+
+
+def test_further_pictures_of_a_png_are_said(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    first, *more = (image_module.fromarray((COUNTS + number).astype(np.uint8)) for number in range(3))
+    first.save(tmp_path / "x.png", save_all=True, append_images=more)
+    found, said = heard(tmp_path / "x.png")
+    assert np.array_equal(in_frame(found), COUNTS)
+    assert "the file holds 3 pictures, of which the first alone is read" in said
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_table_of_colours_that_shows_0_as_white_is_said(turned: bool, tmp_path: Path) -> None:
+    grey = np.arange(256, dtype=np.uint16) * 257
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        GOOD.astype(np.uint8) * 255,
+        photometric="palette",
+        colormap=np.stack([grey[::-1] if turned else grey] * 3),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert torch.equal(pr.io.load_mask(tmp_path / "x.tif"), torch.from_numpy(np.fft.ifftshift(GOOD)))
+    assert any("calls 0 white" in str(one.message) for one in caught) == turned
+
+
+@pytest.mark.parametrize("attribute", ["units", "long_name", "label"])
+def test_an_attribute_that_says_logarithm_is_asked_about(attribute: str, tmp_path: Path) -> None:
+    for text, said in (("log10(counts)", "'data' sounds like a logarithm"), ("logged counts", "")):
+        found = heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{attribute}": text}))[1]
+        assert said in found
+        assert bool(said) == bool(found)
+
+
+def test_a_curve_of_its_own_is_read_without_a_question(tmp_path: Path) -> None:
+    curve = torch.rand(50)
+    saved = pr.io.as_measurement(curve, ndim=1, support=curve > 0.5, obj=torch.rand(50))
+    pr.io.save_intensity(tmp_path / "x.h5", saved)
+    found, said = heard(tmp_path / "x.h5")
+    assert said == ""
+    assert torch.equal(found.intensity, curve)

@@ -102,7 +102,7 @@ class Told:
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
-        exposure: Of one frame, in seconds.
+        exposure: Of one frame, in seconds; the least and the largest of those that differ.
         beside: Arrays that belong to the pattern and are not used.
     """
 
@@ -118,7 +118,7 @@ class Told:
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
-    exposure: float | None = None
+    exposure: float | tuple[float, float] | None = None
     beside: tuple[str, ...] = ()
 
     def completed(self, other: Told) -> Told:
@@ -130,7 +130,7 @@ class Told:
 
 def _alike(one: Any, other: Any) -> bool:
     """Numbers that differ by less than a thousandth, as those that are measured anew for each frame."""
-    if one is None or other is None:
+    if None in (one, other) or isinstance(one, tuple) != isinstance(other, tuple):
         return one is other
     pairs = [(one, other)] if isinstance(one, int | float) else [*zip(one, other, strict=True)]
     return all(a is b or (None not in (a, b) and math.isclose(a, b, rel_tol=1e-3)) for a, b in pairs)
@@ -147,6 +147,14 @@ def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
             found.append(f"{word} {texts[0]} in {where[0]} and {texts[1]} in {where[other]}")
     fix = "what the first says was taken for all; scale or move the frames if that is wrong"
     return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
+
+
+def about_exposure(told: Told, frames: bool) -> list[str]:
+    """A question, if the frames of one volume, for which it has some, were exposed for different times."""
+    if not frames or not isinstance(told.exposure, tuple):
+        return []
+    least, most = told.exposure
+    return [f"the frames of the volume were exposed for {least:g} to {most:g} s: scale them to one if they hold counts"]
 
 
 def intensity(contents: Contents, group: str = "") -> str | None:
@@ -191,7 +199,7 @@ def told(contents: Contents, name: str) -> Told:
         wavelength=contents.quantity("wavelength") or None,
         distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
-        exposure=_said(contents, places, EXPOSURES),
+        exposure=exposure(contents, places),
         beside=(*beside(contents, folder), *(stray for stray in strays if same_word(stray) in MASKS)),
     )
 
@@ -262,6 +270,15 @@ def _said(contents: Contents, places: Iterable[str], words: Sequence[str], units
             if found and found > 0:
                 return found
     return None
+
+
+def exposure(contents: Contents, places: Iterable[str]) -> float | tuple[float, float] | None:
+    """That of a frame, or the least and the largest of a row of those of each; see `Told`."""
+    for name in (name for place in places for name in contents.called(place, EXPOSURES)):
+        times = contents.numbers(name) or [0.0]
+        if 0 < 1.001 * min(times) < max(times) < math.inf:
+            return min(times), max(times)
+    return _said(contents, places, EXPOSURES)
 
 
 def _pair(contents: Contents, places: Iterable[str], strays: Iterable[str]) -> Pair | None:
@@ -354,7 +371,7 @@ def _strays(contents: Contents, name: str) -> Iterator[str]:
             is_mask = same_word(each) in MASKS and len(pixels) > 1 and fits(pixels, contents.entry(name).shape)
             if entry is None or not (is_mask or len(pixels) < 2):
                 continue
-            if _holds_pattern(contents, group):  # as the groups above may
+            if _holds_pattern(contents, group, place):  # as the groups above may
                 break
             yield each
 
@@ -371,7 +388,7 @@ def _about(contents: Contents, place: str) -> Iterator[str]:
             continue
         inner = [group, *(_groups(contents, group)[:left] if left else ())]
         left -= len(inner) - 1
-        if not any(_holds_pattern(contents, name) for name in inner):
+        if not any(_holds_pattern(contents, name, place) for name in inner):
             found += inner
     yield from dict.fromkeys(group for group in (*found, *above) if group != above[-1])
 
@@ -382,13 +399,20 @@ def _groups(contents: Contents, parent: str) -> list[str]:
     return [name for name in inner if contents.children(name)]
 
 
-def _holds_pattern(contents: Contents, group: str) -> bool:
-    """Whether a group holds pictures other than masks and what else goes with a pattern."""
-    masks = {*MASKS, *BESIDE}
+def _holds_pattern(contents: Contents, group: str, place: str) -> bool:
+    """Whether a group holds pictures, or arrays of the sizes of that at the place, other than it, masks and what else
+    goes with a pattern.
+    """
+    masks, pattern = {*MASKS, *BESIDE}, contents.lookup(place)
     contents.called(group, ())  # looks it through
     inner = (name for word, name in contents.folders[group].items() if word not in masks)
-    found = (contents.lookup(name) for name in inner if not contents.children(name))
-    return any(entry is not None and entry.picture and min(entry.shape[-2:]) > _LIST for entry in found)
+    for name in (name for name in inner if not contents.children(name) and contents.where(name) != place):
+        entry = contents.lookup(name)
+        if entry is None:
+            continue
+        if (entry.picture and min(entry.shape[-2:]) > _LIST) or (pattern is not None and entry.shape == pattern.shape):
+            return True
+    return False
 
 
 def folder_of(name: str) -> str:

@@ -318,8 +318,10 @@ class OpenPattern:
 
     def _mask(self, index: Index | None) -> tuple[Tensor | None, list[str]]:
         """The file's own mask, and what is to be asked about it if nobody said what it means."""
-        if self.told.mask is None or self.wanted.mask_is == "ignored":
-            return None, []
+        if self.wanted.mask_is == "ignored" or self.told.mask is None:
+            what = f"{self.contents.path} holds no mask of its own, of which mask_is={self.wanted.mask_is!r} would say"
+            fix = "leave it out, and say what a mask in another file is where you name that"
+            return None, [f"{what} what it is: {fix}"] * (self.wanted.mask_is in ("measured", "bad"))
         name, said = self.told.mask
         meaning = self.wanted.mask_is or said
         if meaning is None:
@@ -340,8 +342,9 @@ class OpenPattern:
             note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
             return "magnitude", [note] if said else []
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
-        logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or re.match(
-            r"(log|ln)(10|2)?\b", self.contents.attribute(place, "units"), re.IGNORECASE
+        said_so = (self.contents.attribute(place, word) for word in ("units", "long_name", "label"))
+        logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or any(
+            re.match(r"(log|ln)(10|2)?\b", text, re.IGNORECASE) for text in said_so
         )
         return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * bool(logarithm)
 
@@ -572,7 +575,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
     said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units(), *about_lengths)
-    said += (LOSSY,) if contents.format == "jpeg" else ()
+    said += (*_layout.about_exposure(told, len(shape) == ndim == 3), *((LOSSY,) if contents.format == "jpeg" else ()))
     notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 

@@ -238,25 +238,35 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
 
     texts = [{same_word(str(key)): str(value) for key, value in header.items()} for header in headers]
     asked = [lambda key, text=text: text.get(same_word(key)) for text in texts]
+    # EDF keeps the errors of a frame in a block of their own, 1.Image.Error beside 1.Image.Psd.
+    blocks = {name: list[int]() for name in ("data", "error")}
+    for number, text in enumerate(texts):
+        is_error = text.get("edfdatablockid", "").strip().lower().endswith(".error")
+        blocks["error" if is_error else "data"].append(number)
+    if not blocks["data"] or not blocks["error"]:
+        blocks = {"data": list(range(frames))}
 
     def frame(number: int) -> Any:
         """A frame without the numbers that stand where nothing was measured."""
         values, dummy = (image.data if frames == 1 else image.get_frame(number).data), dummies(asked[number])
         return values if dummy is None else np.where(abs(values - dummy[0]) <= dummy[1], np.float32(np.nan), values)
 
-    def read(index: int | slice | None) -> Any:
+    def read(numbers: list[int], index: int | slice | None) -> Any:
         with errors_logged_are_raised("fabio"):
-            if frames == 1:
-                return part(frame(0), index)
+            if len(numbers) == 1:
+                return part(frame(numbers[0]), index)
             if isinstance(index, int):
-                return frame(index % frames)
-            return np.stack([frame(number) for number in range(frames)[index or slice(None)]])
+                return frame(numbers[index])
+            return np.stack([frame(number) for number in numbers[index or slice(None)]])
 
-    entry = Entry(shape if frames == 1 else (frames, *shape), dtype, read, whole=frames == 1)
-    found = named(path, name, {"data": entry})
-    differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text) for text in asked])
+    entries = {}
+    for key, numbers in blocks.items():
+        alone = len(numbers) == 1
+        entries[key] = Entry(shape if alone else (len(numbers), *shape), dtype, partial(read, numbers), whole=alone)
+    found, numbers = named(path, name, entries), blocks["data"]
+    differ = differences([f"frame {number}" for number in numbers], [of_edf(asked[number]) for number in numbers])
     notes = dict.fromkeys(["data"], differ[0]) if differ else {}
-    return replace(found, attribute=lambda name, key: "" if name else asked[0](key) or "", notes=notes)
+    return replace(found, attribute=lambda name, key: "" if name else asked[numbers[0]](key) or "", notes=notes)
 
 
 @contextlib.contextmanager

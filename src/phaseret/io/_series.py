@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from collections import Counter
@@ -81,6 +82,11 @@ def _pixels(entry: Entry) -> tuple[int, ...]:
     return (*frame_of(entry), *entry.shape[-1:] * entry.color)
 
 
+def _full(dtype: np.dtype[Any]) -> float:
+    """The number of a type that is never taken as measured."""
+    return np.iinfo(dtype).max if dtype.kind in "iu" else math.nan
+
+
 def _common(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
     """The type that holds the numbers of all, or one that holds no numbers, which is refused later."""
     return next((dtype for dtype in types if dtype.kind not in "biufc"), None) or np.result_type(*types)
@@ -118,7 +124,12 @@ def as_volume(
         volume = np.empty((len(chosen), *entry.shape[1:]), entry.dtype)
         for frame, number in zip(volume, chosen, strict=True):
             with opened(files[number]) as one:
-                frame[...] = one.read(key).reshape(frame.shape)
+                values = one.read(key).reshape(frame.shape)
+            frame[...] = values
+            if (
+                key == name and values.dtype != frame.dtype and values.dtype.kind in "iu"
+            ):  # saturated in a narrower type
+                frame[values == np.iinfo(values.dtype).max] = _full(frame.dtype)
         return volume[0] if isinstance(index, int) else volume
 
     def joined(key: str, entry: Entry) -> Entry:
@@ -145,10 +156,14 @@ def about_names(files: Sequence[Any], are: str = "are one stack, without") -> li
     one is named twice, or if some are called as what goes with a pattern is.
     """
     notes, names = _gaps(files, are), [str(file) for file in files]
-    twice = [name for name, count in Counter(map(os.path.abspath, names)).items() if count > 1]
+    places = [*map(os.path.abspath, names)]
+    counts = Counter(places)
+    twice = [*{place: name for place, name in zip(places, names, strict=True) if counts[place] > 1}.values()]
     if twice:
         more = f" and {len(twice) - 1} more" if twice[1:] else ""
-        notes.append(f"{twice[0]}{more} of the files {'are' if more else 'is'} named twice: name it once if that is wrong")
+        notes.append(
+            f"{twice[0]}{more} of the files {'are' if more else 'is'} named twice: name it once if that is wrong"
+        )
     elif any(map(_DECIMALS.search, names)) and names == _by_number(names) != (counted := _by_number(names, False)):
         place = next(i for i, (one, other) in enumerate(zip(names, counted, strict=True)) if one != other)
         what = f"the numbers of the files' names are decimals, so that {names[place]} comes before {counted[place]}"
@@ -191,7 +206,11 @@ def _by_number(names: Sequence[str], decimals: bool = True) -> list[str]:
         tails = {number.partition(".")[2] for number in numbers} - {""}
         if len({*columns[place - 1]}) == 1 < len({number[0] if number[0] in "+-" else "" for number in numbers}):
             signed.add(place)
-        if len({*map(len, tails)}) > 1 and (not decimals or any(x[1:].endswith("0") for x in tails)):
+        are_decimals = any(number.lstrip("+-").startswith("0.") for number in numbers) or any(
+            tail[:1] == "0" != tail for tail in tails
+        )
+        count_on = not decimals or any(tail[1:].endswith("0") for tail in tails)
+        if len({*map(len, tails)}) > 1 and count_on and not are_decimals:
             counted.add(place)
 
     def order(name: str) -> tuple[list[Any], str]:
