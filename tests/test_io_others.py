@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import lzma
 import re
 import struct
@@ -1027,3 +1028,71 @@ def test_a_curve_of_its_own_is_read_without_a_question(tmp_path: Path) -> None:
     found, said = heard(tmp_path / "x.h5")
     assert said == ""
     assert torch.equal(found.intensity, curve)
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_a_mask_lies_as_the_pattern_of_its_file_does(frames: int, tmp_path: Path) -> None:
+    values = np.stack([COUNTS] * frames) if frames else COUNTS
+    detector = {f"entry/instrument/detector/{axis}": x for axis, x in (("beam_center_x", 9), ("beam_center_y", 11))}
+    attributes = {"entry@NX_class": "NXentry", "entry/instrument@NX_class": "NXinstrument"}
+    attributes["entry/instrument/detector@NX_class"] = "NXdetector"
+    arrays = {"entry/instrument/detector/data": values, "entry/instrument/detector/pixel_mask": ~GOOD, **detector}
+    path = write(tmp_path / "x.nxs", arrays, attributes)
+    with pytest.warns(UserWarning, match=r"load_mask: the file's beam centre \(11, 9\) was taken"):
+        mask = pr.io.load_mask(path)
+    assert np.array_equal(mask.numpy(), np.roll(GOOD, (-11, -9), (0, 1)))
+    assert torch.equal(pr.io.load_mask(path, center=(11, 9)), mask)
+    own = heard(path, ndim=2)[0].mask
+    assert own is not None
+    assert bool((mask | ~own).all())
+    assert torch.equal(pr.io.load_mask(path, center="middle"), torch.from_numpy(np.fft.ifftshift(GOOD)))
+    del arrays["entry/instrument/detector/beam_center_x"]
+    assert torch.equal(pr.io.load_mask(write(path, arrays, attributes)), pr.io.load_mask(path, center="middle"))
+
+
+def test_pickled_objects_beside_arrays_are_said_and_not_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, params=np.array({"energy": 8.0}, dtype=object))
+    found, said = heard(tmp_path / "x.npz")
+    assert np.array_equal(in_frame(found), COUNTS)
+    assert (
+        "'params' of the archive holds pickled Python objects, which are not read. Loading them could run code" in said
+    )
+    with pytest.raises(ValueError, match=r"'params' of .* must be there as an array, got pickled Python objects"):
+        pr.io.load_intensity(tmp_path / "x.npz", key="params")
+    frames = np.array([COUNTS, COUNTS[:9]], dtype=object)
+    np.savez(tmp_path / "x.npz", frames=frames, angles=np.arange(9.0))  # the row of numbers is not the pattern
+    with pytest.raises(ValueError, match=r"It holds 'angles' \(9,\) float64, 'frames', pickled Python objects"):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
+def test_a_master_beside_the_files_that_it_shows_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "x_data_000001.h5", {"entry/data/data": COUNTS[None]})
+    link = h5py.ExternalLink("x_data_000001.h5", "/entry/data/data")
+    write(tmp_path / "x_master.h5", {"entry/data/data_000001": link})
+    assert (
+        "x_master.h5 of the files is called as one that shows what others hold" in heard(tmp_path / "x_*.h5", ndim=2)[1]
+    )
+    assert heard(tmp_path / "x_master.h5", ndim=2)[1] == heard(tmp_path / "x_data_*.h5", ndim=2)[1] == ""
+
+
+@pytest.mark.parametrize("word", ["units", "unit", "Unit"])
+def test_the_unit_stands_in_either_attribute(word: str, tmp_path: Path) -> None:
+    arrays = {"data": COUNTS, "distance": 2500.0, "wavelength": 0.15, "pixel_size": 55.0}
+    attributes = {f"distance@{word}": "mm", f"wavelength@{word}": "nm ", f"pixel_size@{word}": "um"}
+    found, said = heard(write(tmp_path / "x.h5", arrays, attributes))
+    assert said == ""
+    assert (found.distance, found.wavelength) == (pytest.approx(2.5), pytest.approx(1.5e-10))
+    assert found.pixel_size == pytest.approx((55e-6, 55e-6))
+
+
+def test_a_file_that_is_being_written_is_said_to_be_open(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path = write(tmp_path / "x.h5", {"data": COUNTS})
+    with path.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError), h5py.File(path):
+            pytest.skip("HDF5 was built without locks")
+        with pytest.raises(
+            ValueError, match="A program has it open: wait for that, or set HDF5_USE_FILE_LOCKING=FALSE"
+        ):
+            pr.io.load_intensity(path)

@@ -156,9 +156,13 @@ class Contents:
         scale = self.scale(name) if value else 1.0  # 0 says nothing, in any unit
         return None if value is None or scale is None else value * scale
 
+    def unit(self, name: str) -> str:
+        """What the named quantity is measured in; "" where nothing says it."""
+        return next(filter(None, (self.attribute(name, word).strip() for word in ("units", "unit"))), "")
+
     def scale(self, name: str) -> float | None:
         """What the named quantity is multiplied by in SI units or pixels; None where nobody knows."""
-        unit = self.attribute(name, "units")
+        unit = self.unit(name)
         self.units[name] = unit
         return UNITS.get(unit)
 
@@ -373,6 +377,8 @@ def reading(path: Path, kind: str, less: str = "Use a smaller one") -> Iterator[
         fix = "It may be truncated, damaged or still being written"
         if re.search("requires the .* package", said):
             fix = "Install what it asks for"
+        if "unable to lock file" in said:
+            fix = "A program has it open: wait for that, or set HDF5_USE_FILE_LOCKING=FALSE"
         _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
     finally:
         for logger in loggers:

@@ -265,7 +265,7 @@ def _said(contents: Contents, places: Iterable[str], words: Sequence[str], units
     for place in places:
         said = (positive(contents.attribute(place, word)) for word in words)
         names = contents.called(place, words)
-        held = (contents.number(name) for name in names if not units or contents.attribute(name, "units") in units)
+        held = (contents.number(name) for name in names if not units or contents.unit(name) in units)
         for found in (*said, *held):
             if found and found > 0:
                 return found
@@ -322,7 +322,7 @@ def _ordered(what: str, values: tuple[float, ...], name: str) -> Pair:
 
 def _in_pixels(contents: Contents, names: Sequence[str], values: tuple[float, ...]) -> Pair:
     """What the arrays are called, and their numbers; none where they are lengths."""
-    units = {contents.attribute(name, "units") for name in names}.difference(PIXELS)
+    units = {contents.unit(name) for name in names}.difference(PIXELS)
     what = f"{' and '.join(map(repr, names))} of the file"
     if units:
         return Pair(f"{what}, in {units.pop()!r},")

@@ -185,7 +185,7 @@ class OpenPattern:
         if index is not None and not self.is_stack:
             fix = "Only a stack has one"
             _checks.fail(f"index must be None for a single pattern of shape {self.shape}, got {index!r}", fix)
-        center, about_center = self._center()
+        center, about_center = self.origin()
         stored, (mask, about_mask) = self._frames(index), self._mask(index)
         values = _tensor(stored, wanted.dtype)
         counted, turned = self._counted(values, mask, masks, index)
@@ -342,7 +342,7 @@ class OpenPattern:
             note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
             return "magnitude", [note] if said else []
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
-        said_so = (self.contents.attribute(place, word) for word in ("units", "long_name", "label"))
+        said_so = (self.contents.attribute(place, word) for word in ("units", "unit", "long_name", "label"))
         logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or any(
             re.match(r"(log|ln)(10|2)?\b", text, re.IGNORECASE) for text in said_so
         )
@@ -370,7 +370,7 @@ class OpenPattern:
 
     def background(self, path: str, key: str | None) -> Tensor:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
-        center, _ = self._center()
+        center, _ = self.origin()
         with opened(files_of(path)[0]) as contents:
             key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only_dark(contents)
             sizes = len(contents.entry(key).shape)
@@ -413,7 +413,7 @@ class OpenPattern:
         """Where the array lies in its file."""
         return self.contents.where(self.name)
 
-    def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
+    def origin(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""
         asked, frame = self.wanted.center, self.shape[-self.ndim :]
         if isinstance(asked, str):

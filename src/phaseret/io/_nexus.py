@@ -164,7 +164,7 @@ def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) 
     found = []
     for axis, size in zip("yx", sizes or (None, None), strict=True):
         name = f"{detector}/beam_center_{axis}"
-        unit = contents.attribute(name, "units")
+        unit = contents.unit(name)
         value = contents.quantity(name) if unit else contents.number(name)
         if not value:
             return None

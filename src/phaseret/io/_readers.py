@@ -27,8 +27,10 @@ import numpy as np
 from phaseret import _checks, _memory
 from phaseret._output import is_full, no_room, scratch
 from phaseret.io._contents import (
+    UNREAD,
     Contents,
     Entry,
+    Lost,
     Refusal,
     errors_logged_are_raised,
     part,
@@ -99,8 +101,7 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _refuse_pickle(path: Path) -> NoReturn:
-    fix = "Loading them could run code: save plain arrays with numpy.savez or phaseret.io.save_intensity"
-    _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", fix)
+    _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", _PLAIN_ARRAYS)
 
 
 def _open_packed(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -184,17 +185,31 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     if twice:
         rule = f"path must name an archive of one array of each name, got two {twice[0][:-4]!r} in {str(path)!r}"
         _checks.fail(rule, "Write it again with numpy.savez")
-    entries = {}
+    entries, pickled = dict[str, Entry](), list[str]()
     for member in members:
         if member.endswith(".npy"):
             with reading(path, name), archive.open(member) as stream:
                 shape, dtype = _npy_header(stream)
             if dtype.hasobject:
-                _refuse_pickle(path)
+                pickled.append(member[:-4])
+                continue
             entries[member[:-4]] = Entry(shape, dtype, partial(_npz_array, archive, member), whole=True)
-    not_read = f"{shown} of the archive {'were' if files[1:] else 'was'} not read"
-    beside = f"{not_read}: unpack it, and name what is needed of them"
-    return replace(named(path, name, entries), notes=dict.fromkeys(entries, beside) if files else {})
+    if not entries:
+        _refuse_pickle(path)
+    beside = (
+        f"{shown} of the archive {'were' if files[1:] else 'was'} not read: unpack it, and name what is needed of them"
+    )
+    if pickled:
+        holds = f"{', '.join(map(repr, pickled[:3]))}{' and more' * (len(pickled) > 3)} of the archive"
+        beside = (
+            f"{holds} {'hold' if pickled[1:] else 'holds'} pickled Python objects, which are not read: {_PLAIN_ARRAYS}"
+        )
+    return replace(
+        named(path, name, entries | dict.fromkeys(pickled, UNREAD)),
+        lookup=entries.get,
+        missing=lambda key: Lost("pickled Python objects", _PLAIN_ARRAYS) if key in pickled else None,
+        notes=dict.fromkeys(entries, beside) if files or pickled else {},
+    )
 
 
 def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None) -> Any:
@@ -288,6 +303,7 @@ def _few_dimensions() -> Iterator[None]:
         frame.get_data_rank = staticmethod(counted)
 
 
+_PLAIN_ARRAYS = "Loading them could run code, so save plain arrays with numpy.savez or phaseret.io.save_intensity"
 _BEGINNING = 4096  # bytes by which a file is recognised
 _CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _HDF5, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x0c\x1a\x04\xd5"

@@ -168,6 +168,11 @@ def about_names(files: Sequence[Any], are: str = "are one stack, without") -> li
         place = next(i for i, (one, other) in enumerate(zip(names, counted, strict=True)) if one != other)
         what = f"the numbers of the files' names are decimals, so that {names[place]} comes before {counted[place]}"
         notes.append(f"{what}: if they count, name the files one by one")
+    masters = [name for name in names if Path(name).stem.endswith("_master")]
+    if 0 < len(masters) < len(names):
+        notes.append(
+            f"{masters[0]} of the files is called as one that shows what others hold: name it alone if it does"
+        )
     words = {*BESIDE, *MASKS, SUPPORT}
     other = [file for file in files if words.intersection(re.findall(r"[a-z]+", Path(file).stem.lower()))]
     if not 0 < len(other) < len(files):
