@@ -1096,3 +1096,21 @@ def test_a_file_that_is_being_written_is_said_to_be_open(tmp_path: Path) -> None
             ValueError, match="A program has it open: wait for that, or set HDF5_USE_FILE_LOCKING=FALSE"
         ):
             pr.io.load_intensity(path)
+
+
+def test_a_curve_may_stand_in_a_column(tmp_path: Path) -> None:
+    curve, good = COUNTS[0], GOOD[3]
+    scipy.io.savemat(tmp_path / "x.mat", {"I": curve[:, None], "good": good[:, None]})
+    found, said = heard(tmp_path / "x.mat", ndim=1)
+    assert said == ""
+    assert np.array_equal(in_frame(found), (curve * good)[None])
+    np.savetxt(tmp_path / "x.txt", curve)
+    with opened_pattern(tmp_path / "x.txt", Wanted(ndim=1)) as pattern:
+        mask = torch.from_numpy(good[:, None])
+        assert np.array_equal(in_frame(pattern.read(masks={"--mask": mask})), (curve * good)[None])
+    np.save(tmp_path / "x.npy", COUNTS[:2].T)
+    found, said = heard(tmp_path / "x.npy", ndim=1)
+    assert "the first axis of (30, 2) was taken for that of the stack. If it is the last, use stack_axis=-1" in said
+    assert np.array_equal(in_frame(heard(tmp_path / "x.npy", ndim=1, stack_axis=-1)[0]), COUNTS[:2])
+    np.save(tmp_path / "x.npy", COUNTS[:4])
+    assert heard(tmp_path / "x.npy", ndim=1)[1] == ""

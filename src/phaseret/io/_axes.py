@@ -55,11 +55,14 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
     if len(shape) > ndim + 1 > 2 and format.startswith("MATLAB"):
         rule = f"a stack in MATLAB's files must have one axis beside those of a pattern, got {shape} for ndim={ndim}"
         _checks.fail(rule, "Save it so, as reshape(x, m1, m2, []) in MATLAB")
-    if len(shape) != ndim + 1 or ndim == 1:
+    if len(shape) != ndim + 1:
         return 0, ()
     if shape.count(1) == 1:  # of one pattern
         return shape.index(1), ()
     first, last = shape[1:], shape[:-1]
+    if ndim == 1:
+        note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
+        return 0, (note,) * (shape[1] <= _LONG < shape[0])  # curves in columns
     if format.startswith("MATLAB"):
         if len(set(first)) == 1 and len(set(last)) > 1:
             note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"

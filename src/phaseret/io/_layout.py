@@ -406,11 +406,13 @@ def _holds_pattern(contents: Contents, group: str, place: str) -> bool:
     masks, pattern = {*MASKS, *BESIDE}, contents.lookup(place)
     contents.called(group, ())  # looks it through
     inner = (name for word, name in contents.folders[group].items() if word not in masks)
-    for name in (name for name in inner if not contents.children(name) and contents.where(name) != place):
+    for name in (name for name in inner if not contents.children(name)):
         entry = contents.lookup(name)
         if entry is None:
             continue
-        if (entry.picture and min(entry.shape[-2:]) > _LIST) or (pattern is not None and entry.shape == pattern.shape):
+        is_one = entry.picture and min(entry.shape[-2:]) > _LIST
+        is_one |= pattern is not None and entry.shape == pattern.shape
+        if is_one and contents.where(name) != place:
             return True
     return False
 
