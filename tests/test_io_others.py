@@ -917,6 +917,18 @@ def test_a_mask_beside_the_link_that_shows_the_pattern_counts_or_is_named(
     assert ("'entry/data/dark'" if used else f"'entry/data/{name}'") in said
 
 
+@pytest.mark.parametrize("link", ["hard", "soft"])
+def test_a_mask_beside_another_link_to_the_pattern_is_named(link: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"raw/frames": COUNTS, "show/good_pixels": GOOD})
+    with h5py.File(path, "a") as file:
+        file["show/data"] = file["raw/frames"] if link == "hard" else h5py.SoftLink("/raw/frames")
+    assert "'show/good_pixels' of the file lies beside the pattern and was not used" in heard(path)[1]
+    with h5py.File(path, "a") as file:  # the mask of another pattern
+        del file["show/data"]
+        file["show/data"] = COUNTS + 1
+    assert heard(path, key="raw/frames")[1] == ""
+
+
 @pytest.mark.parametrize("mask_is", ["measured", "bad"])
 def test_what_a_mask_is_that_the_file_does_not_hold_is_said_to_say_nothing(mask_is: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", COUNTS)

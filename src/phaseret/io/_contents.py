@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import operator
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class Contents:
         children: The names in a group, and () of all else.
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be read; None if nothing is wrong.
+        same: Whether two names lead to one array, as hard links do, too.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
         folders: What each folder that was looked through holds, by `same_word`.
@@ -106,6 +108,7 @@ class Contents:
     children: Callable[[str], tuple[str, ...]] = lambda name: ()
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], Lost | None] = lambda name: None
+    same: Callable[[str, str], bool] = operator.eq
     notes: Mapping[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     folders: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -412,7 +412,7 @@ def _holds_pattern(contents: Contents, group: str, place: str) -> bool:
             continue
         is_one = entry.picture and min(entry.shape[-2:]) > _LIST
         is_one |= pattern is not None and entry.shape == pattern.shape
-        if is_one and contents.where(name) != place:
+        if is_one and not contents.same(name, place):
             return True
     return False
 
