@@ -60,8 +60,9 @@ def load_intensity(
 
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"``, ``"scan/**/frame_*.tif"`` (in any folder of
-            scan) or ``"frame_%05d.tif"``, whose patterns become one stack in the order given, or of their names; one
-            volume, where `ndim` is one more than the axes of their frames, which must all hold a mask, or none.
+            scan) or ``"frame_%05d.tif"``, whose patterns become one stack in the order given, or of the numbers in
+            their names (-0.1 before 0.1); one volume, where `ndim` is one more than the axes of their frames, which
+            must all hold a mask, or none.
         key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
             shows by default, else an array called intensity, iobs or data, else the only array there is.
         index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
