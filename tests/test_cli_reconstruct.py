@@ -148,6 +148,8 @@ def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: 
         ("scan.h5 --background darks.npy", "one.npy"),
         (f"last_dark.npy {last} --background dark.npy", f"last.npy {last}"),
         (f"last_dark.npy {last} --background 'dark_%d.npy'", f"last.npy {last}"),
+        (f"last_dark.npy {last} --background darks.npy", f"last.npy {last}"),
+        (f"last_dark.npy {last} --index 1 --background darks.npy", f"last.npy {last} --index 1"),
         (f"off_dark.npy {off} --background dark.npy", f"off.npy {off}"),
     ):
         status, _, err = run(f"reconstruct {line} {options}", capsys)

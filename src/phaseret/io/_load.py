@@ -402,7 +402,8 @@ class OpenPattern:
             dark = dark.cropped(self.wanted.crop[-axes:])
         dark = replace(dark, mask=None)  # what counts as 0 takes no block of pixels along
         light = dark.binned(counts[len(counts) - axes :]).intensity if max(counts) > 1 else dark.intensity
-        if not self.is_stack and light.ndim == axes + 1:
+        count = light.shape[: light.ndim - axes]  # for one pattern, or not as many as there are
+        if len(count) == 1 and (not self.is_stack or count[0] not in (1, *self.shape[: -self.ndim])):
             what = f"the mean of the {len(light)} frames in {path} was taken for the background"
             _checks.warn(what, "If only one of them belongs to the pattern, give that alone")
             light = light.mean(0)
