@@ -1126,3 +1126,21 @@ def test_a_curve_may_stand_in_a_column(tmp_path: Path) -> None:
     assert np.array_equal(in_frame(heard(tmp_path / "x.npy", ndim=1, stack_axis=-1)[0]), COUNTS[:2])
     np.save(tmp_path / "x.npy", COUNTS[:4])
     assert heard(tmp_path / "x.npy", ndim=1)[1] == ""
+
+
+@pytest.mark.parametrize("name", ["dark", "pedestal", "background", "Dark Current"])
+def test_a_background_that_an_attribute_says_is_named(name: str, tmp_path: Path) -> None:
+    _, said = heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{name}": 12.5}))
+    word = name.lower().replace(" ", "")
+    assert f"its {word} 12.5 was not used. If it still holds that, give it to the solver as background=" in said
+    assert heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{name}": 0.0}))[1] == ""
+
+
+def test_what_attributes_say_of_the_numbers_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@scaling_factor": 2.0, "data@offset": 5.0})
+    assert "'data' has scaling_factor 2 and offset 5, which were not applied" in heard(path)[1]
+    path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@scaling_factor": 1.0, "data@offset": 0.0})
+    assert heard(path)[1] == ""
+    path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@data_type": "unphased amplitude"})
+    assert "was taken for the magnitude, as its datatype, 'unphased amplitude', says" in heard(path)[1]
+    assert unmeasured(heard(write(tmp_path / "x.h5", {"data": COUNTS}, {"data@valid_max": LEVEL}))[0]) == OVER

@@ -46,6 +46,7 @@ LEVELS = (
     "satlevel",
     "satvalue",
     "overflowvalue",
+    "validmax",
     "countcutoff",
     "countratecorrectioncountcutoff",
 )
@@ -63,7 +64,8 @@ _LIST, _MOST = 3, 100
 # How the frames of a volume were recorded, which must be the same for all.
 _RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
 _RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
-EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime")
+_EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime", "integrationtime")
+EXPOSURES = (*_EXPOSURES, *(f"{word}s" for word in _EXPOSURES))
 # No wavelength and no pixel is shorter or longer, in metres.
 _LEAST, _LARGEST_LENGTH = 1e-14, 1e-2
 # Frames of one detector, written one after the other, with six digits; those of SOLEIL's several detectors have two.
@@ -227,19 +229,25 @@ def sensible(told: Told) -> tuple[Told, list[str]]:
 
 
 def about_scale(contents: Contents, name: str) -> list[str]:
-    """A question, if the file says by what the numbers are to be multiplied, or what is to be added to them.
+    """Questions, if the file says by what the numbers are to be multiplied, or what is to be added to them, or an
+    attribute what was counted without the object.
 
     Source:
         CF conventions 1.11, section 8.1; NeXus 2024.02, NXdata.
     """
     place = contents.where(name)
     folder, _, word = place.rpartition("/")
-    values = {key: finite(contents.attribute(place, key)) for key in ("scale_factor", "add_offset")}
-    arrays = (f"{word}_scaling_factor", f"{word}_offset", "scaling_factor", "offset")
-    values |= {key: contents.number(inside(folder, key)) for key in arrays}
+    both = ("scaling_factor", "offset")
+    values = {key: finite(contents.attribute(place, key)) for key in ("scale_factor", "add_offset", *both)}
+    for key in (f"{word}_scaling_factor", f"{word}_offset", *both):
+        values[key] = values.get(key) or contents.number(inside(folder, key))
     said = [f"{key} {x:g}" for key, x in values.items() if x is not None and x != ("offset" not in key)]
     what = f"{name!r} has {' and '.join(said)}, which {'was' if len(said) == 1 else 'were'} not applied"
-    return [f"{what}: if they make counts of its numbers, apply them first"] * bool(said)
+    levels = ((key, positive(contents.attribute(place, key))) for key in DARKS)
+    dark = next((f"its {key} {level:g} was not used" for key, level in levels if level), "")
+    return [f"{what}: if they make counts of its numbers, apply them first"] * bool(said) + [
+        f"{name!r} is as it was stored, {dark}: if it still holds that, give it to the solver as background="
+    ] * bool(dark)
 
 
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
@@ -251,7 +259,18 @@ def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
     if name.lower().startswith("sqrt"):
         return "its name says"
     for place in places:
-        for attribute in ("units", "unit", "kind", "quantity", "signal_type", "label", "long_name", "description"):
+        for attribute in (
+            "units",
+            "unit",
+            "kind",
+            "quantity",
+            "signal_type",
+            "type",
+            "datatype",
+            "label",
+            "long_name",
+            "description",
+        ):
             said = contents.attribute(place, attribute)
             if _ROOT.search(said) or (_AMPLITUDE.search(said) and not _SQUARED.search(said)):
                 return f"its {attribute}, {shortened(said, 60)!r}, say{'s' * (attribute != 'units')}"
