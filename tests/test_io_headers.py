@@ -475,6 +475,27 @@ def test_files_of_a_pattern_are_in_the_order_of_their_numbers(names: list[str], 
     assert re.search(said, heard) if said else heard == ""
 
 
+@pytest.mark.parametrize(
+    "names", [["i_20210304050607", "i_20230405060708"], ["i_1614830767", "i_1614830801", "i_1614830900"]]
+)
+def test_times_in_names_do_not_count(names: list[str], tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        np.save(tmp_path / f"{name}.npy", COUNTS + number)
+    found = pr.io.load_intensity(tmp_path / "i_*.npy")  # took the memory of as many numbers as seconds lie between
+    np.testing.assert_array_equal(in_frame(found), [COUNTS + number for number in range(len(names))])
+    assert found.notes == ()
+
+
+def test_a_folder_may_have_signs_of_patterns_in_its_name(tmp_path: Path) -> None:
+    for folder in ("[12] x*", "1 x"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "[12] x*" / "f_1.npy", COUNTS)
+    np.save(tmp_path / "1 x" / "f_1.npy", COUNTS + 1)
+    for pattern in ("f_*.npy", "f_%d.npy"):
+        np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "[12] x*" / pattern)), COUNTS)
+    np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "[1] x" / "f_*.npy")), COUNTS + 1)
+
+
 def test_a_file_that_is_named_twice_is_said(tmp_path: Path) -> None:
     for name in ("a_1", "a_2"):
         np.save(tmp_path / f"{name}.npy", COUNTS)

@@ -31,6 +31,8 @@ Opener = Callable[[Any], AbstractContextManager[Any]]
 # A number in the name of a file, as programs write them, and where one has decimals.
 _NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]\d{1,3})?)")
 _DECIMALS = re.compile(r"\d\.\d")
+# From here on a number is a time, in seconds since 1970 or as 20210304050607; and no count leaves out so many.
+_TIME, _SPARSE = 10**9, 100
 
 
 def files_of(path: Any, *, must_match: bool = True) -> list[Any]:
@@ -60,7 +62,9 @@ def _matching(name: str, must_match: bool = True) -> list[str]:
     if counted is None and not glob.has_magic(name):
         return []
     if counted is None:
-        found = glob.glob(name, recursive=True)
+        folder, file = os.path.split(name)
+        there = glob.escape(folder) if os.path.isdir(folder) else folder  # [2021] may be its name
+        found = glob.glob(os.path.join(there, file), recursive=True)
     else:
         before, after = name[: counted.start()], name[counted.end() :]
         number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
@@ -190,6 +194,8 @@ def _gaps(files: Sequence[Any], are: str) -> list[str]:
     if places[0] > 1 and parts[0][places[0] - 1] == ".":  # decimals
         return []
     numbers = sorted(int(part[places[0]]) for part in parts)
+    if numbers[-1] >= _TIME or numbers[-1] - numbers[0] >= _SPARSE * len(numbers):
+        return []
     gaps = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
     if not gaps or len({b - a for a, b in pairwise(numbers)}) == 1:
         return []
