@@ -1144,3 +1144,16 @@ def test_what_attributes_say_of_the_numbers_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@data_type": "unphased amplitude"})
     assert "was taken for the magnitude, as its datatype, 'unphased amplitude', says" in heard(path)[1]
     assert unmeasured(heard(write(tmp_path / "x.h5", {"data": COUNTS}, {"data@valid_max": LEVEL}))[0]) == OVER
+
+
+def test_a_centre_outside_of_the_region_of_interest_is_said_as_it_was_given(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS)
+    match = r"center must be a pixel inside roi=\(\(10, 26\), \(0, None\)\), got \(9, 15\)\. Count from 0 in the whole frame"
+    with pytest.raises(ValueError, match=match):
+        pr.io.load_intensity(tmp_path / "x.npz", roi=((10, 26), (0, None)), center=(9, 15))
+    found, _ = heard(tmp_path / "x.npz", roi=((10, 26), (0, None)), center=(11, 15))
+    assert found.intensity[0, 0] == COUNTS[11, 15]
+    np.savez(tmp_path / "x.npz", data=COUNTS, beam_center_y=9.0, beam_center_x=15.0)  # the direct beam, not the peak
+    found, said = heard(tmp_path / "x.npz", roi=((10, 26), (0, 20)))
+    assert "the file's centre (9.0, 15.0) lies outside the region of interest and was not used" in said
+    assert found.intensity[0, 0] == COUNTS[18, 10]

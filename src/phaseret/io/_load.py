@@ -429,8 +429,9 @@ class OpenPattern:
         unsaid = max(self.ndim - len(said), 0)  # the axes in front, as that which counts frames
         pixel = (*(m // 2 for m in frame[:unsaid]), *(round(c) for c in said))
         fix = "use center= with one index per axis"
-        if len(pixel) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
-            return "middle", [f"the file's centre {tuple(said)} lies outside the frame and was not used: {fix}"]
+        if not self._reads(pixel):
+            where = "frame" if self.wanted.roi is None else "region of interest"
+            return "middle", [f"the file's centre {tuple(said)} lies outside the {where} and was not used: {fix}"]
         between = [
             f"the file's centre {tuple(said)} lies between pixels, and {pixel} was taken: the object's phase is a ramp "
             "then, so do not ask for a real or non-negative one"
@@ -474,7 +475,17 @@ class OpenPattern:
         """The pixel of the whole frame, counted in the region of interest."""
         if isinstance(pixel, str) or self.wanted.roi is None:
             return pixel
+        if not self._reads(pixel):
+            fix = "Count from 0 in the whole frame, one index per axis"
+            _checks.fail(f"center must be a pixel inside roi={self.wanted.roi}, got {pixel}", fix)
         return tuple(c - start for c, start in zip(pixel, self._starts(), strict=False))
+
+    def _reads(self, pixel: Sequence[int]) -> bool:
+        """Whether a pixel of the whole frame lies in what is read of it."""
+        frame, roi = self.shape[-self.ndim :], self.wanted.roi
+        parts = [slice(None)] * self.ndim if roi is None else slices(roi, self.shape, self.ndim)
+        inside = (c in range(m)[part] for c, m, part in zip(pixel, frame, parts, strict=False))
+        return len(pixel) == self.ndim and all(inside)
 
     def _starts(self) -> list[int]:
         """The first pixel of the region of interest in the whole frame; [] where that is read."""
