@@ -62,7 +62,8 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
     first, last = shape[1:], shape[:-1]
     if ndim == 1:
         note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
-        return 0, (note,) * (shape[1] <= _LONG < shape[0])  # curves in columns
+        columns = shape[1] <= _LONG < shape[0] and format != "text"  # of which that is asked anyway
+        return 0, (note,) * columns
     if format.startswith("MATLAB"):
         if len(set(first)) == 1 and len(set(last)) > 1:
             note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
