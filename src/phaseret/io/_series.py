@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
@@ -289,11 +289,16 @@ class OpenSeries:
             whole,
             notes=(
                 *whole.notes,
-                *about_names(self.files),
+                *self._about_names,
                 *dim(whole.intensity, self.ndim, chosen, len(places)),
             ),
             source=f"{self.files[places[chosen[0]][0]]} to {Path(self.files[places[chosen[-1]][0]]).name}",
         )
+
+    @cached_property
+    def _about_names(self) -> list[str]:
+        """What is asked about the names, once, however many blocks are read."""
+        return about_names(self.files)
 
     def background(self, path: str, key: str | None) -> Tensor:
         """As that of the first file."""
