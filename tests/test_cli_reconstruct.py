@@ -136,6 +136,7 @@ def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: 
     for name, plain in (("one", light[0]), ("last", np.moveaxis(light, 0, -1)), ("off", np.roll(light[0], 2, (0, 1)))):
         np.save(f"{name}.npy", plain)
         np.save(f"{name}_dark.npy", plain + (dark[..., None] if name == "last" else dark))
+    np.save("first_dark.npy", light + dark)
     np.save("dark.npy", dark)
     np.save("darks.npy", np.stack([0.5 * dark, 1.5 * dark]))
     for number in range(3):
@@ -148,6 +149,8 @@ def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: 
         ("scan.h5 --background darks.npy", "one.npy"),
         (f"last_dark.npy {last} --background dark.npy", f"last.npy {last}"),
         (f"last_dark.npy {last} --background 'dark_%d.npy'", f"last.npy {last}"),
+        ("first_dark.npy --ndim 2 --background darks.npy", f"last.npy {last}"),
+        ("first_dark.npy --ndim 2 --index 1 --background darks.npy", f"last.npy {last} --index 1"),
         (f"off_dark.npy {off} --background dark.npy", f"off.npy {off}"),
     ):
         status, _, err = run(f"reconstruct {line} {options}", capsys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import operator
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class Contents:
         children: The names in a group, and () of all else.
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be read; None if nothing is wrong.
+        same: Whether two names lead to one array, as hard links do, too.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
         folders: What each folder that was looked through holds, by `same_word`.
@@ -106,6 +108,7 @@ class Contents:
     children: Callable[[str], tuple[str, ...]] = lambda name: ()
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], Lost | None] = lambda name: None
+    same: Callable[[str, str], bool] = operator.eq
     notes: Mapping[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     folders: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -156,9 +159,13 @@ class Contents:
         scale = self.scale(name) if value else 1.0  # 0 says nothing, in any unit
         return None if value is None or scale is None else value * scale
 
+    def unit(self, name: str) -> str:
+        """What the named quantity is measured in; "" where nothing says it."""
+        return next(filter(None, (self.attribute(name, word).strip() for word in ("units", "unit"))), "")
+
     def scale(self, name: str) -> float | None:
         """What the named quantity is multiplied by in SI units or pixels; None where nobody knows."""
-        unit = self.attribute(name, "units")
+        unit = self.unit(name)
         self.units[name] = unit
         return UNITS.get(unit)
 
@@ -373,6 +380,8 @@ def reading(path: Path, kind: str, less: str = "Use a smaller one") -> Iterator[
         fix = "It may be truncated, damaged or still being written"
         if re.search("requires the .* package", said):
             fix = "Install what it asks for"
+        if "unable to lock file" in said:
+            fix = "A program has it open: wait for that, or set HDF5_USE_FILE_LOCKING=FALSE"
         _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
     finally:
         for logger in loggers:

@@ -55,6 +55,7 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         guarded(tree.children),
         guarded(tree.where),
         guarded(tree.missing),
+        guarded(tree.same),
     )
 
 
@@ -131,6 +132,11 @@ class _Tree:
                     return place
                 place = f"{place}/{named}"
         return self._place(name)
+
+    def same(self, name: str, other: str) -> bool:
+        """Whether both names lead to one array."""
+        found = self._object(self.where(name))
+        return found is not None and found == self._object(self.where(other))
 
     def missing(self, name: str) -> Lost | None:
         """What a link leads to that cannot be opened; None if all is well."""
