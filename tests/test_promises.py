@@ -248,10 +248,13 @@ def gradients(path: str, **changed: Tensor) -> list[Tensor]:
     torch.manual_seed(0)
     found = call(called(path), {**tensors, **others, **changed, **leaves})
     outputs = [x for x in ([found] if isinstance(found, Tensor) else vars(found).values()) if isinstance(x, Tensor)]
-    total = sum(x.abs().sum() for x in outputs if x.requires_grad)
+    outputs = [torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in outputs]
+    total = sum(x.nan_to_num().abs().sum() for x in outputs if x.requires_grad)
     if not isinstance(total, Tensor):
         return []
-    return [g for g in torch.autograd.grad(total, list(leaves.values()), allow_unused=True) if g is not None]
+    with torch.autograd.set_detect_anomaly(True):  # which stops at a nan on the way, whatever becomes of it
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    return [g for g in found if g is not None]
 
 
 DIFFERENTIABLE = ("operators", "symmetry", "noise", "losses", "metrics", "projections")

@@ -341,6 +341,40 @@ def test_the_refinement_keeps_support_and_sign_and_helps_noisy_data():
     assert (r.obj - obj).norm() < 0.7 * (start * (obj > 0) - obj).norm()
 
 
+@pytest.mark.parametrize("real", [False, True])
+@pytest.mark.parametrize("method", ["wirtinger_flow", "truncated_amplitude_flow", "maximum_likelihood"])
+def test_gradients_pass_through_the_iterations_and_are_finite_where_it_is_dark(method, real):
+    operator, data = pr.operators.FourierIntensity((6, 6)), torch.float64 if real else torch.complex128
+    start, constraint = torch.rand(2, 3, 3, dtype=data) + 0.2, "real" if real else "complex"
+    measured = operator(start + 0.1)
+
+    def found(intensity, init):
+        if method == "maximum_likelihood":
+            return solvers.maximum_likelihood(init, intensity, operator, n_iter=2, constraint=constraint)
+        return getattr(solvers, method)(intensity, operator, init=init, n_iter=2, constraint=constraint)
+
+    given = measured.requires_grad_(), start.requires_grad_()
+    assert torch.autograd.gradcheck(lambda *x: found(*x).obj, given, fast_mode=True)
+    dark = measured.detach().index_put((torch.tensor(0), torch.tensor(2), torch.tensor(2)), torch.zeros(()).double())
+    nothing = (start * torch.tensor([0.0, 1.0])[:, None, None]).detach()
+    for intensity, init in ((dark, start.detach()), (dark, nothing)):
+        given = intensity.requires_grad_(), init.requires_grad_()
+        r = found(*given)
+        total = r.obj.abs().square().sum() + r.errors.sum() + r.prtf.sum() + r.agreement.sum()
+        assert all(x.isfinite().all() for x in torch.autograd.grad(total, given))
+
+
+@pytest.mark.parametrize("method", ["wirtinger_flow", "truncated_amplitude_flow"])
+def test_a_start_without_light_stays_so(method):
+    operator = pr.operators.FourierIntensity((8, 8))
+    intensity, start = operator(torch.rand(2, 4, 4)), torch.rand(2, 4, 4)
+    start[0] = 0
+    r = getattr(solvers, method)(intensity, operator, init=start, n_iter=3)
+    assert not r.obj[0].any()
+    assert r.error[0] == 1
+    assert r.error[1] < 1
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 OPERATOR = gaussian()[0]

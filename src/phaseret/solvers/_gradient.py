@@ -334,7 +334,7 @@ def maximum_likelihood(
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
     b = _positive(problem, background, intensity, mask)
-    problem.magnitude = (problem.intensity - b).clamp(min=0).sqrt()
+    problem.magnitude = _fft.root(problem.intensity - b)
     starts_axis, allowed = -1 - operator.object_ndim, torch.ones_like(x.real)
     if support is not None:
         _checks.boolean(support=support)
@@ -431,7 +431,7 @@ def _flow(
     """Descent from the starts with one gradient per iteration, from the slope of the misfit at the detector."""
     z, seeds = _starts(problem, init, starts, seed)
     problem.object_shape = z.shape[-problem.operator.object_ndim :]
-    scale = problem.over_object(1 / problem.gain(z))
+    scale = problem.over_object(1 / _fft.divisor(problem.gain(z)))
 
     def move(z: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
         z = z - scale * problem.descended(slope(problem.power(field), k), field)
