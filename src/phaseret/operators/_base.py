@@ -74,7 +74,7 @@ class Operator(Module):
         """The intensity: (*, object) -> (*, data), real and non-negative."""
         self._check(obj)
         measure = self._measure if self._as_the_library_has_it else self._measure_as_written
-        return _memory.in_chunks(measure, obj, self.object_ndim, self.chunk)
+        return _memory.in_chunks(self, measure, obj, self.object_ndim, self.chunk)
 
     __call__ = called_as(forward)
 
