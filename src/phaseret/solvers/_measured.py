@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
+from phaseret._module import seeded
 from phaseret.operators import Operator
 from phaseret.operators._data import check_lit, is_fourier, operator_of, without_background
 from phaseret.operators._hot import ask_about_hot
@@ -205,7 +206,7 @@ class Measured:
 
     def noise(self, seeds: Sequence[int]) -> Tensor:
         """A random object (starts, object) of each seed, the same for all patterns: the adjoint of white noise."""
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = [seeded(seed) for seed in seeds]
         shape = self.intensity.shape[-len(self.data_axes) :]
         draws = [torch.randn(shape, generator=g, dtype=torch.complex64, device="cpu") for g in generators]
         noise = torch.stack(draws).to(self.intensity.device, self.intensity.dtype.to_complex())
