@@ -60,6 +60,16 @@ def evaluating(network: Any) -> Iterator[None]:
             part.training = mode
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network in what torch.compile, parallel and averaged training, or Lightning's Fabric wrap it in."""
+    while type(model).__module__.partition(".")[0] in ("torch", "lightning", "lightning_fabric"):
+        inner = getattr(model, "_orig_mod", getattr(model, "module", None))
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return model
+
+
 LARGEST_STEP = 1e30  # of a descent, which single precision holds
 
 
