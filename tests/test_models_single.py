@@ -185,6 +185,11 @@ def test_a_network_that_is_wrapped_is_told_the_mask_as_well(wrap: str) -> None:
     if wrap != "a user's":
         expected = finetune(net, intensity, n_iter=2, lr=1e-2, mask=mask)
         torch.testing.assert_close(finetune(wrapped, intensity, n_iter=2, lr=1e-2, mask=mask), expected)
+        for naming in (net, wrapped):
+            names = [name for name, _ in naming.named_parameters() if "up" in name or "last" in name]
+            found = finetune(wrapped, intensity, n_iter=2, lr=1e-2, mask=mask, parameters=names)
+            expected = finetune(net, intensity, n_iter=2, lr=1e-2, mask=mask, parameters=["up", "last"])
+            torch.testing.assert_close(found, expected)
 
 
 def test_finetuning_through_an_operator_and_a_mask() -> None:

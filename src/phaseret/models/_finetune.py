@@ -80,12 +80,12 @@ def finetune(
             "Pass the network itself",
             error=TypeError,
         )
-    model = unwrapped(model)
+    whole, model = model, unwrapped(model)
     _memory.with_values(intensity=intensity, mask=mask)
     intensity, mask = tracked(intensity), tracked(mask)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0, at_most=LARGEST_STEP)
-    chosen = _chosen(model, parameters)
+    chosen = _chosen(model, parameters, next(name for name, part in whole.named_modules() if part is model))
     if ndim is None:
         ndim = len(getattr(model, "data_shape", getattr(model, "fourier_shape", (0, 0))))
     misfit = Misfit(intensity, ndim, operator=operator, mask=mask)
@@ -122,8 +122,8 @@ def _takes_mask(model: nn.Module) -> bool:
     return "mask" in options or any(option.kind is option.VAR_KEYWORD for option in options.values())
 
 
-def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
-    """The names of the parameters that are adapted."""
+def _chosen(model: nn.Module, parameters: str | Sequence[str], place: str) -> set[str]:
+    """The names of the parameters that are adapted; `place` is that of the network in what wraps it."""
     names = [name for name, _ in model.named_parameters()]
     word = parameters if isinstance(parameters, str) else ""  # an array compares itself item by item
     if word == "all":
@@ -136,7 +136,7 @@ def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
             _checks.fail(f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
     wanted = [wanted] if isinstance(wanted, str) else wanted
     _checks.sequence("parameters", wanted, "names", "Use 'decoder', 'all', or names of submodules")
-    wanted = list(wanted)
+    wanted = [str(name).removeprefix(f"{place}.") for name in wanted]
     chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
     unknown = [prefix for prefix in wanted if not any(f"{name}.".startswith(f"{prefix}.") for name in names)]
     if word != "decoder" and (unknown or not chosen):
