@@ -38,7 +38,8 @@ UNITS |= {
 class Entry:
     """One array of a file: its shape and type, and how to read it, or part of its first axis.
 
-    The last axis of a colour picture is its colours. Of some formats all of an array is read for a part of it.
+    The last axis of a colour picture is its colours. Of some formats all of an array is read for a part of it. `filled`
+    reads, in place of NaN, what HDF5 fills up where nothing was written.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +47,7 @@ class Entry:
     read: Callable[[int | slice | None], Any]
     color: bool = False
     whole: bool = False
+    filled: Callable[[int | slice | None], Any] | None = None
 
     @property
     def numbers(self) -> bool:
@@ -128,9 +130,11 @@ class Contents:
         """Whether the file has no groups but for what the names of its arrays say."""
         return not self.children("")
 
-    def read(self, name: str, index: Index | None = None, less: str = "Use a smaller one") -> np.ndarray[Any, Any]:
+    def read(
+        self, name: str, index: Index | None = None, less: str = "Use a smaller one", *, filled: bool = False
+    ) -> np.ndarray[Any, Any]:
         """The array called `name`, or part of its first axis, after the check that it fits into memory; `less` is what
-        to do where it does not.
+        to do where it does not, `filled` as in `Entry`.
         """
         entry = self.entry(name)
         parts, sizes = _parts(index, entry.shape)
@@ -141,7 +145,8 @@ class Contents:
             less = "Save it as npy or HDF5, of which a part can be read"
         _memory.check_fits(f"{name!r} {stored} of {self.path}", needed, less)
         with reading(self.path, self.format, less):
-            values = [np.asarray(entry.read(part)) for part in parts]
+            read = (filled and entry.filled) or entry.read
+            values = [np.asarray(read(part)) for part in parts]
             value = np.stack(values) if isinstance(index, Sequence) and isinstance(parts[0], int) else values[0]
             if value.shape != sizes:
                 raise ValueError(f"{name!r} was announced as {sizes} and has the shape {value.shape}")

@@ -230,17 +230,18 @@ class _Tree:
         if as_text(np.asarray(dataset.attrs.get("MATLAB_class", ""))) == "char":
             return Entry((), np.dtype("U1"), lambda _: "".join(map(chr, dataset[()].T.reshape(-1).tolist())))
         shape = dataset.shape[::-1] if self.reverse else dataset.shape
-        return Entry(tuple(shape), dataset.dtype, partial(self._read, dataset))
+        read = partial(self._read, dataset)
+        return Entry(tuple(shape), dataset.dtype, read, filled=partial(read, filled=True))
 
-    def _read(self, dataset: Any, index: int | slice | None) -> Any:
+    def _read(self, dataset: Any, index: int | slice | None, filled: bool = False) -> Any:
         if isinstance(index, slice) and index.step is not None and index.step < 0:  # HDF5 reads forwards
             numbers = range(dataset.shape[-1 if self.reverse else 0])[index]
-            return self._read(dataset, slice(numbers[-1], numbers[0] + 1, -numbers.step))[::-1]
+            return self._read(dataset, slice(numbers[-1], numbers[0] + 1, -numbers.step), filled)[::-1]
         if dataset.external:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
         # of a mask or a support only what is not the same as elsewhere may have been written
-        all_written = same_word(dataset.name or "") in (*MASKS, SUPPORT)
+        all_written = filled or same_word(dataset.name or "") in (*MASKS, SUPPORT)
         regions = self._written(dataset, self.path.parent, all_written)
         values = dataset[() if index is None else (..., index) if self.reverse else index]
         values = self._without_markers(dataset, values.T if self.reverse else values)
