@@ -452,7 +452,12 @@ def test_files_in_folders_of_folders_and_other_words_of_printf(tmp_path: Path) -
     ("names", "said"),
     [
         (["t_-0.2", "t_-0.1", "t_0.0", "t_0.1", "t_0.2"], ""),
-        (["t-1", "t-2", "t-3"], ""),  # a hyphen
+        (["t-1", "t-2", "t-10"], ""),  # a hyphen
+        (["2021-03-04", "2021-11-02", "2022-01-01"], ""),
+        (["t_-0.3", "t_-0.2", "t_-0.1"], ""),
+        (["t=-10,x=1", "t=-2,x=0", "t=-2,x=3"], ""),
+        (["t_-0p25", "t_0p25", "t_0p5"], ""),
+        (["t_0,25", "t_0,5", "t_1,0"], ""),
         (["p-1", "p0", "p+1"], ""),
         (["t_0.25", "t_0.5", "t_0.75", "t_1.0"], ""),
         (["t_0.05", "t_0.10", "t_0.5"], ""),
@@ -473,6 +478,28 @@ def test_files_of_a_pattern_are_in_the_order_of_their_numbers(names: list[str], 
     np.testing.assert_array_equal(in_frame(found), [COUNTS + number for number in range(len(names))])
     heard = " ".join(str(one.message) for one in caught if "without number" not in str(one.message))
     assert re.search(said, heard) if said else heard == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (["r12.0001", "r12.0002", "r12.0004"], True),
+        (["r12.001", "r12.002", "r12.004"], True),
+        (["s1.8", "s1.9", "s1.11", "s1.20"], True),
+        (["e8.33", "e8.35", "e8.40"], False),
+        (["t0.001", "t0.002", "t0.004"], False),
+        (["t_0p1", "t_0p2", "t_0p4"], False),
+    ],
+)
+def test_decimals_are_not_missed_among_counts_nor_counts_among_decimals(
+    names: list[str], asked: bool, tmp_path: Path
+) -> None:
+    for name in names:
+        np.save(tmp_path / f"{name}.npy", COUNTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = pr.io.load_intensity(tmp_path / "*.npy")
+    assert any("are one stack, without number" in note for note in found.notes) == asked
 
 
 @pytest.mark.parametrize(

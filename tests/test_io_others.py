@@ -954,13 +954,14 @@ def test_pictures_of_several_detectors_are_not_joined(tmp_path: Path) -> None:
         pr.io.load_intensity(path, key="scan/scan_data", ndim=2)
     found, _ = heard(path, key="scan/scan_data/data_02", ndim=2)
     assert np.array_equal(in_frame(found), arrays["scan/scan_data/data_02"])
-    path = write(tmp_path / "y.nxs", {"a/data_000001": COUNTS[None], "a/data_000002": COUNTS[None] + 1})
-    found, _ = heard(path, key="a", ndim=2)
-    assert found.intensity.shape == (2, *SHAPE)
+    for digits in (3, 4, 6):  # frames of one
+        arrays = {f"a/data_{number:0{digits}}": COUNTS[None] + number for number in (1, 2)}
+        found, _ = heard(write(tmp_path / f"{digits}.nxs", arrays), key="a", ndim=2)
+        assert np.array_equal(in_frame(found), [COUNTS + 1, COUNTS + 2])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("bits", [15, 16, 31, 32])
 @pytest.mark.parametrize("frames", [1, 2])
 @pytest.mark.parametrize("added", [1, 10])
 def test_gaps_at_the_end_of_a_narrower_type_were_not_measured(
@@ -1028,7 +1029,15 @@ def test_a_table_of_colours_that_shows_0_as_white_is_said(turned: bool, tmp_path
 
 @pytest.mark.parametrize("attribute", ["units", "long_name", "label"])
 def test_an_attribute_that_says_logarithm_is_asked_about(attribute: str, tmp_path: Path) -> None:
-    for text, said in (("log10(counts)", "'data' sounds like a logarithm"), ("logged counts", "")):
+    logarithm = "'data' sounds like a logarithm"
+    texts = {
+        "log10(counts)": logarithm,
+        "ln(I)": logarithm,
+        "log1p of counts": logarithm,
+        "logged counts": "",
+        "LN2": "",
+    }
+    for text, said in texts.items():
         found = heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{attribute}": text}))[1]
         assert said in found
         assert bool(said) == bool(found)

@@ -120,7 +120,7 @@ def test_frames_are_read_into_one_volume_that_holds_the_numbers_of_all(folder: P
     for number, (dtype, value) in enumerate(zip(types, values, strict=True)):
         np.save(f"f{number}.npy", value.astype(dtype))
     with opened("f0.npy") as first:
-        volume, notes = as_volume(files_of("f%d.npy"), first, "data", lambda contents: Told())
+        volume, notes = as_volume(files_of("f%d.npy"), first, "data", lambda contents: Told(), full=True)
         tracemalloc.start()
         found = volume.read("data")
         peak = tracemalloc.get_traced_memory()[1]
@@ -299,6 +299,23 @@ def test_a_frame_is_saturated_where_its_own_type_ends(other: Any, folder: Path) 
     assert found.mask is not None
     bad = np.argwhere(~np.fft.fftshift(found.mask.numpy()))
     assert bad.tolist() == [[0, 2, 3]]
+    found = pr.io.load_intensity("f_*.npy", ndim=3, saturation=np.inf)
+    assert found.mask is None
+    assert found.intensity.max() == 65535
+
+
+def test_frames_in_the_order_of_letters_are_asked_about(folder: Path) -> None:
+    for number in range(11):
+        np.save(f"f_{number}.npy", VOLUME[0] + number)
+    names = sorted(map(str, Path().glob("f_*.npy")))
+    asked = r"in the order of the letters of their names, f_10\.npy before f_2\.npy\. If their numbers count the frames"
+    with pytest.warns(UserWarning, match=asked):
+        pr.io.load_intensity(names, ndim=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pr.io.load_intensity(names)  # patterns of a stack
+        pr.io.load_intensity(names[:2] + names[3:], ndim=3)  # f_0, f_1, f_2
+        pr.io.load_intensity("f_*.npy", ndim=3)
 
 
 @pytest.mark.parametrize("place", ["detector", "beside"])

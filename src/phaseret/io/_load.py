@@ -345,7 +345,7 @@ class OpenPattern:
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
         said_so = (self.contents.attribute(place, word) for word in ("units", "unit", "long_name", "label"))
         logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or any(
-            re.match(r"(log|ln)(10|2)?\b", text, re.IGNORECASE) for text in said_so
+            re.match(r"(log(10|1p|2)?|ln)\b", text, re.IGNORECASE) for text in said_so
         )
         return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * bool(logarithm)
 
@@ -526,8 +526,9 @@ def opened_pattern(
             yield _pattern(contents, name, wanted)
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
-            volume, notes = as_volume(files, contents, name, partial(_told_of_frame, name=name, wanted=wanted))
-            notes += about_names(files, "are one volume, whose axis of frames is not even without")
+            told_of = partial(_told_of_frame, name=name, wanted=wanted)
+            volume, notes = as_volume(files, contents, name, told_of, full=wanted.saturation is None)
+            notes += about_names(files, volume=True)
             pattern = _pattern(volume, name, wanted, notes)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return

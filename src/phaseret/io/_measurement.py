@@ -20,9 +20,9 @@ from phaseret.operators._origin import gathers_away, where_it_gathers
 
 # A plateau at the top that is no larger share of what was measured is where the detector was saturated.
 _PLATEAU = 0.05
-# The largest numbers of 16 and 32 bits: gaps of detectors and broken pixels stay there, and one below, in other types,
-# and at so many times it, at most, in the sum of as many frames.
-_FULL, _FRAMES = (2.0**16 - 1, 2.0**32 - 1), 1000
+# The largest numbers of 16 and 32 bits, with a sign and without: gaps of detectors and broken pixels stay there, and
+# one below, in other types, and at so many times it, at most, in the sum of as many frames.
+_FULL, _FRAMES = tuple(2.0**bits - 1 for bits in (15, 16, 31, 32)), 1000
 
 Kind = Literal["intensity", "magnitude"]
 Place = Literal["corner", "middle"]
@@ -400,7 +400,7 @@ def _flat_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind, told: bool
     for most in _FULL:
         frames = (level / most).round()  # that were added up
         ends = (frames >= 1) & (frames <= _FRAMES) & ((level - frames * most).abs() <= (2e-7 * level).clamp(min=frames))
-        full, from_here = full | ends, torch.where(ends, level - frames, from_here)
+        full, from_here = full | ends, torch.where(ends, torch.minimum(from_here, level - frames), from_here)
     top, near = (values >= from_here) & counted, (values >= share * level) & (values < from_here) & counted
     at_top, beside, of_all = (x.sum(axes, keepdim=True) for x in (top, near, counted))
     top &= (level >= (16 * least).clamp(max=16)) & (at_top >= 5) & (at_top > beside)

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -28,9 +28,11 @@ from phaseret.io._readers import opened
 from phaseret.io._scale import dim
 
 Opener = Callable[[Any], AbstractContextManager[Any]]
-# A number in the name of a file, as programs write them, and where one has decimals.
-_NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]\d{1,3})?)")
-_DECIMALS = re.compile(r"\d\.\d")
+# A number in the name of a file, as programs write them, what may stand for its point, and where one has decimals.
+_NUMBER = re.compile(r"([-+]?\d+(?:[.,p]\d+)?(?:[eE][-+]\d{1,3})?)")
+_POINTS, _DECIMALS = ".,p", re.compile(r"\d[.,p]\d")
+# What stands before the sign of a number, and not before a hyphen.
+_BEFORE_SIGNS = ("_", "=", "(", "[", os.sep)
 # From here on a number is a time, in seconds since 1970 or as 20210304050607; and no count leaves out so many.
 _TIME, _SPARSE = 10**9, 100
 
@@ -97,12 +99,13 @@ def _common(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
 
 
 def as_volume(
-    files: Sequence[Any], contents: Contents, name: str, told_of: Callable[[Contents], Told]
+    files: Sequence[Any], contents: Contents, name: str, told_of: Callable[[Contents], Told], *, full: bool
 ) -> tuple[Contents, list[str]]:
     """The contents of the first file, with the frames of all in place of its own: the array, and those of its size; and
     what the files say otherwise than it.
 
-    `told_of` says what a file tells of its frame; all must tell of one mask, or none.
+    `told_of` says what a file tells of its frame; all must tell of one mask, or none. `full`: what reaches the end of
+    its file's type is no number.
     """
     said = [told_of(contents)]
     mask = said[0].mask and said[0].mask[0]
@@ -130,9 +133,7 @@ def as_volume(
             with opened(files[number]) as one:
                 values = one.read(key).reshape(frame.shape)
             frame[...] = values
-            if (
-                key == name and values.dtype != frame.dtype and values.dtype.kind in "iu"
-            ):  # saturated in a narrower type
+            if full and key == name and values.dtype != frame.dtype and values.dtype.kind in "iu":
                 frame[values == np.iinfo(values.dtype).max] = _full(frame.dtype)
         return volume[0] if isinstance(index, int) else volume
 
@@ -155,10 +156,11 @@ def as_volume(
     return whole, differences([str(file) for file in files], said)
 
 
-def about_names(files: Sequence[Any], are: str = "are one stack, without") -> list[str]:
+def about_names(files: Sequence[Any], volume: bool = False) -> list[str]:
     """Questions, if files whose names differ in one number alone leave numbers out, if their decimals may be counts, if
-    one is named twice, or if some are called as what goes with a pattern is.
+    one is named twice, or if some are called as what goes with a pattern is; of a volume, if they are sorted as texts.
     """
+    are = "are one volume, whose axis of frames is not even without" if volume else "are one stack, without"
     notes, names = _gaps(files, are), [str(file) for file in files]
     places = [*map(os.path.abspath, names)]
     counts = Counter(places)
@@ -172,6 +174,10 @@ def about_names(files: Sequence[Any], are: str = "are one stack, without") -> li
         place = next(i for i, (one, other) in enumerate(zip(names, counted, strict=True)) if one != other)
         what = f"the numbers of the files' names are decimals, so that {names[place]} comes before {counted[place]}"
         notes.append(f"{what}: if they count, name the files one by one")
+    elif volume and names == sorted(names) != (counted := _by_number(names)):
+        place = next(i for i, (one, other) in enumerate(zip(names, counted, strict=True)) if one != other)
+        what = f"the files are in the order of the letters of their names, {names[place]} before {counted[place]}"
+        notes.append(f"{what}: if their numbers count the frames, name them by a pattern, in quotes")
     masters = [name for name in names if Path(name).stem.endswith("_master")]
     if 0 < len(masters) < len(names):
         notes.append(
@@ -191,7 +197,8 @@ def _gaps(files: Sequence[Any], are: str) -> list[str]:
     places = [place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1]
     if len(places) != 1 or len({len(part) for part in parts}) > 1 or not places[0] % 2:
         return []
-    if places[0] > 1 and parts[0][places[0] - 1] == ".":  # decimals
+    behind = places[0] > 1 and parts[0][places[0] - 1] in _POINTS
+    if behind and not _count({f"{part[places[0] - 2]}.{part[places[0]]}" for part in parts}):
         return []
     numbers = sorted(int(part[places[0]]) for part in parts)
     if numbers[-1] >= _TIME or numbers[-1] - numbers[0] >= _SPARSE * len(numbers):
@@ -206,22 +213,20 @@ def _gaps(files: Sequence[Any], are: str) -> list[str]:
 def _by_number(names: Sequence[str], decimals: bool = True) -> list[str]:
     """The names in the order of their numbers: frame_2 before frame_10, -0.1 before 0.1, and 0.25 before 0.5.
 
-    A sign is that of a number where other names have none there, or another one. Digits behind a point are decimals,
-    but not where the names count on to .10 or .20, nor without `decimals`.
+    A sign is that of a number where other names have none there, or another one, or where no hyphen stands. Digits
+    behind a point are decimals, unless they `_count`.
     """
-    parts = {name: _NUMBER.split(name) for name in names}
+    parts = {name: [*_NUMBER.split(name)] for name in names}
+    for words in parts.values():
+        words[1::2] = [re.sub(f"[{_POINTS}]", ".", word) for word in words[1::2]]
     columns = [*zip_longest(*parts.values(), fillvalue="")]
     signed, counted = set[int](), set[int]()
     for place in range(1, len(columns), 2):
-        numbers = [number for number in columns[place] if number]
-        tails = {number.partition(".")[2] for number in numbers} - {""}
-        if len({*columns[place - 1]}) == 1 < len({number[0] if number[0] in "+-" else "" for number in numbers}):
+        numbers, before = {*columns[place]} - {""}, {*columns[place - 1]}
+        signs = {number[0] if number[0] in "+-" else "" for number in numbers}
+        if signs != {""} and (len(before) == 1 < len(signs) or all(x.endswith(_BEFORE_SIGNS) for x in before)):
             signed.add(place)
-        are_decimals = any(number.lstrip("+-").startswith("0.") for number in numbers) or any(
-            tail[:1] == "0" != tail for tail in tails
-        )
-        count_on = not decimals or any(tail[1:].endswith("0") for tail in tails)
-        if len({*map(len, tails)}) > 1 and count_on and not are_decimals:
+        elif _count(numbers, decimals):
             counted.add(place)
 
     def order(name: str) -> tuple[list[Any], str]:
@@ -234,6 +239,21 @@ def _by_number(names: Sequence[str], decimals: bool = True) -> list[str]:
         return key, name
 
     return sorted(names, key=order)
+
+
+def _count(numbers: Iterable[str], decimals: bool = True) -> bool:
+    """Whether the digits behind the points of numbers count, as frames of run 12 from 12.0001 on, or scans that go on
+    to .10 or .20; without `decimals` all that may.
+    """
+    found = [number.lstrip("+-").partition(".") for number in numbers]
+    tails = {tail for _, _, tail in found} - {""}
+    if not tails or any(whole == "0" and tail for whole, _, tail in found):
+        return False
+    if len({*map(len, tails)}) == 1:
+        return len(min(tails)) > 2 and min(tails).startswith("00")
+    return not any(tail[:1] == "0" != tail for tail in tails) and (
+        not decimals or any(tail[1:].endswith("0") for tail in tails)
+    )
 
 
 @dataclass(frozen=True)
