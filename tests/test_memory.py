@@ -33,7 +33,7 @@ def test_in_chunks_equals_the_whole(items: int, chunk: int) -> None:
 CHANGED = "must stay as they are until its backward pass, got changed ones|modified by an inplace operation"
 
 
-@pytest.mark.parametrize("change", ["in place", "a new one", "functional_call", "the data"])
+@pytest.mark.parametrize("change", ["in place", "a new one", "several new ones", "functional_call", "the data"])
 @pytest.mark.parametrize("of", ["operator", "loss"])
 def test_what_changed_since_is_not_computed_with_again(of: str, change: str) -> None:
     """As autograd does with what it keeps."""
@@ -58,6 +58,9 @@ def test_what_changed_since_is_not_computed_with_again(of: str, change: str) -> 
         operator.masks.mul_(2)
     elif change == "a new one":
         operator.masks = torch.rand(2, 4, 4)
+    elif change == "several new ones":  # of which one may lie where the first did
+        for _ in range(4):
+            operator.masks = torch.rand(2, 4, 4)
     elif change == "the data":
         data.mul_(2)
     with pytest.raises(RuntimeError, match=CHANGED):

@@ -192,14 +192,15 @@ def recomputed(operator: nn.Module, function: Callable[..., Tensor], *args: Tens
     if transformed():  # then all is kept, which is right, only larger
         return function(*args)
 
-    def state() -> list[tuple[int, int]]:
+    def state() -> tuple[list[Tensor], list[int]]:
         used = [x for x in (*args, *operator.parameters(), *operator.buffers()) if x is not None]
-        return [(id(x), 0 if x.is_inference() else x._version) for x in used]
+        return used, [0 if x.is_inference() else x._version for x in used]
 
-    before = None if torch.compiler.is_compiling() else state()
+    before, versions = ([], None) if torch.compiler.is_compiling() else state()
 
     def chunk(*given: Tensor | None) -> Tensor:
-        if before is not None and state() != before:
+        used, now = state() if versions is not None else ([], None)
+        if now != versions or any(x is not y for x, y in zip(used, before, strict=True)):
             rule = "the tensors of a call with chunk must stay as they are until its backward pass, got changed ones"
             _checks.fail(rule, "Call backward before they change, or leave chunk out", RuntimeError)
         return function(*given)
