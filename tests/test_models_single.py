@@ -165,7 +165,18 @@ class Around(nn.Module):
         return self.inside(*tensors, **options)
 
 
+class ModelEmaV2(nn.Module):
+    """As in timm."""
+
+    __module__ = "timm.utils.model_ema"
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.module = net
+
+
 WRAPS = {
+    "timm's": ModelEmaV2,
     "compile": partial(torch.compile, backend="eager"),
     "DataParallel": nn.DataParallel,
     "AveragedModel": torch.optim.swa_utils.AveragedModel,

@@ -224,7 +224,8 @@ def _by_number(names: Sequence[str], decimals: bool = True) -> list[str]:
     for place in range(1, len(columns), 2):
         numbers, before = {*columns[place]} - {""}, {*columns[place - 1]}
         signs = {number[0] if number[0] in "+-" else "" for number in numbers}
-        if signs != {""} and (len(before) == 1 < len(signs) or all(x.endswith(_BEFORE_SIGNS) for x in before)):
+        is_sign = all(x.endswith(_BEFORE_SIGNS) or (place == 1 and not x) for x in before)
+        if signs != {""} and (len(before) == 1 < len(signs) or is_sign):
             signed.add(place)
         elif _count(numbers, decimals):
             counted.add(place)

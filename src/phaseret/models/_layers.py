@@ -60,9 +60,13 @@ def evaluating(network: Any) -> Iterator[None]:
             part.training = mode
 
 
+# Packages whose Modules around a network, as its `module`, change nothing of it.
+_WRAP = ("torch", "lightning", "lightning_fabric", "deepspeed", "timm")
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network in what torch.compile, parallel and averaged training, or Lightning's Fabric wrap it in."""
-    while type(model).__module__.partition(".")[0] in ("torch", "lightning", "lightning_fabric"):
+    """The network in what torch.compile, parallel and averaged training, also of other packages, wrap it in."""
+    while type(model).__module__.partition(".")[0] in _WRAP:
         inner = getattr(model, "_orig_mod", getattr(model, "module", None))
         if not isinstance(inner, nn.Module):
             break
