@@ -917,6 +917,23 @@ def test_a_mask_beside_the_link_that_shows_the_pattern_counts_or_is_named(
     assert ("'entry/data/dark'" if used else f"'entry/data/{name}'") in said
 
 
+@pytest.mark.parametrize("shape", [(4,), (13, 15), ()])
+def test_a_mask_of_other_pixels_beside_the_link_that_shows_the_pattern_is_named(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    classes = {"entry": "entry", "entry/instrument": "instrument", "entry/data": "data"}
+    classes["entry/instrument/detector"] = "detector"
+    attributes = {f"{group}@NX_class": f"NX{kind}" for group, kind in classes.items()} | {"entry/data@signal": "data"}
+    arrays = {
+        "entry/instrument/detector/data": np.stack([COUNTS] * 4),
+        "entry/data/data": h5py.SoftLink("/entry/instrument/detector/data"),
+        "entry/data/mask": np.ones(shape, np.uint8),
+    }
+    found, said = heard(write(tmp_path / "x.nxs", arrays, attributes), ndim=2)
+    assert found.mask is None
+    assert ("'entry/data/mask' of the file lies beside the pattern and was not used" in said) == (shape != ())
+
+
 @pytest.mark.parametrize("link", ["hard", "soft"])
 def test_a_mask_beside_another_link_to_the_pattern_is_named(link: str, tmp_path: Path) -> None:
     path = write(tmp_path / "x.h5", {"raw/frames": COUNTS, "show/good_pixels": GOOD})

@@ -202,7 +202,10 @@ def told(contents: Contents, name: str) -> Told:
         distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
         exposure=exposure(contents, places),
-        beside=(*beside(contents, folder), *(stray for stray in strays if same_word(stray) in MASKS)),
+        beside=(
+            *beside(contents, folder),
+            *(stray for stray in strays if same_word(stray) in MASKS and contents.first(stray)),
+        ),
     )
 
 
@@ -386,9 +389,8 @@ def _strays(contents: Contents, name: str) -> Iterator[str]:
     for group in _about(contents, place):
         for each in contents.called(group, (*MASKS, *LEVELS, *CENTERS, *axes)):
             entry = contents.lookup(each)
-            pixels = () if entry is None else tuple(size for size in entry.shape if size != 1)
-            is_mask = same_word(each) in MASKS and len(pixels) > 1 and fits(pixels, contents.entry(name).shape)
-            if entry is None or not (is_mask or len(pixels) < 2):
+            is_mask = same_word(each) in MASKS and has_pixels_of(contents, each, name)
+            if entry is None or not (is_mask or sum(size != 1 for size in entry.shape) < 2):
                 continue
             if _holds_pattern(contents, group, place):  # as the groups above may
                 break
@@ -480,6 +482,13 @@ def alike(contents: Contents, name: str, small: bool) -> tuple[str, ...]:
         if not small or entry.dtype.itemsize == 1 < contents.entry(name).dtype.itemsize:
             found.append(each)
     return tuple(found)
+
+
+def has_pixels_of(contents: Contents, name: str, pattern: str) -> bool:
+    """Whether an array `fits` that of a pattern, and is no list of the frames of a stack."""
+    entry, shape = contents.entry(name), contents.entry(pattern).shape
+    pixels = tuple(size for size in entry.shape if size != 1)
+    return entry.shape == shape or (len(pixels) > 1 and fits(pixels, shape))
 
 
 def fits(pixels: Sequence[int], shape: Sequence[int]) -> bool:

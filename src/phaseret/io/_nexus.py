@@ -21,6 +21,7 @@ from phaseret.io._layout import (
     beside,
     exposure,
     folder_of,
+    has_pixels_of,
     inside,
     mask_in,
 )
@@ -58,20 +59,25 @@ def told(contents: Contents, name: str) -> Told:
         return Told(ndim=INTERPRETATIONS.get(word), beside=beside(contents, group))
     folders = (detector, *(f"{detector}/{key}" for key in contents.children(detector) if key == "detectorSpecific"))
     shown = name.strip("/") if contents.children(name) else folder_of(name)  # which may hold a link to the array alone
-    masks = [mask_in(contents, folder, "bad") for folder in dict.fromkeys((*folders, shown))]
+    masks = [mask_in(contents, folder, "bad") for folder in folders]
+    other = next(filter(None, masks), mask_in(contents, shown, "bad"))
+    fitting = other in masks or (other is not None and has_pixels_of(contents, other[0], name))
     levels = [name for folder in folders for name in contents.called(folder, LEVELS)]
     size = pixel_size(contents, detector)
     return Told(
         ndim=INTERPRETATIONS.get(word),
         center=_beam(contents, detector, size),
         pair=_of_each(contents, detector),
-        mask=next(filter(None, masks), None),
+        mask=other if fitting else None,
         saturation=above_0(contents.number(*levels)),
         wavelength=wavelength(contents, entry),
         distance=contents.quantity(f"{detector}/distance", f"{detector}/detector_distance") or None,
         pixel_size=size,
         exposure=exposure(contents, folders),
-        beside=beside(contents, *dict.fromkeys((group, *folders, shown))),
+        beside=(
+            *beside(contents, *dict.fromkeys((group, *folders, shown))),
+            *([other[0]] if other and not fitting else []),
+        ),
     )
 
 
