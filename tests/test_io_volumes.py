@@ -334,7 +334,7 @@ def test_frames_of_one_volume_that_were_exposed_for_different_times_are_asked_ab
             return pr.io.load_intensity("x.h5", ndim=3).notes
 
     assert notes([1.0, 1.0, 10.0, 1.0, 1.0]) == (
-        "the frames of the volume were exposed for 1 to 10 s: scale them to one if they hold counts",
+        "the frames of the volume were exposed for times of 1 to 10: scale them to one if they hold counts",
     )
     assert notes([1.0, 1.0001, 1.0, 1.0, 1.0]) == notes([0.0, 1.0, 1.0, 1.0, 2.0]) == ()
     with warnings.catch_warnings():

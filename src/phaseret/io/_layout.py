@@ -104,7 +104,7 @@ class Told:
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
-        exposure: Of one frame, in seconds; the least and the largest of those that differ.
+        exposure: Of one frame, as it is written; the least and the largest of those that differ.
         beside: Arrays that belong to the pattern and are not used.
     """
 
@@ -156,7 +156,8 @@ def about_exposure(told: Told, frames: bool) -> list[str]:
     if not frames or not isinstance(told.exposure, tuple):
         return []
     least, most = told.exposure
-    return [f"the frames of the volume were exposed for {least:g} to {most:g} s: scale them to one if they hold counts"]
+    what = f"the frames of the volume were exposed for times of {least:g} to {most:g}"  # in whatever unit
+    return [f"{what}: scale them to one if they hold counts"]
 
 
 def intensity(contents: Contents, group: str = "") -> str | None:
