@@ -342,7 +342,8 @@ class _Tree:
         return found[0] if len(found) == 1 else next(iter(called), None)
 
     def _of_group(self, group: Any) -> Entry | None:
-        numbered = sorted(key for key in group if isinstance(key, str) and NUMBERED.match(key))
+        numbered = [key for key in group if isinstance(key, str) and NUMBERED.match(key)]
+        numbered.sort(key=lambda key: int(key.rpartition("_")[2]))
         if numbered and ("signal" not in group.attrs or self._named_by(group) in numbered):
             return self._joined(group, numbered)
         named = self._named_by(group)
