@@ -405,7 +405,8 @@ class OpenPattern:
         count = light.shape[: light.ndim - axes]  # for one pattern, or not as many as there are
         if len(count) == 1 and (not self.is_stack or count[0] not in (1, *self.shape[: -self.ndim])):
             what = f"the mean of the {len(light)} frames in {path} was taken for the background"
-            _checks.warn(what, "If only one of them belongs to the pattern, give that alone")
+            if count[0] > 1:
+                _checks.warn(what, "If only one of them belongs to the pattern, give that alone")
             light = light.mean(0)
         # The frames of a volume that are added up hold as many times the light.
         return light * math.prod(counts[: len(counts) - axes])
