@@ -363,6 +363,17 @@ def test_gradients_pass_through_the_iterations_and_are_finite_where_it_is_dark(m
         assert all(x.isfinite().all() for x in torch.autograd.grad(total, given))
 
 
+@pytest.mark.parametrize("shape", [(), (6, 6)])
+def test_a_background_has_its_gradient(shape):
+    operator, start = pr.operators.FourierIntensity((6, 6)), torch.rand(2, 3, 3, dtype=torch.float64) + 0.2
+    measured, dark = operator(start + 0.1), torch.full(shape, 0.01, dtype=torch.float64, requires_grad=True)
+
+    def found(b):
+        return solvers.maximum_likelihood(start, measured, operator, n_iter=2, background=b).obj
+
+    assert torch.autograd.gradcheck(found, dark, fast_mode=True)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_background_above_all_that_was_measured_is_asked_about(masked):
     """As where the intensities are no counts, but the background is that of counts."""

@@ -396,9 +396,9 @@ def _ask_about_darkness(problem: Measured, b: Tensor, intensity: Tensor, mask: T
 
 
 def _named(background: Tensor | float) -> str:
-    if isinstance(background, Tensor) and background.ndim > 0:
-        return f"{tuple(background.shape)}"
-    return f"{float(background):g}"
+    if isinstance(background, Tensor):
+        return f"{tuple(background.shape)}" if background.ndim > 0 else f"{float(background.detach()):g}"
+    return f"{background:g}"
 
 
 def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor) -> Tensor:
