@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import phaseret as pr
 from phaseret.io._hdf5 import open_hdf5
+from phaseret.io._written import stored
 
 SHAPE = (20, 22)
 load = pr.io.load_intensity
@@ -209,6 +210,17 @@ def test_what_was_not_written_of_the_arrays_that_a_virtual_one_is_made_of_was_no
         with h5py.File(folder / f"{outer}.h5", "w") as file:
             file.create_virtual_dataset("data", layout)
         assert_lost_where_filled(folder / f"{outer}.h5")
+
+
+def test_chunks_that_follow_each_other_are_one_region(tmp_path: Path) -> None:
+    """Else a virtual array of as many sources as frames would look at each chunk for each of them."""
+    path = hdf5(tmp_path / "x.h5", "data", (9, *SHAPE), (2, 10, 22), slice(0, 4), 7)
+    with h5py.File(path, "a") as file:
+        file["data"][6] = 7
+        regions = stored(file["data"])
+    assert regions is not None
+    found = [tuple((places.start, places.stop) for places in region.places) for region in regions]
+    assert sorted(found) == [(row, half, (0, 22)) for row in ((0, 4), (6, 8)) for half in ((0, 10), (10, 20))]
 
 
 @pytest.mark.parametrize("written", [slice(0, 2), slice(0, 0)])

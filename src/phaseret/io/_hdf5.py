@@ -282,7 +282,15 @@ class _Tree:
         if not dataset.is_virtual:
             return None if all_written else stored(dataset)
         above = (*above, (os.path.realpath(dataset.file.filename), dataset.name))
-        found = [self._source(dataset, source, folder, all_written, above) for source in dataset.virtual_sources()]
+        known, found = dict[tuple[str, str], tuple[tuple[int, ...] | None, list[Region] | None]](), list[Source]()
+        for source in dataset.virtual_sources():
+            key = (source.file_name, source.dset_name)
+            if key not in known:
+                known[key] = self._source(dataset, *key, folder, all_written, above)
+            shape, written = known[key]
+            if shape is not None and _takes_more_than(source, shape):
+                raise self._without(dataset, _shown(*key), f"holds {shape} and no more")
+            found.append(Source(source.src_space, source.vspace, shape or (), written))
         try:
             return of_sources(found, dataset.shape)
         except ValueError as error:
@@ -290,26 +298,22 @@ class _Tree:
             raise Refusal(f"{what} rows of them, got {error}", "Read the arrays that it is made of") from None
 
     def _source(
-        self, dataset: Any, source: Any, folder: Path, all_written: bool, above: tuple[tuple[str, str], ...]
-    ) -> Source:
-        """What a virtual array takes of another one."""
-        file, which = dataset.file, f"{source.dset_name!r} in the file itself"
-        if "%" in source.file_name:  # numbered files, as many as there are
-            return Source(source.src_space, source.vspace, (), None)
+        self, dataset: Any, place: str, name: str, folder: Path, all_written: bool, above: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[int, ...] | None, list[Region] | None]:
+        """The shape of an array that a virtual one is made of, None where that grows, and what was written of it."""
+        if "%" in place:  # numbered files, as many as there are
+            return None, None
+        file, which = dataset.file, _shown(place, name)
         with contextlib.ExitStack() as stack:
-            if source.file_name != ".":
-                which = f"{source.dset_name!r} in {source.file_name!r}"
-                place = self._beside(dataset, source.file_name, folder)
-                file, folder = stack.enter_context(self.h5py.File(place, "r")), place.parent
-            inner = self._child(file, source.dset_name)
+            if place != ".":
+                found = self._beside(dataset, place, folder)
+                file, folder = stack.enter_context(self.h5py.File(found, "r")), found.parent
+            inner = self._child(file, name)
             if not isinstance(inner, self.h5py.Dataset):
                 raise self._without(dataset, which, "does not hold it")
             if (os.path.realpath(file.filename), inner.name) in above:
                 raise self._without(dataset, which, "is made of it")
-            if _takes_more_than(source, inner.shape):
-                raise self._without(dataset, which, f"holds {inner.shape} and no more")
-            written = self._written(inner, folder, all_written, above)
-            return Source(source.src_space, source.vspace, inner.shape, written)
+            return inner.shape, self._written(inner, folder, all_written, above)
 
     def _beside(self, dataset: Any, name: str, folder: Path) -> Path:
         """The place of a file of a virtual array: beside the file that the array lies in, or the one it was read by."""
@@ -370,6 +374,11 @@ def _is_special(place: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _shown(place: str, name: str) -> str:
+    """An array that a virtual one is made of, as it names it."""
+    return f"{name!r} in {'the file itself' if place == '.' else repr(place)}"
 
 
 def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:
