@@ -398,7 +398,7 @@ def _ask_about_darkness(problem: Measured, b: Tensor, intensity: Tensor, mask: T
 def _named(background: Tensor | float) -> str:
     if isinstance(background, Tensor):
         return f"{tuple(background.shape)}" if background.ndim > 0 else f"{float(background.detach()):g}"
-    return f"{background:g}"
+    return f"{float(background):g}"
 
 
 def _line_search(problem: Measured, field: Tensor, along: Tensor, b: Tensor) -> Tensor:
