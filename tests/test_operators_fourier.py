@@ -653,3 +653,6 @@ def test_a_forward_of_its_own_is_said_not_to_count(name: str) -> None:
         rule = f"^{name}: the operator {type(operator).__name__} has a forward of its own, which does not count here"
         with pytest.warns(UserWarning, match=rule):
             function(*given, operator, **options)
+    plain.forward = torch.compile(plain.forward, backend="eager")  # is the library's all the same
+    pr._checks._warned.cache_clear()
+    function(*given, plain, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MethodType
 from typing import Any
 
 import torch
@@ -100,9 +101,12 @@ class Operator(Module):
 
     def _is_ours(self, *methods: str) -> bool:
         """Whether these are the library's, and not those of a user's subclass or put into this one."""
-        return all(
-            name not in vars(self) and getattr(type(self), name).__module__.startswith("phaseret.") for name in methods
-        )
+        for name in methods:
+            ours, own = getattr(type(self), name), vars(self).get(name)
+            own = getattr(own, "_torchdynamo_orig_callable", own)  # what torch.compile has compiled
+            if not ours.__module__.startswith("phaseret.") or own not in (None, MethodType(ours, self)):
+                return False
+        return True
 
     @property
     def _as_the_library_has_it(self) -> bool:
