@@ -103,8 +103,10 @@ class Operator(Module):
         """Whether these are the library's, and not those of a user's subclass or put into this one."""
         for name in methods:
             ours, own = getattr(type(self), name), vars(self).get(name)
-            own = getattr(own, "_torchdynamo_orig_callable", own)  # what torch.compile has compiled
-            if not ours.__module__.startswith("phaseret.") or own not in (None, MethodType(ours, self)):
+            if not ours.__module__.startswith("phaseret."):
+                return False
+            # what torch.compile has compiled is still that
+            if own is not None and getattr(own, "_torchdynamo_orig_callable", own) != MethodType(ours, self):
                 return False
         return True
 
