@@ -136,7 +136,9 @@ def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: 
     for name, plain in (("one", light[0]), ("last", np.moveaxis(light, 0, -1)), ("off", np.roll(light[0], 2, (0, 1)))):
         np.save(f"{name}.npy", plain)
         np.save(f"{name}_dark.npy", plain + (dark[..., None] if name == "last" else dark))
+    np.save("first_dark.npy", light + dark)
     np.save("dark.npy", dark)
+    np.save("alone.npy", dark[None])
     np.save("darks.npy", np.stack([0.5 * dark, 1.5 * dark]))
     for number in range(3):
         np.save(f"dark_{number}.npy", dark)
@@ -146,8 +148,12 @@ def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: 
         ("scan.h5 --background scan.h5", "one.npy"),
         ("scan.h5 --background scan.h5::entry/dark", "one.npy"),
         ("scan.h5 --background darks.npy", "one.npy"),
+        ("scan.h5 --background alone.npy", "one.npy"),
+        ("first_dark.npy --ndim 2 --background alone.npy", f"last.npy {last}"),
         (f"last_dark.npy {last} --background dark.npy", f"last.npy {last}"),
         (f"last_dark.npy {last} --background 'dark_%d.npy'", f"last.npy {last}"),
+        ("first_dark.npy --ndim 2 --background darks.npy", f"last.npy {last}"),
+        ("first_dark.npy --ndim 2 --index 1 --background darks.npy", f"last.npy {last} --index 1"),
         (f"off_dark.npy {off} --background dark.npy", f"off.npy {off}"),
     ):
         status, _, err = run(f"reconstruct {line} {options}", capsys)
@@ -155,6 +161,7 @@ def test_a_background_is_found_and_read_as_the_pattern_is(folder: Path, capsys: 
         assert "negative or no numbers" not in err
         assert "was not used" not in err
         assert ("the mean of the 2 frames in darks.npy was taken for the background" in err) == ("darks" in line)
+        assert err.count("the mean of") == ("darks" in line)
         found = pr.io.load_object("r.npz")
         assert run(f"reconstruct {plain} {options}", capsys)[0] == 0
         torch.testing.assert_close(found, pr.io.load_object("r.npz"), rtol=1e-2, atol=1e-2)

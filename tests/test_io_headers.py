@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -447,13 +448,100 @@ def test_files_in_folders_of_folders_and_other_words_of_printf(tmp_path: Path) -
         pr.io.load_intensity(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["t_-0.2", "t_-0.1", "t_0.0", "t_0.1", "t_0.2"], ""),
+        (["t-1", "t-2", "t-10"], ""),  # a hyphen
+        (["2021-03-04", "2021-11-02", "2022-01-01"], ""),
+        (["t_-0.3", "t_-0.2", "t_-0.1"], ""),
+        (["-90deg", "-45deg", "-30deg"], ""),
+        (["r5-2", "r5-3", "r5-10"], ""),
+        (["t=-10,x=1", "t=-2,x=0", "t=-2,x=3"], ""),
+        (["t_-0p25", "t_0p25", "t_0p5"], ""),
+        (["t_0,25", "t_0,5", "t_1,0"], ""),
+        (["p-1", "p0", "p+1"], ""),
+        (["t_0.25", "t_0.5", "t_0.75", "t_1.0"], ""),
+        (["t_0.05", "t_0.10", "t_0.5"], ""),
+        (["t_1e-05", "t_0.001", "t_0.02"], ""),
+        (["s1.8", "s1.9", "s1.10", "s1.11"], ""),  # scans
+        (["t_1.11", "t_1.9"], "1.11.npy comes before .*1.9.npy. If they count, name the files one by one"),
+        (["f1_2", "f1_10", "f2_1"], ""),
+        (["20210304050607080901", "20210304050607080902"], ""),  # more digits than a float has
+        (["i (1)", "i (2)", "i (10)"], ""),
+    ],
+)
+def test_files_of_a_pattern_are_in_the_order_of_their_numbers(names: list[str], said: str, tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        np.save(tmp_path / f"{name}.npy", COUNTS + number)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = pr.io.load_intensity(tmp_path / "*.npy")
+    np.testing.assert_array_equal(in_frame(found), [COUNTS + number for number in range(len(names))])
+    heard = " ".join(str(one.message) for one in caught if "without number" not in str(one.message))
+    assert re.search(said, heard) if said else heard == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (["r12.0001", "r12.0002", "r12.0004"], True),
+        (["r12.001", "r12.002", "r12.004"], True),
+        (["s1.8", "s1.9", "s1.11", "s1.20"], True),
+        (["e8.33", "e8.35", "e8.40"], False),
+        (["t0.001", "t0.002", "t0.004"], False),
+        (["t_0p1", "t_0p2", "t_0p4"], False),
+    ],
+)
+def test_decimals_are_not_missed_among_counts_nor_counts_among_decimals(
+    names: list[str], asked: bool, tmp_path: Path
+) -> None:
+    for name in names:
+        np.save(tmp_path / f"{name}.npy", COUNTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = pr.io.load_intensity(tmp_path / "*.npy")
+    assert any("are one stack, without number" in note for note in found.notes) == asked
+
+
+@pytest.mark.parametrize(
+    "names", [["i_20210304050607", "i_20230405060708"], ["i_1614830767", "i_1614830801", "i_1614830900"]]
+)
+def test_times_in_names_do_not_count(names: list[str], tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        np.save(tmp_path / f"{name}.npy", COUNTS + number)
+    found = pr.io.load_intensity(tmp_path / "i_*.npy")  # took the memory of as many numbers as seconds lie between
+    np.testing.assert_array_equal(in_frame(found), [COUNTS + number for number in range(len(names))])
+    assert found.notes == ()
+
+
+def test_a_folder_may_have_signs_of_patterns_in_its_name(tmp_path: Path) -> None:
+    for folder in ("[12] x*", "1 x"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "[12] x*" / "f_1.npy", COUNTS)
+    np.save(tmp_path / "1 x" / "f_1.npy", COUNTS + 1)
+    for pattern in ("f_*.npy", "f_%d.npy"):
+        np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "[12] x*" / pattern)), COUNTS)
+    np.testing.assert_array_equal(in_frame(pr.io.load_intensity(tmp_path / "[1] x" / "f_*.npy")), COUNTS + 1)
+
+
+def test_a_file_that_is_named_twice_is_said(tmp_path: Path) -> None:
+    for name in ("a_1", "a_2"):
+        np.save(tmp_path / f"{name}.npy", COUNTS)
+    with pytest.warns(UserWarning, match=r"a_1\.npy of the files is named twice\. Name it once if that is wrong"):
+        pr.io.load_intensity([tmp_path / "a_*.npy", tmp_path / "a_1.npy"])
+    with pytest.warns(UserWarning, match=r"a_1\.npy and 1 more of the files are named twice"):
+        pr.io.load_intensity([tmp_path / "a_?.npy", tmp_path / "a_*.npy"], ndim=3)
+
+
 @pytest.mark.parametrize("name", ["dark.npy", "background_1.npy", "f_mask.npy"])
 def test_a_file_that_is_called_otherwise_than_the_others_is_named(name: str, tmp_path: Path) -> None:
     for file in ("f_1.npy", "f_2.npy", name):
         np.save(tmp_path / file, COUNTS)
     with pytest.warns(UserWarning, match=f"{name} of the files is called as what goes with a pattern"):
         pr.io.load_intensity(tmp_path / "*.npy")
-    assert pr.io.load_intensity([tmp_path / name, tmp_path / name]).notes == ()
+    np.save(tmp_path / f"g_{name}", COUNTS)
+    assert pr.io.load_intensity([tmp_path / name, tmp_path / f"g_{name}"]).notes == ()
 
 
 def test_every_value_can_be_trusted(tmp_path: Path) -> None:

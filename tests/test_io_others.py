@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import lzma
 import re
 import struct
@@ -661,12 +662,22 @@ def test_what_imagej_shows_otherwise_than_it_is_stored_is_said(tmp_path: Path) -
     assert heard(tmp_path / "x.tif")[1] == ""
 
 
+@pytest.mark.parametrize("signs", [" {} ", " = {} ", ": {} ", ",{}, "])
+def test_signs_in_the_header_of_dectris_say_no_more_than_a_space(signs: str, tmp_path: Path) -> None:
+    header = re.sub(r"# (\w+) (.*)", lambda line: f"# {line[1]}{signs.format(line[2])}", DECTRIS.strip()) + "\n"
+    tifffile.imwrite(tmp_path / "x.tif", COUNTS.astype(np.int32), description=header, metadata=None)
+    found, _ = heard(tmp_path / "x.tif")
+    assert found.intensity[0, 0] == COUNTS[11, 9]
+    assert (found.pixel_size, found.wavelength, found.distance) == ((172e-6, 172e-6), 1.5e-10, 2.5)
+    assert unmeasured(heard(tmp_path / "x.tif", center="middle")[0]) == OVER
+
+
 def edf(path: Path, values: np.ndarray[Any, Any], **header: str) -> Path:
     fabio.edfimage.EdfImage(data=values, header=header).write(str(path))
     return path
 
 
-@pytest.mark.parametrize("size", ["0.000172", "172e-6 m", "172 um", "0.172 mm"])
+@pytest.mark.parametrize("size", ["0.000172", "172e-6 m", "172 um", "0.172 mm", "172_um", "1.72e-4_m"])
 def test_lengths_of_edf_have_units_and_keys_no_case(size: str, tmp_path: Path) -> None:
     header = {
         "psize_1": size,
@@ -680,6 +691,30 @@ def test_lengths_of_edf_have_units_and_keys_no_case(size: str, tmp_path: Path) -
     assert found.pixel_size == pytest.approx((172e-6, 172e-6))
     assert (found.wavelength, found.distance) == (pytest.approx(1.5e-10), pytest.approx(2.5))
     assert unmeasured(found) == OVER
+
+
+def test_the_centre_of_edf_may_have_a_unit(tmp_path: Path) -> None:
+    found, said = heard(edf(tmp_path / "x.edf", COUNTS, Center_1="9.5_pixel", Center_2="11.5 pixel"))
+    assert "beam centre (11, 9) was taken" in said
+    assert found.intensity[0, 0] == COUNTS[11, 9]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_errors_of_edf_are_no_frames(frames: int, tmp_path: Path) -> None:
+    content = b""
+    for block in (f"{number}.Image.{kind}" for number in range(frames) for kind in ("Psd", "Error")):
+        values = np.sqrt(COUNTS) if block.endswith("Error") else COUNTS + int(block[0])
+        data = values.astype("<f4").tobytes()
+        text = f"{{\nEDF_DataBlockID = {block} ;\nByteOrder = LowByteFirst ;\nDataType = FloatValue ;\n"
+        text += f"Dim_1 = {SHAPE[1]} ;\nDim_2 = {SHAPE[0]} ;\nSize = {len(data)} ;\n"
+        content += text.ljust(1022).encode() + b"}\n" + data
+    (tmp_path / "x.edf").write_bytes(content)
+    found, said = heard(tmp_path / "x.edf", ndim=2)
+    expected = [COUNTS + number for number in range(frames)]
+    assert np.array_equal(in_frame(found), expected[0] if frames == 1 else expected)
+    assert "'error' of the file lies beside the pattern and was not used" in said
+    last, _ = heard(tmp_path / "x.edf", ndim=2, key="error")
+    np.testing.assert_allclose(in_frame(last).reshape(-1, *SHAPE)[-1], np.sqrt(COUNTS), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.float32])
@@ -855,3 +890,298 @@ def test_infinite_numbers_in_a_table_say_nothing_raw(tmp_path: Path) -> None:
     values[0, :] = values[:, 0] = np.inf
     np.savetxt(tmp_path / "x.txt", values)
     assert unmeasured(pr.io.load_intensity(tmp_path / "x.txt")) == 55
+
+
+# --- what lies elsewhere, or means something else --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, "entry/data", "entry/data/data", "entry/instrument/detector/data"])
+@pytest.mark.parametrize("name", ["mask", "pixel_mask", "good_pixels"])
+def test_a_mask_beside_the_link_that_shows_the_pattern_counts_or_is_named(
+    name: str, key: str | None, tmp_path: Path
+) -> None:
+    classes = {"entry": "entry", "entry/instrument": "instrument", "entry/data": "data"}
+    classes["entry/instrument/detector"] = "detector"
+    attributes = {f"{group}@NX_class": f"NX{kind}" for group, kind in classes.items()} | {"entry/data@signal": "data"}
+    arrays = {
+        "entry/instrument/detector/data": COUNTS,
+        "entry/data/data": h5py.SoftLink("/entry/instrument/detector/data"),
+        f"entry/data/{name}": GOOD if name == "good_pixels" else ~GOOD,
+        "entry/data/dark": np.ones(SHAPE),
+    }
+    found, said = heard(
+        write(tmp_path / "x.nxs", arrays, attributes | {"@default": "entry", "entry@default": "data"}), key=key
+    )
+    used = key != "entry/instrument/detector/data"
+    assert unmeasured(found) == (6 if used else 0)
+    assert ("'entry/data/dark'" if used else f"'entry/data/{name}'") in said
+
+
+@pytest.mark.parametrize("shape", [(4,), (13, 15), ()])
+def test_a_mask_of_other_pixels_beside_the_link_that_shows_the_pattern_is_named(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    classes = {"entry": "entry", "entry/instrument": "instrument", "entry/data": "data"}
+    classes["entry/instrument/detector"] = "detector"
+    attributes = {f"{group}@NX_class": f"NX{kind}" for group, kind in classes.items()} | {"entry/data@signal": "data"}
+    arrays = {
+        "entry/instrument/detector/data": np.stack([COUNTS] * 4),
+        "entry/data/data": h5py.SoftLink("/entry/instrument/detector/data"),
+        "entry/data/mask": np.ones(shape, np.uint8),
+    }
+    found, said = heard(write(tmp_path / "x.nxs", arrays, attributes), ndim=2)
+    assert found.mask is None
+    assert ("'entry/data/mask' of the file lies beside the pattern and was not used" in said) == (shape != ())
+
+
+@pytest.mark.parametrize("link", ["hard", "soft"])
+def test_a_mask_beside_another_link_to_the_pattern_is_named(link: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"raw/frames": COUNTS, "show/good_pixels": GOOD})
+    with h5py.File(path, "a") as file:
+        file["show/data"] = file["raw/frames"] if link == "hard" else h5py.SoftLink("/raw/frames")
+    assert "'show/good_pixels' of the file lies beside the pattern and was not used" in heard(path)[1]
+    with h5py.File(path, "a") as file:  # the mask of another pattern
+        del file["show/data"]
+        file["show/data"] = COUNTS + 1
+    assert heard(path, key="raw/frames")[1] == ""
+
+
+@pytest.mark.parametrize("mask_is", ["measured", "bad"])
+def test_what_a_mask_is_that_the_file_does_not_hold_is_said_to_say_nothing(mask_is: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    _, said = heard(tmp_path / "x.npy", mask_is=mask_is)
+    assert f"x.npy holds no mask of its own, of which mask_is='{mask_is}' would say what it is. Leave it out" in said
+    assert heard(tmp_path / "x.npy", mask_is="ignored")[1] == ""
+
+
+def test_what_a_mask_is_that_the_file_does_not_hold_is_said_as_it_was_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", COUNTS)
+    np.save(tmp_path / "mask.npy", ~GOOD)
+    argv = ["info", str(tmp_path / "x.npy"), "--mask", str(tmp_path / "mask.npy"), "--mask-is", "bad"]
+    assert main(argv) == 0
+    assert "x.npy holds no mask of its own, of which --mask-is bad would say what it is" in capsys.readouterr().out
+
+
+def test_pictures_of_several_detectors_are_not_joined(tmp_path: Path) -> None:
+    arrays = {"scan/scan_data/data_01": np.stack([COUNTS] * 2), "scan/scan_data/data_02": np.stack([COUNTS + 1] * 2)}
+    path = write(tmp_path / "x.nxs", arrays)
+    with pytest.raises(ValueError, match=r"got the group 'scan/scan_data'\. It holds 'scan/scan_data/data_01'"):
+        pr.io.load_intensity(path, key="scan/scan_data", ndim=2)
+    found, _ = heard(path, key="scan/scan_data/data_02", ndim=2)
+    assert np.array_equal(in_frame(found), arrays["scan/scan_data/data_02"])
+    for digits in (3, 4, 6):  # frames of one
+        numbers = (1, 2, 999, 1000)
+        arrays = {f"a/data_{number:0{digits}}": COUNTS[None] + number for number in numbers}
+        found, _ = heard(write(tmp_path / f"{digits}.nxs", arrays), key="a", ndim=2)
+        assert np.array_equal(in_frame(found), [COUNTS + number for number in numbers])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("bits", [15, 16, 31, 32])
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("added", [1, 10])
+def test_gaps_at_the_end_of_a_narrower_type_were_not_measured(
+    dtype: Any, bits: int, frames: int, added: int, tmp_path: Path
+) -> None:
+    values = np.stack([COUNTS] * frames).astype(dtype)
+    values[:, 10:14] = added * (2**bits - 1)
+    values[:, 20, :9] = added * (2**bits - 2)
+    np.save(tmp_path / "x.npy", values)
+    found, said = heard(tmp_path / "x.npy", ndim=2)
+    assert unmeasured(found) == frames * (4 * SHAPE[1] + 9)
+    assert "share the largest value" in said
+    assert heard(tmp_path / "x.npy", ndim=2, saturation=np.inf)[0].mask is None
+
+
+def test_arrays_of_matlab_with_more_axes_are_refused(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "x.mat", {"x": np.zeros((26, 30, 1, 6)) + COUNTS[..., None, None]})
+    match = r"one axis beside those of a pattern, got \(26, 30, 1, 6\) for ndim=2. Save it so, as reshape\(x, m1, m2"
+    with pytest.raises(ValueError, match=match):
+        pr.io.load_intensity(tmp_path / "x.mat", ndim=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"),
+    [
+        ((48, 64, 6), True),
+        ((195, 487, 60), True),
+        ((60, 195, 487), False),
+        ((100, 514, 1030), False),
+        ((2, 9, 40), False),
+    ],
+)
+def test_frames_that_would_be_long_and_narrow_are_asked_about(
+    shape: tuple[int, ...], asked: bool, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.full(shape, 7, np.uint16) + np.arange(shape[-1], dtype=np.uint16))
+    with opened_pattern(tmp_path / "x.npy", Wanted(ndim=2)) as pattern:
+        said = " ".join(pattern.notes)
+    assert ("if it is the last, use stack_axis=-1" in said) == asked
+
+
+def test_further_pictures_of_a_png_are_said(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    first, *more = (image_module.fromarray((COUNTS + number).astype(np.uint8)) for number in range(3))
+    first.save(tmp_path / "x.png", save_all=True, append_images=more)
+    found, said = heard(tmp_path / "x.png")
+    assert np.array_equal(in_frame(found), COUNTS)
+    assert "the file holds 3 pictures, of which the first alone is read" in said
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_table_of_colours_that_shows_0_as_white_is_said(turned: bool, tmp_path: Path) -> None:
+    grey = np.arange(256, dtype=np.uint16) * 257
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        GOOD.astype(np.uint8) * 255,
+        photometric="palette",
+        colormap=np.stack([grey[::-1] if turned else grey] * 3),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert torch.equal(pr.io.load_mask(tmp_path / "x.tif"), torch.from_numpy(np.fft.ifftshift(GOOD)))
+    assert any("calls 0 white" in str(one.message) for one in caught) == turned
+
+
+@pytest.mark.parametrize("attribute", ["units", "long_name", "label"])
+def test_an_attribute_that_says_logarithm_is_asked_about(attribute: str, tmp_path: Path) -> None:
+    logarithm = "'data' sounds like a logarithm"
+    texts = {
+        "log10(counts)": logarithm,
+        "ln(I)": logarithm,
+        "log1p of counts": logarithm,
+        "logged counts": "",
+        "LN2": "",
+    }
+    for text, said in texts.items():
+        found = heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{attribute}": text}))[1]
+        assert said in found
+        assert bool(said) == bool(found)
+
+
+def test_a_curve_of_its_own_is_read_without_a_question(tmp_path: Path) -> None:
+    curve = torch.rand(50)
+    saved = pr.io.as_measurement(curve, ndim=1, support=curve > 0.5, obj=torch.rand(50))
+    pr.io.save_intensity(tmp_path / "x.h5", saved)
+    found, said = heard(tmp_path / "x.h5")
+    assert said == ""
+    assert torch.equal(found.intensity, curve)
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_a_mask_lies_as_the_pattern_of_its_file_does(frames: int, tmp_path: Path) -> None:
+    values = np.stack([COUNTS] * frames) if frames else COUNTS
+    detector = {f"entry/instrument/detector/{axis}": x for axis, x in (("beam_center_x", 9), ("beam_center_y", 11))}
+    attributes = {"entry@NX_class": "NXentry", "entry/instrument@NX_class": "NXinstrument"}
+    attributes["entry/instrument/detector@NX_class"] = "NXdetector"
+    arrays = {"entry/instrument/detector/data": values, "entry/instrument/detector/pixel_mask": ~GOOD, **detector}
+    path = write(tmp_path / "x.nxs", arrays, attributes)
+    with pytest.warns(UserWarning, match=r"load_mask: the file's beam centre \(11, 9\) was taken"):
+        mask = pr.io.load_mask(path)
+    assert np.array_equal(mask.numpy(), np.roll(GOOD, (-11, -9), (0, 1)))
+    assert torch.equal(pr.io.load_mask(path, center=(11, 9)), mask)
+    own = heard(path, ndim=2)[0].mask
+    assert own is not None
+    assert bool((mask | ~own).all())
+    assert torch.equal(pr.io.load_mask(path, center="middle"), torch.from_numpy(np.fft.ifftshift(GOOD)))
+    del arrays["entry/instrument/detector/beam_center_x"]
+    assert torch.equal(pr.io.load_mask(write(path, arrays, attributes)), pr.io.load_mask(path, center="middle"))
+
+
+def test_pickled_objects_beside_arrays_are_said_and_not_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS, params=np.array({"energy": 8.0}, dtype=object))
+    found, said = heard(tmp_path / "x.npz")
+    assert np.array_equal(in_frame(found), COUNTS)
+    assert (
+        "'params' of the archive holds pickled Python objects, which are not read. Loading them could run code" in said
+    )
+    with pytest.raises(ValueError, match=r"'params' of .* must be there as an array, got pickled Python objects"):
+        pr.io.load_intensity(tmp_path / "x.npz", key="params")
+    frames = np.array([COUNTS, COUNTS[:9]], dtype=object)
+    np.savez(tmp_path / "x.npz", frames=frames, angles=np.arange(9.0))  # the row of numbers is not the pattern
+    with pytest.raises(ValueError, match=r"It holds 'angles' \(9,\) float64, 'frames', pickled Python objects"):
+        pr.io.load_intensity(tmp_path / "x.npz")
+
+
+def test_a_master_beside_the_files_that_it_shows_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "x_data_000001.h5", {"entry/data/data": COUNTS[None]})
+    link = h5py.ExternalLink("x_data_000001.h5", "/entry/data/data")
+    write(tmp_path / "x_master.h5", {"entry/data/data_000001": link})
+    assert (
+        "x_master.h5 of the files is called as one that shows what others hold" in heard(tmp_path / "x_*.h5", ndim=2)[1]
+    )
+    assert heard(tmp_path / "x_master.h5", ndim=2)[1] == heard(tmp_path / "x_data_*.h5", ndim=2)[1] == ""
+
+
+@pytest.mark.parametrize("word", ["units", "unit", "Unit"])
+def test_the_unit_stands_in_either_attribute(word: str, tmp_path: Path) -> None:
+    arrays = {"data": COUNTS, "distance": 2500.0, "wavelength": 0.15, "pixel_size": 55.0}
+    attributes = {f"distance@{word}": "mm", f"wavelength@{word}": "nm ", f"pixel_size@{word}": "um"}
+    found, said = heard(write(tmp_path / "x.h5", arrays, attributes))
+    assert said == ""
+    assert (found.distance, found.wavelength) == (pytest.approx(2.5), pytest.approx(1.5e-10))
+    assert found.pixel_size == pytest.approx((55e-6, 55e-6))
+
+
+def test_a_file_that_is_being_written_is_said_to_be_open(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path = write(tmp_path / "x.h5", {"data": COUNTS})
+    with path.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError), h5py.File(path):
+            pytest.skip("HDF5 was built without locks")
+        with pytest.raises(
+            ValueError, match="A program has it open: wait for that, or set HDF5_USE_FILE_LOCKING=FALSE"
+        ):
+            pr.io.load_intensity(path)
+
+
+def test_a_curve_may_stand_in_a_column(tmp_path: Path) -> None:
+    curve, good = COUNTS[0], GOOD[3]
+    scipy.io.savemat(tmp_path / "x.mat", {"I": curve[:, None], "good": good[:, None]})
+    found, said = heard(tmp_path / "x.mat", ndim=1)
+    assert said == ""
+    assert np.array_equal(in_frame(found), (curve * good)[None])
+    np.savetxt(tmp_path / "x.txt", curve)
+    with opened_pattern(tmp_path / "x.txt", Wanted(ndim=1)) as pattern:
+        mask = torch.from_numpy(good[:, None])
+        assert np.array_equal(in_frame(pattern.read(masks={"--mask": mask})), (curve * good)[None])
+    np.save(tmp_path / "x.npy", COUNTS[:2].T)
+    found, said = heard(tmp_path / "x.npy", ndim=1)
+    assert "the first axis of (30, 2) was taken for that of the stack. If it is the last, use stack_axis=-1" in said
+    assert np.array_equal(in_frame(heard(tmp_path / "x.npy", ndim=1, stack_axis=-1)[0]), COUNTS[:2])
+    np.save(tmp_path / "x.npy", COUNTS[:4])
+    assert heard(tmp_path / "x.npy", ndim=1)[1] == ""
+
+
+@pytest.mark.parametrize("name", ["dark", "pedestal", "background", "Dark Current"])
+def test_a_background_that_an_attribute_says_is_named(name: str, tmp_path: Path) -> None:
+    _, said = heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{name}": 12.5}))
+    word = name.lower().replace(" ", "")
+    assert f"its {word} 12.5 was not used. If it still holds that, give it to the solver as background=" in said
+    assert heard(write(tmp_path / "x.h5", {"data": COUNTS}, {f"data@{name}": 0.0}))[1] == ""
+
+
+def test_what_attributes_say_of_the_numbers_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@scaling_factor": 2.0, "data@offset": 5.0})
+    assert "'data' has scaling_factor 2 and offset 5, which were not applied" in heard(path)[1]
+    path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@scaling_factor": 1.0, "data@offset": 0.0})
+    assert heard(path)[1] == ""
+    path = write(tmp_path / "x.h5", {"data": COUNTS}, {"data@data_type": "unphased amplitude"})
+    assert "was taken for the magnitude, as its datatype, 'unphased amplitude', says" in heard(path)[1]
+    assert unmeasured(heard(write(tmp_path / "x.h5", {"data": COUNTS}, {"data@valid_max": LEVEL}))[0]) == OVER
+
+
+def test_a_centre_outside_of_the_region_of_interest_is_said_as_it_was_given(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", data=COUNTS)
+    match = r"center must be a pixel inside roi=\(\(10, 26\), \(0, None\)\), got \(9, 15\)\. Count from 0 in the whole"
+    with pytest.raises(ValueError, match=match):
+        pr.io.load_intensity(tmp_path / "x.npz", roi=((10, 26), (0, None)), center=(9, 15))
+    found, _ = heard(tmp_path / "x.npz", roi=((10, 26), (0, None)), center=(11, 15))
+    assert found.intensity[0, 0] == COUNTS[11, 15]
+    np.savez(tmp_path / "x.npz", data=COUNTS, beam_center_y=9.0, beam_center_x=15.0)  # the direct beam, not the peak
+    found, said = heard(tmp_path / "x.npz", roi=((10, 26), (0, 20)))
+    assert "the file's centre (9.0, 15.0) lies outside the region of interest and was not used" in said
+    assert found.intensity[0, 0] == COUNTS[18, 10]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import phaseret as pr
+from phaseret.io._readers import opened
 
 SHAPE = (26, 30)
 VALUES = np.random.default_rng(5).poisson(3000.0, SHAPE) * np.random.default_rng(6).random(SHAPE)
@@ -174,3 +175,13 @@ def test_frames_in_one_long_table_are_a_stack(names: str, tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match="its first three were taken for x, y and the frame"):
         found = pr.io.load_intensity(tmp_path / "x.csv", ndim=2)
     np.testing.assert_allclose(in_frame(found), frames, rtol=1e-6)
+
+
+def test_exponents_of_three_digits_need_no_letter(tmp_path: Path) -> None:
+    (tmp_path / "x.dat").write_text("0.125+003 0.250-100 -.5+002 1.5E+01\n1.000D+02 2.000000 .25-120 3\n" * 3)
+    with opened(tmp_path / "x.dat") as contents:
+        found = contents.read("data")
+    np.testing.assert_allclose(found, [[125, 0.25e-100, -50, 15], [100, 2, 0.25e-120, 3]] * 3)
+    (tmp_path / "x.dat").write_text("1 2 3 4\n5 12-345 7 8\n1 2 3 4\n")
+    with pytest.raises(ValueError, match="got '12-345' in row 1 of them"):
+        pr.io.load_intensity(tmp_path / "x.dat")

@@ -120,7 +120,7 @@ def test_frames_are_read_into_one_volume_that_holds_the_numbers_of_all(folder: P
     for number, (dtype, value) in enumerate(zip(types, values, strict=True)):
         np.save(f"f{number}.npy", value.astype(dtype))
     with opened("f0.npy") as first:
-        volume, notes = as_volume(files_of("f%d.npy"), first, "data", lambda contents: Told())
+        volume, notes = as_volume(files_of("f%d.npy"), first, "data", lambda contents: Told(), full=True)
         tracemalloc.start()
         found = volume.read("data")
         peak = tracemalloc.get_traced_memory()[1]
@@ -287,3 +287,56 @@ def test_what_is_read_as_a_whole_is_counted_as_a_whole(folder: Path, monkeypatch
             pr.io.load_intensity(path, ndim=2, index=slice(3, 5), stack_axis=0)
     found = pr.io.load_intensity("stack.tif", ndim=2, index=slice(3, 5))
     assert all(torch.equal(found.intensity, one.intensity) for one in frames)
+
+
+@pytest.mark.parametrize("other", [np.uint32, np.float32])
+def test_a_frame_is_saturated_where_its_own_type_ends(other: Any, folder: Path) -> None:
+    frame = VOLUME[0].copy()
+    frame[2, 3] = 65535
+    np.save("f_1.npy", frame.astype(np.uint16))
+    np.save("f_2.npy", frame.astype(other))  # where that is a number as others
+    found = pr.io.load_intensity("f_*.npy", ndim=3)
+    assert found.mask is not None
+    bad = np.argwhere(~np.fft.fftshift(found.mask.numpy()))
+    assert bad.tolist() == [[0, 2, 3]]
+    found = pr.io.load_intensity("f_*.npy", ndim=3, saturation=np.inf)
+    assert found.mask is None
+    assert found.intensity.max() == 65535
+
+
+def test_frames_in_the_order_of_letters_are_asked_about(folder: Path) -> None:
+    for number in range(11):
+        np.save(f"f_{number}.npy", VOLUME[0] + number)
+    names = sorted(map(str, Path().glob("f_*.npy")))
+    asked = r"in the order of the letters of their names, f_10\.npy before f_2\.npy\. If their numbers count the frames"
+    with pytest.warns(UserWarning, match=asked):
+        pr.io.load_intensity(names, ndim=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pr.io.load_intensity(names)  # patterns of a stack
+        pr.io.load_intensity(names[:2] + names[3:], ndim=3)  # f_0, f_1, f_2
+        pr.io.load_intensity("f_*.npy", ndim=3)
+
+
+@pytest.mark.parametrize("place", ["detector", "beside"])
+def test_frames_of_one_volume_that_were_exposed_for_different_times_are_asked_about(place: str, folder: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+
+    def notes(times: list[float]) -> tuple[str, ...]:
+        with h5py.File("x.h5", "w") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            group = file if place == "beside" else file.create_group("entry/instrument/detector")
+            if place == "detector":
+                for name in ("entry", "instrument", "detector"):
+                    file[group.name.partition(name)[0] + name].attrs["NX_class"] = f"NX{name}"
+            group["data"], group["count_time"] = VOLUME, times
+            file.flush()
+            return pr.io.load_intensity("x.h5", ndim=3).notes
+
+    assert notes([1.0, 1.0, 10.0, 1.0, 1.0]) == (
+        "the frames of the volume were exposed for times of 1 to 10: scale them to one if they hold counts",
+    )
+    assert notes([1.0, 1.0001, 1.0, 1.0, 1.0]) == notes([0.0, 1.0, 1.0, 1.0, 2.0]) == ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pr.io.load_intensity("x.h5", ndim=2)  # patterns of a stack may differ

@@ -254,6 +254,17 @@ def test_with_scale_gradients_are_right_and_finite_in_the_dark(domain: Any) -> N
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("unit", [2.0**-50, 2.0**-30, 2.0**30, 2.0**50])
+def test_with_scale_gradients_do_not_depend_on_the_unit_of_the_estimate(domain: Any, unit: float) -> None:
+    estimate, intensity = torch.rand(2, 3, 3), torch.rand(2, 6, 6) + 0.1
+    loss = pr.losses.PassiveLoss(domain=domain, scale=True)
+    found, expected = (
+        torch.func.grad(lambda x, factor=factor: loss(factor * x, intensity))(estimate) for factor in (unit, 1)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_with_scale_the_background_is_no_light_of_the_object() -> None:
     obj = torch.rand(2, 6, 6, dtype=torch.float64)
     intensity = pr.operators.fourier_intensity(obj, (12, 12)) + 0.3

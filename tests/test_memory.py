@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+import phaseret as pr
 from phaseret import _memory
 
 
@@ -22,11 +23,63 @@ def test_in_chunks_equals_the_whole(items: int, chunk: int) -> None:
         calls.append(len(piece))
         return piece.square().sum((-2, -1))
 
-    result = _memory.in_chunks(square, x, 2, chunk)
+    result = _memory.in_chunks(nn.Module(), square, x, 2, chunk)
     assert calls == ([items] if items <= chunk else [min(chunk, items - i) for i in range(0, items, chunk)])
     torch.testing.assert_close(result, x.square().sum((-2, -1)))
     (grad,) = torch.autograd.grad(result.sum(), x)
     torch.testing.assert_close(grad, 2 * x)
+
+
+CHANGED = "must stay as they are until its backward pass, got changed ones|modified by an inplace operation"
+
+
+CHANGES = ("in place", "a new one", "several new ones", "functional_call")
+WAYS = [(of, change) for of in ("operator", "loss") for change in CHANGES]
+
+
+@pytest.mark.parametrize(("of", "change"), [*WAYS, ("loss", "the data")])
+def test_what_changed_since_is_not_computed_with_again(of: str, change: str) -> None:
+    """As autograd does with what it keeps."""
+    operator = pr.operators.CodedDiffraction(torch.rand(2, 4, 4), chunk=1)
+    x, data = torch.rand(3, 4, 4).requires_grad_(), torch.rand(3, 2, 4, 4)
+    loss = pr.losses.PassiveLoss(operator)
+
+    def value() -> Tensor:
+        return operator(x).sum() if of == "operator" else loss(x, data)
+
+    value().backward()  # whatever changes afterwards
+    if change == "functional_call":
+        called = (operator, {"masks": torch.rand(2, 4, 4)}, (x,))
+        if of == "loss":
+            called = (loss, {"operator.masks": torch.rand(2, 4, 4)}, (x, data))
+        found = torch.func.functional_call(*called).sum()
+    else:
+        found = value()
+    if change == "in place":
+        operator.masks.mul_(2)
+    elif change == "a new one":
+        operator.masks = torch.rand(2, 4, 4)
+    elif change == "several new ones":  # of which one may lie where the first did
+        for _ in range(4):
+            operator.masks = torch.rand(2, 4, 4)
+    elif change == "the data":
+        data.mul_(2)
+    with pytest.raises(RuntimeError, match=CHANGED):
+        found.backward()
+
+
+def test_random_numbers_of_an_operator_are_drawn_again() -> None:
+    class Shaken(pr.operators.CodedDiffraction):
+        def linear(self, obj: Tensor) -> Tensor:
+            return super().linear(obj * torch.rand(obj.shape[-2:]))
+
+    x, masks = torch.rand(3, 4, 4).requires_grad_(), torch.rand(2, 4, 4)
+    for seed in range(2):
+        value = Shaken(masks, chunk=1)(x).sum()
+        torch.manual_seed(seed)
+        (gradient,) = torch.autograd.grad(value, x)
+        # The value is quadratic in x: half of its derivative along x.
+        torch.testing.assert_close((gradient * x).sum() / 2, value)
 
 
 def test_items_fit_the_cache_or_the_card(monkeypatch: pytest.MonkeyPatch) -> None:

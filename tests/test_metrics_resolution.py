@@ -329,3 +329,15 @@ def test_resolution_of_something_else() -> None:
     for error, given, criterion, message in cases:
         with pytest.raises(error, match=f"^{re.escape(f'resolution: {message}')}$"):
             metrics.resolution(given, criterion=criterion)
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_curves_have_the_gradient_of_the_best_phase_too(dtype: torch.dtype) -> None:
+    ensemble = torch.randn(2, 3, 4, 5, dtype=dtype).requires_grad_()
+    obj = torch.randn(2, 4, 5, dtype=dtype).requires_grad_()
+    intensity = torch.rand(2, 8, 9, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x, y: metrics.frc(x[:, 0], y).value, (ensemble, obj), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x: metrics.prtf(x, intensity).value, ensemble, fast_mode=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 from pathlib import Path
 
@@ -152,6 +152,55 @@ def test_finetuning_leaves_the_network_as_it_is_and_treats_items_one_by_one() ->
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     torch.testing.assert_close(finetune(net, intensity[1, 2], n_iter=3, lr=1e-2), whole[1, 2])
     torch.testing.assert_close(finetune(net, intensity, n_iter=0), net.eval()(intensity))
+
+
+class Around(nn.Module):
+    """A user's Module around a network, whose call takes any option."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.inside = net
+
+    def forward(self, *tensors: Tensor, **options: Tensor) -> Tensor:
+        return self.inside(*tensors, **options)
+
+
+class ModelEmaV2(nn.Module):
+    """As in timm."""
+
+    __module__ = "timm.utils.model_ema"
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.module = net
+
+
+WRAPS = {
+    "timm's": ModelEmaV2,
+    "compile": partial(torch.compile, backend="eager"),
+    "DataParallel": nn.DataParallel,
+    "AveragedModel": torch.optim.swa_utils.AveragedModel,
+    "compile of AveragedModel": lambda net: torch.compile(torch.optim.swa_utils.AveragedModel(net), backend="eager"),
+    "a user's": Around,
+}
+
+
+@pytest.mark.parametrize("wrap", list(WRAPS))
+def test_a_network_that_is_wrapped_is_told_the_mask_as_well(wrap: str) -> None:
+    net = UNet((4, 4), (8, 8), channels=(4, 4), output="real", mask_channel=True)
+    intensity, mask = torch.rand(2, 8, 8), torch.rand(2, 8, 8) > 0.3
+    told = net.eval()(intensity, mask=mask)
+    assert not torch.allclose(told, net(intensity.where(mask, 0)))
+    wrapped = WRAPS[wrap](net)
+    torch.testing.assert_close(finetune(wrapped, intensity, n_iter=0, mask=mask, parameters="all"), told)
+    if wrap != "a user's":
+        expected = finetune(net, intensity, n_iter=2, lr=1e-2, mask=mask)
+        torch.testing.assert_close(finetune(wrapped, intensity, n_iter=2, lr=1e-2, mask=mask), expected)
+        for naming in (net, wrapped):
+            names = [name for name, _ in naming.named_parameters() if "up" in name or "last" in name]
+            found = finetune(wrapped, intensity, n_iter=2, lr=1e-2, mask=mask, parameters=names)
+            expected = finetune(net, intensity, n_iter=2, lr=1e-2, mask=mask, parameters=["up", "last"])
+            torch.testing.assert_close(found, expected)
 
 
 def test_finetuning_through_an_operator_and_a_mask() -> None:

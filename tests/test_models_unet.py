@@ -73,6 +73,18 @@ def test_representations_equal_the_slow_formulas(representation: str, dtype: tor
     np.testing.assert_allclose(seen[0].numpy(), expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("representation", ["magnitude", "log_intensity"])
+def test_intensities_below_0_count_as_0_in_magnitudes_and_logarithms(representation: str) -> None:
+    intensity = torch.rand(2, 8, 11) + 0.1
+    intensity[:, 3, 4] = -1
+    net = UNet((4, 5), (8, 11), representation=representation, output="unit")  # whose scale is 1
+    expected = seen_by(net, intensity.clamp(min=0))[0]
+    torch.testing.assert_close(seen_by(net, intensity)[0], expected)
+    intensity.requires_grad_()
+    seen_by(net, intensity)[0].sum().backward()
+    assert intensity.grad.isfinite().all()
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 

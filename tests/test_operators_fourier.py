@@ -615,3 +615,44 @@ def test_a_subclass_measures_what_its_own_linear_says() -> None:
         torch.testing.assert_close(function(obj, intensity, operator), function(3 * obj, intensity, plain))
     with pytest.raises(TypeError, match=r"^prtf: operator must be a FourierIntensity, got Gained"):
         pr.metrics.prtf(torch.rand(3, 2, 4, 5), intensity, operator)
+
+
+class Weighed(FourierIntensity):
+    """Pixels that count more than others."""
+
+    def weights(self, like: Tensor) -> Tensor:
+        return torch.arange(1.0, 10).to(like.real)
+
+
+@pytest.mark.parametrize("criterion", ["l1", torch.nn.MSELoss(reduction="none")])
+def test_a_subclass_weighs_as_its_own_weights_say(criterion: Any) -> None:
+    obj, intensity = torch.rand(2, 4, 5), torch.rand(2, 8, 9)
+    magnitudes = pr.operators.fourier_magnitude(obj, (8, 9)), intensity.sqrt()
+    distance = torch.nn.L1Loss(reduction="none") if criterion == "l1" else criterion
+    expected = (distance(*magnitudes) * torch.arange(1.0, 10)).mean() / 5
+    torch.testing.assert_close(pr.losses.passive_loss(obj, intensity, Weighed((8, 9)), criterion=criterion), expected)
+
+
+class Dimmed(FourierIntensity):
+    """A detector that sees a part of the light."""
+
+    def forward(self, obj: Tensor) -> Tensor:
+        return super().forward(obj) / 2
+
+
+@pytest.mark.parametrize("name", ["passive_loss", "r_factor", "wirtinger_flow", "maximum_likelihood"])
+def test_a_forward_of_its_own_is_said_not_to_count(name: str) -> None:
+    obj, replaced, plain = torch.rand(2, 4, 5), FourierIntensity((8, 9)), FourierIntensity((8, 9))
+    replaced.forward = lambda obj: plain(obj) / 2
+    intensity = 1000 * plain(obj)
+    function = getattr(next(m for m in (pr.losses, pr.metrics, pr.solvers) if hasattr(m, name)), name)
+    given = (intensity,) if name == "wirtinger_flow" else (obj, intensity)
+    options = {"object_shape": (4, 5)} if name == "wirtinger_flow" else {}
+    for operator in (Dimmed((8, 9)), replaced):
+        pr._checks._warned.cache_clear()
+        rule = f"^{name}: the operator {type(operator).__name__} has a forward of its own, which does not count here"
+        with pytest.warns(UserWarning, match=rule):
+            function(*given, operator, **options)
+    plain.forward = torch.compile(plain.forward, backend="eager")  # is the library's all the same
+    pr._checks._warned.cache_clear()
+    function(*given, plain, **options)

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 import phaseret as pr
 from good_calls import (
+    BOX,
     CALLS,
     CHECKED,
+    DATA,
     FOUND,
     FOURIER,
     FRAME,
@@ -29,6 +31,7 @@ from good_calls import (
     OPTIONS,
     PUBLIC,
     STRAIN,
+    SUPPORT,
     call,
     called,
     good,
@@ -222,7 +225,7 @@ def test_a_background_behind_the_mask_does_not_matter(options: dict[str, Any]) -
         expected = pr.losses.passive_loss(**tensors, background=1.0, **options)
         torch.testing.assert_close(loss.detach(), expected)
         assert torch.autograd.grad(loss, estimate)[0].isfinite().all()
-        refined = pr.solvers.maximum_likelihood(**tensors, operator=FOURIER, background=background, n_iter=2)
+        refined = pr.solvers.maximum_likelihood(**tensors, operator=FOURIER, background=background / 10, n_iter=2)
         assert refined.obj.isfinite().all()
 
 
@@ -248,10 +251,13 @@ def gradients(path: str, **changed: Tensor) -> list[Tensor]:
     torch.manual_seed(0)
     found = call(called(path), {**tensors, **others, **changed, **leaves})
     outputs = [x for x in ([found] if isinstance(found, Tensor) else vars(found).values()) if isinstance(x, Tensor)]
-    total = sum(x.abs().sum() for x in outputs if x.requires_grad)
+    outputs = [torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in outputs]
+    total = sum(x.nan_to_num().abs().sum() for x in outputs if x.requires_grad)
     if not isinstance(total, Tensor):
         return []
-    return [g for g in torch.autograd.grad(total, list(leaves.values()), allow_unused=True) if g is not None]
+    with torch.autograd.set_detect_anomaly(True):  # which stops at a nan on the way, whatever becomes of it
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    return [g for g in found if g is not None]
 
 
 DIFFERENTIABLE = ("operators", "symmetry", "noise", "losses", "metrics", "projections")
@@ -277,6 +283,24 @@ def test_zeros_have_finite_gradients(path: str) -> None:
     for name in floats(path):
         for gradient in gradients(path, **{name: torch.zeros_like(CALLS[path][0][name])}):
             assert gradient.isfinite().all(), name
+
+
+DRAWN: dict[str, Callable[[int], Tensor]] = {
+    "HIO": lambda seed: pr.solvers.HIO(2)(DATA[0], support=SUPPORT, constraint="nonnegative", seed=seed).objs,
+    "wirtinger_flow": lambda seed: (
+        pr.solvers.wirtinger_flow(DATA[0], FOURIER, object_shape=BOX, n_iter=1, seed=seed).obj
+    ),
+    "SymmetryVariant": lambda seed: pr.datasets.SymmetryVariant(torch.ones(50, 4, 4), seed=seed).shifts,
+    "DeepImagePrior": lambda seed: next(pr.models.DeepImagePrior(BOX, channels=(4, 4), seed=seed).buffers()),
+}
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_all_of_a_seed_counts(name: str) -> None:
+    """Torch's generators look at 32 bits of it."""
+    drawn = [DRAWN[name](seed) for seed in (0, 1, 2**32, 2**32 + 1, 2**33, 2**62, 2**63 - 1)]
+    assert torch.equal(drawn[2], DRAWN[name](2**32))
+    assert not any(torch.equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
 
 
 # --- Modules ---------------------------------------------------------------------------------------------------------

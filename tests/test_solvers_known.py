@@ -262,7 +262,7 @@ def test_gradients_reach_the_intensity_and_the_known_part() -> None:
 
     inputs = intensity.requires_grad_(), values.requires_grad_()
     assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
-    with pytest.raises(ValueError, match="intensity, init and known must not require a gradient"):
+    with pytest.raises(ValueError, match="intensity and options must not require a gradient"):
         solvers.SparseRRR(50)(intensity.detach(), known=torch.where(rest, NAN, values))
 
 

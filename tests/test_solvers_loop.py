@@ -163,6 +163,29 @@ def test_with_a_gradient_the_result_is_the_best_start():
     assert gradient.abs().sum() > 0
 
 
+@pytest.mark.parametrize("option", ["background", "point_spread", "bounds"])
+@pytest.mark.parametrize("schedule", ["hio:3", "er:3", None])
+def test_options_have_their_gradient_too(option, schedule):
+    obj = torch.rand(4, 5, dtype=torch.float64) + 0.2
+    intensity = 1.1 * pr.operators.fourier_intensity(obj, (8, 10)) + 0.1
+    leaf = {
+        "background": torch.full((8, 10), 0.05),
+        "point_spread": torch.tensor([[0.02, 0.1, 0.02], [0.1, 0.5, 0.1], [0.03, 0.1, 0.03]]),
+        "bounds": torch.full((4, 5), 0.6),
+    }[option]
+
+    def found(x: torch.Tensor) -> torch.Tensor:
+        given = {"background": x, "point_spread": x.abs() / x.abs().sum(), "bounds": (torch.zeros_like(x), x)}[option]
+        how = {"support": box(4, 5), "constraint": "nonnegative", "init": 0.9 * obj, "starts": 1, option: given}
+        return solvers.reconstruct(intensity, schedule=schedule, **how).obj
+
+    leaf = leaf.double().requires_grad_()
+    if schedule is None:  # the default is one that has gradients
+        assert torch.autograd.grad(found(leaf).sum(), leaf)[0].abs().sum() > 0
+        return
+    assert torch.autograd.gradcheck(found, leaf, fast_mode=True, atol=1e-4)
+
+
 def test_the_choice_is_told_in_words():
     intensity, options = alike("nonnegative")
     r = solvers.ErrorReduction(2)(intensity, **options)

@@ -464,9 +464,9 @@ def test_options_out_of_range_are_refused(options, message):
 def test_a_gradient_is_refused_where_none_comes_through(schedule):
     known = {"support": torch.ones(4, 4) > 0, "constraint": "complex"}
     intensity = pr.operators.fourier_intensity(torch.randn(4, 4, dtype=torch.complex64), (8, 8)).requires_grad_()
-    with pytest.raises(ValueError, match="reconstruct: intensity, init and known must not require a gradient"):
+    with pytest.raises(ValueError, match="reconstruct: intensity and options must not require a gradient"):
         solvers.reconstruct(intensity, schedule=schedule, **known)
-    with pytest.raises(ValueError, match="reconstruct: intensity, init and known must not require a gradient"):
+    with pytest.raises(ValueError, match="reconstruct: intensity and options must not require a gradient"):
         solvers.reconstruct(intensity.detach(), schedule=schedule, init=torch.rand(4, 4, requires_grad=True), **known)
     with torch.no_grad():
         assert not solvers.reconstruct(intensity, schedule=schedule, **known).obj.requires_grad

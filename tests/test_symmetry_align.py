@@ -137,6 +137,11 @@ def test_scale_is_the_best_positive_factor() -> None:
     torch.testing.assert_close(found.scale, 1 / factor)
     torch.testing.assert_close(found.aligned, obj)
     torch.testing.assert_close(align(obj, obj).scale, torch.ones(6).double())
+    for unit in (1e-30, 1e-22, 1e20, 1e35):  # whose squares do not fit into single precision
+        for single in (obj.float(), obj.to(torch.complex64)):
+            found = align(conj_flip(single) * unit, single, scale=True)
+            torch.testing.assert_close(found.aligned, single)
+            torch.testing.assert_close(found.scale * unit, torch.ones(6))
     opposite = align(-torch.ones(1, 3, 3), torch.ones(1, 3, 3), shift=False, scale=True)
     assert opposite.scale.item() == 0
 
@@ -336,16 +341,25 @@ def test_nothing_is_found_for_nan_but_other_items_are_safe() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("options", [{}, {"scale": True}])
-def test_gradients_flow_through_the_fixed_element(dtype: torch.dtype, options: dict[str, bool]) -> None:
+@pytest.mark.parametrize("options", [{}, {"scale": True}, {"phase": False}])
+def test_gradients_take_shift_and_flip_as_constants(dtype: torch.dtype, options: dict[str, bool]) -> None:
     estimate, obj = (random(2, 3, 3, dtype=dtype).requires_grad_() for _ in range(2))
+    for name in ("error", "aligned"):
 
-    def error(x: Tensor, y: Tensor) -> Tensor:
-        return align(x, y, phase=False, **options).error
+        def result(x: Tensor, y: Tensor, name: str = name) -> Tensor:
+            return getattr(align(x, y, **options), name)
 
-    assert gradcheck(error, (estimate, obj), fast_mode=True)
-    assert gradgradcheck(error, (estimate, obj), fast_mode=True)
+        assert gradcheck(result, (estimate, obj), fast_mode=True)
+        assert gradgradcheck(result, (estimate, obj), fast_mode=True)
     assert gradcheck(lambda x: align(x, obj.detach(), phase=False, upsample=3).aligned, (estimate,), fast_mode=True)
+
+
+@pytest.mark.parametrize("of", [(1, 1), (0, 1), (1, 0), (0, 0)])
+def test_zeros_have_finite_gradients_of_the_phase(of: tuple[int, int]) -> None:
+    pair = [(factor * random(2, 3, 3, dtype=torch.complex128)).requires_grad_() for factor in of]
+    found = align(*pair, scale=True)
+    (found.error.sum() + found.aligned.abs().square().sum()).backward()
+    assert all(x.grad.isfinite().all() for x in pair)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -230,10 +230,17 @@ def test_half_precision_is_promoted_and_zero_stays_zero() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("phase", [False, True])
+def test_gradients(dtype: torch.dtype, phase: bool) -> None:
     obj = torch.randn(2, 2, 2, dtype=dtype).requires_grad_()
-    assert gradcheck(lambda x: canonicalize(x, phase=False, fourier_shape=(3, 4)), (obj,), fast_mode=True)
-    assert gradgradcheck(lambda x: canonicalize(x, phase=False, fourier_shape=(3, 4)), (obj,), fast_mode=True)
+    assert gradcheck(lambda x: canonicalize(x, phase=phase, fourier_shape=(3, 4)), (obj,), fast_mode=True)
+    assert gradgradcheck(lambda x: canonicalize(x, phase=phase, fourier_shape=(3, 4)), (obj,), fast_mode=True)
+
+
+def test_an_object_whose_pixels_sum_to_zero_has_finite_gradients() -> None:
+    obj = torch.tensor([[1, -1], [1j, -1j]], dtype=torch.complex128, requires_grad=True)
+    canonicalize(obj).abs().square().sum().backward()
+    assert obj.grad.isfinite().all()
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ CXI in, CXI out
 From a detector's file to a file that other programs for coherent imaging read: load,
 look, reconstruct, save. The file is made first; yours may also be HDF5, NeXus, TIFF, EDF,
 CBF, NumPy or Matlab. The file has the mask of the beam stop in it; one that is a file of
-its own is ``pr.io.load_mask(FILE)``, ``& measurement.mask`` where the pattern has one too.
+its own is ``pr.io.load_mask(FILE)``, ``& measurement.mask`` where the pattern has one too;
+where the pattern has its zero frequency beside the middle, ``center=`` says so to both.
 """
 
 import tempfile

@@ -386,7 +386,7 @@ def relative_error(
     unit = largest(measured.detach(), axes)
     squares = ((magnitude - measured) / unit).square(), (measured / unit).square()
     error, total = ((x if weight is None else weight * x).sum(dims) for x in squares)
-    return root(quotient(error, total) if dark is None else error / divisor(total, dark**2))
+    return quotient(root(error), root(total)) if dark is None else root(error / divisor(total, dark**2))
 
 
 def centered_axes(ndim: int, onesided: bool, centered: bool) -> range:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from phaseret import _checks
@@ -182,19 +182,38 @@ def _is_mapped(value: Tensor) -> bool:
     return False
 
 
-def recomputed(function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
+def recomputed(operator: nn.Module, function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
     """`function` of the arguments; nothing else is kept for the gradient, for which it is computed again.
 
+    The arguments and the tensors of `operator`, which it uses, must be the same then: autograd looks after what it
+    keeps, but not after what is computed again. Random numbers that the operator of a user draws are the same.
     The transforms of `torch.func` cannot compute again: for them everything is kept.
     """
     if transformed():  # then all is kept, which is right, only larger
         return function(*args)
-    result: Tensor = checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+
+    def state() -> tuple[list[Tensor], list[int]]:
+        used = [x for x in (*args, *operator.parameters(), *operator.buffers()) if x is not None]
+        return used, [0 if x.is_inference() else x._version for x in used]
+
+    before, versions = ([], None) if torch.compiler.is_compiling() else state()
+
+    def chunk(*given: Tensor | None) -> Tensor:
+        used, now = state() if versions is not None else ([], None)
+        if now != versions or any(x is not y for x, y in zip(used, before, strict=True)):
+            rule = "the tensors of a call with chunk must stay as they are until its backward pass, got changed ones"
+            _checks.fail(rule, "Call backward before they change, or leave chunk out", RuntimeError)
+        return function(*given)
+
+    of_a_user = not type(operator).__module__.startswith("phaseret.")
+    result: Tensor = checkpoint(chunk, *args, use_reentrant=False, preserve_rng_state=of_a_user)
     return result
 
 
-def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, chunk: int | None) -> Tensor:
-    """`function` of a batch, computed `chunk` items at a time.
+def in_chunks(
+    operator: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, chunk: int | None
+) -> Tensor:
+    """`function` of a batch, computed `chunk` items at a time; `operator` holds the tensors that it uses.
 
     Only the pieces' inputs are kept for the gradient; everything else is computed again in the backward pass.
     """
@@ -203,7 +222,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, item_axes: int, c
         return function(x)
     pieces = x.reshape(-1, *x.shape[x.ndim - item_axes :]).split(chunk)
     if x.requires_grad and torch.is_grad_enabled():
-        results = [recomputed(function, piece) for piece in pieces]
+        results = [recomputed(operator, function, piece) for piece in pieces]
     else:
         results = [function(piece) for piece in pieces]
     result = torch.cat(results)

@@ -18,6 +18,8 @@ from phaseret import _checks
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# An odd factor that spreads whole numbers over 32 bits.
+_SPREAD = 0x9E3779B1
 _SINGLE = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
@@ -108,6 +110,15 @@ class Module(KeepsOptions):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+def seeded(seed: int, times: int = 0) -> torch.Generator:
+    """The generator of a seed, on the CPU; `times` count draws from it anew.
+
+    Torch looks at 32 bits of a seed: without the odd factor, which spreads the rest over them, larger ones would repeat
+    the draws of smaller ones.
+    """
+    return torch.Generator().manual_seed((seed + (seed // 2**32 + times) * _SPREAD) % 2**32)
+
+
 class RandomModule(Module):
     """A Module that draws random numbers from its option `generator`, or from torch's own.
 
@@ -125,8 +136,8 @@ class RandomModule(Module):
         if self._source is not None and self._process != os.getpid():
             self._process = os.getpid()
             if (worker := get_worker_info()) is not None:
-                # A generator looks at 32 bits of its seed; 0 must not give the stream that torch has in the worker.
-                self._source.manual_seed((worker.seed + (self._source.initial_seed() + 1) * 0x9E3779B1) % 2**32)
+                # 0 must not give the stream that torch has in the worker.
+                self._source.manual_seed((worker.seed + (self._source.initial_seed() + 1) * _SPREAD) % 2**32)
         return self._source
 
     @generator.setter

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _memory, io, noise, operators, plotting
+from phaseret._module import seeded
 from phaseret.cli._commands import Simulate
 from phaseret.cli._files import Writes, read
 from phaseret.cli._messages import typed
@@ -41,7 +42,7 @@ class Command(Writes, Simulate):
             photons = _checks.number("photons", self.photons, above=0)
             obj = obj * math.sqrt(photons / float(operators.fourier_intensity(obj, shape).sum()))
         intensity = operators.fourier_intensity(obj, shape)
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         if self.photons is not None:
             intensity = noise.poisson_noise(intensity, counts=True, ndim=obj.ndim, generator=generator)
             if not bool(intensity.isfinite().all()):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from phaseret import _checks, _memory
+from phaseret._module import seeded
 from phaseret.symmetry import conj_flip, shift
 
 _Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
@@ -243,8 +244,7 @@ class SymmetryVariant(Dataset[Tensor]):
     def _draw(self) -> None:
         """The flips and places of the epoch."""
         self._drawn = epoch = int(self._epoch)
-        # A generator looks at 32 bits of its seed; the odd factor spreads the epochs over them.
-        generator = torch.Generator().manual_seed((self.seed + epoch * 0x9E3779B1) % 2**32)
+        generator = seeded(self.seed, epoch)
         # Both are always drawn, so that the variants of one seed flip the same images and place them alike.
         count, device, size = len(self.images), self.images.device, self.images.shape[1:]
         half = torch.randperm(count, generator=generator, device="cpu")[: count // 2 if self.flip else 0]

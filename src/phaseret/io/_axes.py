@@ -10,6 +10,8 @@ from torch import Tensor
 
 from phaseret import _checks
 
+# So many times as long as wide is no frame of most detectors.
+_LONG = 4
 Index = int | slice | Sequence[int]
 Roi = Sequence[tuple[int | None, int | None]]
 
@@ -50,11 +52,18 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
         if isinstance(asked, bool) or not isinstance(asked, int) or not -len(shape) <= asked < len(shape):
             _checks.fail(f"stack_axis must be an axis of the shape {shape}, got {asked!r}", "Use 0 or -1")
         return asked % len(shape), ()
-    if len(shape) != ndim + 1 or ndim == 1:
+    if len(shape) > ndim + 1 > 2 and format.startswith("MATLAB"):
+        rule = f"a stack in MATLAB's files must have one axis beside those of a pattern, got {shape} for ndim={ndim}"
+        _checks.fail(rule, "Save it so, as reshape(x, m1, m2, []) in MATLAB")
+    if len(shape) != ndim + 1:
         return 0, ()
     if shape.count(1) == 1:  # of one pattern
         return shape.index(1), ()
     first, last = shape[1:], shape[:-1]
+    if ndim == 1:
+        note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
+        columns = shape[1] <= _LONG < shape[0] and format != "text"  # of which that is asked anyway
+        return 0, (note,) * columns
     if format.startswith("MATLAB"):
         if len(set(first)) == 1 and len(set(last)) > 1:
             note = f"the first axis of {shape} was taken for that of the stack: if it is the last, use stack_axis=-1"
@@ -66,7 +75,8 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
     if len(set(first)) > 1 and square:  # frames are square along another axis alone
         middle = square[0] < ndim
         return 0, (f"{note} {'middle' if middle else 'last'}, use stack_axis={square[0] if middle else -1}",)
-    if 8 * shape[-1] < min(last):
+    along = max(first) / min(first)  # frames are seldom so long, where those along the last axis are not
+    if along > _LONG and along > 2 * max(last) / min(last):
         return 0, (f"{note} last, use stack_axis=-1",)
     return 0, ()
 

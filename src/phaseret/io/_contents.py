@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import operator
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ UNITS |= {
 class Entry:
     """One array of a file: its shape and type, and how to read it, or part of its first axis.
 
-    The last axis of a colour picture is its colours. Of some formats all of an array is read for a part of it.
+    The last axis of a colour picture is its colours. Of some formats all of an array is read for a part of it. `filled`
+    reads, in place of NaN, what HDF5 fills up where nothing was written.
     """
 
     shape: tuple[int, ...]
@@ -45,6 +47,7 @@ class Entry:
     read: Callable[[int | slice | None], Any]
     color: bool = False
     whole: bool = False
+    filled: Callable[[int | slice | None], Any] | None = None
 
     @property
     def numbers(self) -> bool:
@@ -93,6 +96,7 @@ class Contents:
         children: The names in a group, and () of all else.
         where: The place of what a name leads to: links are followed within the file.
         missing: What a name leads to that cannot be read; None if nothing is wrong.
+        same: Whether two names lead to one array, as hard links do, too.
         notes: What the reader assumed of an array, by its name.
         units: The units of the quantities that were asked for, by their names.
         folders: What each folder that was looked through holds, by `same_word`.
@@ -106,6 +110,7 @@ class Contents:
     children: Callable[[str], tuple[str, ...]] = lambda name: ()
     where: Callable[[str], str] = lambda name: name
     missing: Callable[[str], Lost | None] = lambda name: None
+    same: Callable[[str, str], bool] = operator.eq
     notes: Mapping[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     folders: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -125,9 +130,11 @@ class Contents:
         """Whether the file has no groups but for what the names of its arrays say."""
         return not self.children("")
 
-    def read(self, name: str, index: Index | None = None, less: str = "Use a smaller one") -> np.ndarray[Any, Any]:
+    def read(
+        self, name: str, index: Index | None = None, less: str = "Use a smaller one", *, filled: bool = False
+    ) -> np.ndarray[Any, Any]:
         """The array called `name`, or part of its first axis, after the check that it fits into memory; `less` is what
-        to do where it does not.
+        to do where it does not, `filled` as in `Entry`.
         """
         entry = self.entry(name)
         parts, sizes = _parts(index, entry.shape)
@@ -138,7 +145,8 @@ class Contents:
             less = "Save it as npy or HDF5, of which a part can be read"
         _memory.check_fits(f"{name!r} {stored} of {self.path}", needed, less)
         with reading(self.path, self.format, less):
-            values = [np.asarray(entry.read(part)) for part in parts]
+            read = (filled and entry.filled) or entry.read
+            values = [np.asarray(read(part)) for part in parts]
             value = np.stack(values) if isinstance(index, Sequence) and isinstance(parts[0], int) else values[0]
             if value.shape != sizes:
                 raise ValueError(f"{name!r} was announced as {sizes} and has the shape {value.shape}")
@@ -156,9 +164,13 @@ class Contents:
         scale = self.scale(name) if value else 1.0  # 0 says nothing, in any unit
         return None if value is None or scale is None else value * scale
 
+    def unit(self, name: str) -> str:
+        """What the named quantity is measured in; "" where nothing says it."""
+        return next(filter(None, (self.attribute(name, word).strip() for word in ("units", "unit"))), "")
+
     def scale(self, name: str) -> float | None:
         """What the named quantity is multiplied by in SI units or pixels; None where nobody knows."""
-        unit = self.attribute(name, "units")
+        unit = self.unit(name)
         self.units[name] = unit
         return UNITS.get(unit)
 
@@ -373,6 +385,8 @@ def reading(path: Path, kind: str, less: str = "Use a smaller one") -> Iterator[
         fix = "It may be truncated, damaged or still being written"
         if re.search("requires the .* package", said):
             fix = "Install what it asks for"
+        if "unable to lock file" in said:
+            fix = "A program has it open: wait for that, or set HDF5_USE_FILE_LOCKING=FALSE"
         _checks.fail(f"{path} must be a whole {kind} file, got the error: {said.rstrip('.')}", fix)
     finally:
         for logger in loggers:

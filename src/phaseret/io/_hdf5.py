@@ -55,6 +55,7 @@ def open_hdf5(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
         guarded(tree.children),
         guarded(tree.where),
         guarded(tree.missing),
+        guarded(tree.same),
     )
 
 
@@ -131,6 +132,11 @@ class _Tree:
                     return place
                 place = f"{place}/{named}"
         return self._place(name)
+
+    def same(self, name: str, other: str) -> bool:
+        """Whether both names lead to one array."""
+        found = self._object(self.where(name))
+        return found is not None and found == self._object(self.where(other))
 
     def missing(self, name: str) -> Lost | None:
         """What a link leads to that cannot be opened; None if all is well."""
@@ -224,17 +230,18 @@ class _Tree:
         if as_text(np.asarray(dataset.attrs.get("MATLAB_class", ""))) == "char":
             return Entry((), np.dtype("U1"), lambda _: "".join(map(chr, dataset[()].T.reshape(-1).tolist())))
         shape = dataset.shape[::-1] if self.reverse else dataset.shape
-        return Entry(tuple(shape), dataset.dtype, partial(self._read, dataset))
+        read = partial(self._read, dataset)
+        return Entry(tuple(shape), dataset.dtype, read, filled=partial(read, filled=True))
 
-    def _read(self, dataset: Any, index: int | slice | None) -> Any:
+    def _read(self, dataset: Any, index: int | slice | None, filled: bool = False) -> Any:
         if isinstance(index, slice) and index.step is not None and index.step < 0:  # HDF5 reads forwards
             numbers = range(dataset.shape[-1 if self.reverse else 0])[index]
-            return self._read(dataset, slice(numbers[-1], numbers[0] + 1, -numbers.step))[::-1]
+            return self._read(dataset, slice(numbers[-1], numbers[0] + 1, -numbers.step), filled)[::-1]
         if dataset.external:
             what = f"the values of {dataset.name!r} must lie in {self.path} itself, got an external file"
             raise Refusal(f"{what}, {as_text(np.asarray(dataset.external[0][0]))!r}", "Ask for a copy that holds them")
         # of a mask or a support only what is not the same as elsewhere may have been written
-        all_written = same_word(dataset.name or "") in (*MASKS, SUPPORT)
+        all_written = filled or same_word(dataset.name or "") in (*MASKS, SUPPORT)
         regions = self._written(dataset, self.path.parent, all_written)
         values = dataset[() if index is None else (..., index) if self.reverse else index]
         values = self._without_markers(dataset, values.T if self.reverse else values)
@@ -275,7 +282,15 @@ class _Tree:
         if not dataset.is_virtual:
             return None if all_written else stored(dataset)
         above = (*above, (os.path.realpath(dataset.file.filename), dataset.name))
-        found = [self._source(dataset, source, folder, all_written, above) for source in dataset.virtual_sources()]
+        known, found = dict[tuple[str, str], tuple[tuple[int, ...] | None, list[Region] | None]](), list[Source]()
+        for source in dataset.virtual_sources():
+            key = (source.file_name, source.dset_name)
+            if key not in known:
+                known[key] = self._source(dataset, *key, folder, all_written, above)
+            shape, written = known[key]
+            if shape is not None and _takes_more_than(source, shape):
+                raise self._without(dataset, _shown(*key), f"holds {shape} and no more")
+            found.append(Source(source.src_space, source.vspace, shape or (), written))
         try:
             return of_sources(found, dataset.shape)
         except ValueError as error:
@@ -283,26 +298,22 @@ class _Tree:
             raise Refusal(f"{what} rows of them, got {error}", "Read the arrays that it is made of") from None
 
     def _source(
-        self, dataset: Any, source: Any, folder: Path, all_written: bool, above: tuple[tuple[str, str], ...]
-    ) -> Source:
-        """What a virtual array takes of another one."""
-        file, which = dataset.file, f"{source.dset_name!r} in the file itself"
-        if "%" in source.file_name:  # numbered files, as many as there are
-            return Source(source.src_space, source.vspace, (), None)
+        self, dataset: Any, place: str, name: str, folder: Path, all_written: bool, above: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[int, ...] | None, list[Region] | None]:
+        """The shape of an array that a virtual one is made of, None where that grows, and what was written of it."""
+        if "%" in place:  # numbered files, as many as there are
+            return None, None
+        file, which = dataset.file, _shown(place, name)
         with contextlib.ExitStack() as stack:
-            if source.file_name != ".":
-                which = f"{source.dset_name!r} in {source.file_name!r}"
-                place = self._beside(dataset, source.file_name, folder)
-                file, folder = stack.enter_context(self.h5py.File(place, "r")), place.parent
-            inner = self._child(file, source.dset_name)
+            if place != ".":
+                found = self._beside(dataset, place, folder)
+                file, folder = stack.enter_context(self.h5py.File(found, "r")), found.parent
+            inner = self._child(file, name)
             if not isinstance(inner, self.h5py.Dataset):
                 raise self._without(dataset, which, "does not hold it")
             if (os.path.realpath(file.filename), inner.name) in above:
                 raise self._without(dataset, which, "is made of it")
-            if _takes_more_than(source, inner.shape):
-                raise self._without(dataset, which, f"holds {inner.shape} and no more")
-            written = self._written(inner, folder, all_written, above)
-            return Source(source.src_space, source.vspace, inner.shape, written)
+            return inner.shape, self._written(inner, folder, all_written, above)
 
     def _beside(self, dataset: Any, name: str, folder: Path) -> Path:
         """The place of a file of a virtual array: beside the file that the array lies in, or the one it was read by."""
@@ -335,7 +346,8 @@ class _Tree:
         return found[0] if len(found) == 1 else next(iter(called), None)
 
     def _of_group(self, group: Any) -> Entry | None:
-        numbered = sorted(key for key in group if isinstance(key, str) and NUMBERED.match(key))
+        numbered = [key for key in group if isinstance(key, str) and NUMBERED.match(key)]
+        numbered.sort(key=lambda key: int(key.rpartition("_")[2]))
         if numbered and ("signal" not in group.attrs or self._named_by(group) in numbered):
             return self._joined(group, numbered)
         named = self._named_by(group)
@@ -362,6 +374,11 @@ def _is_special(place: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _shown(place: str, name: str) -> str:
+    """An array that a virtual one is made of, as it names it."""
+    return f"{name!r} in {'the file itself' if place == '.' else repr(place)}"
 
 
 def _takes_more_than(source: Any, shape: tuple[int, ...]) -> bool:

@@ -19,9 +19,10 @@ from phaseret.io._contents import UNITS, Contents, finite
 from phaseret.io._layout import LEVELS, PIXELS, Told, positive
 
 _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
+_SIGNS = re.compile("[#:=,()]")  # which say no more than a space
 _DECTRIS = {
     "saturation": rf"Count_cutoff\s+{_NUMBER}",
-    "center": rf"Beam_xy\s+\(?{_NUMBER},?\s+{_NUMBER}\)?[ \t]*(\w*)",
+    "center": rf"Beam_xy\s+{_NUMBER}\s+{_NUMBER}[ \t]*(\w*)",
     "pixel_size": rf"Pixel_size\s+{_NUMBER}\s*(\w*)\s*x\s*{_NUMBER}",
     "wavelength": rf"Wavelength\s+{_NUMBER}\s*(\w*)",
     "exposure": rf"Exposure_time\s+{_NUMBER}\s*s",
@@ -44,6 +45,7 @@ def told(contents: Contents, name: str) -> Told:
 
 
 def _of_dectris(text: str) -> Told:
+    text = _SIGNS.sub(" ", text)
     found = {key: match for key, pattern in _DECTRIS.items() if (match := re.search(pattern, text))}
     size, center = found.get("pixel_size"), found.get("center")
     height, width = (_length(size[number], size[2]) if size else None for number in (3, 1))
@@ -66,18 +68,21 @@ def _of_dectris(text: str) -> Told:
 def of_edf(header: Callable[[str], str | None]) -> Told:
     """What the header of a frame says; `header` is the text of a key."""
 
+    def parts(key: str) -> list[str]:
+        """A number and its unit, parted by a space or as in 172_um."""
+        return [*(header(key) or "").replace("_", " ").split(maxsplit=1), "", ""][:2]
+
     def said(*keys: str) -> float | None:
-        return next(filter(None, (positive((header(key) or "").split(" ")[0]) for key in keys)), None)
+        return next(filter(None, (positive(parts(key)[0]) for key in keys)), None)
 
     def length(key: str) -> float | None:
-        value, _, unit = (header(key) or "").strip().partition(" ")
-        return _length(value, unit.strip())
+        return _length(*parts(key))
 
     if header("HEADER_BYTES") and (size := said("PIXEL_SIZE")):
         return _of_adsc(said, 1e-3 * size)
     height, width = length("PSize_2"), length("PSize_1")
     y, x = (said(f"Center_{axis}") for axis in "21")
-    first = [finite((header(f"Offset_{axis}") or "").split(" ")[0]) or 0.0 for axis in "21"]
+    first = [finite(parts(f"Offset_{axis}")[0]) or 0.0 for axis in "21"]
     center = (y - first[0], x - first[1]) if y and x else (0.0, 0.0)
     return Told(
         saturation=said(*LEVELS),

@@ -46,6 +46,7 @@ LEVELS = (
     "satlevel",
     "satvalue",
     "overflowvalue",
+    "validmax",
     "countcutoff",
     "countratecorrectioncountcutoff",
 )
@@ -63,11 +64,12 @@ _LIST, _MOST = 3, 100
 # How the frames of a volume were recorded, which must be the same for all.
 _RECORDED = {"center": "centre", "saturation": "saturation", "exposure": "exposure", "pixel_size": "pixel size"}
 _RECORDED |= {"wavelength": "wavelength", "distance": "distance"}
-EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime")
+_EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime", "integrationtime")
+EXPOSURES = (*_EXPOSURES, *(f"{word}s" for word in _EXPOSURES))
 # No wavelength and no pixel is shorter or longer, in metres.
 _LEAST, _LARGEST_LENGTH = 1e-14, 1e-2
-# Frames of one detector, written one after the other.
-NUMBERED = re.compile(r"data_\d+$")
+# Frames of one detector, written one after the other, with six digits; those of SOLEIL's several detectors have two.
+NUMBERED = re.compile(r"data_\d{3,}$")
 # Arrays that belong to a pattern and change what it means, the darks first.
 _BACKGROUNDS = ("background", "bg", "bkg", "bkgd", "backgroundimage", "pedestal")
 DARKS = ("datadark", "dark", "darks", "darkframe", "darkfield", "darkcurrent", "darkimage", "darkmean", *_BACKGROUNDS)
@@ -102,7 +104,7 @@ class Told:
         wavelength: In metres.
         distance: In metres.
         pixel_size: Detector pixel (y, x) in metres.
-        exposure: Of one frame, in seconds.
+        exposure: Of one frame, as it is written; the least and the largest of those that differ.
         beside: Arrays that belong to the pattern and are not used.
     """
 
@@ -118,7 +120,7 @@ class Told:
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, float] | None = None
-    exposure: float | None = None
+    exposure: float | tuple[float, float] | None = None
     beside: tuple[str, ...] = ()
 
     def completed(self, other: Told) -> Told:
@@ -130,7 +132,7 @@ class Told:
 
 def _alike(one: Any, other: Any) -> bool:
     """Numbers that differ by less than a thousandth, as those that are measured anew for each frame."""
-    if one is None or other is None:
+    if None in (one, other) or isinstance(one, tuple) != isinstance(other, tuple):
         return one is other
     pairs = [(one, other)] if isinstance(one, int | float) else [*zip(one, other, strict=True)]
     return all(a is b or (None not in (a, b) and math.isclose(a, b, rel_tol=1e-3)) for a, b in pairs)
@@ -147,6 +149,15 @@ def differences(where: Sequence[str], said: Sequence[Told]) -> list[str]:
             found.append(f"{word} {texts[0]} in {where[0]} and {texts[1]} in {where[other]}")
     fix = "what the first says was taken for all; scale or move the frames if that is wrong"
     return [f"the frames of the volume differ, {', '.join(found)}: {fix}"] * bool(found)
+
+
+def about_exposure(told: Told, frames: bool) -> list[str]:
+    """A question, if the frames of one volume, for which it has some, were exposed for different times."""
+    if not frames or not isinstance(told.exposure, tuple):
+        return []
+    least, most = told.exposure
+    what = f"the frames of the volume were exposed for times of {least:g} to {most:g}"  # in whatever unit
+    return [f"{what}: scale them to one if they hold counts"]
 
 
 def intensity(contents: Contents, group: str = "") -> str | None:
@@ -191,8 +202,11 @@ def told(contents: Contents, name: str) -> Told:
         wavelength=contents.quantity("wavelength") or None,
         distance=contents.quantity("distance") or None,
         pixel_size=None if pair is None else (float(pair[0]), float(pair[-1])),
-        exposure=_said(contents, places, EXPOSURES),
-        beside=(*beside(contents, folder), *(stray for stray in strays if same_word(stray) in MASKS)),
+        exposure=exposure(contents, places),
+        beside=(
+            *beside(contents, folder),
+            *(stray for stray in strays if same_word(stray) in MASKS and contents.first(stray)),
+        ),
     )
 
 
@@ -219,19 +233,25 @@ def sensible(told: Told) -> tuple[Told, list[str]]:
 
 
 def about_scale(contents: Contents, name: str) -> list[str]:
-    """A question, if the file says by what the numbers are to be multiplied, or what is to be added to them.
+    """Questions, if the file says by what the numbers are to be multiplied, or what is to be added to them, or an
+    attribute what was counted without the object.
 
     Source:
         CF conventions 1.11, section 8.1; NeXus 2024.02, NXdata.
     """
     place = contents.where(name)
     folder, _, word = place.rpartition("/")
-    values = {key: finite(contents.attribute(place, key)) for key in ("scale_factor", "add_offset")}
-    arrays = (f"{word}_scaling_factor", f"{word}_offset", "scaling_factor", "offset")
-    values |= {key: contents.number(inside(folder, key)) for key in arrays}
+    both = ("scaling_factor", "offset")
+    values = {key: finite(contents.attribute(place, key)) for key in ("scale_factor", "add_offset", *both)}
+    for key in (f"{word}_scaling_factor", f"{word}_offset", *both):
+        values[key] = values.get(key) or contents.number(inside(folder, key))
     said = [f"{key} {x:g}" for key, x in values.items() if x is not None and x != ("offset" not in key)]
     what = f"{name!r} has {' and '.join(said)}, which {'was' if len(said) == 1 else 'were'} not applied"
-    return [f"{what}: if they make counts of its numbers, apply them first"] * bool(said)
+    levels = ((key, positive(contents.attribute(place, key))) for key in DARKS)
+    dark = next((f"its {key} {level:g} was not used" for key, level in levels if level), "")
+    return [f"{what}: if they make counts of its numbers, apply them first"] * bool(said) + [
+        f"{name!r} is as it was stored, {dark}: if it still holds that, give it to the solver as background="
+    ] * bool(dark)
 
 
 def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
@@ -243,7 +263,18 @@ def _root(contents: Contents, places: Iterable[str], name: str) -> str | None:
     if name.lower().startswith("sqrt"):
         return "its name says"
     for place in places:
-        for attribute in ("units", "unit", "kind", "quantity", "signal_type", "label", "long_name", "description"):
+        for attribute in (
+            "units",
+            "unit",
+            "kind",
+            "quantity",
+            "signal_type",
+            "type",
+            "datatype",
+            "label",
+            "long_name",
+            "description",
+        ):
             said = contents.attribute(place, attribute)
             if _ROOT.search(said) or (_AMPLITUDE.search(said) and not _SQUARED.search(said)):
                 return f"its {attribute}, {shortened(said, 60)!r}, say{'s' * (attribute != 'units')}"
@@ -257,11 +288,20 @@ def _said(contents: Contents, places: Iterable[str], words: Sequence[str], units
     for place in places:
         said = (positive(contents.attribute(place, word)) for word in words)
         names = contents.called(place, words)
-        held = (contents.number(name) for name in names if not units or contents.attribute(name, "units") in units)
+        held = (contents.number(name) for name in names if not units or contents.unit(name) in units)
         for found in (*said, *held):
             if found and found > 0:
                 return found
     return None
+
+
+def exposure(contents: Contents, places: Iterable[str]) -> float | tuple[float, float] | None:
+    """That of a frame, or the least and the largest of a row of those of each; see `Told`."""
+    for name in (name for place in places for name in contents.called(place, EXPOSURES)):
+        times = contents.numbers(name) or [0.0]
+        if 0 < 1.001 * min(times) < max(times) < math.inf:
+            return min(times), max(times)
+    return _said(contents, places, EXPOSURES)
 
 
 def _pair(contents: Contents, places: Iterable[str], strays: Iterable[str]) -> Pair | None:
@@ -305,7 +345,7 @@ def _ordered(what: str, values: tuple[float, ...], name: str) -> Pair:
 
 def _in_pixels(contents: Contents, names: Sequence[str], values: tuple[float, ...]) -> Pair:
     """What the arrays are called, and their numbers; none where they are lengths."""
-    units = {contents.attribute(name, "units") for name in names}.difference(PIXELS)
+    units = {contents.unit(name) for name in names}.difference(PIXELS)
     what = f"{' and '.join(map(repr, names))} of the file"
     if units:
         return Pair(f"{what}, in {units.pop()!r},")
@@ -350,11 +390,10 @@ def _strays(contents: Contents, name: str) -> Iterator[str]:
     for group in _about(contents, place):
         for each in contents.called(group, (*MASKS, *LEVELS, *CENTERS, *axes)):
             entry = contents.lookup(each)
-            pixels = () if entry is None else tuple(size for size in entry.shape if size != 1)
-            is_mask = same_word(each) in MASKS and len(pixels) > 1 and fits(pixels, contents.entry(name).shape)
-            if entry is None or not (is_mask or len(pixels) < 2):
+            is_mask = same_word(each) in MASKS and has_pixels_of(contents, each, name)
+            if entry is None or not (is_mask or sum(size != 1 for size in entry.shape) < 2):
                 continue
-            if _holds_pattern(contents, group):  # as the groups above may
+            if _holds_pattern(contents, group, place):  # as the groups above may
                 break
             yield each
 
@@ -371,7 +410,7 @@ def _about(contents: Contents, place: str) -> Iterator[str]:
             continue
         inner = [group, *(_groups(contents, group)[:left] if left else ())]
         left -= len(inner) - 1
-        if not any(_holds_pattern(contents, name) for name in inner):
+        if not any(_holds_pattern(contents, name, place) for name in inner):
             found += inner
     yield from dict.fromkeys(group for group in (*found, *above) if group != above[-1])
 
@@ -382,13 +421,22 @@ def _groups(contents: Contents, parent: str) -> list[str]:
     return [name for name in inner if contents.children(name)]
 
 
-def _holds_pattern(contents: Contents, group: str) -> bool:
-    """Whether a group holds pictures other than masks and what else goes with a pattern."""
-    masks = {*MASKS, *BESIDE}
+def _holds_pattern(contents: Contents, group: str, place: str) -> bool:
+    """Whether a group holds pictures, or arrays of the sizes of that at the place, other than it, masks and what else
+    goes with a pattern.
+    """
+    masks, pattern = {*MASKS, *BESIDE}, contents.lookup(place)
     contents.called(group, ())  # looks it through
     inner = (name for word, name in contents.folders[group].items() if word not in masks)
-    found = (contents.lookup(name) for name in inner if not contents.children(name))
-    return any(entry is not None and entry.picture and min(entry.shape[-2:]) > _LIST for entry in found)
+    for name in (name for name in inner if not contents.children(name)):
+        entry = contents.lookup(name)
+        if entry is None:
+            continue
+        is_one = entry.picture and min(entry.shape[-2:]) > _LIST
+        is_one |= pattern is not None and entry.shape == pattern.shape
+        if is_one and not contents.same(name, place):
+            return True
+    return False
 
 
 def folder_of(name: str) -> str:
@@ -435,6 +483,13 @@ def alike(contents: Contents, name: str, small: bool) -> tuple[str, ...]:
         if not small or entry.dtype.itemsize == 1 < contents.entry(name).dtype.itemsize:
             found.append(each)
     return tuple(found)
+
+
+def has_pixels_of(contents: Contents, name: str, pattern: str) -> bool:
+    """Whether an array `fits` that of a pattern, and is no list of the frames of a stack."""
+    entry, shape = contents.entry(name), contents.entry(pattern).shape
+    pixels = tuple(size for size in entry.shape if size != 1)
+    return entry.shape == shape or (len(pixels) > 1 and fits(pixels, shape))
 
 
 def fits(pixels: Sequence[int], shape: Sequence[int]) -> bool:

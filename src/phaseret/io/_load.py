@@ -60,8 +60,9 @@ def load_intensity(
 
     Args:
         path: The file; or several, or a pattern such as ``"frame_*.tif"``, ``"scan/**/frame_*.tif"`` (in any folder of
-            scan) or ``"frame_%05d.tif"``, whose patterns become one stack in the order given, or of their names; one
-            volume, where `ndim` is one more than the axes of their frames, which must all hold a mask, or none.
+            scan) or ``"frame_%05d.tif"``, whose patterns become one stack in the order given, or of the numbers in
+            their names (-0.1 before 0.1); one volume, where `ndim` is one more than the axes of their frames, which
+            must all hold a mask, or none.
         key: Name of the array, or of a group that stands for one. Default: the place CXI gives it, what a NeXus file
             shows by default, else an array called intensity, iobs or data, else the only array there is.
         index: Part of a stack, an integer, a slice or a list of integers; no other part is read where the format
@@ -185,7 +186,7 @@ class OpenPattern:
         if index is not None and not self.is_stack:
             fix = "Only a stack has one"
             _checks.fail(f"index must be None for a single pattern of shape {self.shape}, got {index!r}", fix)
-        center, about_center = self._center()
+        center, about_center = self.origin()
         stored, (mask, about_mask) = self._frames(index), self._mask(index)
         values = _tensor(stored, wanted.dtype)
         counted, turned = self._counted(values, mask, masks, index)
@@ -318,8 +319,10 @@ class OpenPattern:
 
     def _mask(self, index: Index | None) -> tuple[Tensor | None, list[str]]:
         """The file's own mask, and what is to be asked about it if nobody said what it means."""
-        if self.told.mask is None or self.wanted.mask_is == "ignored":
-            return None, []
+        if self.wanted.mask_is == "ignored" or self.told.mask is None:
+            what = f"{self.contents.path} holds no mask of its own, of which mask_is={self.wanted.mask_is!r} would say"
+            fix = "leave it out, and say what a mask in another file is where you name that"
+            return None, [f"{what} what it is: {fix}"] * (self.wanted.mask_is in ("measured", "bad"))
         name, said = self.told.mask
         meaning = self.wanted.mask_is or said
         if meaning is None:
@@ -340,8 +343,9 @@ class OpenPattern:
             note = f"{name!r} was taken for the magnitude, as {said}: if it is the square, use kind='intensity'"
             return "magnitude", [note] if said else []
         kind, fix = self.wanted.kind or "intensity", "take its exponential first, or rename it"
-        logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or re.match(
-            r"(log|ln)(10|2)?\b", self.contents.attribute(place, "units"), re.IGNORECASE
+        said_so = (self.contents.attribute(place, word) for word in ("units", "unit", "long_name", "label"))
+        logarithm = re.search(r"(?:^|_)(?i:log(?:10|2|1p)?|ln|db)(?=$|_|[A-Z])|^(?i:log10)", name) or any(
+            re.match(r"(log(10|1p|2)?|ln)\b", text, re.IGNORECASE) for text in said_so
         )
         return kind, [f"{name!r} sounds like a logarithm and was taken for the {kind}: {fix}"] * bool(logarithm)
 
@@ -367,7 +371,7 @@ class OpenPattern:
 
     def background(self, path: str, key: str | None) -> Tensor:
         """What a file holds of the light without the object, read as this pattern is; one for all frames, or each."""
-        center, _ = self._center()
+        center, _ = self.origin()
         with opened(files_of(path)[0]) as contents:
             key = key or next(filter(contents.first, contents.called("", _layout.DARKS)), None) or _only_dark(contents)
             sizes = len(contents.entry(key).shape)
@@ -398,9 +402,11 @@ class OpenPattern:
             dark = dark.cropped(self.wanted.crop[-axes:])
         dark = replace(dark, mask=None)  # what counts as 0 takes no block of pixels along
         light = dark.binned(counts[len(counts) - axes :]).intensity if max(counts) > 1 else dark.intensity
-        if not self.is_stack and light.ndim == axes + 1:
+        count = light.shape[: light.ndim - axes]  # for one pattern, or not as many as there are
+        if len(count) == 1 and (not self.is_stack or count[0] not in (1, *self.shape[: -self.ndim])):
             what = f"the mean of the {len(light)} frames in {path} was taken for the background"
-            _checks.warn(what, "If only one of them belongs to the pattern, give that alone")
+            if count[0] > 1:
+                _checks.warn(what, "If only one of them belongs to the pattern, give that alone")
             light = light.mean(0)
         # The frames of a volume that are added up hold as many times the light.
         return light * math.prod(counts[: len(counts) - axes])
@@ -410,7 +416,7 @@ class OpenPattern:
         """Where the array lies in its file."""
         return self.contents.where(self.name)
 
-    def _center(self) -> tuple[Place | tuple[int, ...], list[str]]:
+    def origin(self) -> tuple[Place | tuple[int, ...], list[str]]:
         """The zero frequency, counted in the whole frame: as asked for, as the file says, or the middle."""
         asked, frame = self.wanted.center, self.shape[-self.ndim :]
         if isinstance(asked, str):
@@ -424,8 +430,9 @@ class OpenPattern:
         unsaid = max(self.ndim - len(said), 0)  # the axes in front, as that which counts frames
         pixel = (*(m // 2 for m in frame[:unsaid]), *(round(c) for c in said))
         fix = "use center= with one index per axis"
-        if len(pixel) > self.ndim or not all(0 <= c < m for c, m in zip(pixel, frame, strict=True)):
-            return "middle", [f"the file's centre {tuple(said)} lies outside the frame and was not used: {fix}"]
+        if not self._reads(pixel):
+            where = "frame" if self.wanted.roi is None else "region of interest"
+            return "middle", [f"the file's centre {tuple(said)} lies outside the {where} and was not used: {fix}"]
         between = [
             f"the file's centre {tuple(said)} lies between pixels, and {pixel} was taken: the object's phase is a ramp "
             "then, so do not ask for a real or non-negative one"
@@ -469,7 +476,17 @@ class OpenPattern:
         """The pixel of the whole frame, counted in the region of interest."""
         if isinstance(pixel, str) or self.wanted.roi is None:
             return pixel
+        if not self._reads(pixel):
+            fix = "Count from 0 in the whole frame, one index per axis"
+            _checks.fail(f"center must be a pixel inside roi={self.wanted.roi}, got {pixel}", fix)
         return tuple(c - start for c, start in zip(pixel, self._starts(), strict=False))
+
+    def _reads(self, pixel: Sequence[int]) -> bool:
+        """Whether a pixel of the whole frame lies in what is read of it."""
+        frame, roi = self.shape[-self.ndim :], self.wanted.roi
+        parts = [slice(None)] * self.ndim if roi is None else slices(roi, self.shape, self.ndim)
+        inside = (c in range(m)[part] for c, m, part in zip(pixel, frame, parts, strict=False))
+        return len(pixel) == self.ndim and all(inside)
 
     def _starts(self) -> list[int]:
         """The first pixel of the region of interest in the whole frame; [] where that is read."""
@@ -510,8 +527,9 @@ def opened_pattern(
             yield _pattern(contents, name, wanted)
             return
         if wanted.ndim == len(frame_of(contents.entry(name))) + 1:
-            volume, notes = as_volume(files, contents, name, partial(_told_of_frame, name=name, wanted=wanted))
-            notes += about_names(files, "are one volume, whose axis of frames is not even without")
+            told_of = partial(_told_of_frame, name=name, wanted=wanted)
+            volume, notes = as_volume(files, contents, name, told_of, full=wanted.saturation is None)
+            notes += about_names(files, volume=True)
             pattern = _pattern(volume, name, wanted, notes)
             yield replace(pattern, told=replace(pattern.told, support=None, obj=None))  # those of a frame
             return
@@ -572,7 +590,7 @@ def _pattern(contents: Contents, name: str, wanted: Wanted, notes: Sequence[str]
     if wanted.key is None and contents.format.startswith("MATLAB"):
         about_axis = (*about_axis, *_about_unread(contents.unread(), name))
     said = (*contents.noted(name), *_layout.about_scale(contents, name), *contents.about_units(), *about_lengths)
-    said += (LOSSY,) if contents.format == "jpeg" else ()
+    said += (*_layout.about_exposure(told, len(shape) == ndim == 3), *((LOSSY,) if contents.format == "jpeg" else ()))
     notes = (*said, *about_axis, *notes)
     return OpenPattern(contents, name, shape, ndim, told, wanted, axis, notes)
 

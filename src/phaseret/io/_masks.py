@@ -20,7 +20,7 @@ _PICTURES = ("png", "jpeg", "bmp", "tif")
 
 def marked(contents: Contents, name: str) -> np.ndarray[Any, Any]:
     """The values of a mask or a support, one number per pixel; of a picture black or white, from its half on white."""
-    value = contents.read(name)
+    value = contents.read(name, filled=True)
     if contents.entry(name).color:
         plain = grey(value)
         if plain is None:

@@ -20,6 +20,9 @@ from phaseret.operators._origin import gathers_away, where_it_gathers
 
 # A plateau at the top that is no larger share of what was measured is where the detector was saturated.
 _PLATEAU = 0.05
+# The largest numbers of 16 and 32 bits, with a sign and without: gaps of detectors and broken pixels stay there, and
+# one below, in other types, and at so many times it, at most, in the sum of as many frames.
+_FULL, _FRAMES = tuple(2.0**bits - 1 for bits in (15, 16, 31, 32)), 1000
 
 Kind = Literal["intensity", "magnitude"]
 Place = Literal["corner", "middle"]
@@ -386,17 +389,22 @@ def _saturated(
 
 def _flat_top(values: Tensor, counted: Tensor, ndim: int, kind: Kind, told: bool) -> tuple[Tensor, str]:
     """The pixels of each pattern that share its largest value, if they are many and few come near it, and a note of
-    what was made of them: patterns have no plateau at the top. Where they are a large part of one, or it was told which
-    values are right, they are left as they are.
+    what was made of them: patterns have no plateau at the top. Where they are a large part of one, but not at the end
+    of a type of integers, or it was told which values are right, they are left as they are.
     """
     values, axes = values.detach(), tuple(range(-ndim, 0))
     share = 0.9 if kind == "intensity" else math.sqrt(0.9)
     level = values.where(counted, 0).amax(axes, keepdim=True)
     least = values.where(counted & (values > 0), torch.inf).amin(axes, keepdim=True)  # a count, whatever its scale
-    top, near = (values == level) & counted, (values >= share * level) & (values < level) & counted
+    full, from_here = torch.zeros_like(level, dtype=torch.bool), level
+    for most in _FULL:
+        frames = (level / most).round()  # that were added up
+        ends = (frames >= 1) & (frames <= _FRAMES) & ((level - frames * most).abs() <= (2e-7 * level).clamp(min=frames))
+        full, from_here = full | ends, torch.where(ends, torch.minimum(from_here, level - frames), from_here)
+    top, near = (values >= from_here) & counted, (values >= share * level) & (values < from_here) & counted
     at_top, beside, of_all = (x.sum(axes, keepdim=True) for x in (top, near, counted))
     top &= (level >= (16 * least).clamp(max=16)) & (at_top >= 5) & (at_top > beside)
-    taken = top & (at_top <= (0 if told else _PLATEAU) * of_all)
+    taken = top & ((at_top <= _PLATEAU * of_all) | full) & (not told)
     pixels, height, left = torch.stack([top.sum(), values.where(top, 0).amax(), (top & ~taken).sum()]).tolist()
     if not pixels:
         return taken, ""

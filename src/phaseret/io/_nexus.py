@@ -13,14 +13,15 @@ import math
 from phaseret.io._contents import Contents, same_word
 from phaseret.io._layout import (
     DARKS,
-    EXPOSURES,
     LEVELS,
     PIXELS,
     Pair,
     Told,
     above_0,
     beside,
+    exposure,
     folder_of,
+    has_pixels_of,
     inside,
     mask_in,
 )
@@ -57,20 +58,26 @@ def told(contents: Contents, name: str) -> Told:
     if detector is None:
         return Told(ndim=INTERPRETATIONS.get(word), beside=beside(contents, group))
     folders = (detector, *(f"{detector}/{key}" for key in contents.children(detector) if key == "detectorSpecific"))
+    shown = name.strip("/") if contents.children(name) else folder_of(name)  # which may hold a link to the array alone
     masks = [mask_in(contents, folder, "bad") for folder in folders]
+    other = next(filter(None, masks), mask_in(contents, shown, "bad"))
+    fitting = other in masks or (other is not None and has_pixels_of(contents, other[0], name))
     levels = [name for folder in folders for name in contents.called(folder, LEVELS)]
     size = pixel_size(contents, detector)
     return Told(
         ndim=INTERPRETATIONS.get(word),
         center=_beam(contents, detector, size),
         pair=_of_each(contents, detector),
-        mask=next(filter(None, masks), None),
+        mask=other if fitting else None,
         saturation=above_0(contents.number(*levels)),
         wavelength=wavelength(contents, entry),
         distance=contents.quantity(f"{detector}/distance", f"{detector}/detector_distance") or None,
         pixel_size=size,
-        exposure=above_0(contents.number(*(x for folder in folders for x in contents.called(folder, EXPOSURES)))),
-        beside=beside(contents, group, *(folder for folder in folders if folder != group)),
+        exposure=exposure(contents, folders),
+        beside=(
+            *beside(contents, *dict.fromkeys((group, *folders, shown))),
+            *([other[0]] if other and not fitting else []),
+        ),
     )
 
 
@@ -163,7 +170,7 @@ def _beam(contents: Contents, detector: str, sizes: tuple[float, float] | None) 
     found = []
     for axis, size in zip("yx", sizes or (None, None), strict=True):
         name = f"{detector}/beam_center_{axis}"
-        unit = contents.attribute(name, "units")
+        unit = contents.unit(name)
         value = contents.quantity(name) if unit else contents.number(name)
         if not value:
             return None

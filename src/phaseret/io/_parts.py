@@ -14,7 +14,7 @@ from phaseret import _checks, _memory
 from phaseret.io import _cxi, _layout
 from phaseret.io._contents import Contents
 from phaseret.io._layout import MaskIs
-from phaseret.io._load import LAYOUTS, OTHER, object_tensor
+from phaseret.io._load import LAYOUTS, OTHER, OpenPattern, Wanted, object_tensor, opened_pattern
 from phaseret.io._masks import as_inside, as_measured, doubts, inside_out, marked, mostly_bad
 from phaseret.io._measurement import Place, say_notes, to_corner
 from phaseret.io._readers import opened
@@ -33,7 +33,7 @@ def load_mask(
     *,
     key: str | None = None,
     ndim: int = 2,
-    center: Place | Sequence[int] = "middle",
+    center: Place | Sequence[int] | None = None,
     mask_is: Literal["measured", "bad"] = "measured",
 ) -> Tensor:
     """Read a mask of the detector's pixels, arranged like the intensity of `load_intensity`.
@@ -43,7 +43,9 @@ def load_mask(
         key: Name of the array. Default: CXI's mask, else an array called by what its pixels are (measured, valid,
             good, bad, invalid, beamstop) or mask, else the only one that is called so in a group, or the only one.
         ndim: Number of axes of one pattern. A mask of fewer axes is one for all frames of a volume.
-        center: Where the file has the zero frequency: "middle", "corner" or its pixel.
+        center: Where the file has the zero frequency: "middle", "corner" or its pixel, as the pattern has it. Default:
+            what the file says of a pattern in it that the mask fits, else the middle; the file of a mask alone does not
+            know it.
         mask_is: What the non-zero pixels are: "measured" (this library's convention) or "bad" (PyNX's). A CXI mask
             always marks bad ones.
 
@@ -54,11 +56,23 @@ def load_mask(
         ValueError: as `load_intensity`.
     """
     mask, notes = frame_mask(path, key, mask_is)
-    say_notes(notes)
     axes = min(_checks.item_axes(ndim), mask.ndim)
+    if center is None:
+        center, about_center = _beside(path, mask, ndim)
+        notes += about_center
+    say_notes(notes)
     if isinstance(center, Sequence) and not isinstance(center, str) and len(center) == ndim:
         center = tuple(center)[-axes:]
     return to_corner(mask, axes, center)
+
+
+def _beside(path: str | os.PathLike[str], mask: Tensor, ndim: int) -> tuple[Place | tuple[int, ...], list[str]]:
+    """Where the pattern in the file of a mask that fits it has its zero frequency, and what is to be asked about it."""
+    with contextlib.suppress(ValueError), opened_pattern(path, Wanted(ndim=ndim, mask_is="ignored")) as pattern:
+        axes = min(ndim, mask.ndim)
+        if isinstance(pattern, OpenPattern) and pattern.shape[-axes:] == tuple(mask.shape[-axes:]):
+            return pattern.origin()
+    return "middle", []
 
 
 def frame_mask(path: str | os.PathLike[str], key: str | None, mask_is: MaskIs) -> tuple[Tensor, list[str]]:

@@ -68,11 +68,17 @@ def _doubt(series: Any, said: str) -> str:
         return (
             "the picture's colours lie one after the other and were taken for frames: if they are colours, save it grey"
         )
-    if series.keyframe.tags.valueof(262) == 0:  # not where nothing is said
+    if series.keyframe.tags.valueof(262) == 0 or _darkens(series.keyframe):  # not where nothing is said
         return (
             "the picture calls 0 white, and its numbers were taken as they are: if white shows what is large, invert it"
         )
     return ""
+
+
+def _darkens(page: Any) -> bool:
+    """Whether the numbers of a page stand for colours, and that of the largest is darker than that of 0."""
+    table = page.colormap if int(page.photometric) == 3 else None
+    return table is not None and bool(table[..., 0].sum() > table[..., -1].sum())
 
 
 def _series(series: Any) -> Entry:
@@ -131,10 +137,14 @@ def open_picture(path: Path, name: str, stack: contextlib.ExitStack) -> Contents
             with path.open("rb") as stream:
                 kind = "uint16" if stream.read(25)[24] == 16 else kind  # of which Pillow reads the upper 8 bits
 
+        count = getattr(picture, "n_frames", 1) if name == "png" else 1  # a jpeg has smaller copies
+
     def read(index: int | slice | None) -> Any:
         return part(np.asarray(picture.convert(as_mode) if color else picture), index)
 
-    return named(path, name, {"data": Entry(shape, np.dtype(kind), read, color, whole=True)})
+    found = named(path, name, {"data": Entry(shape, np.dtype(kind), read, color, whole=True)})
+    more = f"the file holds {count} pictures, of which the first alone is read: save them apart, or as one tif file"
+    return replace(found, notes={"data": more} if count > 1 else {})
 
 
 def _check_rows(path: Path) -> None:

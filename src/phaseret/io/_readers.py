@@ -27,8 +27,10 @@ import numpy as np
 from phaseret import _checks, _memory
 from phaseret._output import is_full, no_room, scratch
 from phaseret.io._contents import (
+    UNREAD,
     Contents,
     Entry,
+    Lost,
     Refusal,
     errors_logged_are_raised,
     part,
@@ -99,8 +101,7 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _refuse_pickle(path: Path) -> NoReturn:
-    fix = "Loading them could run code: save plain arrays with numpy.savez or phaseret.io.save_intensity"
-    _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", fix)
+    _checks.fail(f"path must name a file without pickled Python objects, got {str(path)!r}", _PLAIN_ARRAYS)
 
 
 def _open_packed(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
@@ -184,17 +185,31 @@ def _open_npz(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
     if twice:
         rule = f"path must name an archive of one array of each name, got two {twice[0][:-4]!r} in {str(path)!r}"
         _checks.fail(rule, "Write it again with numpy.savez")
-    entries = {}
+    entries, pickled = dict[str, Entry](), list[str]()
     for member in members:
         if member.endswith(".npy"):
             with reading(path, name), archive.open(member) as stream:
                 shape, dtype = _npy_header(stream)
             if dtype.hasobject:
-                _refuse_pickle(path)
+                pickled.append(member[:-4])
+                continue
             entries[member[:-4]] = Entry(shape, dtype, partial(_npz_array, archive, member), whole=True)
-    not_read = f"{shown} of the archive {'were' if files[1:] else 'was'} not read"
-    beside = f"{not_read}: unpack it, and name what is needed of them"
-    return replace(named(path, name, entries), notes=dict.fromkeys(entries, beside) if files else {})
+    if not entries:
+        _refuse_pickle(path)
+    beside = (
+        f"{shown} of the archive {'were' if files[1:] else 'was'} not read: unpack it, and name what is needed of them"
+    )
+    if pickled:
+        holds = f"{', '.join(map(repr, pickled[:3]))}{' and more' * (len(pickled) > 3)} of the archive"
+        beside = (
+            f"{holds} {'hold' if pickled[1:] else 'holds'} pickled Python objects, which are not read: {_PLAIN_ARRAYS}"
+        )
+    return replace(
+        named(path, name, entries | dict.fromkeys(pickled, UNREAD)),
+        lookup=entries.get,
+        missing=lambda key: Lost("pickled Python objects", _PLAIN_ARRAYS) if key in pickled else None,
+        notes=dict.fromkeys(entries, beside) if files or pickled else {},
+    )
 
 
 def _npz_array(archive: zipfile.ZipFile, member: str, index: int | slice | None) -> Any:
@@ -238,25 +253,35 @@ def _open_fabio(path: Path, name: str, stack: contextlib.ExitStack) -> Contents:
 
     texts = [{same_word(str(key)): str(value) for key, value in header.items()} for header in headers]
     asked = [lambda key, text=text: text.get(same_word(key)) for text in texts]
+    # EDF keeps the errors of a frame in a block of their own, 1.Image.Error beside 1.Image.Psd.
+    blocks = {name: list[int]() for name in ("data", "error")}
+    for number, text in enumerate(texts):
+        is_error = text.get("edfdatablockid", "").strip().lower().endswith(".error")
+        blocks["error" if is_error else "data"].append(number)
+    if not blocks["data"] or not blocks["error"]:
+        blocks = {"data": list(range(frames))}
 
     def frame(number: int) -> Any:
         """A frame without the numbers that stand where nothing was measured."""
         values, dummy = (image.data if frames == 1 else image.get_frame(number).data), dummies(asked[number])
         return values if dummy is None else np.where(abs(values - dummy[0]) <= dummy[1], np.float32(np.nan), values)
 
-    def read(index: int | slice | None) -> Any:
+    def read(numbers: list[int], index: int | slice | None) -> Any:
         with errors_logged_are_raised("fabio"):
-            if frames == 1:
-                return part(frame(0), index)
+            if len(numbers) == 1:
+                return part(frame(numbers[0]), index)
             if isinstance(index, int):
-                return frame(index % frames)
-            return np.stack([frame(number) for number in range(frames)[index or slice(None)]])
+                return frame(numbers[index])
+            return np.stack([frame(number) for number in numbers[index or slice(None)]])
 
-    entry = Entry(shape if frames == 1 else (frames, *shape), dtype, read, whole=frames == 1)
-    found = named(path, name, {"data": entry})
-    differ = differences([f"frame {number}" for number in range(frames)], [of_edf(text) for text in asked])
+    entries = {}
+    for key, numbers in blocks.items():
+        alone = len(numbers) == 1
+        entries[key] = Entry(shape if alone else (len(numbers), *shape), dtype, partial(read, numbers), whole=alone)
+    found, numbers = named(path, name, entries), blocks["data"]
+    differ = differences([f"frame {number}" for number in numbers], [of_edf(asked[number]) for number in numbers])
     notes = dict.fromkeys(["data"], differ[0]) if differ else {}
-    return replace(found, attribute=lambda name, key: "" if name else asked[0](key) or "", notes=notes)
+    return replace(found, attribute=lambda name, key: "" if name else asked[numbers[0]](key) or "", notes=notes)
 
 
 @contextlib.contextmanager
@@ -278,6 +303,7 @@ def _few_dimensions() -> Iterator[None]:
         frame.get_data_rank = staticmethod(counted)
 
 
+_PLAIN_ARRAYS = "Loading them could run code, so save plain arrays with numpy.savez or phaseret.io.save_intensity"
 _BEGINNING = 4096  # bytes by which a file is recognised
 _CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _HDF5, _CBF_VALUES = b"\x89HDF\r\n\x1a\n", b"\x0c\x1a\x04\xd5"

@@ -20,8 +20,9 @@ from phaseret.io._contents import Contents, Entry, Refusal, part, reading
 from phaseret.io._pictures import named
 
 _COMMENT = re.compile(r"#|%|//|!")
-_PLAIN = re.compile(r"(?:[+.\deE, \t]|-(?=[\d.]))*")
-_FORTRAN = re.compile(r"([-+]?\d[\d.]*)[dD]([-+]?\d+)")
+_PLAIN = re.compile(r"(?:(?<![\d.])[-+](?=[\d.])|[.\deE, \t])*")
+# Exponents after a D, and those of three digits, before which Fortran leaves out the letter.
+_FORTRAN = re.compile(r"([-+]?(?:\d[\d.]*(?=[dD])|\d*\.\d+(?=[-+]\d{3}$)))[dD]?([-+]?\d+)")
 # What spreadsheets and C of old write for no number, in which a sign of comments stands.
 _NO_NUMBER = re.compile(
     r"""(?:#(?:N/[AD]|NV|[¡¿]?[A-ZÀ-Þ]+(?:/0)?[!?])|[-+]?1\.#(?:INF|IND|[QS]NAN)\d*)(?=[\s,;"']|$)|#{3,}(?=[,;\t])"""

@@ -41,8 +41,21 @@ def stored(dataset: Any) -> list[Region] | None:
         dataset.id.chunk_iter(chunks.append)
     else:
         chunks = [dataset.id.get_chunk_info(number) for number in range(count)]
-    steps = dataset.chunks
-    return [Region(tuple(range(at, at + n) for at, n in zip(x.chunk_offset, steps, strict=True))) for x in chunks]
+    columns: dict[tuple[int, ...], list[int]] = {}
+    for first, *others in (chunk.chunk_offset for chunk in chunks):
+        columns.setdefault(tuple(others), []).append(first)
+    regions = []
+    for others, rows in columns.items():
+        inside = [range(at, at + n) for at, n in zip(others, dataset.chunks[1:], strict=True)]
+        regions += [Region((run, *inside)) for run in _runs(sorted(rows), dataset.chunks[0])]
+    return regions
+
+
+def _runs(rows: Sequence[int], step: int) -> list[range]:
+    """The rows of chunks, each with the next if that begins where it ends."""
+    starts = [row for before, row in zip([None, *rows], rows, strict=False) if before is None or row != before + step]
+    ends = [row + step for row, after in zip(rows, [*rows[1:], None], strict=True) if after != row + step]
+    return [*map(range, starts, ends)]
 
 
 def of_sources(sources: Sequence[Source], shape: tuple[int, ...]) -> list[Region] | None:

@@ -75,6 +75,8 @@ class Comparison:
         if factors is not None:
             estimate = estimate * factors.reshape(-1, *[1] * self.operator.object_ndim)
             dark = dark * factors.square().reshape(-1, *[1] * self.operator.data_ndim)
+        if self.scale:  # in units of their own the derivative of the factor, as of a square, is a number
+            estimate = estimate / _fft.unit(estimate, self.operator.object_ndim)
         field = self.operator._predicted(estimate)
         check_data(intensity, field.shape[1:])
         if self.scale:

@@ -291,7 +291,7 @@ def _values(
         kernel = kernel.expand(len(estimate), *kernel.shape[1:])
     optional = ([None] * len(estimate) if x is None else x.split(chunk) for x in (mask, background, kernel))
     pieces = zip(estimate.split(chunk), intensity.split(chunk), *optional, strict=False)
-    return torch.cat([_memory.recomputed(comparison.values, *piece) for piece in pieces])
+    return torch.cat([_memory.recomputed(comparison.operator, comparison.values, *piece) for piece in pieces])
 
 
 def _one_pass_applies(comparison: Comparison, estimate: Tensor, intensity: Tensor) -> bool:

@@ -13,6 +13,7 @@ from phaseret import _checks, _fft, symmetry
 from phaseret.metrics._pair import aligned, pair
 from phaseret.operators import FourierIntensity
 from phaseret.operators._data import check_data, is_fourier, operator_of
+from phaseret.symmetry._search import following, overlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,4 +238,5 @@ def _brought_to(reference: Tensor, ensemble: Tensor, operator: FourierIntensity)
     target = reference.unsqueeze(-d - 1).expand(*ensemble.shape[:-d], *reference.shape[-d:])
     element = symmetry.align(ensemble, target, ndim=d, fourier_shape=operator.fourier_shape, phase=True).symmetry
     dtype = torch.promote_types(_fft.promote(ensemble).dtype, reference.dtype)
-    return element.cropped(ensemble.to(dtype), element.fourier_shape)
+    placed = element.cropped(ensemble.to(dtype), element.fourier_shape)
+    return following(placed, overlap(placed, target, d)) if placed.is_complex() else placed

@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from phaseret import _checks, _memory
 from phaseret._output import checksum as _checksum
 from phaseret._output import written
-from phaseret.models._layers import Model
+from phaseret.models._layers import Model, unwrapped
 
 # What every model card says, beside the architecture and its options.
 _CARD = ("data", "command", "metrics", "licence")
@@ -256,12 +256,8 @@ def _renamed(architecture: type[Model], options: Mapping[str, Any]) -> dict[str,
 
 
 def _network(model: Any) -> Model:
-    """The network of this package in what torch.compile, parallel and averaged training wrap it in."""
-    while not isinstance(model, Model):
-        inner = getattr(model, "_orig_mod", getattr(model, "module", None))
-        if not isinstance(inner, nn.Module):
-            break
-        model = inner
+    """The network of this package, also in what training wraps it in."""
+    model = unwrapped(model)
     if isinstance(model, Model) and type(model) in _architectures().values():
         return model
     fix = "Save its parts"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _memory
-from phaseret.models._layers import LARGEST_STEP
+from phaseret.models._layers import LARGEST_STEP, unwrapped
 from phaseret.models._misfit import Misfit, descend, tracked
 
 
@@ -37,7 +37,8 @@ def finetune(
     ``mnist64`` of the leaderboard.
 
     Args:
-        model: A trained network from intensity to estimate.
+        model: A trained network from intensity to estimate, also as torch.compile, parallel or averaged training wrap
+            it.
         intensity: Measured intensity.
         n_iter: Number of iterations of Adam.
         lr: Its learning rate.
@@ -45,8 +46,8 @@ def finetune(
             second half of fully connected layers, the last stage of a cascade), "all", or names of submodules or
             parameters.
         operator: The measurement. Default: the unitary Fourier transform of the object padded to the size of the data.
-        mask: True where measured; a network whose call takes a mask is given it, any other sees 0 where it is False.
-            Default: everywhere.
+        mask: True where measured; a network whose call takes a mask, or any option, is given it, any other sees 0 where
+            it is False. Default: everywhere.
         ndim: Number of axes of one item, if no operator says it. Default: that of the network's `data_shape` or
             `fourier_shape`, else 2.
 
@@ -79,11 +80,12 @@ def finetune(
             "Pass the network itself",
             error=TypeError,
         )
+    whole, model = model, unwrapped(model)
     _memory.with_values(intensity=intensity, mask=mask)
     intensity, mask = tracked(intensity), tracked(mask)
     n_iter = _checks.integer("n_iter", n_iter, at_least=0)
     lr = _checks.number("lr", lr, above=0, at_most=LARGEST_STEP)
-    chosen = _chosen(model, parameters)
+    chosen = _chosen(model, parameters, next(name for name, part in whole.named_modules() if part is model))
     if ndim is None:
         ndim = len(getattr(model, "data_shape", getattr(model, "fourier_shape", (0, 0))))
     misfit = Misfit(intensity, ndim, operator=operator, mask=mask)
@@ -109,13 +111,19 @@ def _adapted(model: nn.Module, chosen: set[str], item: Tensor, misfit: Misfit, n
     known = {}
     if misfit.mask is not None:
         item = item.where(misfit.mask, 0)
-        if "mask" in inspect.signature(model.forward).parameters:
+        if _takes_mask(model):
             known["mask"] = misfit.mask
     return descend(lambda: one(item, **known), free, misfit, n_iter, lr)
 
 
-def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
-    """The names of the parameters that are adapted."""
+def _takes_mask(model: nn.Module) -> bool:
+    """Whether a call of the network takes a mask, or any option."""
+    options = inspect.signature(model.forward).parameters
+    return "mask" in options or any(option.kind is option.VAR_KEYWORD for option in options.values())
+
+
+def _chosen(model: nn.Module, parameters: str | Sequence[str], place: str) -> set[str]:
+    """The names of the parameters that are adapted; `place` is that of the network in what wraps it."""
     names = [name for name, _ in model.named_parameters()]
     word = parameters if isinstance(parameters, str) else ""  # an array compares itself item by item
     if word == "all":
@@ -128,7 +136,7 @@ def _chosen(model: nn.Module, parameters: str | Sequence[str]) -> set[str]:
             _checks.fail(f"model must have a decoder for parameters='decoder', got {type(model).__name__}", fix)
     wanted = [wanted] if isinstance(wanted, str) else wanted
     _checks.sequence("parameters", wanted, "names", "Use 'decoder', 'all', or names of submodules")
-    wanted = list(wanted)
+    wanted = [str(name).removeprefix(f"{place}.") for name in wanted]
     chosen = {name for name in names for prefix in wanted if f"{name}.".startswith(f"{prefix}.")}
     unknown = [prefix for prefix in wanted if not any(f"{name}.".startswith(f"{prefix}.") for name in names)]
     if word != "decoder" and (unknown or not chosen):

@@ -60,6 +60,20 @@ def evaluating(network: Any) -> Iterator[None]:
             part.training = mode
 
 
+# Packages whose Modules around a network, as its `module`, change nothing of it.
+_WRAP = ("torch", "lightning", "lightning_fabric", "deepspeed", "timm")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network in what torch.compile, parallel and averaged training, also of other packages, wrap it in."""
+    while type(model).__module__.partition(".")[0] in _WRAP:
+        inner = getattr(model, "_orig_mod", getattr(model, "module", None))
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return model
+
+
 LARGEST_STEP = 1e30  # of a descent, which single precision holds
 
 

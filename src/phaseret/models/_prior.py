@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft
-from phaseret._module import called_as
+from phaseret._module import called_as, seeded
 from phaseret.models._layers import CONV, LARGEST_STEP, NORM, OUTPUTS, Model, Output, as_estimate, levels, resized
 from phaseret.models._misfit import Misfit, descend, tracked
 
@@ -233,7 +233,7 @@ class _Decoder(nn.Module):
         scales = [2**level for level in reversed(range(len(widths)))]
         # at least two pixels along each axis, so that there is something to normalise
         self.grids = [tuple(max(min(2, n), -(-n // scale)) for n in object_shape) for scale in scales]
-        source = torch.Generator().manual_seed(seed)
+        source = seeded(seed)
         seen = torch.rand(1, widths[0], *self.grids[0], generator=source, device="cpu", dtype=torch.float32)
         # where and as its layers are made
         self.register_buffer("seen", seen.to(torch.get_default_device(), torch.get_default_dtype()))

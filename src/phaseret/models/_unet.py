@@ -46,7 +46,7 @@ class UNet(Model):
         representation: What the network sees: "magnitude", "intensity", "log_intensity" (log(1 + Y / s^2)),
             "autocorrelation" (of the object: the inverse transform of Y / s^2) or "root_autocorrelation" (its square
             root with the sign kept and lag 0 in the middle, where convolutions find it in one piece; for short
-            trainings).
+            trainings). Intensities below 0, as a background leaves them, count as 0 in magnitudes and logarithms.
         output: What it gives: "nonnegative", "unit" (between 0 and 1), "real", and for complex objects
             "modulus_phase" or "real_imaginary".
         channels: Channels of each level, from the finest; one pooling between two levels.
@@ -165,7 +165,7 @@ class UNet(Model):
         if self.representation == "magnitude":
             seen = _fft.root(seen)
         elif self.representation == "log_intensity":
-            seen = seen.log1p()
+            seen = seen.clamp_min(0).log1p()
         elif self.representation.endswith("autocorrelation"):
             # Hermitian: its even real part and its odd imaginary part (0 for real objects) lie in one real array.
             half = _fft.spectrum(seen, self.fourier_shape, "backward") / math.prod(self.object_shape)

@@ -104,7 +104,7 @@ class Autocorrelation(Module):
         _checks.real(intensity=intensity)
         fix = "For the other half of the data change onesided"
         _checks.item_shape("intensity", intensity, data_shape(shape, self.onesided), fix)
-        return _memory.in_chunks(self._view, intensity, len(shape), self.chunk)
+        return _memory.in_chunks(self, self._view, intensity, len(shape), self.chunk)
 
     __call__ = called_as(forward)
 

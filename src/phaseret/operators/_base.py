@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MethodType
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ def check_grid(grid: Sequence[int], object_shape: Sequence[int]) -> None:
 class Operator(Module):
     """A measurement: the squared absolute value of a linear map of the object.
 
-    A subclass sets the two class attributes and writes `linear` and `adjoint`; losses and solvers need nothing more.
+    A subclass sets the two class attributes and writes `linear` and `adjoint`; losses and solvers need nothing more,
+    and a `forward` of its own does not count there, which a warning says.
     Its tensors are buffers (or parameters) that follow ``.to(device)`` and ``.to(dtype)``: a real dtype sets the
     precision and leaves complex ones complex, and half precision leaves them in single precision.
 
@@ -74,7 +76,7 @@ class Operator(Module):
         """The intensity: (*, object) -> (*, data), real and non-negative."""
         self._check(obj)
         measure = self._measure if self._as_the_library_has_it else self._measure_as_written
-        return _memory.in_chunks(measure, obj, self.object_ndim, self.chunk)
+        return _memory.in_chunks(self, measure, obj, self.object_ndim, self.chunk)
 
     __call__ = called_as(forward)
 
@@ -92,11 +94,26 @@ class Operator(Module):
         if intensities and not operator.of_intensities:
             fix = "Use FourierIntensity"
             _checks.fail(f"operator must measure intensities, got {type(operator).__name__}", fix)
+        if intensities and not operator._is_ours("forward"):
+            rule = f"the operator {type(operator).__name__} has a forward of its own, which does not count here: "
+            fix = "Write linear and adjoint, a factor as its root; what is added is background=, a blur point_spread="
+            _checks.warn_once(f"{rule}the intensity is the squared absolute value of its linear", fix)
+
+    def _is_ours(self, *methods: str) -> bool:
+        """Whether these are the library's, and not those of a user's subclass or put into this one."""
+        for name in methods:
+            ours, own = getattr(type(self), name), vars(self).get(name)
+            if not ours.__module__.startswith("phaseret."):
+                return False
+            # what torch.compile has compiled is still that
+            if own is not None and getattr(own, "_torchdynamo_orig_callable", own) != MethodType(ours, self):
+                return False
+        return True
 
     @property
     def _as_the_library_has_it(self) -> bool:
-        """Whether `linear` is the library's, for which it knows shorter ways; a user's runs as written."""
-        return "linear" not in vars(self) and type(self).linear.__module__.startswith("phaseret.")
+        """Whether the field is the library's, for which it knows shorter ways; a user's runs as written."""
+        return self._is_ours("linear", "weights")
 
     def _measure_as_written(self, obj: Tensor) -> Tensor:
         field = self.linear(obj)

@@ -288,7 +288,7 @@ class MagnitudeConstraint:
                 modulus = slab.power(pairs).sqrt_()
                 off = torch.sub(slab.target, modulus, alpha=1 / self._size, out=modulus)
                 error += off.square_().mul_(weight[..., slab.items]).sum(-1)
-        return ((error * (self._unit * self._size) ** 2 + self._spread) / self.total).sqrt()
+        return _fft.root((error * (self._unit * self._size) ** 2 + self._spread) / self.total)
 
     def transfer(self, obj: Tensor) -> Tensor:
         """Ratio of the object's magnitude to the measured one, both summed over rings: (*, n1..nd) -> (*, rings).

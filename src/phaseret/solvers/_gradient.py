@@ -291,7 +291,8 @@ def maximum_likelihood(
         operator: The measurement.
         n_iter: Largest number of iterations.
         background: b, in counts, above 0: what the detector counts without the object, a number or a tensor arranged
-            like the intensity. It keeps the likelihood finite where the model has no light.
+            like the intensity. It keeps the likelihood finite where the model has no light. One that is more than all
+            that was measured is asked about, unless the intensities are whole numbers.
         point_spread: What becomes of the intensity of one pixel, as in :func:`reconstruct`, with the axes of the
             object: |A X|^2 is blurred by it.
         mask: True where measured; it broadcasts to the intensity. Default: everywhere.
@@ -334,7 +335,8 @@ def maximum_likelihood(
     _checks.same_batch(("estimate", x, operator.object_ndim), ("intensity", intensity, operator.data_ndim))
     problem.object_shape, problem.real = x.shape[-operator.object_ndim :], not x.is_complex()
     b = _positive(problem, background, intensity, mask)
-    problem.magnitude = (problem.intensity - b).clamp(min=0).sqrt()
+    _ask_about_darkness(problem, b, intensity, mask)
+    problem.magnitude = _fft.root(problem.intensity - b)
     starts_axis, allowed = -1 - operator.object_ndim, torch.ones_like(x.real)
     if support is not None:
         _checks.boolean(support=support)
@@ -374,13 +376,28 @@ def _positive(problem: Measured, background: Tensor | float, intensity: Tensor, 
             _checks.fail("background must be above 0, got less", "Use background.clamp(min=0.1)")
         b = problem.for_starts(b)
     else:
-        b = torch.tensor(_checks.number("background", background, above=0)).to(problem.intensity)
+        b = problem.intensity.new_full((), _checks.number("background", background, above=0))
     return b / problem.over_data(problem.unit.square())
 
 
+def _ask_about_darkness(problem: Measured, b: Tensor, intensity: Tensor, mask: Tensor | None) -> None:
+    """Warn of a background that is more than all that was measured, unless it was counted: few counts may be less."""
+    whole = intensity == intensity.round() if mask is None else (intensity == intensity.round()) | ~mask
+    counted = whole.flatten(-len(problem.data_axes)).all(-1).unsqueeze(-1)
+    axes, seen = problem.data_axes, problem.intensity
+    dark, light = (problem.weighted(x.expand_as(seen)).sum(axes) for x in (b, seen))
+    above = int(((dark > light) & ~counted).sum())
+    if above:
+        _checks.warn(
+            f"the background is more than all that was measured, in {above} of {dark.numel()} patterns",
+            "Give it in the units of the intensity, or the intensity in counts",
+            page="units.rst#units-intensities-or-counts",
+        )
+
+
 def _named(background: Tensor | float) -> str:
-    if isinstance(background, Tensor) and background.ndim > 0:
-        return f"{tuple(background.shape)}"
+    if isinstance(background, Tensor):
+        return f"{tuple(background.shape)}" if background.ndim > 0 else f"{float(background.detach()):g}"
     return f"{float(background):g}"
 
 
@@ -431,7 +448,7 @@ def _flow(
     """Descent from the starts with one gradient per iteration, from the slope of the misfit at the detector."""
     z, seeds = _starts(problem, init, starts, seed)
     problem.object_shape = z.shape[-problem.operator.object_ndim :]
-    scale = problem.over_object(1 / problem.gain(z))
+    scale = problem.over_object(1 / _fft.divisor(problem.gain(z)))
 
     def move(z: Tensor, field: Tensor, k: int) -> tuple[Tensor, Tensor]:
         z = z - scale * problem.descended(slope(problem.power(field), k), field)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
+from phaseret._module import seeded
 from phaseret.operators import Operator
 from phaseret.operators._data import check_lit, is_fourier, operator_of, without_background
 from phaseret.operators._hot import ask_about_hot
@@ -86,7 +87,7 @@ class Measured:
         unit = _fft.root_unit(intensity, len(self.data_axes))
         intensity = self.for_starts(intensity / unit.square())
         self.unit = unit.reshape(*self.batch, 1)
-        self.intensity, self.magnitude = intensity, intensity.sqrt()
+        self.intensity, self.magnitude = intensity, _fft.root(intensity)
         counts = self.weighted(torch.ones_like(intensity)).sum(self.data_axes)
         self.mean = (intensity.sum(self.data_axes) / counts.clamp(min=1)).clamp(min=torch.finfo(intensity.dtype).tiny)
 
@@ -195,17 +196,17 @@ class Measured:
     def error(self, field: Tensor) -> Tensor:
         """Relative magnitude error of each item."""
         axes = len(self.data_axes)
-        return _fft.relative_error(self.power(field).sqrt(), self.magnitude, axes, weight=self.weight)
+        return _fft.relative_error(_fft.root(self.power(field)), self.magnitude, axes, weight=self.weight)
 
     def scaled(self, obj: Tensor) -> Tensor:
         """Each object with the factor that gives |A x|^2 the sum of the data."""
         power = self.weighted(self.power(self.operator.linear(obj))).sum(self.data_axes)
         ratio = self.intensity.sum(self.data_axes) / power.clamp(min=torch.finfo(power.dtype).tiny)
-        return obj * self.over_object(ratio.sqrt())
+        return obj * self.over_object(_fft.root(ratio))
 
     def noise(self, seeds: Sequence[int]) -> Tensor:
         """A random object (starts, object) of each seed, the same for all patterns: the adjoint of white noise."""
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = [seeded(seed) for seed in seeds]
         shape = self.intensity.shape[-len(self.data_axes) :]
         draws = [torch.randn(shape, generator=g, dtype=torch.complex64, device="cpu") for g in generators]
         noise = torch.stack(draws).to(self.intensity.device, self.intensity.dtype.to_complex())
@@ -282,10 +283,10 @@ class Measured:
         obj = objs.take_along_dim(self.over_object(best), -1 - d)
         kept = objs.where(self.over_object(finite), 0)
         inner = (kept.conj() * obj).sum(self.object_axes)
-        norms = (self.norm2(kept).sqrt() * self.norm2(obj).sqrt()).clamp(min=torch.finfo(errors.dtype).tiny)
+        norms = (_fft.root(self.norm2(kept)) * _fft.root(self.norm2(obj))).clamp(min=torch.finfo(errors.dtype).tiny)
         turned = kept * self.over_object(inner / _fft.divisor(inner.abs()))
         count = self.over_object(finite.sum(-1, keepdim=True).clamp(min=1))
-        mean = self.power(self.operator.linear(turned.sum(-1 - d, keepdim=True) / count)).sqrt()
+        mean = _fft.root(self.power(self.operator.linear(turned.sum(-1 - d, keepdim=True) / count)))
         total = self.magnitude.sum(self.data_axes)
         objs, obj = (part * self.over_object(self.unit) for part in (objs, obj))
         obj = obj.squeeze(-1 - d)

@@ -119,6 +119,13 @@ def made_from(schedule: str, intensity: Tensor, asked: Options) -> dict[str, str
     return found
 
 
+def asks_for_gradient(intensity: Any, asked: Mapping[str, Any]) -> bool:
+    """Whether the intensity, or a tensor among the options, requires a gradient where one is recorded."""
+    options = [value if isinstance(value, list | tuple) else [value] for value in asked.values()]  # bounds are a pair
+    given = [intensity, *(part for parts in options for part in parts)]
+    return torch.is_grad_enabled() and any(isinstance(part, Tensor) and part.requires_grad for part in given)
+
+
 def check_names(options: Mapping[str, Any], *own: str) -> None:
     """The options exist; `own` are those that the function itself has beside them."""
     _checks.known(options, (*Options.__annotations__, *own), _OF_ALGORITHMS)

@@ -18,7 +18,7 @@ from phaseret.projections import MagnitudeConstraint, ObjectConstraint
 from phaseret.projections._spread import Kernel, PointSpread, check_kernel, check_shares, shares
 from phaseret.solvers._coherence import Coherence
 from phaseret.solvers._known import split
-from phaseret.solvers._options import Options
+from phaseret.solvers._options import Options, asks_for_gradient
 from phaseret.solvers._sharp import measured, widest
 
 
@@ -38,7 +38,7 @@ class Problem:
     real: bool  # whether the object is real
     dtype: torch.dtype  # real dtype of the computation
     device: torch.device
-    requires_grad: bool  # whether the intensity asks for a gradient
+    requires_grad: bool  # whether the intensity or an option asks for a gradient
     counts: Tensor  # (patterns), boolean: whether the intensities are whole numbers, as counts are
     intensity: Tensor  # (patterns, 1, *grid) without its background, 0 where it was not measured
     mask: Tensor | None  # (patterns or 1, 1, *grid), where it was measured; None: everywhere
@@ -149,7 +149,7 @@ def prepare(intensity: Tensor, asked: Options, restricted: bool = True) -> Probl
         real=real,
         dtype=intensity.dtype,
         device=intensity.device,
-        requires_grad=torch.is_grad_enabled() and any(x.requires_grad for x in (intensity, reference) if x is not None),
+        requires_grad=asks_for_gradient(intensity, asked),
         counts=counts,
         intensity=values.detach(),
         mask=mask,

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-import torch
 from torch import Tensor, nn
 
 from phaseret import _checks
@@ -20,7 +19,7 @@ from phaseret.solvers._crystal import BRAGG, Enough, Hull, Level
 from phaseret.solvers._levenberg import LevenbergMarquardt
 from phaseret.solvers._likelihood import PoissonRefinement
 from phaseret.solvers._loop import Step
-from phaseret.solvers._options import Options, check_names, spelled
+from phaseret.solvers._options import Options, asks_for_gradient, check_names, spelled
 from phaseret.solvers._solve import solve
 from phaseret.solvers._support import Detwin, Shrinkwrap
 
@@ -405,9 +404,7 @@ def reconstruct(intensity: Tensor, *, schedule: str | Step | None = None, **opti
     """
     check_names(options, "schedule")
     if schedule is None:
-        given = (intensity, options.get("init"), options.get("known"))
-        differentiable = torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in given)
-        sparse = options.get("support_size") is None and not differentiable
+        sparse = options.get("support_size") is None and not asks_for_gradient(intensity, options)
         schedule = "sparse:1400,er:30" if sparse else "raar:400,er:100"
     if not isinstance(schedule, str | Step):
         rule = f"schedule must be a text, a Recipe or an algorithm, got {type(schedule).__name__}"

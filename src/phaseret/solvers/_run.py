@@ -205,7 +205,7 @@ class Run:
         """For steps through which no gradient comes."""
         if self.problem.requires_grad or self.iterate.requires_grad:
             fix = 'Detach them, or use an algorithm such as schedule="rrr:400"'
-            _checks.fail("intensity, init and known must not require a gradient, got one that does", fix)
+            _checks.fail("intensity and options must not require a gradient, got one that does", fix)
 
     def residual(self, estimate: Tensor) -> Tensor:
         """The relative magnitude errors (patterns, s) of any estimates (patterns, s, *n)."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from phaseret import _checks, _fft, _memory
+from phaseret._module import seeded
 from phaseret.solvers._coherence import refine
 from phaseret.solvers._known import check_energy, check_explained, check_known
 from phaseret.solvers._options import Options, complete, made_from
@@ -167,7 +168,7 @@ def _fill(run: Run, seeds: list[int], init: Tensor | None) -> None:
         if given.shape[1] == len(seeds):
             return
     draw, kind = (torch.rand, torch.float32) if problem.real else (torch.randn, torch.complex64)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    generators = [seeded(seed) for seed in seeds]
     noise = torch.stack([draw(problem.shape, generator=g, dtype=kind, device="cpu") for g in generators])
     noise = noise.to(x.device, x.dtype)
 

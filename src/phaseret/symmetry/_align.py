@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phaseret import _checks, _fft, _memory
 from phaseret.symmetry._elements import Symmetry
-from phaseret.symmetry._search import box_of, prepare, search, twin
+from phaseret.symmetry._search import box_of, following, overlap, prepare, search, twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,8 @@ def align(
     as equal, and the first of equals is taken: unflipped before flipped, then the smallest shift index, 0 first, the
     last axis fastest. So an estimate that is already right, or zero, is left as it is.
 
-    The element found is a constant for the gradient, which reaches estimate and obj through the result.
+    The shift and flip that were found are constants for the gradient, which reaches estimate and obj through the
+    result; the phase and the scale in it follow both.
 
     Args:
         estimate: Candidate object, real or complex.
@@ -130,11 +131,13 @@ def register(
         symmetry, shifts, angle = _refined(estimate, obj, shape, upsample, flip=flip, phase=phase)
         still = replace(symmetry, shifts=torch.zeros_like(symmetry.shifts), phase=angle)
         placed = _fft.fourier_shift(still.cropped(estimate, shape), shifts, shape)
+    if phase and obj.is_complex():
+        placed = following(placed, overlap(placed, obj, d))
     factor = torch.ones_like(angle)
     if scale:
-        inner = (_fft.crop(placed, obj.shape[-d:]).conj() * obj).real.sum(axes)
-        norm = _fft.power(placed).sum(axes)
-        factor = inner.clamp(min=0) / _fft.divisor(norm)
+        unit = _fft.unit(placed, d)
+        inner, norm = overlap(placed, obj, d).real, _fft.power(placed / unit).sum(axes)
+        factor = inner.clamp(min=0) / _fft.divisor(norm) * (_fft.unit(obj, d) / unit).flatten(-d)[..., 0]
         placed = placed * factor.reshape(*factor.shape, *[1] * d)
     error = _fft.power(placed - _fft.pad(obj, shape)).sum(axes) / math.prod(symmetry.object_shape)
     return Alignment(_fft.crop(placed, obj.shape[-d:]), shifts, symmetry.flipped, angle, factor, error, symmetry)

@@ -12,6 +12,7 @@ from phaseret import _checks, _fft
 from phaseret._module import Module, called_as
 from phaseret.operators import fast_fourier_shape
 from phaseret.symmetry._elements import Symmetry, check_group, grid, margins
+from phaseret.symmetry._search import following
 
 # An even symmetric object's centre lies between two pixels; rounding noise must not decide which one is taken.
 _ROUND_UP = 0.5 + 2.0**-10
@@ -71,7 +72,8 @@ def canonicalize(
         - output: (*, n1..nd), or (*, m1..md) with fourier_shape
 
     Returns:
-        Tensor of the dtype of obj; half precision is promoted to single. Exactly a copy of obj: no interpolation.
+        Tensor of the dtype of obj; half precision is promoted to single. Exactly a copy of obj: no interpolation. Shift
+        and flip are constants for the gradient, the phase follows obj.
 
     Raises:
         TypeError: if obj is not a floating tensor, or an option is of the wrong kind.
@@ -113,7 +115,10 @@ def canonicalize(
         total = scaled.sum(tuple(range(-d, 0)))
         angle = total.angle() * torch.where(flipped, 1, -1) if breaks_phase else torch.zeros_like(total.real)
         element = Symmetry(shifts, flipped, angle, object_shape, shape)
-    return element.cropped(obj, shape)
+    placed = element.cropped(obj, shape)
+    if not (breaks_phase and obj.is_complex()):
+        return placed
+    return following(placed, (placed / _fft.largest(placed, d)).sum(tuple(range(-d, 0))).conj())
 
 
 def _centre_and_side(obj: Tensor, circle: Sequence[int]) -> tuple[list[Tensor], Tensor]:

@@ -150,6 +150,22 @@ def correlations(estimate: Tensor, obj: Tensor, shape: Sequence[int], *, shift: 
     return [(copy.conj() * obj).sum(axes, keepdim=True) for copy in copies]
 
 
+def overlap(placed: Tensor, obj: Tensor, d: int) -> Tensor:
+    """The inner products of what was placed on the grid with the objects, in the product of their units: (*)."""
+    cut = _fft.crop(placed / _fft.unit(placed, d), obj.shape[-d:])
+    return (cut.conj() * (obj / _fft.unit(obj, d))).sum(tuple(range(-d, 0)))
+
+
+def following(placed: Tensor, inner: Tensor) -> Tensor:
+    """What was multiplied by the phase of its inner products (*), as a constant, with the derivatives of that phase.
+
+    The values stay as they are: the inner products with the phase are positive.
+    """
+    angle = inner.where(inner != 0, 1).angle()
+    factor = torch.polar(torch.ones_like(angle), angle - angle.detach())
+    return placed * factor.reshape(*factor.shape, *[1] * (placed.ndim - factor.ndim))
+
+
 def _score(values: Tensor, phase: bool) -> Tensor:
     return values.abs() if phase else values.real
 
