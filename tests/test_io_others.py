@@ -1009,10 +1009,11 @@ def test_arrays_of_matlab_with_more_axes_are_refused(tmp_path: Path) -> None:
         ((195, 487, 60), True),
         ((60, 195, 487), False),
         ((100, 514, 1030), False),
+        ((10, 195, 1475), False),
         ((2, 9, 40), False),
     ],
 )
-def test_frames_that_would_be_long_and_narrow_are_asked_about(
+def test_frames_that_would_be_high_and_narrow_are_asked_about(
     shape: tuple[int, ...], asked: bool, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "x.npy", np.full(shape, 7, np.uint16) + np.arange(shape[-1], dtype=np.uint16))

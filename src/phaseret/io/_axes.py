@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phaseret import _checks
 
-# So many times as long as wide is no frame of most detectors.
+# So many times as high as wide is no frame of most detectors; there are some as wide.
 _LONG = 4
 Index = int | slice | Sequence[int]
 Roi = Sequence[tuple[int | None, int | None]]
@@ -75,7 +75,7 @@ def stack_axis(format: str, shape: tuple[int, ...], ndim: int, asked: int | None
     if len(set(first)) > 1 and square:  # frames are square along another axis alone
         middle = square[0] < ndim
         return 0, (f"{note} {'middle' if middle else 'last'}, use stack_axis={square[0] if middle else -1}",)
-    along = max(first) / min(first)  # frames are seldom so long, where those along the last axis are not
+    along = max(first) / shape[-1]  # frames are seldom so high, where those along the last axis are not
     if along > _LONG and along > 2 * max(last) / min(last):
         return 0, (f"{note} last, use stack_axis=-1",)
     return 0, ()
