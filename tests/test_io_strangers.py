@@ -454,6 +454,29 @@ def test_the_stack_axis_of_matlab_is_the_last_unless_only_the_others_agree(
         pr.io.load_intensity(path, ndim=2, stack_axis=3)
 
 
+def test_files_of_matlab_whose_sizes_and_names_are_of_the_types_of_other_programs_are_read(tmp_path: Path) -> None:
+    path = save_mat(tmp_path / "x.mat", {"intensity": counts().astype(float)})
+    content = bytearray(path.read_bytes())
+    sizes, name = 128 + 8 + 16, 128 + 8 + 16 + 16
+    assert (content[sizes], content[name]) == (5, 1)
+    content[sizes], content[name] = 6, 16  # numbers without a sign, UTF-8
+    path.write_bytes(content)
+    assert np.array_equal(frame(pr.io.load_intensity(path)), counts())
+
+
+@pytest.mark.parametrize("kind", [4, 5])
+def test_a_file_of_matlab_that_lacks_a_text_or_the_places_of_numbers_is_refused(kind: int, tmp_path: Path) -> None:
+    path = save_mat(tmp_path / "x.mat", {"intensity": counts().astype(float), "note": np.zeros((1, 1))})
+    content = bytearray(path.read_bytes())
+    at = 128 + 8 + int.from_bytes(content[132:136], "little")  # of the second array, of which no value is left
+    content[at + 16] = kind
+    values = len(content) - 16
+    content[at + 4 : at + 8] = (values - at - 8).to_bytes(4, "little")
+    path.write_bytes(content[:values])
+    with pytest.raises(ValueError, match="an array lacks a part of its values"):
+        pr.io.load_intensity(path, key="intensity")
+
+
 def test_a_last_axis_that_looks_like_that_of_a_stack_is_asked_about(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", counts((20, 20, 3)))
     with pytest.warns(UserWarning, match="If it is the last, use stack_axis=-1"):

@@ -23,6 +23,10 @@ _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
 # The classes of arrays that hold arrays.
 _CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _LAST_PLAIN = 1, 2, 3, 4, 5, 15
 _COMPLEX = 0x800  # the flag of an array
+# What arrays hold, but for one imaginary part: rows, columns and values of sparse ones, else values.
+_PARTS = {_SPARSE: 3}
+# The types of an array's flags, sizes and name, as MATLAB and other programs write them.
+_BEGINNINGS = [[6, sizes, name] for sizes in (5, 6) for name in (1, 16)]
 # What MATLAB stores that is no array of numbers.
 NO_ARRAY = {
     "sparse": Lost("a sparse matrix", "Save full(...) of it in MATLAB"),
@@ -199,7 +203,8 @@ def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> st
         raise ValueError(f"an element of the type {kind} stands where an array should")
     if not parts:  # an empty one
         return ""
-    if [tag for tag, _ in parts[:3]] != [6, 5, 1] or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
+    begins = [tag for tag, _ in parts[:3]] in _BEGINNINGS
+    if not begins or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
         raise ValueError("an array does not begin as one")
     sizes = np.frombuffer(parts[1][1], f"{order}i4")
     if not 2 <= len(sizes) <= _AXES or (sizes < 0).any():  # SciPy ends the process at letters without axes
@@ -215,6 +220,6 @@ def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> st
     if holds <= _LAST_PLAIN and any(tag not in allowed for tag, _ in rest):
         raise ValueError("an array holds an element of an unknown type")
     is_complex = bool(flags & _COMPLEX)
-    if _SPARSE < holds <= _LAST_PLAIN and len(rest) < 1 + is_complex:  # SciPy looks for it behind the array
-        raise ValueError("an array lacks its real or its imaginary part")
+    if _CHAR <= holds <= _LAST_PLAIN and len(rest) < _PARTS.get(holds, 1) + is_complex:
+        raise ValueError("an array lacks a part of its values")  # for which SciPy looks behind it
     return bytes(parts[2][1]).decode("latin-1") if is_complex else ""
