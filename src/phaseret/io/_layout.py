@@ -68,7 +68,7 @@ _EXPOSURES = ("counttime", "exposuretime", "exposure", "acquisitiontime", "integ
 EXPOSURES = (*_EXPOSURES, *(f"{word}s" for word in _EXPOSURES))
 # No wavelength and no pixel is shorter or longer, in metres.
 _LEAST, _LARGEST_LENGTH = 1e-14, 1e-2
-# Frames of one detector, written one after the other, with six digits; those of SOLEIL's several detectors have two.
+# Frames of one detector, written one after the other; data_01 and data_02 of SOLEIL are several detectors.
 NUMBERED = re.compile(r"data_\d{3,}$")
 # Arrays that belong to a pattern and change what it means, the darks first.
 _BACKGROUNDS = ("background", "bg", "bkg", "bkgd", "backgroundimage", "pedestal")

@@ -23,8 +23,6 @@ _NUMBERS, _LETTERS, _ARRAY, _PACKED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
 # The classes of arrays that hold arrays.
 _CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _LAST_PLAIN = 1, 2, 3, 4, 5, 15
 _COMPLEX = 0x800  # the flag of an array
-# What arrays hold, but for one imaginary part: rows, columns and values of sparse ones, else values.
-_PARTS = {_SPARSE: 3}
 # The types of an array's flags, sizes and name, as MATLAB and other programs write them.
 _BEGINNINGS = [[6, sizes, name] for sizes in (5, 6) for name in (1, 16)]
 # What MATLAB stores that is no array of numbers.
@@ -220,6 +218,7 @@ def _check_array(kind: int, value: memoryview, order: str, depth: int = 0) -> st
     if holds <= _LAST_PLAIN and any(tag not in allowed for tag, _ in rest):
         raise ValueError("an array holds an element of an unknown type")
     is_complex = bool(flags & _COMPLEX)
-    if _CHAR <= holds <= _LAST_PLAIN and len(rest) < _PARTS.get(holds, 1) + is_complex:
+    real = 3 if holds == _SPARSE else 1  # rows, columns and values
+    if _CHAR <= holds <= _LAST_PLAIN and len(rest) < real + is_complex:
         raise ValueError("an array lacks a part of its values")  # for which SciPy looks behind it
     return bytes(parts[2][1]).decode("latin-1") if is_complex else ""

@@ -382,7 +382,8 @@ def _positive(problem: Measured, background: Tensor | float, intensity: Tensor, 
 
 def _ask_about_darkness(problem: Measured, b: Tensor, intensity: Tensor, mask: Tensor | None) -> None:
     """Warn of a background that is more than all that was measured, unless it was counted: few counts may be less."""
-    whole = intensity == intensity.round() if mask is None else (intensity == intensity.round()) | ~mask
+    whole = intensity == intensity.round()
+    whole = whole if mask is None else whole | ~mask
     counted = whole.flatten(-len(problem.data_axes)).all(-1).unsqueeze(-1)
     axes, seen = problem.data_axes, problem.intensity
     dark, light = (problem.weighted(x.expand_as(seen)).sum(axes) for x in (b, seen))
